@@ -1,0 +1,82 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target of ours: strict memory safety, warnings are errors, and the `_GNU_SOURCE`
+/// without which liburing.h and Glibc disagree on `fd_set` in debug builds.
+let strictSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Tests and their support code may use Foundation and plain pointers, so strict memory safety is off.
+let testSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+let gnuSource: [CSetting] = [.define("_GNU_SOURCE")]
+
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(
+        name: name, dependencies: dependencies, cSettings: gnuSource, swiftSettings: strictSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: ["TestSupport"] + dependencies, cSettings: gnuSource,
+        swiftSettings: testSettings)
+}
+
+let package = Package(
+    name: "ringmirror",
+    products: [
+        .library(name: "RingMirror", targets: ["RingMirror"]),
+        .executable(name: "ringmirror", targets: ["RingMirrorCLI"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+        .systemLibrary(name: "CLinux"),
+
+        module("DirtyBitmap", []),
+        module("Ring", ["CLiburing", systemPackage]),
+        module("BlockStorage", ["Ring", "CLinux", "CBlkid", systemPackage]),
+        module("MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+        module(
+            "RingMirror",
+            ["DirtyBitmap", "BlockStorage", "MirrorEngine", "Ring", systemPackage]),
+        .executableTarget(
+            name: "RingMirrorCLI",
+            dependencies: [
+                "RingMirror", systemPackage,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            cSettings: gnuSource, swiftSettings: strictSettings),
+
+        .target(
+            name: "TestSupport", dependencies: [systemPackage], path: "Tests/TestSupport",
+            cSettings: gnuSource, swiftSettings: testSettings),
+        tests("DirtyBitmapTests", ["DirtyBitmap"]),
+        tests("RingTests", ["Ring", systemPackage]),
+        tests("BlockStorageTests", ["BlockStorage", systemPackage]),
+        tests(
+            "MirrorEngineTests",
+            ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+        tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
+        tests("TidyTests", []),
+    ]
+)
