@@ -52,7 +52,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
 
         module("DirtyBitmap", []),
-        module("Ring", ["CLiburing", systemPackage]),
+        module("Ring", ["CLiburing"]),
         module("BlockStorage", ["Ring", "CLinux", "CBlkid", systemPackage]),
         module("MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
         module(
@@ -71,7 +71,7 @@ let package = Package(
             name: "TestSupport", dependencies: [systemPackage], path: "Tests/TestSupport",
             cSettings: gnuSource, swiftSettings: testSettings),
         tests("DirtyBitmapTests", ["DirtyBitmap"]),
-        tests("RingTests", ["Ring", systemPackage]),
+        tests("RingTests", ["Ring"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
         tests(
             "MirrorEngineTests",

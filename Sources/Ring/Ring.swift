@@ -1,1 +1,210 @@
-// Ring
+internal import CLiburing
+internal import Glibc
+
+/// One io_uring, driven by the thread that created it.
+///
+/// Invariant: `inFlight` counts requests that were enqueued and whose completions were not yet taken;
+/// it never exceeds `depth`, and the completion queue has room for twice as many, so it can't overflow.
+@safe public struct Ring: ~Copyable, RequestQueue {
+    // Set at creation, never changed.
+
+    /// On the heap: the address must not move, and there are no exclusivity checks on it.
+    private let ring: UnsafeMutablePointer<io_uring>
+    /// What a timeout request points to until it is submitted, one for each submission entry.
+    private let timespecs: UnsafeMutablePointer<__kernel_timespec>
+    private let files: [CInt]
+    public let buffers: BufferSlab
+    public let depth: Int
+    public let setup: RingSetup
+    private let supportedOperations: UInt64
+
+    // Owned by the ring's thread.
+
+    private var completionRing: CompletionRing
+    public private(set) var inFlight = 0
+    public private(set) var statistics = QueueStatistics()
+
+    /// Makes a ring for up to `depth` requests in flight over `files`, whose positions in the array are
+    /// the `FileIndex`es of requests. The files stay the caller's and must stay open while the ring lives.
+    public init(depth: Int, files: [CInt], buffers: BufferSlab) throws(RingError) {
+        precondition(depth > 0 && depth <= 4096)
+        let made = try RingSetup.make(depth: depth, files: files, buffers: buffers)
+        unsafe ring = made.ring
+        setup = made.setup
+        supportedOperations = made.supportedOperations
+        self.files = files
+        self.buffers = buffers
+        self.depth = depth
+        unsafe timespecs = .allocate(capacity: Int(made.ring.pointee.sq.ring_entries))
+        let queue = unsafe made.ring.pointee.cq
+        unsafe completionRing = CompletionRing(
+            head: queue.khead, tail: queue.ktail, mask: queue.ring_mask, entries: queue.cqes)
+    }
+
+    deinit {
+        precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
+        unsafe io_uring_queue_exit(ring)
+        unsafe ring.deallocate()
+        unsafe timespecs.deallocate()
+    }
+
+    public func supports(_ operation: Request.Operation) -> Bool {
+        supportedOperations & (1 << operation.opcode) != 0
+    }
+
+    public mutating func enqueue(_ request: Request, token: Token) {
+        precondition(inFlight < depth, "more requests than the ring was made for")
+        // The submission queue has at least `depth` entries, so an entry is free.
+        guard let entry = unsafe io_uring_get_sqe(ring) else {
+            preconditionFailure("the submission queue is full with \(inFlight) requests in flight")
+        }
+        unsafe prepare(entry, request)
+        unsafe entry.pointee.user_data = token
+        inFlight += 1
+    }
+
+    public mutating func submitAndWait(
+        minimum: Int, timeoutNanoseconds: Int64?
+    ) throws(RingError) {
+        let wanted = UInt32(min(minimum, inFlight))
+        var refusals = 0
+        while true {
+            let unsubmitted = unsafe io_uring_sq_ready(ring)
+            if unsubmitted == 0 && completionRing.ready >= wanted { return }
+            let result = enter(wait: wanted, timeoutNanoseconds)
+            statistics.enters &+= 1
+            let left = unsafe io_uring_sq_ready(ring)
+            statistics.submissions &+= UInt64(unsubmitted &- left)
+
+            switch -result {
+            case ETIME:
+                return
+            case EINTR:
+                // A signal. Entries that the kernel didn't take are still queued; they go with the next call.
+                continue
+            case EAGAIN, EBUSY:
+                // The kernel is short of memory, or wants completions to be reaped first.
+                if completionRing.ready > 0 { return }
+                refusals += 1
+                guard refusals < 1000 else {
+                    throw .systemCall("io_uring_enter", code: -result)
+                }
+                usleep(1000)
+            case ..<1:
+                if left == 0 { return }
+            default:
+                throw .systemCall("io_uring_enter", code: -result)
+            }
+        }
+    }
+
+    public mutating func nextCompletion() -> Completion? {
+        guard let completion = completionRing.next() else { return nil }
+        inFlight -= 1
+        statistics.completions &+= 1
+        return completion
+    }
+
+    public mutating func forsake() {
+        guard inFlight > 0 else { return }
+        // Leaked on purpose: a buffered read that a kernel worker still carries out copies into it.
+        _ = unsafe Unmanaged.passRetained(buffers)
+        inFlight = 0
+    }
+
+    /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
+    private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
+        guard wanted > 0 else { return unsafe io_uring_submit(ring) }
+        guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
+        var limit = Self.timespec(timeoutNanoseconds)
+        var first: UnsafeMutablePointer<io_uring_cqe>?
+        return unsafe io_uring_submit_and_wait_timeout(ring, &first, wanted, &limit, nil)
+    }
+
+    private static func timespec(_ nanoseconds: Int64) -> __kernel_timespec {
+        __kernel_timespec(
+            tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    }
+
+    /// Fills in a submission entry.
+    private func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request) {
+        let file = setup.registeredFiles
+            ? CInt(request.file.rawValue)
+            : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
+        let length = UInt32(truncatingIfNeeded: request.length)
+        let offset = UInt64(bitPattern: request.offset)
+
+        switch request.operation {
+        case .nop:
+            unsafe io_uring_prep_nop(entry)
+            return
+        case .timeout:
+            // A slot of its own for each entry: the kernel reads the time when the entry is submitted.
+            let slot = unsafe timespecs + (entry - ring.pointee.sq.sqes)
+            unsafe slot.initialize(to: Self.timespec(request.offset))
+            unsafe io_uring_prep_timeout(entry, slot, 0, 0)
+            return
+        case .cancel:
+            unsafe io_uring_prep_cancel64(entry, offset, 0)
+            return
+        case .read, .write:
+            let memory = unsafe buffers.address(request.bufferOffset, count: Int(request.length))
+            unsafe prepareTransfer(entry, request, file, memory, length, offset)
+        case .sync:
+            unsafe io_uring_prep_fsync(entry, file, 0)
+        case .dataSync:
+            unsafe io_uring_prep_fsync(entry, file, UInt32(IORING_FSYNC_DATASYNC))
+        case .punchHole:
+            let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+            unsafe io_uring_prep_fallocate(entry, file, mode, off_t(request.offset), off_t(request.length))
+        case .zeroRange:
+            let mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+            unsafe io_uring_prep_fallocate(entry, file, mode, off_t(request.offset), off_t(request.length))
+        case .writeBack:
+            let flags =
+                SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
+            unsafe io_uring_prep_sync_file_range(
+                entry, file, length, offset, CInt(bitPattern: UInt32(flags)))
+        case .dropCache:
+            unsafe io_uring_prep_fadvise(
+                entry, file, offset, off_t(request.length), POSIX_FADV_DONTNEED)
+        case .pollIn:
+            unsafe io_uring_prep_poll_add(entry, file, UInt32(POLLIN))
+        }
+        if setup.registeredFiles {
+            unsafe entry.pointee.flags |= UInt8(ringmirror_sqe_fixed_file)
+        }
+    }
+
+    private func prepareTransfer(
+        _ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request, _ file: CInt,
+        _ memory: UnsafeMutableRawPointer, _ length: UInt32, _ offset: UInt64
+    ) {
+        switch (request.operation, setup.registeredBuffers) {
+        case (.read, true): unsafe io_uring_prep_read_fixed(entry, file, memory, length, offset, 0)
+        case (.read, false): unsafe io_uring_prep_read(entry, file, memory, length, offset)
+        case (_, true): unsafe io_uring_prep_write_fixed(entry, file, memory, length, offset, 0)
+        case (_, false): unsafe io_uring_prep_write(entry, file, memory, length, offset)
+        }
+    }
+}
+
+extension Request.Operation {
+    /// The kernel's number for the operation.
+    var opcode: UInt64 {
+        let code =
+            switch self {
+            case .nop: IORING_OP_NOP
+            case .read: IORING_OP_READ
+            case .write: IORING_OP_WRITE
+            case .sync, .dataSync: IORING_OP_FSYNC
+            case .punchHole, .zeroRange: IORING_OP_FALLOCATE
+            case .writeBack: IORING_OP_SYNC_FILE_RANGE
+            case .dropCache: IORING_OP_FADVISE
+            case .pollIn: IORING_OP_POLL_ADD
+            case .timeout: IORING_OP_TIMEOUT
+            case .cancel: IORING_OP_ASYNC_CANCEL
+            }
+        return UInt64(code.rawValue)
+    }
+}

@@ -1,0 +1,56 @@
+internal import Synchronization
+
+/// How a job is steered from outside, and how its workers tell each other to stop.
+///
+/// Workers look at two atomics a request; everything else is behind the lock.
+final class JobControl: Sendable {
+    struct State {
+        var error: MirrorError?
+        var cancelled = false
+        /// The error that an error policy paused the job for.
+        var pausedBy: MirrorError?
+    }
+
+    let speed: SpeedLimit
+    private let stopping = Atomic<Bool>(false)
+    private let paused = Atomic<Bool>(false)
+    private let state = Mutex(State())
+
+    init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
+
+    /// Nothing new may be started; what is in flight still completes.
+    var isStopping: Bool { stopping.load(ordering: .acquiring) }
+    var isPaused: Bool { paused.load(ordering: .acquiring) }
+
+    /// The first error wins: what comes later is most often its consequence.
+    func fail(_ error: MirrorError) {
+        state.withLock { if $0.error == nil { $0.error = error } }
+        stopping.store(true, ordering: .releasing)
+    }
+
+    func cancel() {
+        state.withLock { $0.cancelled = true }
+        stopping.store(true, ordering: .releasing)
+    }
+
+    func pause(because error: MirrorError? = nil) {
+        state.withLock { state in
+            if state.pausedBy == nil { state.pausedBy = error }
+            paused.store(true, ordering: .releasing)
+        }
+    }
+
+    func resume() {
+        state.withLock { state in
+            state.pausedBy = nil
+            paused.store(false, ordering: .releasing)
+        }
+    }
+
+    var pausedBy: MirrorError? { state.withLock { $0.pausedBy } }
+
+    /// Why the job stopped; nil if nobody stopped it.
+    var verdict: MirrorError? {
+        state.withLock { $0.error ?? ($0.cancelled ? .cancelled : nil) }
+    }
+}

@@ -1,0 +1,58 @@
+package import BlockStorage
+package import Ring
+
+/// Everything about a job that is settled before its first request and never changes.
+package struct JobPlan: Sendable {
+    package let source: any SourceMap
+    package let target: any TargetMap
+    package let zeroes: ZeroHandling
+    package let targetStartsZero: Bool
+    package let sourcePolicy: ErrorPolicy
+    package let targetPolicy: ErrorPolicy
+    /// Bytes of the largest read or write.
+    package let requestSize: Int
+    /// Requests in flight on each ring.
+    package let depth: Int
+    /// Bytes in flight on each ring, at most.
+    package let bufferBytes: Int
+    /// Drop what was read and written from the page cache.
+    package let dropSourceCache: Bool
+    package let dropTargetCache: Bool
+
+    /// Zeroing moves nothing, so it goes in larger steps. Not in one: a step can't be interrupted, and
+    /// some file systems hold their lock for all of it.
+    package static let zeroLimit: Int64 = 1 << 30
+
+    /// Zeros are looked for in pieces of this size; smaller holes cost more than they save.
+    package static let zeroGranule: Int64 = 64 << 10
+
+    package init(
+        source: any SourceMap, target: any TargetMap, options: MirrorOptions, requestSize: Int,
+        depth: Int, bufferBytes: Int, dropSourceCache: Bool = false, dropTargetCache: Bool = false
+    ) {
+        self.source = source
+        self.target = target
+        zeroes = options.zeroes
+        targetStartsZero = options.targetIsZero || target.startsZero
+        sourcePolicy = options.sourceErrorPolicy
+        targetPolicy = options.targetErrorPolicy
+        self.requestSize = requestSize
+        self.depth = depth
+        self.bufferBytes = bufferBytes
+        self.dropSourceCache = dropSourceCache
+        self.dropTargetCache = dropTargetCache
+    }
+
+    /// The descriptors that a queue is made over: the source's, then the target's.
+    package var descriptors: [CInt] { source.descriptors + target.descriptors }
+
+    func sourceFile(_ index: Int) -> FileIndex { FileIndex(UInt32(index)) }
+
+    func targetFile(_ index: Int) -> FileIndex {
+        FileIndex(UInt32(source.descriptors.count + index))
+    }
+
+    /// The slab: room for the bytes in flight, and behind it zeros as large as a request.
+    package var slabBytes: Int { bufferBytes + requestSize }
+    var zeroArea: Range<Int> { bufferBytes..<(bufferBytes + requestSize) }
+}

@@ -1,0 +1,58 @@
+internal import BlockStorage
+package import DirtyBitmap
+package import Ring
+internal import Synchronization
+
+/// What the workers of one job share.
+package final class JobState: Sendable {
+    // Set at creation, never changed.
+
+    package let plan: JobPlan
+    package let dispenser: RunDispenser
+    let control: JobControl
+
+    // Shared by the workers, and read by whoever watches.
+
+    let counters = JobCounters()
+    let failures = FailureLog()
+    let zeroing: ZeroLadder
+    private let crew: Mutex<Crew>
+
+    private struct Crew {
+        var active: Int
+        var retries: UInt64 = 0
+        var statistics = QueueStatistics()
+        var flushed = false
+    }
+
+    package init(plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int) {
+        self.plan = plan
+        dispenser = RunDispenser(working: working, source: plan.source)
+        control = JobControl(speedLimit: speedLimit)
+        zeroing = ZeroLadder(start: plan.zeroes == .write ? .writeZeros : .punchHole)
+        crew = Mutex(Crew(active: workers))
+    }
+
+    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be done.
+    func leave() -> Bool {
+        crew.withLock { crew in
+            crew.active -= 1
+            return crew.active == 0
+        }
+    }
+
+    /// Adds up what the workers did, at the end of each.
+    func add(retries: UInt64, statistics: QueueStatistics) {
+        crew.withLock { crew in
+            crew.retries &+= retries
+            crew.statistics += statistics
+        }
+    }
+
+    func markFlushed() { crew.withLock { $0.flushed = true } }
+
+    package var isFlushed: Bool { crew.withLock { $0.flushed } }
+    package var statistics: QueueStatistics { crew.withLock { $0.statistics } }
+    package var retries: UInt64 { crew.withLock { $0.retries } }
+    package var verdict: MirrorError? { control.verdict }
+}

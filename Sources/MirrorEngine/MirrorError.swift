@@ -1,0 +1,74 @@
+public import BlockStorage
+public import Ring
+
+/// The two ends of a mirror.
+public enum MirrorSide: String, Sendable {
+    case source, target
+}
+
+/// Why a job ended without a mirror.
+public enum MirrorError: Error, Sendable {
+    /// io_uring can't be had, or broke.
+    case ring(RingError)
+    /// Asking a side where its bytes live failed.
+    case storage(StorageError)
+    /// Bytes could not be read, written or zeroed.
+    case transfer(
+        MirrorSide, name: String, verb: String, offset: Int64, count: Int64, cause: FailureCause)
+    /// A side has become smaller: it was truncated, resized or pulled out.
+    case shrank(MirrorSide, name: String, from: Int64, to: Int64)
+    /// The target could not be brought to stable storage. Nothing that was written since the last
+    /// successful flush can be relied on.
+    case flush(name: String, cause: FailureCause)
+    /// Everything that could be copied was, and this much could not.
+    case incomplete(failedBytes: Int64, firstOffset: Int64, ranges: Int)
+    /// More errors than a disk that is worth going on with has.
+    case tooManyFailures(limit: Int)
+    case cancelled
+    case invalidOption(String)
+}
+
+extension MirrorError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .ring(let error): "\(error)"
+        case .storage(let error): "\(error)"
+        case .transfer(let side, let name, let verb, let offset, let count, let cause):
+            "\(name): \(verb) \(count) bytes at offset \(offset) failed: \(cause)\(Self.remedy(side, cause))"
+        case .shrank(let side, let name, let from, let to):
+            to == 0
+                ? "\(name): the \(side.rawValue) disappeared while the job ran; "
+                    + "check the device and its cable (dmesg tells more)"
+                : "\(name): the \(side.rawValue) shrank from \(from) to \(to) bytes while the job ran"
+        case .flush(let name, let cause):
+            "\(name): flushing the target failed: \(cause); what was written may not be on the disk"
+        case .incomplete(let bytes, let first, let ranges):
+            "\(bytes) bytes in \(ranges) places could not be copied, the first at offset \(first)"
+        case .tooManyFailures(let limit):
+            "more than \(limit) blocks failed; the disk or its connection is broken"
+        case .cancelled: "the job was cancelled"
+        case .invalidOption(let text): text
+        }
+    }
+
+    private static func remedy(_ side: MirrorSide, _ cause: FailureCause) -> String {
+        guard case .errno(let code) = cause else { return "" }
+        if side == .target && Errors.isOutOfSpace(code) {
+            return "; free space for it, or use --on-target-error enospc to wait for space"
+        }
+        if side == .source && Errors.isLocal(code) {
+            return "; --on-source-error ignore copies everything else"
+        }
+        return ""
+    }
+}
+
+extension FailureCause: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .errno(let code): errorText(code)
+        case .endOfFile: "the file ended early"
+        case .noProgress: "the kernel moved no bytes, many times in a row"
+        }
+    }
+}

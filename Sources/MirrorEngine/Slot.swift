@@ -1,0 +1,35 @@
+/// One run on its way: what a worker remembers of it between its first read and its last write.
+struct Slot {
+    enum Phase: UInt8 {
+        case free, reading, writing
+    }
+
+    var phase = Phase.free
+    var range: Range<Int64> = 0..<0
+    /// The source has nothing to read here.
+    var isZero = false
+    /// The slab's bytes that hold the run; empty for zeros.
+    var memory: Range<Int> = 0..<0
+    /// The next byte of the run that no transfer of this phase was started for.
+    var cursor: Int64 = 0
+    /// Transfers that were started and have not ended.
+    var outstanding = 0
+    /// Bytes that could not be read, in order; nothing is written there. Nearly always empty.
+    var unreadable: [Range<Int64>] = []
+    /// A part of the run did not reach the target, so the run stays dirty.
+    var isIncomplete = false
+    /// The slot is in the worker's backlog.
+    var isQueued = false
+
+    /// Every transfer of this phase was started and has ended.
+    var phaseIsOver: Bool { cursor == range.upperBound && outstanding == 0 }
+
+    /// Where the slab has the byte at `offset`.
+    func bufferOffset(_ offset: Int64) -> Int { memory.lowerBound + Int(offset - range.lowerBound) }
+
+    /// The unreadable stretch that begins at or after the cursor, or holds it.
+    var nextUnreadable: Range<Int64>? {
+        let cursor = cursor
+        return unreadable.first { $0.upperBound > cursor }
+    }
+}

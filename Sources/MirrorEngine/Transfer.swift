@@ -1,0 +1,78 @@
+package import Ring
+
+/// One stretch of bytes on its way between a file and memory: a cursor that at most one request at a time
+/// moves from `position` to `end`.
+///
+/// Short reads and writes move the cursor a little, failures shrink the requests, and neither needs a
+/// second transfer. Positions are those of the disk, not of the file that holds it.
+package struct Transfer: Sendable {
+    package enum Kind: UInt8, Sendable {
+        case read, write
+        /// Writes zeros from the queue's zero area, again and again.
+        case writeZeros
+        case punchHole, zeroRange
+        /// Waits until the file is on stable storage.
+        case flush
+        /// Hints about the page cache; their failure means nothing.
+        case writeBack, dropCache
+    }
+
+    package var kind: Kind
+    package var file: FileIndex
+    /// Whom the outcome is for. The transfer queue doesn't look at it.
+    package var owner: Int
+    package var start: Int64
+    package var position: Int64
+    package var end: Int64
+    /// `position` plus this is the offset in the file.
+    package var hostDelta: Int64
+    /// `position` plus this is the offset in the slab.
+    package var bufferDelta: Int64
+    /// Offsets in the file and lengths are multiples of this, a power of two; the last read may go past
+    /// `end` for it.
+    package var alignment: Int64
+    /// The largest request, in bytes.
+    package var stride: Int64
+
+    // Owned by the transfer queue.
+
+    var fullStride: Int64
+    var requested: Int64 = 0
+    var fruitlessTries: Int32 = 0
+
+    package init(
+        _ kind: Kind, file: FileIndex, owner: Int, range: Range<Int64>, hostDelta: Int64 = 0,
+        bufferOffset: Int = 0, alignment: Int, stride: Int64
+    ) {
+        self.kind = kind
+        self.file = file
+        self.owner = owner
+        self.start = range.lowerBound
+        self.position = range.lowerBound
+        self.end = range.upperBound
+        self.hostDelta = hostDelta
+        self.bufferDelta = Int64(bufferOffset) - range.lowerBound
+        self.alignment = Int64(alignment)
+        self.stride = stride
+        self.fullStride = stride
+    }
+}
+
+/// What became of a transfer.
+package enum Outcome: Sendable {
+    /// Every byte arrived, or was skipped by whoever owns the transfer.
+    case finished(Transfer)
+    /// The `count` bytes at the transfer's position can't be transferred. The transfer waits: its owner
+    /// says `retry`, `skip` or `abandon`.
+    case failed(Int, Transfer, FailureCause, count: Int64)
+}
+
+/// Why bytes could not be transferred.
+public enum FailureCause: Sendable, Equatable {
+    /// The kernel said so; an errno.
+    case errno(CInt)
+    /// The file ended before the bytes did.
+    case endOfFile
+    /// The kernel moved no bytes, or too few to go on, many times in a row.
+    case noProgress
+}

@@ -1,0 +1,134 @@
+internal import BlockStorage
+internal import Ring
+
+/// What a worker does when a transfer has ended, well or badly.
+extension Worker where Queue: ~Copyable {
+    mutating func handle(_ outcome: Outcome) {
+        switch outcome {
+        case .finished(let transfer): finish(transfer)
+        case .failed(let index, let transfer, let cause, let count):
+            fail(index, transfer, cause, count)
+        }
+    }
+
+    private mutating func finish(_ transfer: Transfer) {
+        if transfer.owner == Worker.noOwner {
+            if transfer.kind == .writeBack { dropCache(behind: transfer, as: .dropCache) }
+            return
+        }
+        count(transfer)
+        if transfer.kind == .read && plan.dropSourceCache {
+            dropCache(behind: transfer, as: .dropCache)
+        } else if transfer.kind == .write && plan.dropTargetCache {
+            dropCache(behind: transfer, as: .writeBack)
+        }
+        slots[transfer.owner].outstanding -= 1
+        if slots[transfer.owner].cursor == slots[transfer.owner].range.upperBound {
+            advancePhase(transfer.owner)
+        }
+    }
+
+    private func count(_ transfer: Transfer) {
+        let bytes = transfer.end - transfer.start
+        switch transfer.kind {
+        case .read: job.counters.read.count(bytes)
+        case .write, .writeZeros: job.counters.written.count(bytes)
+        case .punchHole, .zeroRange: job.counters.zeroed.count(bytes)
+        case .flush, .writeBack, .dropCache: break
+        }
+    }
+
+    /// Decides what a failure means: for the way of zeroing, for the device, for the job.
+    private mutating func fail(
+        _ index: Int, _ transfer: Transfer, _ cause: FailureCause, _ count: Int64
+    ) {
+        if transfer.kind == .punchHole || transfer.kind == .zeroRange,
+            case .errno(let code) = cause, Errors.isUnsupported(code)
+        {
+            transfers.change(index, to: job.zeroing.descend(from: transfer.kind))
+            return
+        }
+        let side: MirrorSide = transfer.kind == .read ? .source : .target
+        if let error = shrinkage(of: side) {
+            job.control.fail(error)
+            giveUp(index, transfer, at: side, cause)
+            return
+        }
+        let error = MirrorError.transfer(
+            side, name: side == .source ? plan.source.name : plan.target.name,
+            verb: transfer.kind.verb, offset: transfer.position, count: count, cause: cause)
+        switch verdict(side, cause) {
+        case .report, .enospc:
+            job.control.fail(error)
+            giveUp(index, transfer, at: side, cause)
+        case .stop:
+            parked.append(index)
+            job.control.pause(because: error)
+        case .ignore:
+            let range = transfer.position..<min(transfer.position + count, transfer.end)
+            note(FailedRange(side: side, range: range, cause: cause), transfer)
+            job.dispenser.defer(range)
+            slots[transfer.owner].isIncomplete = true
+            if let finished = transfers.skip(index, count: count) { finish(finished) }
+        }
+    }
+
+    /// The policy that applies; `.enospc` never comes out.
+    private func verdict(_ side: MirrorSide, _ cause: FailureCause) -> ErrorPolicy {
+        let policy = side == .source ? plan.sourcePolicy : plan.targetPolicy
+        guard policy == .enospc else { return policy }
+        guard side == .target, case .errno(let code) = cause, Errors.isOutOfSpace(code) else {
+            return .report
+        }
+        return .stop
+    }
+
+    /// A device that was pulled out or resized answers like a full or short one: ask for its size.
+    private func shrinkage(of side: MirrorSide) -> MirrorError? {
+        let name = side == .source ? plan.source.name : plan.target.name
+        let expected = side == .source ? plan.source.size : plan.target.size
+        let now: Int64
+        do throws(StorageError) {
+            now = try side == .source ? plan.source.currentSize() : plan.target.currentSize()
+        } catch {
+            return .storage(error)
+        }
+        return now < expected ? .shrank(side, name: name, from: expected, to: now) : nil
+    }
+
+    /// Ends a transfer that the job will not finish.
+    private mutating func giveUp(
+        _ index: Int, _ transfer: Transfer, at side: MirrorSide, _ cause: FailureCause
+    ) {
+        note(
+            FailedRange(side: side, range: transfer.position..<transfer.end, cause: cause), transfer)
+        slots[transfer.owner].isIncomplete = true
+        transfers.abandon(index)
+        finish(transfer)
+    }
+
+    private mutating func note(_ failure: FailedRange, _ transfer: Transfer) {
+        if transfer.kind == .read { slots[transfer.owner].unreadable.append(failure.range) }
+        if !job.failures.add(failure) {
+            job.control.fail(.tooManyFailures(limit: FailureLog.limit))
+        }
+    }
+
+    mutating func unpark() {
+        let waiting = parked
+        parked.removeAll(keepingCapacity: true)
+        for index in waiting { transfers.retry(index) }
+    }
+}
+
+extension Transfer.Kind {
+    var verb: String {
+        switch self {
+        case .read: "reading"
+        case .write: "writing"
+        case .writeZeros, .punchHole, .zeroRange: "zeroing"
+        case .flush: "flushing"
+        case .writeBack, .dropCache: "dropping the page cache of"
+        }
+    }
+}

@@ -1,0 +1,154 @@
+internal import BlockStorage
+internal import Ring
+
+/// How runs become transfers: where to read, what is zero, where to write.
+extension Worker where Queue: ~Copyable {
+    /// Starts the next read of a run.
+    mutating func startRead(_ index: Int) throws(StorageError) {
+        let offset = slots[index].cursor
+        let extent = try plan.source.extent(at: offset, limit: slots[index].range.upperBound)
+        let range = offset..<(offset + extent.length)
+        slots[index].cursor = range.upperBound
+        let buffer = slots[index].bufferOffset(offset)
+        switch extent.content {
+        case .zero:
+            // The source changed its mind since the run was cut: what it says now is what counts.
+            transfers.queue.buffers.clear(buffer..<(buffer + range.count))
+        case .data(let file, let hostOffset):
+            start(
+                Transfer(
+                    .read, file: plan.sourceFile(file), owner: index, range: range,
+                    hostDelta: hostOffset - offset, bufferOffset: buffer,
+                    alignment: plan.source.alignment, stride: Int64(plan.requestSize)))
+        }
+    }
+
+    /// Starts the next write of a run, or finds that the next bytes need none.
+    mutating func startWrite(_ index: Int) throws(StorageError) {
+        let offset = slots[index].cursor
+        var limit = slots[index].range.upperBound
+        if let bad = slots[index].nextUnreadable {
+            if bad.contains(offset) {
+                slots[index].cursor = min(bad.upperBound, limit)
+                return
+            }
+            limit = min(limit, bad.lowerBound)
+        }
+        if slots[index].isZero {
+            try zero(offset..<limit, index)
+            return
+        }
+        let piece = plan.zeroes == .detect ? nextPiece(index, offset, limit) : (limit, false)
+        if piece.1, try zeroPiece(offset..<piece.0, index) { return }
+        try startDataWrite(index, offset, limit: piece.0)
+    }
+
+    private mutating func startDataWrite(
+        _ index: Int, _ offset: Int64, limit: Int64
+    ) throws(StorageError) {
+        let extent = try plan.target.place(at: offset, limit: limit)
+        let range = offset..<(offset + extent.length)
+        slots[index].cursor = range.upperBound
+        start(
+            Transfer(
+                .write, file: plan.targetFile(extent.file), owner: index, range: range,
+                hostDelta: extent.hostOffset - offset,
+                bufferOffset: slots[index].bufferOffset(offset), alignment: extent.alignment,
+                stride: Int64(plan.requestSize)))
+    }
+
+    /// The longest piece from `offset` on that is all zeros or has none to speak of, in whole granules.
+    ///
+    /// Data shows itself in its first words, so that looking costs next to nothing where there is none.
+    private func nextPiece(_ index: Int, _ offset: Int64, _ limit: Int64) -> (Int64, Bool) {
+        var end = granuleEnd(offset, limit)
+        let isZero = isZeroInMemory(index, offset..<end)
+        while end < limit {
+            let next = granuleEnd(end, limit)
+            if isZeroInMemory(index, end..<next) != isZero { break }
+            end = next
+        }
+        return (end, isZero)
+    }
+
+    private func granuleEnd(_ offset: Int64, _ limit: Int64) -> Int64 {
+        min((offset / JobPlan.zeroGranule + 1) * JobPlan.zeroGranule, limit)
+    }
+
+    private func isZeroInMemory(_ index: Int, _ range: Range<Int64>) -> Bool {
+        let start = slots[index].bufferOffset(range.lowerBound)
+        return transfers.queue.buffers.isZero(start..<(start + range.count))
+    }
+
+    /// Zeroes a piece of a data run; false if plain writing is the best way, as the zeros are in memory.
+    private mutating func zeroPiece(
+        _ range: Range<Int64>, _ index: Int
+    ) throws(StorageError) -> Bool {
+        let isKnown = plan.targetStartsZero || plan.target.readsAsZero(range)
+        guard isKnown || job.zeroing.current != .writeZeros else { return false }
+        try zero(range, index)
+        return true
+    }
+
+    /// Makes a range of the target read as zeros from its start on, in the cheapest way there is.
+    private mutating func zero(_ range: Range<Int64>, _ index: Int) throws(StorageError) {
+        if plan.zeroes != .write, plan.targetStartsZero || plan.target.readsAsZero(range) {
+            slots[index].cursor = range.upperBound
+            job.counters.skipped.count(Int64(range.count))
+            return
+        }
+        let kind = job.zeroing.current
+        let stride = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
+        let limit = min(range.upperBound, range.lowerBound + stride)
+        let extent = try plan.target.place(at: range.lowerBound, limit: limit)
+        let piece = range.lowerBound..<(range.lowerBound + extent.length)
+        slots[index].cursor = piece.upperBound
+        start(
+            Transfer(
+                kind, file: plan.targetFile(extent.file), owner: index, range: piece,
+                hostDelta: extent.hostOffset - piece.lowerBound, alignment: extent.alignment,
+                stride: stride))
+    }
+
+    private mutating func start(_ transfer: Transfer) {
+        slots[transfer.owner].outstanding += 1
+        transfers.start(transfer)
+    }
+
+    /// Takes what a finished transfer left in the page cache out of it, where files are buffered. There is
+    /// room: the transfer that has just ended made it.
+    mutating func dropCache(behind transfer: Transfer, as kind: Transfer.Kind) {
+        var hint = transfer
+        hint.kind = kind
+        hint.owner = Worker.noOwner
+        hint.position = transfer.start
+        hint.stride = transfer.end - transfer.start
+        transfers.start(hint)
+    }
+
+    /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and what it
+    /// dropped can't be known.
+    mutating func flush() {
+        guard transfers.inFlight == 0 else { return }
+        transfers.start(
+            Transfer(
+                .flush, file: plan.targetFile(plan.target.metadataFile), owner: Worker.noOwner,
+                range: 0..<1, alignment: 1, stride: 1))
+        while transfers.inFlight > 0 {
+            do throws(RingError) {
+                try transfers.wait(timeoutNanoseconds: nil)
+            } catch {
+                job.control.fail(.ring(error))
+                transfers.queue.forsake()
+                return
+            }
+            switch transfers.nextOutcome() {
+            case .finished: job.markFlushed()
+            case .failed(let index, _, let cause, _):
+                transfers.abandon(index)
+                job.control.fail(.flush(name: plan.target.name, cause: cause))
+            case nil: continue
+            }
+        }
+    }
+}

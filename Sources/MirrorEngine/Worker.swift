@@ -1,0 +1,191 @@
+internal import BlockStorage
+package import Ring
+
+/// One thread's part of a job: a ring, a fixed set of slots, and the copy loop.
+///
+/// A run lives in a slot. It is read, looked at, and written; each step is split into transfers wherever
+/// source or target live in pieces. Nothing here allocates per run.
+package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
+    let job: JobState
+    let plan: JobPlan
+    var transfers: TransferQueue<Queue>
+    var slots: [Slot]
+    var freeSlots: [Int]
+    var memory: BufferAllocator
+    /// Slots that have transfers to start, in the order they got there.
+    var backlog: IndexQueue
+    /// Failed transfers that wait for the job to be resumed.
+    var parked: [Int] = []
+    /// The dispenser had no more runs in this pass.
+    var isDrained = false
+
+    /// The owner of transfers that belong to no slot.
+    static var noOwner: Int { -1 }
+
+    /// How long a worker waits before it looks whether somebody wants something of it.
+    private static var tick: Int64 { 50_000_000 }
+
+    package init(job: JobState, queue: consuming Queue) {
+        self.job = job
+        plan = job.plan
+        transfers = TransferQueue(queue: queue, zeroArea: job.plan.zeroArea)
+        slots = Array(repeating: Slot(), count: job.plan.depth)
+        freeSlots = Array((0..<job.plan.depth).reversed())
+        memory = BufferAllocator(
+            byteCount: job.plan.bufferBytes, unit: min(64 << 10, job.plan.requestSize))
+        backlog = IndexQueue(capacity: job.plan.depth)
+    }
+
+    /// Copies until nothing is left, or the job stops. The last worker out tries again what failed, and
+    /// flushes the target.
+    package mutating func run() {
+        copyPass()
+        if job.leave() {
+            if !job.control.isStopping, job.dispenser.beginRetryPass() {
+                job.failures.removeAll()
+                copyPass()
+            }
+            flush()
+        }
+        job.add(retries: transfers.retries, statistics: transfers.queue.statistics)
+    }
+
+    /// One sweep over the dirty runs. Returns when nothing is in flight and nothing is left to start.
+    private mutating func copyPass() {
+        isDrained = false
+        while true {
+            let delay = startWork()
+            if transfers.inFlight == 0 {
+                if isIdle { return }
+                if job.control.isStopping { abandonWork(); return }
+                if !parked.isEmpty && !job.control.isPaused { unpark(); continue }
+                Clock.sleep(nanoseconds: min(max(delay, 1_000_000), Self.tick))
+                continue
+            }
+            do throws(RingError) {
+                try transfers.wait(timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
+            } catch {
+                // What is in flight will never be heard of again.
+                job.control.fail(.ring(error))
+                transfers.queue.forsake()
+            }
+            while let outcome = transfers.nextOutcome() { handle(outcome) }
+            if !parked.isEmpty && !job.control.isPaused { unpark() }
+        }
+    }
+
+    private var isIdle: Bool {
+        isDrained && backlog.count == 0 && parked.isEmpty && freeSlots.count == slots.count
+    }
+
+    /// Starts as many transfers as there is room for. Returns how long the speed limit says to wait.
+    private mutating func startWork() -> Int64 {
+        while transfers.hasRoom && !job.control.isStopping && !job.control.isPaused {
+            if let slot = backlog.first {
+                startNextTransfer(slot)
+                continue
+            }
+            if isDrained || freeSlots.isEmpty { return 0 }
+            let delay = job.control.speed.delay(now: Clock.now)
+            if delay > 0 { return delay }
+            guard let buffer = memory.allocate(plan.requestSize) else { return 0 }
+            if !startRun(buffer) { return 0 }
+        }
+        return 0
+    }
+
+    /// Takes the next run; false if there is none.
+    private mutating func startRun(_ buffer: Range<Int>) -> Bool {
+        let next: Run?
+        do throws(StorageError) {
+            next = try job.dispenser.next(
+                dataLimit: Int64(plan.requestSize), zeroLimit: JobPlan.zeroLimit)
+        } catch {
+            memory.release(buffer)
+            job.control.fail(.storage(error))
+            return false
+        }
+        guard let run = next else {
+            memory.release(buffer)
+            isDrained = true
+            return false
+        }
+        let index = freeSlots.removeLast()
+        var slot = Slot()
+        slot.phase = run.isZero ? .writing : .reading
+        slot.range = run.range
+        slot.cursor = run.range.lowerBound
+        slot.isZero = run.isZero
+        if run.isZero {
+            memory.release(buffer)
+        } else {
+            slot.memory = memory.trim(buffer, to: run.range.count)
+            job.control.speed.consume(Int64(run.range.count))
+        }
+        slots[index] = slot
+        enqueue(index)
+        return true
+    }
+
+    mutating func enqueue(_ index: Int) {
+        guard !slots[index].isQueued else { return }
+        slots[index].isQueued = true
+        backlog.append(index)
+    }
+
+    /// Starts what comes next for the slot at the head of the backlog.
+    private mutating func startNextTransfer(_ index: Int) {
+        do throws(StorageError) {
+            switch slots[index].phase {
+            case .reading: try startRead(index)
+            case .writing: try startWrite(index)
+            case .free: preconditionFailure("a free slot is in the backlog")
+            }
+        } catch {
+            job.control.fail(.storage(error))
+            slots[index].isIncomplete = true
+            slots[index].cursor = slots[index].range.upperBound
+        }
+        if slots[index].cursor == slots[index].range.upperBound {
+            _ = backlog.removeFirst()
+            slots[index].isQueued = false
+            advancePhase(index)
+        }
+    }
+
+    /// Moves a slot on if its phase is over.
+    mutating func advancePhase(_ index: Int) {
+        guard slots[index].phaseIsOver else { return }
+        if slots[index].phase == .reading && !job.control.isStopping {
+            slots[index].phase = .writing
+            slots[index].cursor = slots[index].range.lowerBound
+            enqueue(index)
+        } else {
+            if slots[index].phase == .reading { slots[index].isIncomplete = true }
+            finishRun(index)
+        }
+    }
+
+    private mutating func finishRun(_ index: Int) {
+        let slot = slots[index]
+        if slot.isIncomplete {
+            job.dispenser.giveBack(slot.range)
+        } else {
+            job.counters.done.count(Int64(slot.range.count))
+        }
+        if !slot.memory.isEmpty { memory.release(slot.memory) }
+        slots[index] = Slot()
+        freeSlots.append(index)
+    }
+
+    /// Gives back what was taken and not finished, after a stop.
+    private mutating func abandonWork() {
+        for index in parked { transfers.abandon(index) }
+        parked.removeAll()
+        while backlog.count > 0 { _ = backlog.removeFirst() }
+        for index in slots.indices where slots[index].phase != .free {
+            slots[index].isIncomplete = true
+            finishRun(index)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+internal import Glibc
+
+
+/// Why a ring can't be had, or stopped working. Failures of single requests are not among these: they
+/// arrive as completions.
+public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The kernel has no io_uring, or was built without it.
+    case notSupported
+    /// The kernel has io_uring and lacks a part that ringmirror needs.
+    case kernelTooOld(missing: String)
+    /// `kernel.io_uring_disabled` forbids it.
+    case disabled(sysctl: Int)
+    /// Something else forbids it: most often the seccomp profile of a container.
+    case forbidden
+    /// The kernel refused memory for the ring itself.
+    case outOfMemory
+    /// Memory for the buffers can't be mapped.
+    case noBufferMemory(bytes: Int, code: CInt)
+    /// A system call failed in a way that has no name of its own here.
+    case systemCall(String, code: CInt)
+
+    public var description: String {
+        switch self {
+        case .notSupported:
+            "this kernel has no io_uring; Linux 5.11 or later is needed, built with CONFIG_IO_URING"
+        case .kernelTooOld(let missing):
+            "this kernel's io_uring lacks \(missing); Linux 5.11 or later is needed"
+        case .disabled(let sysctl):
+            "io_uring is disabled by kernel.io_uring_disabled=\(sysctl); as root run "
+                + "'sysctl kernel.io_uring_disabled=0'"
+                + (sysctl == 1
+                    ? ", or put this user in the group that kernel.io_uring_group names" : "")
+        case .forbidden:
+            "io_uring is forbidden to this process, most often by a container's seccomp profile; "
+                + "allow io_uring_setup, io_uring_enter and io_uring_register there "
+                + "(docker run --security-opt seccomp=…), or run outside the container"
+        case .outOfMemory:
+            "the kernel has no memory for an io_uring; on kernels before 5.12 raise the memlock limit "
+                + "(ulimit -l), else free memory or lower --depth"
+        case .noBufferMemory(let bytes, let code):
+            "\(bytes >> 20) MiB of buffers can't be mapped: \(errorText(code)); lower --depth or --request-size"
+        case .systemCall(let call, let code):
+            "\(call) failed: \(errorText(code))"
+        }
+    }
+}
+
+/// What the C library calls an errno.
+public func errorText(_ code: CInt) -> String {
+    guard let text = unsafe strerror(code) else { return "error \(code)" }
+    return unsafe String(cString: text)
+}
