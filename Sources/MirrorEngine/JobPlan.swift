@@ -1,5 +1,5 @@
 package import BlockStorage
-package import Ring
+internal import Ring
 
 /// Everything about a job that is settled before its first request and never changes.
 package struct JobPlan: Sendable {
@@ -15,6 +15,9 @@ package struct JobPlan: Sendable {
     package let depth: Int
     /// Bytes in flight on each ring, at most.
     package let bufferBytes: Int
+    /// Runs begin and end on multiples of this, but for the end of the disk: the larger of the two sides'
+    /// blocks, and at least a page, below which the page cache of a buffered tail would come into play.
+    package let blockSize: Int64
     /// Drop what was read and written from the page cache.
     package let dropSourceCache: Bool
     package let dropTargetCache: Bool
@@ -36,6 +39,7 @@ package struct JobPlan: Sendable {
         targetStartsZero = options.targetIsZero || target.startsZero
         sourcePolicy = options.sourceErrorPolicy
         targetPolicy = options.targetErrorPolicy
+        blockSize = Int64(max(source.alignment, target.alignment, 4096))
         self.requestSize = requestSize
         self.depth = depth
         self.bufferBytes = bufferBytes

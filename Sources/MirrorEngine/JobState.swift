@@ -27,7 +27,8 @@ package final class JobState: Sendable {
 
     package init(plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int) {
         self.plan = plan
-        dispenser = RunDispenser(working: working, source: plan.source)
+        dispenser = RunDispenser(
+            working: working, source: plan.source, blockSize: plan.blockSize)
         control = JobControl(speedLimit: speedLimit)
         zeroing = ZeroLadder(start: plan.zeroes == .write ? .writeZeros : .punchHole)
         crew = Mutex(Crew(active: workers))

@@ -36,5 +36,8 @@ public struct MirrorOptions: Sendable, Equatable {
     public var onSourceError = ErrorPolicy.report
     public var onTargetError = ErrorPolicy.report
 
+    public var sourceErrorPolicy = ErrorPolicy.report
+    public var targetErrorPolicy = ErrorPolicy.report
+
     public init() {}
 }

@@ -30,9 +30,13 @@ package final class RunDispenser: Sendable {
 
     private let state: Mutex<State>
     private let source: any SourceMap
+    private let blockSize: Int64
 
-    package init(working: consuming DirtyBitmap, source: any SourceMap) {
+    /// Runs are cut on multiples of `blockSize` only, which no granule may be smaller than.
+    package init(working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64) {
+        precondition(working.granularity.bytes >= blockSize)
         self.source = source
+        self.blockSize = blockSize
         let deferred = DirtyBitmap(size: working.size, granularity: working.granularity)
         state = Mutex(State(working: working, deferred: deferred))
     }
@@ -52,15 +56,24 @@ package final class RunDispenser: Sendable {
             }
             let start = state.pending.lowerBound
             if !state.extent.contains(start) {
-                let extent = try source.extent(at: start, limit: source.size)
-                state.extent = start..<(start + extent.length)
-                state.extentIsZero = extent.content == .zero
+                (state.extent, state.extentIsZero) = try alignedExtent(at: start)
             }
             let limit = state.extentIsZero ? zeroLimit : dataLimit
             let end = min(state.pending.upperBound, state.extent.upperBound, start + limit)
             state.pending = end..<state.pending.upperBound
             return Run(range: start..<end, isZero: state.extentIsZero)
         }
+    }
+
+    /// What the source has at `start`, with its end moved onto a block: data grows, zeros shrink.
+    private func alignedExtent(at start: Int64) throws(StorageError) -> (Range<Int64>, Bool) {
+        let extent = try source.extent(at: start, limit: source.size)
+        let end = start + extent.length
+        let mask = blockSize - 1
+        let isZero = extent.content == .zero
+        if end == source.size { return (start..<end, isZero) }
+        if isZero, end & ~mask > start { return (start..<(end & ~mask), true) }
+        return (start..<min((end + mask) & ~mask, source.size), false)
     }
 
     /// Marks a run that was not copied dirty again. It is not handed out again in this pass.

@@ -2,7 +2,7 @@
 ///
 /// A queue belongs to the thread that made it. Every request that was enqueued completes exactly once,
 /// in any order. A queue must not be destroyed while requests are in flight.
-public protocol RequestQueue: ~Copyable {
+public protocol RequestQueue: ~Copyable, SendableMetatype {
     /// The memory that requests read into and write from.
     var buffers: BufferSlab { get }
 
