@@ -38,8 +38,8 @@ public enum Use: Hashable, Sendable {
     case openForWriting(ProcessName)
     /// The kernel offers it over a network.
     case exported(device: String, by: String)
-    /// The kernel says that somebody has claimed it, and not who.
-    case claimed(device: String)
+    /// The kernel says that somebody has claimed it, not who: `by` are those who have it open.
+    case claimed(device: String, by: [ProcessName])
 }
 
 /// A process, by what an engineer needs to find it.
@@ -91,7 +91,11 @@ extension Use: CustomStringConvertible {
             "\(device) is a member of the mounted filesystem \(filesystem)"
         case .openForWriting(let process): "\(process) has it open for writing"
         case .exported(let device, let exporter): "\(device) is exported by \(exporter)"
-        case .claimed(let device): "something holds \(device) exclusively"
+        case .claimed(let device, let openers):
+            openers.isEmpty
+                ? "something holds \(device) exclusively"
+                : "\(device) is held exclusively, probably by "
+                    + openers.map(\.description).joined(separator: ", ")
         }
     }
 
@@ -106,7 +110,7 @@ extension Use: CustomStringConvertible {
         case .filesystemMember: "unmount that filesystem"
         case .openForWriting(let process): "end process \(process.pid)"
         case .exported(_, let exporter): "stop the export in \(exporter)"
-        case .claimed(let device): "find the holder (lsblk, fuser -v \(device)) and stop it"
+        case .claimed(let device, _): "find the holder (lsblk, fuser -v \(device)) and stop it"
         }
     }
 }

@@ -59,6 +59,9 @@ enum StorageLock {
             if error == .notSupported || error == .noLocks { return descriptor }
             throw .systemCall(call: "flock", path: path, code: error)
         }
-        throw .refused(.lockedByOther(path: path, holder: nil))
+        let holder = (try? SystemCalls.status(of: descriptor)).flatMap {
+            LockGuard.flockHolder(of: $0, view)
+        }
+        throw .refused(.lockedByOther(path: path, holder: holder))
     }
 }
