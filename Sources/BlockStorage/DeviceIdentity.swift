@@ -1,0 +1,57 @@
+/// Which disk or image this is, in terms that survive a change of its name.
+///
+/// Names such as `/dev/sdb` move between boots; what a bitmap or a checkpoint belongs to is told
+/// by these facts. Fields that the kernel does not know are nil.
+public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
+    /// The device number, for disks.
+    public var deviceNumber: DeviceNumber?
+    /// The filesystem's device number and the inode, for images.
+    public var filesystemDevice: DeviceNumber?
+    public var inode: UInt64?
+    /// The filesystem's name, for images.
+    public var filesystem: String?
+    /// Counts up whenever another medium or device takes this place, until the next boot.
+    public var diskSequence: UInt64?
+    public var model: String?
+    public var serial: String?
+    /// The worldwide name.
+    public var wwn: String?
+    /// The uuid of a device-mapper device or md array.
+    public var uuid: String?
+    /// The partition's number and first 512-byte sector on its disk.
+    public var partition: Int?
+    public var partitionStart: Int64?
+    /// In bytes.
+    public var size: Int64
+
+    init(size: Int64) { self.size = size }
+}
+
+extension SystemView {
+    /// What sysfs knows about a block device. Facts of the disk count for its partitions too.
+    func identity(of number: DeviceNumber, size: Int64, diskSequence: UInt64?) -> DeviceIdentity {
+        var identity = DeviceIdentity(size: size)
+        identity.deviceNumber = number
+        identity.diskSequence = diskSequence
+        let own = "/sys/dev/block/\(number)"
+        identity.partition = self.number(own + "/partition").map { Int($0) }
+        if identity.partition != nil { identity.partitionStart = self.number(own + "/start") }
+        guard let disk = diskDirectory(of: number) else { return identity }
+        identity.model = value(disk + "/device/model") ?? value(disk + "/device/name")
+        // Each driver keeps its serial elsewhere: NVMe, virtio, SCSI (a page of its inquiry).
+        identity.serial =
+            value(disk + "/device/serial") ?? value(disk + "/serial") ?? inquirySerial(disk)
+        identity.wwn = value(disk + "/wwid") ?? value(disk + "/device/wwid")
+        identity.uuid = value(disk + "/dm/uuid") ?? value(disk + "/md/uuid")
+        return identity
+    }
+
+    /// Page 0x80 of a SCSI inquiry: a header of four bytes, then the serial as text.
+    private func inquirySerial(_ disk: String) -> String? {
+        guard let page = bytes(disk + "/device/vpd_pg80"), page.count > 4, page[1] == 0x80 else {
+            return nil
+        }
+        let text = String(decoding: page[4...], as: UTF8.self).trimmed
+        return text.isEmpty ? nil : String(text)
+    }
+}

@@ -1,0 +1,83 @@
+internal import SystemPackage
+
+/// Runs the guards on an open descriptor, in the order in which their messages help most.
+struct GuardRunner {
+    let view: SystemView
+
+    /// Asks who may write the source while it is read.
+    ///
+    /// - Returns: what the reader of a report should know.
+    func checkSource(
+        _ source: OpenedObject, options: SourceOptions
+    ) throws(StorageError) -> [String] {
+        let findings = try UseGuard(survey: survey(for: source)).findings(
+            on: source.status.identity)
+        var uses = findings.uses
+        uses += ProcessGuard.writers(to: findings.reach, view).map { .openForWriting($0) }
+        if uses.isEmpty && !source.isClaimed { uses = claims(on: source, findings.reach) }
+        guard !uses.isEmpty else { return [] }
+        guard options.allowSourceInUse else {
+            throw .refused(.sourceInUse(source: source.path, uses: uses))
+        }
+        let list = uses.map(\.description).joined(separator: "; ")
+        return ["the source is in use (\(list)): the copy may be of no one moment"]
+    }
+
+    /// Asks whether the target may be written at all, and will not change the source.
+    func checkTarget(_ target: OpenedObject, for source: StorageDevice) throws(StorageError) {
+        let survey = try survey(for: target)
+        let verdict = OverlapGuard(survey: survey).compare(
+            source: .init(identity: source.node, resolvedPath: source.resolvedPath),
+            target: .init(identity: target.status.identity, resolvedPath: target.resolvedPath))
+        switch verdict {
+        case .apart: break
+        case .same:
+            throw .refused(.sourceIsTarget(source: source.path, target: target.path))
+        case .overlap(let how):
+            throw .refused(.overlaps(source: source.path, target: target.path, how: how))
+        }
+        try ReadOnlyGuard.check(target)
+        let findings = UseGuard(survey: survey).findings(on: target.status.identity)
+        guard findings.uses.isEmpty else {
+            throw .refused(.targetInUse(target: target.path, uses: findings.uses))
+        }
+        let writers = ProcessGuard.writers(to: findings.reach, view)
+        guard writers.isEmpty else {
+            throw .refused(.openByProcess(target: target.path, processes: writers))
+        }
+        guard target.isClaimed else {
+            throw .refused(
+                .targetInUse(target: target.path, uses: claims(on: target, findings.reach)))
+        }
+        try LockGuard.check(target, view)
+    }
+
+    /// Asks what a mirror would do to what the target holds. Called with the lock held.
+    func checkContent(
+        of target: OpenedObject, for source: StorageDevice, options: TargetOptions
+    ) throws(StorageError) {
+        try SizeGuard.check(target, for: source, allowLarger: options.allowLarger)
+        try SignatureGuard.check(target, overwrite: options.overwrite)
+    }
+
+    private func survey(for object: OpenedObject) throws(StorageError) -> Survey {
+        let survey: Survey
+        do throws(Survey.Blindness) {
+            survey = try .take(view)
+        } catch {
+            throw .refused(.unverifiable(path: object.path, missing: error.missing))
+        }
+        if case .block(let number) = object.status.identity, survey.graph[number] == nil {
+            throw .refused(
+                .unverifiable(path: object.path, missing: "/sys/dev/block/\(number)"))
+        }
+        return survey
+    }
+
+    /// The kernel says that the disk is claimed and nothing else shows by whom: whoever has it
+    /// open is the first to ask.
+    private func claims(on object: OpenedObject, _ reach: Set<NodeIdentity>) -> [Use] {
+        let openers = ProcessGuard.openers(of: reach, view).map(\.process)
+        return [.claimed(device: object.resolvedPath, by: openers)]
+    }
+}

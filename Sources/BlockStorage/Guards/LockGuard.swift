@@ -1,0 +1,36 @@
+internal import SystemPackage
+
+/// Respects the record locks by which virtual machines mark an image as theirs.
+enum LockGuard {
+    static func check(_ target: OpenedObject, _ view: SystemView) throws(StorageError) {
+        guard target.kind == .image,
+            // A filesystem without locks has no lock of anybody's.
+            case .held(let pid) = try? SystemCalls.foreignRecordLock(target.descriptor)
+        else { return }
+        throw .refused(
+            .lockedByOther(path: target.path, holder: pid.map { name(of: $0, view) }))
+    }
+
+    /// Who holds the flock on this file, by /proc/locks: lines such as
+    /// `1: FLOCK  ADVISORY  WRITE 6585 fe:00:16220204 0 EOF`, device numbers in hexadecimal.
+    static func flockHolder(of file: FileStatus, _ view: SystemView) -> ProcessName? {
+        for line in (view.text("/proc/locks") ?? "").split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            guard fields.count >= 6, fields[1] == "FLOCK", let pid = Int(fields[4]) else {
+                continue
+            }
+            let place = fields[5].split(separator: ":")
+            guard place.count == 3,
+                UInt32(place[0], radix: 16) == file.device.major,
+                UInt32(place[1], radix: 16) == file.device.minor,
+                UInt64(place[2]) == file.inode
+            else { continue }
+            return name(of: pid, view)
+        }
+        return nil
+    }
+
+    private static func name(of pid: Int, _ view: SystemView) -> ProcessName {
+        ProcessName(pid: pid, command: view.value("/proc/\(pid)/comm") ?? "?")
+    }
+}

@@ -1,0 +1,53 @@
+import Glibc
+
+/// Finds processes that have storage open. The exclusive claim does not stop them: a plain open
+/// for writing succeeds before and after it.
+enum ProcessGuard {
+    struct Opener: Equatable {
+        let process: ProcessName
+        let canWrite: Bool
+    }
+
+    /// Other processes that have any of `reach` open. Memory maps whose descriptor is closed are
+    /// not seen, and without root only our own user's processes are.
+    static func openers(of reach: Set<NodeIdentity>, _ view: SystemView) -> [Opener] {
+        let ownProcess = Int(getpid())
+        return view.processes().filter { $0 != ownProcess }.compactMap { pid in
+            guard let canWrite = access(of: pid, to: reach, view) else { return nil }
+            let command = view.value("/proc/\(pid)/comm") ?? "?"
+            return Opener(
+                process: ProcessName(pid: pid, command: command), canWrite: canWrite)
+        }
+    }
+
+    static func writers(to reach: Set<NodeIdentity>, _ view: SystemView) -> [ProcessName] {
+        openers(of: reach, view).filter(\.canWrite).map(\.process)
+    }
+
+    /// Whether the process may write to any of `reach`; nil if it has none of it open.
+    private static func access(
+        of pid: Int, to reach: Set<NodeIdentity>, _ view: SystemView
+    ) -> Bool? {
+        var found: Bool?
+        for descriptor in view.entries("/proc/\(pid)/fd") {
+            let link = "/proc/\(pid)/fd/\(descriptor)"
+            // Sockets, pipes and the like have no path; most descriptors end here.
+            guard view.linkTarget(link)?.hasPrefix("/") == true,
+                let identity = view.identify(link), reach.contains(identity)
+            else { continue }
+            if mayWrite(pid, descriptor, view) { return true }
+            found = false
+        }
+        return found
+    }
+
+    /// The access mode in the line `flags:` of fdinfo, which is octal. What cannot be read may
+    /// well write.
+    private static func mayWrite(_ pid: Int, _ descriptor: String, _ view: SystemView) -> Bool {
+        let lines = (view.text("/proc/\(pid)/fdinfo/\(descriptor)") ?? "").split(separator: "\n")
+        guard let line = lines.first(where: { $0.hasPrefix("flags:") }),
+            let flags = Int32(line.dropFirst("flags:".count).trimmed, radix: 8)
+        else { return true }
+        return flags & O_ACCMODE != O_RDONLY
+    }
+}

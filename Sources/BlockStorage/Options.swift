@@ -1,0 +1,61 @@
+/// How a disk or image may be used.
+public enum Access: String, Sendable, Codable {
+    case readOnly, readWrite
+}
+
+/// What a path turned out to be.
+public enum StorageKind: String, Sendable, Codable {
+    /// A regular file.
+    case image
+    /// A block device.
+    case disk
+}
+
+/// What the user asked about the page cache.
+public enum CacheChoice: String, Sendable, CaseIterable {
+    /// Direct where the file allows it, else buffered, and say why.
+    case automatic
+    /// Direct, or fail.
+    case direct
+    /// Through the page cache.
+    case buffered
+}
+
+/// What really happens to the bytes on their way.
+public enum Caching: Equatable, Sendable {
+    case direct
+    case buffered(reason: String)
+}
+
+/// How to open the side that is read.
+public struct SourceOptions: Sendable {
+    public var cache: CacheChoice = .automatic
+    /// Read also what others may be writing at the same time. The copy is then of no one moment.
+    public var allowSourceInUse = false
+
+    public init(cache: CacheChoice = .automatic, allowSourceInUse: Bool = false) {
+        self.cache = cache
+        self.allowSourceInUse = allowSourceInUse
+    }
+}
+
+/// How to open the side that is written.
+public struct TargetOptions: Sendable {
+    public var cache: CacheChoice = .automatic
+    /// Make a new image file, which must not exist yet.
+    public var create = false
+    /// Write over a target that carries a filesystem, partition table or other signature.
+    public var overwrite = false
+    /// Accept a target that is larger than the source; what lies beyond stays as it is.
+    public var allowLarger = false
+
+    public init(
+        cache: CacheChoice = .automatic, create: Bool = false, overwrite: Bool = false,
+        allowLarger: Bool = false
+    ) {
+        self.cache = cache
+        self.create = create
+        self.overwrite = overwrite
+        self.allowLarger = allowLarger
+    }
+}

@@ -1,0 +1,120 @@
+internal import SystemPackage
+
+/// What a path led to, open and checked for kind, before anything else is known about it.
+struct OpenedObject {
+    let path: FilePath
+    let kind: StorageKind
+    let descriptor: Descriptor
+    let status: FileStatus
+    let resolvedPath: String
+    /// False if the kernel refused O_EXCL because somebody else has the claim.
+    let isClaimed: Bool
+}
+
+/// Geometry and identity of an open object.
+struct StorageDescription {
+    let geometry: Geometry
+    let identity: DeviceIdentity
+    let zeroing: ZeroingAbility
+    let filesystem: Filesystem?
+
+    static func describe(
+        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+    ) throws(StorageError) -> StorageDescription {
+        switch opened.kind {
+        case .disk: try describeDisk(opened, direct, view)
+        case .image: try describeImage(opened, direct, view)
+        }
+    }
+
+    private static func describeDisk(
+        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+    ) throws(StorageError) -> StorageDescription {
+        let size: Int64
+        let logical: Int
+        do throws(Errno) {
+            size = try SystemCalls.blockDeviceSize(opened.descriptor.raw)
+            logical = try SystemCalls.logicalBlockSize(opened.descriptor)
+        } catch {
+            throw .systemCall(call: "asking for its size", path: opened.path, code: error)
+        }
+        let number = opened.status.special
+        let limits = view.queueLimits(of: number)
+        let physical = try? SystemCalls.physicalBlockSize(opened.descriptor)
+        return StorageDescription(
+            geometry: Geometry(
+                size: size,
+                logicalBlockSize: logical,
+                physicalBlockSize: max(physical ?? logical, logical),
+                memoryAlignment: direct.memoryAlignment,
+                offsetAlignment: direct.offsetAlignment,
+                optimalTransfer: limits.optimalTransfer,
+                maxTransfer: limits.maxTransfer,
+                queueDepth: limits.queueDepth,
+                isRotational: limits.isRotational),
+            identity: view.identity(
+                of: number, size: size,
+                diskSequence: SystemCalls.diskSequence(opened.descriptor)),
+            zeroing: ZeroingAbility(
+                writeZeroesMaxBytes: limits.writeZeroesMaxBytes,
+                discardMaxBytes: limits.discardMaxBytes,
+                punchesHoles: nil),
+            filesystem: nil)
+    }
+
+    private static func describeImage(
+        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+    ) throws(StorageError) -> StorageDescription {
+        let filesystem: Filesystem
+        let size: Int64
+        do throws(Errno) {
+            filesystem = Filesystem(magic: try SystemCalls.filesystemMagic(opened.descriptor))
+            // A new image was stretched after it was opened, so the first look is too old.
+            size = try SystemCalls.status(of: opened.descriptor).size
+        } catch {
+            throw .systemCall(call: "asking for its size", path: opened.path, code: error)
+        }
+        let limits = view.queueLimits(of: opened.status.device)
+        let logical = limits.logicalBlockSize ?? 512
+        var identity = DeviceIdentity(size: size)
+        identity.filesystemDevice = opened.status.device
+        identity.inode = opened.status.inode
+        identity.filesystem = filesystem.name
+        return StorageDescription(
+            geometry: Geometry(
+                size: size,
+                logicalBlockSize: logical,
+                physicalBlockSize: max(limits.physicalBlockSize ?? logical, logical),
+                memoryAlignment: direct.memoryAlignment,
+                offsetAlignment: direct.offsetAlignment,
+                optimalTransfer: limits.optimalTransfer,
+                maxTransfer: limits.maxTransfer,
+                queueDepth: limits.queueDepth,
+                isRotational: limits.isRotational),
+            identity: identity,
+            zeroing: ZeroingAbility(
+                writeZeroesMaxBytes: 0, discardMaxBytes: 0,
+                punchesHoles: filesystem.punchesHoles),
+            filesystem: filesystem)
+    }
+
+    /// Where O_DIRECT was accepted and still does not mean what it says, in sentences.
+    static func notes(
+        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+    ) -> [String] {
+        guard direct.caching == .direct else { return [] }
+        switch opened.kind {
+        case .image:
+            let magic = try? SystemCalls.filesystemMagic(opened.descriptor)
+            return magic.flatMap { Filesystem(magic: $0).directCaveat }.map { [$0] } ?? []
+        case .disk:
+            guard let disk = view.diskDirectory(of: opened.status.special),
+                view.number(disk + "/loop/dio") == 0
+            else { return [] }
+            return [
+                "a loop device without direct I/O of its own (losetup --direct-io=on): its file "
+                    + "goes through the page cache"
+            ]
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Glibc
+public import SystemPackage
+
+/// A disk or image that is open. Owns its descriptors, claims and locks until its last use.
+///
+/// Opening runs every guard, so whoever holds one may read it, or write it if `access` says so.
+/// Nothing in it changes: it can be shared between threads freely. Positions are always given
+/// explicitly; the file positions of its descriptors belong to `extent(at:)`.
+public final class StorageDevice: Sendable {
+    /// As the user gave it.
+    public let path: FilePath
+    public let kind: StorageKind
+    public let access: Access
+    public let geometry: Geometry
+    public let identity: DeviceIdentity
+    public let caching: Caching
+    public let zeroing: ZeroingAbility
+    /// True if this opening made the file: it reads as zeros everywhere until it is written.
+    public let startsZero: Bool
+    /// What an engineer should know about this opening, in sentences.
+    public let notes: [String]
+
+    /// Where the name led: the key by which guards tell storage apart.
+    let node: NodeIdentity
+    /// The path with links resolved, as the kernel told it when the file was open.
+    let resolvedPath: String
+    private let holesCanBeTrusted: Bool
+
+    // Swift destroys these in order: the direct descriptor goes before the one that holds the
+    // exclusive claim, and the lock that keeps udev away goes last.
+    private let direct: Descriptor?
+    private let buffered: Descriptor
+    private let lock: Descriptor?
+
+    init(
+        opened: OpenedObject, access: Access, direct: DirectAccess, lock: Descriptor?,
+        description: StorageDescription, startsZero: Bool, notes: [String]
+    ) {
+        path = opened.path
+        kind = opened.kind
+        self.access = access
+        geometry = description.geometry
+        identity = description.identity
+        caching = direct.caching
+        zeroing = description.zeroing
+        self.startsZero = startsZero
+        self.notes = notes
+        node = opened.status.identity
+        resolvedPath = opened.resolvedPath
+        holesCanBeTrusted =
+            opened.kind == .image && description.filesystem?.holesCanBeTrusted == true
+        self.direct = direct.descriptor
+        buffered = opened.descriptor
+        self.lock = lock
+    }
+
+    /// The O_DIRECT descriptor; nil if access is buffered.
+    package var directDescriptor: CInt? { direct?.raw }
+
+    /// An ordinary descriptor of the same object, for unaligned tails, fallocate and fsync. On a
+    /// block device it is the one that holds the exclusive claim.
+    package var bufferedDescriptor: CInt { buffered.raw }
+
+    /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
+    package func currentSize() throws(StorageError) -> Int64 {
+        do throws(Errno) {
+            switch kind {
+            case .disk: return try SystemCalls.blockDeviceSize(buffered.raw)
+            case .image: return try SystemCalls.status(of: buffered).size
+            }
+        } catch {
+            throw .systemCall(
+                call: kind == .disk ? "BLKGETSIZE64" : "statx", path: path, code: error)
+        }
+    }
+
+    /// What begins at `offset`, which must lie inside `geometry.size`.
+    ///
+    /// Complexity: a few system calls; at most some hundred where holes are very small.
+    package func extent(at offset: Int64) throws(StorageError) -> StorageExtent {
+        precondition(offset >= 0 && offset < geometry.size, "offset outside the storage")
+        guard holesCanBeTrusted else {
+            return StorageExtent(range: offset..<geometry.size, content: .data)
+        }
+        return ExtentScanner(descriptor: buffered.raw, size: geometry.size).extent(at: offset)
+    }
+
+    /// True if the range is known to read as zeros without a look at its bytes: a hole of a file,
+    /// or space reserved and never written. Always false for disks, whose past nobody knows.
+    package func readsAsZero(_ range: Range<Int64>) -> Bool {
+        guard holesCanBeTrusted else { return false }
+        return ExtentScanner(descriptor: buffered.raw, size: geometry.size).isHole(range)
+    }
+}

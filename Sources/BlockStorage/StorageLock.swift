@@ -1,0 +1,67 @@
+import Glibc
+internal import SystemPackage
+
+/// Advisory locks for the length of a run.
+///
+/// Programs that lock a disk's whole node keep udev from probing it half written, and keep out of
+/// each other's way; two mirrors onto one image keep apart the same way.
+enum StorageLock {
+    /// udev holds its shared lock for as long as it probes, which is short: wait that out.
+    private static let attemptsMax = 40
+    private static let pauseMilliseconds: UInt32 = 50  // 40 × 50 ms = 2 s
+
+    /// An image is locked against writers that lock it too. A disk needs no lock to be read: its
+    /// exclusive claim is stronger.
+    static func lockSource(
+        _ source: OpenedObject, view: SystemView
+    ) throws(StorageError) -> Descriptor? {
+        guard source.kind == .image else { return nil }
+        return try lock(source.descriptor, LOCK_SH, source.path, view)
+    }
+
+    static func lockTarget(
+        _ target: OpenedObject, view: SystemView
+    ) throws(StorageError) -> Descriptor? {
+        switch target.kind {
+        case .image:
+            return try lock(target.descriptor, LOCK_EX, target.path, view)
+        case .disk:
+            let node = wholeDiskNode(of: target, view) ?? target.descriptor
+            return try lock(node, LOCK_EX, target.path, view)
+        }
+    }
+
+    /// The lock is on the node's inode, so it must be the node that udev uses, found by number
+    /// and checked; nil in a container that has no such node.
+    private static func wholeDiskNode(of target: OpenedObject, _ view: SystemView) -> Descriptor? {
+        guard let disk = view.diskDirectory(of: target.status.special),
+            let number = view.value(disk + "/dev").flatMap({ DeviceNumber($0) }),
+            let uevent = view.text(disk + "/uevent"),
+            let line = uevent.split(separator: "\n").first(where: { $0.hasPrefix("DEVNAME=") }),
+            let node = try? SystemCalls.open(
+                FilePath("/dev/" + line.dropFirst("DEVNAME=".count)), O_RDONLY | O_NONBLOCK),
+            let status = try? SystemCalls.status(of: node),
+            status.identity == .block(number)
+        else { return nil }
+        return node
+    }
+
+    private static func lock(
+        _ descriptor: Descriptor, _ operation: CInt, _ path: FilePath, _ view: SystemView
+    ) throws(StorageError) -> Descriptor {
+        do throws(Errno) {
+            for attempt in 0..<attemptsMax {
+                if attempt > 0 { SystemCalls.sleep(milliseconds: pauseMilliseconds) }
+                if try SystemCalls.tryLock(descriptor, operation) { return descriptor }
+            }
+        } catch {
+            // Some network filesystems know no locks; a run there is no less safe than without.
+            if error == .notSupported || error == .noLocks { return descriptor }
+            throw .systemCall(call: "flock", path: path, code: error)
+        }
+        let holder = (try? SystemCalls.status(of: descriptor)).flatMap {
+            LockGuard.flockHolder(of: $0, view)
+        }
+        throw .refused(.lockedByOther(path: path, holder: holder))
+    }
+}

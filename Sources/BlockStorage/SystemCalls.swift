@@ -1,0 +1,312 @@
+internal import CLinux
+import Glibc
+internal import SystemPackage
+
+/// A device number as the kernel prints it, such as 8:1.
+public struct DeviceNumber: Hashable, Sendable, Codable, CustomStringConvertible {
+    public let major: UInt32
+    public let minor: UInt32
+
+    public init(major: UInt32, minor: UInt32) {
+        self.major = major
+        self.minor = minor
+    }
+
+    /// Parses `8:1`, the form of sysfs and mountinfo; nil for anything else.
+    init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, let major = UInt32(parts[0]), let minor = UInt32(parts[1]) else {
+            return nil
+        }
+        self.init(major: major, minor: minor)
+    }
+
+    /// Undoes the encoding of `dev_t`, which the loop driver hands out as a number.
+    init(encoded: UInt64) {
+        major = UInt32((encoded >> 8) & 0xfff) | UInt32(truncatingIfNeeded: encoded >> 32) & ~0xfff
+        minor = UInt32(encoded & 0xff) | UInt32(truncatingIfNeeded: encoded >> 12) & ~0xff
+    }
+
+    /// Filesystems that stand on no single device (btrfs, tmpfs, overlay) carry major 0.
+    var isAnonymous: Bool { major == 0 }
+
+    public var description: String { "\(major):\(minor)" }
+}
+
+/// What statx says about one file.
+struct FileStatus: Sendable {
+    let kind: FileKind
+    let device: DeviceNumber
+    /// The number of the device that the file *is*, for device nodes.
+    let special: DeviceNumber
+    let inode: UInt64
+    let size: Int64
+    /// Nil where the kernel does not say (before 6.1, or a filesystem that has no answer).
+    let direct: DirectAlignment?
+
+    var identity: NodeIdentity {
+        switch kind {
+        case .blockDevice: .block(special)
+        case .regular: .file(device: device, inode: inode)
+        default: .other(device: device, inode: inode)
+        }
+    }
+}
+
+struct DirectAlignment: Equatable, Sendable {
+    /// 0: the file refuses direct I/O.
+    let memory: Int
+    let offset: Int
+}
+
+enum FileKind: Sendable, Equatable {
+    case regular, blockDevice, directory, characterDevice, pipe, socket, other
+}
+
+/// Which object a path or descriptor leads to, whatever its name: the key of every comparison.
+package enum NodeIdentity: Hashable, Sendable {
+    case block(DeviceNumber)
+    case file(device: DeviceNumber, inode: UInt64)
+    case other(device: DeviceNumber, inode: UInt64)
+}
+
+/// A descriptor that is closed when its last owner goes.
+final class Descriptor: Sendable {
+    let raw: CInt
+
+    init(_ raw: CInt) { self.raw = raw }
+
+    deinit { _ = Glibc.close(raw) }
+}
+
+/// The system calls this module makes, each behind a safe signature.
+///
+/// This file, `SignatureProbe.swift` and nothing else in the module handles pointers.
+enum SystemCalls {
+    static func open(
+        _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
+    ) throws(Errno) -> Descriptor {
+        while true {
+            let raw = unsafe path.withPlatformString { pointer in
+                unsafe ringmirror_openat(directory, pointer, flags | O_CLOEXEC, mode)
+            }
+            if raw >= 0 { return Descriptor(raw) }
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    /// Opens what `descriptor` has open once more, with other flags: no path is walked again, so
+    /// nobody can slip another object underneath.
+    static func reopen(_ descriptor: Descriptor, _ flags: CInt) throws(Errno) -> Descriptor {
+        try open(FilePath("/proc/self/fd/\(descriptor.raw)"), flags)
+    }
+
+    static func status(of descriptor: Descriptor) throws(Errno) -> FileStatus {
+        try status("", in: descriptor.raw, flags: AT_EMPTY_PATH)
+    }
+
+    /// Looks without opening, and without asking a server: a dead network mount must not hang us.
+    static func status(at path: FilePath, followLinks: Bool = true) throws(Errno) -> FileStatus {
+        let follow = followLinks ? 0 : AT_SYMLINK_NOFOLLOW
+        return try status(path, in: AT_FDCWD, flags: follow | AT_STATX_DONT_SYNC)
+    }
+
+    private static func status(
+        _ path: FilePath, in directory: CInt, flags: CInt
+    ) throws(Errno) -> FileStatus {
+        var found = ringmirror_status()
+        let failure = unsafe path.withPlatformString { pointer in
+            unsafe ringmirror_status(directory, pointer, flags, &found)
+        }
+        guard failure == 0 else { throw Errno(rawValue: failure) }
+        return FileStatus(
+            kind: kind(ofMode: found.mode),
+            device: DeviceNumber(major: found.device_major, minor: found.device_minor),
+            special: DeviceNumber(major: found.special_major, minor: found.special_minor),
+            inode: found.inode,
+            size: found.size,
+            direct: found.direct_known == 0
+                ? nil
+                : DirectAlignment(
+                    memory: Int(found.direct_memory), offset: Int(found.direct_offset)))
+    }
+
+    private static func kind(ofMode mode: UInt32) -> FileKind {
+        switch mode & ringmirror_mode_mask {
+        case ringmirror_mode_file: .regular
+        case ringmirror_mode_block: .blockDevice
+        case ringmirror_mode_directory: .directory
+        case ringmirror_mode_character: .characterDevice
+        case ringmirror_mode_pipe: .pipe
+        case ringmirror_mode_socket: .socket
+        default: .other
+        }
+    }
+
+    /// O_NONBLOCK guards the open against a pipe, but must not stay: io_uring answers EAGAIN
+    /// instead of waiting for requests on a descriptor that has it.
+    static func clearNonblocking(_ descriptor: Descriptor) throws(Errno) {
+        let flags = ringmirror_get_flags(descriptor.raw)
+        guard flags >= 0 else { throw Errno(rawValue: errno) }
+        try check(ringmirror_set_flags(descriptor.raw, flags & ~O_NONBLOCK))
+    }
+
+    static func flags(of descriptor: CInt) -> CInt { ringmirror_get_flags(descriptor) }
+
+    static func seek(_ descriptor: CInt, to offset: Int64, whence: CInt) throws(Errno) -> Int64 {
+        let result = lseek(descriptor, Int(offset), whence)
+        guard result >= 0 else { throw Errno(rawValue: errno) }
+        return Int64(result)
+    }
+
+    static func truncate(_ descriptor: Descriptor, to size: Int64) throws(Errno) {
+        while ftruncate(descriptor.raw, Int(size)) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    static func sync(_ descriptor: Descriptor) throws(Errno) {
+        while fsync(descriptor.raw) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    static func unlink(_ name: FilePath, in directory: Descriptor) {
+        _ = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
+    }
+
+    /// True if the lock was taken, false if somebody else has it.
+    static func tryLock(_ descriptor: Descriptor, _ operation: CInt) throws(Errno) -> Bool {
+        while flock(descriptor.raw, operation | LOCK_NB) != 0 {
+            if errno == EWOULDBLOCK { return false }
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+        return true
+    }
+
+    static func filesystemMagic(_ descriptor: Descriptor) throws(Errno) -> Int64 {
+        var magic: Int64 = 0
+        try check(unsafe ringmirror_filesystem_magic(descriptor.raw, &magic))
+        return magic
+    }
+
+    static func trialRead(_ descriptor: Descriptor, length: Int) -> Bool {
+        ringmirror_trial_read(descriptor.raw, length) == 0
+    }
+
+    static func sleep(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
+
+    static func check(_ failure: CInt) throws(Errno) {
+        if failure != 0 { throw Errno(rawValue: failure) }
+    }
+}
+
+// MARK: Block device ioctls
+
+extension SystemCalls {
+    static func blockDeviceSize(_ descriptor: CInt) throws(Errno) -> Int64 {
+        var bytes: UInt64 = 0
+        try check(unsafe ringmirror_blk_size(descriptor, &bytes))
+        return Int64(clamping: bytes)
+    }
+
+    static func logicalBlockSize(_ descriptor: Descriptor) throws(Errno) -> Int {
+        var bytes: CInt = 0
+        try check(unsafe ringmirror_blk_logical(descriptor.raw, &bytes))
+        return Int(bytes)
+    }
+
+    static func physicalBlockSize(_ descriptor: Descriptor) throws(Errno) -> Int {
+        var bytes: CUnsignedInt = 0
+        try check(unsafe ringmirror_blk_physical(descriptor.raw, &bytes))
+        return Int(bytes)
+    }
+
+    static func isReadOnly(_ descriptor: Descriptor) throws(Errno) -> Bool {
+        var answer: CInt = 0
+        try check(unsafe ringmirror_blk_read_only(descriptor.raw, &answer))
+        return answer != 0
+    }
+
+    /// Nil before Linux 5.15.
+    static func diskSequence(_ descriptor: Descriptor) -> UInt64? {
+        var sequence: UInt64 = 0
+        let failure = unsafe ringmirror_blk_sequence(descriptor.raw, &sequence)
+        return failure == 0 && sequence != 0 ? sequence : nil
+    }
+
+    /// What lies under a loop device, by number: its backing path may be renamed, deleted, or
+    /// belong to another mount namespace.
+    static func loopBacking(_ descriptor: Descriptor) -> NodeIdentity? {
+        var loop = ringmirror_loop()
+        guard unsafe ringmirror_loop_status(descriptor.raw, &loop) == 0 else { return nil }
+        if loop.special != 0 { return .block(DeviceNumber(encoded: loop.special)) }
+        return .file(device: DeviceNumber(encoded: loop.device), inode: loop.inode)
+    }
+
+    enum RecordLock {
+        case none
+        case held(pid: Int?)
+    }
+
+    static func foreignRecordLock(_ descriptor: Descriptor) throws(Errno) -> RecordLock {
+        var found: CInt = 0
+        var pid: CInt = 0
+        try check(unsafe ringmirror_foreign_record_lock(descriptor.raw, &found, &pid))
+        return found == 0 ? .none : .held(pid: pid > 0 ? Int(pid) : nil)
+    }
+}
+
+// MARK: Reading text files, links and directories
+
+extension SystemCalls {
+    /// A whole file of text, as proc and sysfs have them. Bytes that are not UTF-8 are repaired:
+    /// what is compared are numbers and names that the kernel wrote.
+    static func text(at path: FilePath) throws(Errno) -> String {
+        String(decoding: try bytes(at: path), as: UTF8.self)
+    }
+
+    static func bytes(at path: FilePath) throws(Errno) -> [UInt8] {
+        let descriptor = try open(path, O_RDONLY | O_NONBLOCK)
+        var content: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+        while true {
+            let count = unsafe read(descriptor.raw, &chunk, chunk.count)
+            if count == 0 { return content }
+            if count > 0 {
+                content.append(contentsOf: chunk[..<count])
+            } else if errno != EINTR {
+                throw Errno(rawValue: errno)
+            }
+        }
+    }
+
+    static func linkTarget(_ path: FilePath) throws(Errno) -> String {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe path.withPlatformString { pointer in
+            unsafe buffer.withUnsafeMutableBytes { bytes in
+                unsafe readlink(
+                    pointer, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+            }
+        }
+        guard count >= 0 else { throw Errno(rawValue: errno) }
+        return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+
+    static func entries(of directory: FilePath) throws(Errno) -> [String] {
+        guard let stream = unsafe directory.withPlatformString({ unsafe opendir($0) }) else {
+            throw Errno(rawValue: errno)
+        }
+        defer { unsafe _ = closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) {
+                    unsafe String(cString: $0)
+                }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+}

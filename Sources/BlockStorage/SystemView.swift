@@ -1,0 +1,85 @@
+import Glibc
+internal import SystemPackage
+
+/// The kernel's own account of disks, mounts and processes: proc and sysfs below a root.
+///
+/// The root is `/` in earnest. Tests put a directory of fixtures there, which stands in for
+/// machines that cannot be had: device mapper, md arrays, NVMe partitions.
+package struct SystemView: Sendable {
+    let root: String
+    /// What a path of this machine leads to. Apart from the files themselves, because fixtures
+    /// can hold text but no device nodes.
+    let identify: @Sendable (String) -> NodeIdentity?
+    /// What lies under a loop device, when the kernel can be asked; the path in sysfs is second.
+    let loopBacking: @Sendable (String) -> NodeIdentity?
+
+    /// The machine we run on.
+    package static let live = SystemView(
+        root: "",
+        identify: { path in try? SystemCalls.status(at: FilePath(path)).identity },
+        loopBacking: { name in
+            guard let node = try? SystemCalls.open(FilePath("/dev/" + name), O_RDONLY | O_NONBLOCK)
+            else { return nil }
+            return SystemCalls.loopBacking(node)
+        })
+
+    package init(
+        root: String,
+        identify: @escaping @Sendable (String) -> NodeIdentity?,
+        loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil }
+    ) {
+        self.root = root
+        self.identify = identify
+        self.loopBacking = loopBacking
+    }
+
+    /// The text of a file without its last line end; nil if it cannot be read.
+    func text(_ path: String) -> String? {
+        guard var text = try? SystemCalls.text(at: FilePath(root + path)) else { return nil }
+        while text.last?.isNewline == true { text.removeLast() }
+        return text
+    }
+
+    func bytes(_ path: String) -> [UInt8]? {
+        try? SystemCalls.bytes(at: FilePath(root + path))
+    }
+
+    /// A text that is a value: blanks around it cut off, nil if nothing is left.
+    func value(_ path: String) -> String? {
+        guard let text = text(path) else { return nil }
+        let trimmed = text.trimmed
+        return trimmed.isEmpty ? nil : String(trimmed)
+    }
+
+    func number(_ path: String) -> Int64? {
+        value(path).flatMap { Int64($0) }
+    }
+
+    func entries(_ path: String) -> [String] {
+        (try? SystemCalls.entries(of: FilePath(root + path)).sorted()) ?? []
+    }
+
+    func linkTarget(_ path: String) -> String? {
+        try? SystemCalls.linkTarget(FilePath(root + path))
+    }
+
+    /// Where sysfs describes this device; nil in a container that hides sysfs.
+    func name(of number: DeviceNumber) -> String? {
+        linkTarget("/sys/dev/block/\(number)").map { String($0.lastPathComponent) }
+    }
+}
+
+extension StringProtocol {
+    var trimmed: SubSequence {
+        let isBlank: (Character) -> Bool = { $0.isWhitespace || $0 == "\0" }
+        guard let first = firstIndex(where: { !isBlank($0) }),
+            let last = lastIndex(where: { !isBlank($0) })
+        else { return self[endIndex...] }
+        return self[first...last]
+    }
+
+    var lastPathComponent: SubSequence {
+        guard let slash = lastIndex(of: "/") else { return self[...] }
+        return self[index(after: slash)...]
+    }
+}
