@@ -1,30 +1,12 @@
-/// What a stretch of a source reads as, and where its bytes live.
-package struct SourceExtent: Sendable, Equatable {
-    package enum Content: Sendable, Equatable {
-        /// Bytes in one of the map's files, at this offset of that file.
-        case data(file: Int, hostOffset: Int64)
-        /// Reads as zeros; there is nothing to read.
-        case zero
-    }
-
-    package let content: Content
-    /// Bytes, at least one.
-    package let length: Int64
-
-    package init(_ content: Content, length: Int64) {
-        self.content = content
-        self.length = length
-    }
-}
-
-/// Where a stretch of a target has to be written.
-package struct TargetExtent: Sendable, Equatable {
+/// Where a stretch of a disk lives: the only thing that whoever moves the bytes needs to know.
+package struct HostExtent: Sendable, Equatable {
     /// One of the map's files.
     package let file: Int
+    /// The offset in that file.
     package let hostOffset: Int64
     /// Bytes, at least one.
     package let length: Int64
-    /// Offsets and lengths of writes to that file must be multiples of this.
+    /// Offsets and lengths of requests to that file must be multiples of this, a power of two.
     package let alignment: Int
 
     package init(file: Int, hostOffset: Int64, length: Int64, alignment: Int) {
@@ -35,47 +17,51 @@ package struct TargetExtent: Sendable, Equatable {
     }
 }
 
-/// Answers where the bytes of a source live. It moves none of them.
+/// What a map of either side can tell.
 ///
-/// A map is asked by every worker of a job, one at a time for sources (the run dispenser holds its lock)
-/// and from any thread for the rest.
-package protocol SourceMap: Sendable {
-    /// What the source is called in messages.
+/// A map answers where bytes live and moves none of them. Every worker of a job asks it, from its own
+/// thread.
+package protocol DiskMap: Sendable {
+    /// What the disk is called in messages.
     var name: String { get }
-    /// Bytes, at the time it was opened.
+    /// Bytes that are mapped, as settled when the job began.
     var size: Int64 { get }
     /// The descriptors that the `file` of an extent counts in. They stay open while the map lives.
     var descriptors: [CInt] { get }
-    /// Offsets and lengths of reads must be multiples of this, a power of two.
+    /// The alignment of requests anywhere but at an unaligned end.
     var alignment: Int { get }
-    /// What begins at `offset`, and how far it goes, up to `limit`.
+    /// Where the bytes from `offset` on live, up to `limit`.
     ///
     /// Precondition: `0 <= offset < limit <= size`.
-    func extent(at offset: Int64, limit: Int64) throws(StorageError) -> SourceExtent
-    /// The size as the kernel tells it now. Disks vanish and shrink: then reads return no bytes.
-    func currentSize() throws(StorageError) -> Int64
+    func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent
+    /// Whether the device still has all the bytes it had when it was opened. Devices vanish and shrink,
+    /// and then answer with errors that mean something else: writes find no space, reads no bytes.
+    func sizeChange() throws(StorageError) -> SizeChange?
 }
 
-/// Answers where the bytes of a target go. It moves none of them.
-package protocol TargetMap: Sendable {
-    /// What the target is called in messages.
-    var name: String { get }
-    /// Bytes, at the time it was opened.
-    var size: Int64 { get }
-    /// The descriptors that the `file` of an extent counts in. They stay open while the map lives.
-    var descriptors: [CInt] { get }
-    /// The alignment of all writes but those of an unaligned end.
-    var alignment: Int { get }
-    /// The file that zeroing and flushing go to.
-    var metadataFile: Int { get }
+/// A device that became smaller than it was.
+package struct SizeChange: Sendable, Equatable {
+    package let from: Int64
+    package let to: Int64
+
+    package init(from: Int64, to: Int64) {
+        self.from = from
+        self.to = to
+    }
+}
+
+/// A disk that is read.
+package protocol SourceMap: DiskMap {
+    /// Whether what begins at `offset` reads as zeros without being read, and how far that goes.
+    func content(at offset: Int64) throws(StorageError) -> StorageExtent
+}
+
+/// A disk that is written.
+package protocol TargetMap: DiskMap {
+    /// The file that flushing goes to.
+    var flushFile: Int { get }
     /// Whether every byte read as zero when the target was opened.
     var startsZero: Bool { get }
-    /// Where the bytes from `offset` on go, up to `limit`.
-    ///
-    /// Precondition: `0 <= offset < limit <= size`.
-    func place(at offset: Int64, limit: Int64) throws(StorageError) -> TargetExtent
     /// Whether the range is known to read as zeros without being read.
     func readsAsZero(_ range: Range<Int64>) -> Bool
-    /// The size as the kernel tells it now. Disks vanish and shrink: then writes say "no space".
-    func currentSize() throws(StorageError) -> Int64
 }

@@ -55,5 +55,26 @@ package final class JobState: Sendable {
     package var isFlushed: Bool { crew.withLock { $0.flushed } }
     package var statistics: QueueStatistics { crew.withLock { $0.statistics } }
     package var retries: UInt64 { crew.withLock { $0.retries } }
-    package var verdict: MirrorError? { control.verdict }
+
+    /// How the job ended, once every worker has. `planned` bytes were to be done.
+    ///
+    /// Success is not the absence of errors: it takes every planned byte done, and a flush after them.
+    package func outcome(planned: Int64) -> MirrorOutcome {
+        let isComplete =
+            isFlushed && counters.done.value == planned && dispenser.remaining().isClean
+        switch control.verdict {
+        case .cancelled where !isComplete: return .cancelled
+        case .cancelled, nil: break
+        case .some(let error): return .failed(error)
+        }
+        if let first = failures.all.first {
+            let bytes = failures.all.reduce(0) { $0 + Int64($1.range.count) }
+            return .failed(
+                .incomplete(
+                    failedBytes: bytes, firstOffset: first.range.lowerBound,
+                    ranges: failures.all.count))
+        }
+        precondition(isComplete, "a job ended without an error and without a mirror")
+        return .mirrored
+    }
 }

@@ -67,8 +67,8 @@ package final class RunDispenser: Sendable {
 
     /// What the source has at `start`, with its end moved onto a block: data grows, zeros shrink.
     private func alignedExtent(at start: Int64) throws(StorageError) -> (Range<Int64>, Bool) {
-        let extent = try source.extent(at: start, limit: source.size)
-        let end = start + extent.length
+        let extent = try source.content(at: start)
+        let end = extent.range.upperBound
         let mask = blockSize - 1
         let isZero = extent.content == .zero
         if end == source.size { return (start..<end, isZero) }

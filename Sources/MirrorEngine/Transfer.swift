@@ -15,6 +15,8 @@ package struct Transfer: Sendable {
         case flush
         /// Hints about the page cache; their failure means nothing.
         case writeBack, dropCache
+
+        var isZeroing: Bool { self == .punchHole || self == .zeroRange || self == .writeZeros }
     }
 
     package var kind: Kind

@@ -85,15 +85,13 @@ extension Worker where Queue: ~Copyable {
 
     /// A device that was pulled out or resized answers like a full or short one: ask for its size.
     private func shrinkage(of side: MirrorSide) -> MirrorError? {
-        let name = side == .source ? plan.source.name : plan.target.name
-        let expected = side == .source ? plan.source.size : plan.target.size
-        let now: Int64
+        let map: any DiskMap = side == .source ? plan.source : plan.target
         do throws(StorageError) {
-            now = try side == .source ? plan.source.currentSize() : plan.target.currentSize()
+            guard let change = try map.sizeChange() else { return nil }
+            return .shrank(side, name: map.name, from: change.from, to: change.to)
         } catch {
             return .storage(error)
         }
-        return now < expected ? .shrank(side, name: name, from: expected, to: now) : nil
     }
 
     /// Ends a transfer that the job will not finish.
@@ -101,7 +99,8 @@ extension Worker where Queue: ~Copyable {
         _ index: Int, _ transfer: Transfer, at side: MirrorSide, _ cause: FailureCause
     ) {
         note(
-            FailedRange(side: side, range: transfer.position..<transfer.end, cause: cause), transfer)
+            FailedRange(side: side, range: transfer.position..<transfer.end, cause: cause), transfer
+        )
         slots[transfer.owner].isIncomplete = true
         transfers.abandon(index)
         finish(transfer)

@@ -6,21 +6,8 @@ extension Worker where Queue: ~Copyable {
     /// Starts the next read of a run.
     mutating func startRead(_ index: Int) throws(StorageError) {
         let offset = slots[index].cursor
-        let extent = try plan.source.extent(at: offset, limit: slots[index].range.upperBound)
-        let range = offset..<(offset + extent.length)
-        slots[index].cursor = range.upperBound
-        let buffer = slots[index].bufferOffset(offset)
-        switch extent.content {
-        case .zero:
-            // The source changed its mind since the run was cut: what it says now is what counts.
-            transfers.queue.buffers.clear(buffer..<(buffer + range.count))
-        case .data(let file, let hostOffset):
-            start(
-                Transfer(
-                    .read, file: plan.sourceFile(file), owner: index, range: range,
-                    hostDelta: hostOffset - offset, bufferOffset: buffer,
-                    alignment: plan.source.alignment, stride: Int64(plan.requestSize)))
-        }
+        let extent = try plan.source.place(at: offset, limit: slots[index].range.upperBound)
+        start(.read, plan.sourceFile(extent.file), extent, at: offset, index)
     }
 
     /// Starts the next write of a run, or finds that the next bytes need none.
@@ -47,14 +34,7 @@ extension Worker where Queue: ~Copyable {
         _ index: Int, _ offset: Int64, limit: Int64
     ) throws(StorageError) {
         let extent = try plan.target.place(at: offset, limit: limit)
-        let range = offset..<(offset + extent.length)
-        slots[index].cursor = range.upperBound
-        start(
-            Transfer(
-                .write, file: plan.targetFile(extent.file), owner: index, range: range,
-                hostDelta: extent.hostOffset - offset,
-                bufferOffset: slots[index].bufferOffset(offset), alignment: extent.alignment,
-                stride: Int64(plan.requestSize)))
+        start(.write, plan.targetFile(extent.file), extent, at: offset, index)
     }
 
     /// The longest piece from `offset` on that is all zeros or has none to speak of, in whole granules.
@@ -98,21 +78,31 @@ extension Worker where Queue: ~Copyable {
             return
         }
         let kind = job.zeroing.current
-        let stride = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
-        let limit = min(range.upperBound, range.lowerBound + stride)
+        let reach = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
+        let limit = min(range.upperBound, range.lowerBound + reach)
         let extent = try plan.target.place(at: range.lowerBound, limit: limit)
-        let piece = range.lowerBound..<(range.lowerBound + extent.length)
-        slots[index].cursor = piece.upperBound
+        // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as cheap.
+        let isTail = extent.alignment == 1 && plan.target.alignment > 1
         start(
-            Transfer(
-                kind, file: plan.targetFile(extent.file), owner: index, range: piece,
-                hostDelta: extent.hostOffset - piece.lowerBound, alignment: extent.alignment,
-                stride: stride))
+            isTail ? .writeZeros : kind, plan.targetFile(extent.file), extent,
+            at: range.lowerBound, index)
     }
 
-    private mutating func start(_ transfer: Transfer) {
-        slots[transfer.owner].outstanding += 1
-        transfers.start(transfer)
+    /// Starts a transfer of a slot, and moves the slot's cursor behind it.
+    private mutating func start(
+        _ kind: Transfer.Kind, _ file: FileIndex, _ extent: HostExtent, at offset: Int64,
+        _ index: Int
+    ) {
+        let range = offset..<(offset + extent.length)
+        slots[index].cursor = range.upperBound
+        slots[index].outstanding += 1
+        transfers.start(
+            Transfer(
+                kind, file: file, owner: index, range: range,
+                hostDelta: extent.hostOffset - offset,
+                bufferOffset: slots[index].bufferOffset(offset), alignment: extent.alignment,
+                stride: kind.isZeroing && kind != .writeZeros
+                    ? JobPlan.zeroLimit : Int64(plan.requestSize)))
     }
 
     /// Takes what a finished transfer left in the page cache out of it, where files are buffered. There is
@@ -132,7 +122,7 @@ extension Worker where Queue: ~Copyable {
         guard transfers.inFlight == 0 else { return }
         transfers.start(
             Transfer(
-                .flush, file: plan.targetFile(plan.target.metadataFile), owner: Worker.noOwner,
+                .flush, file: plan.targetFile(plan.target.flushFile), owner: Worker.noOwner,
                 range: 0..<1, alignment: 1, stride: 1))
         while transfers.inFlight > 0 {
             do throws(RingError) {

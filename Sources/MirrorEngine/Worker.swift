@@ -57,13 +57,20 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             let delay = startWork()
             if transfers.inFlight == 0 {
                 if isIdle { return }
-                if job.control.isStopping { abandonWork(); return }
-                if !parked.isEmpty && !job.control.isPaused { unpark(); continue }
+                if job.control.isStopping {
+                    abandonWork()
+                    return
+                }
+                if !parked.isEmpty && !job.control.isPaused {
+                    unpark()
+                    continue
+                }
                 Clock.sleep(nanoseconds: min(max(delay, 1_000_000), Self.tick))
                 continue
             }
             do throws(RingError) {
-                try transfers.wait(timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
+                try transfers.wait(
+                    timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
             } catch {
                 // What is in flight will never be heard of again.
                 job.control.fail(.ring(error))

@@ -1,3 +1,4 @@
+internal import Glibc
 package import Ring
 
 /// Runs the workers of a job, each on a thread of its own with a queue that it makes itself.
@@ -11,12 +12,12 @@ package enum WorkerCrew {
             WorkerThread { work(job, makeQueue) }
         }
         for thread in threads {
-            if let thread {
-                thread.join()
-            } else {
-                // The system has no more threads. The others do the work.
+            guard let thread else {
+                job.control.fail(.ring(.systemCall("pthread_create", code: EAGAIN)))
                 _ = job.leave()
+                continue
             }
+            thread.join()
         }
     }
 

@@ -128,7 +128,8 @@ internal import Glibc
 
     /// Fills in a submission entry.
     private func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request) {
-        let file = setup.registeredFiles
+        let file =
+            setup.registeredFiles
             ? CInt(request.file.rawValue)
             : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
         let length = UInt32(truncatingIfNeeded: request.length)
@@ -156,10 +157,12 @@ internal import Glibc
             unsafe io_uring_prep_fsync(entry, file, UInt32(IORING_FSYNC_DATASYNC))
         case .punchHole:
             let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-            unsafe io_uring_prep_fallocate(entry, file, mode, off_t(request.offset), off_t(request.length))
+            unsafe io_uring_prep_fallocate(
+                entry, file, mode, off_t(request.offset), off_t(request.length))
         case .zeroRange:
             let mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
-            unsafe io_uring_prep_fallocate(entry, file, mode, off_t(request.offset), off_t(request.length))
+            unsafe io_uring_prep_fallocate(
+                entry, file, mode, off_t(request.offset), off_t(request.length))
         case .writeBack:
             let flags =
                 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER

@@ -1,6 +1,5 @@
 internal import Glibc
 
-
 /// Why a ring can't be had, or stopped working. Failures of single requests are not among these: they
 /// arrive as completions.
 public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {

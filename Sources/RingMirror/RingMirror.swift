@@ -1,1 +1,37 @@
-// RingMirror
+// The names a user needs, and no others. Everything below is documented where it is declared.
+//
+// A mirror in four lines:
+//
+//     let source = try StorageDevice.openSource("/dev/nvme0n1")
+//     let target = try StorageDevice.openTarget("/dev/nvme1n1", for: source)
+//     let job = try MirrorJob.full(from: source, to: target)
+//     let report = await job.run()
+
+@_exported public import enum BlockStorage.Access
+@_exported public import enum BlockStorage.CacheChoice
+@_exported public import enum BlockStorage.Caching
+@_exported public import struct BlockStorage.DeviceIdentity
+@_exported public import struct BlockStorage.Geometry
+@_exported public import enum BlockStorage.GuardRefusal
+@_exported public import struct BlockStorage.SourceOptions
+@_exported public import class BlockStorage.StorageDevice
+@_exported public import enum BlockStorage.StorageError
+@_exported public import enum BlockStorage.StorageKind
+@_exported public import struct BlockStorage.TargetOptions
+@_exported public import class MirrorEngine.CompareJob
+@_exported public import struct MirrorEngine.CompareReport
+@_exported public import enum MirrorEngine.ErrorPolicy
+@_exported public import struct MirrorEngine.FailedRange
+@_exported public import enum MirrorEngine.FailureCause
+@_exported public import enum MirrorEngine.MirrorError
+@_exported public import class MirrorEngine.MirrorJob
+@_exported public import struct MirrorEngine.MirrorOptions
+@_exported public import enum MirrorEngine.MirrorOutcome
+@_exported public import struct MirrorEngine.MirrorProgress
+@_exported public import struct MirrorEngine.MirrorReport
+@_exported public import enum MirrorEngine.MirrorSide
+@_exported public import enum MirrorEngine.ZeroHandling
+@_exported public import struct Ring.QueueStatistics
+@_exported public import enum Ring.RingError
+@_exported public import struct SystemPackage.Errno
+@_exported public import struct SystemPackage.FilePath

@@ -1,0 +1,65 @@
+internal import SystemPackage
+
+/// The map of a raw disk or image: every byte is where its offset says.
+///
+/// The end of an image may be off the block. Reads ask for the whole block and get less. Writes of the
+/// last page go through the page cache, on a descriptor of their own, because a direct write can't end
+/// there. A whole page and not a sector: the cache writes pages back, and would undo a direct write to
+/// another sector of its page.
+package struct RawMap: SourceMap, TargetMap {
+    /// Where the page cache begins to be used for writes; `size` if it never is.
+    private let tailStart: Int64
+    private let isWritten: Bool
+    private let device: StorageDevice
+
+    package let size: Int64
+    package let alignment: Int
+
+    private static let pageSize: Int64 = 4096
+
+    /// Maps the first `size` bytes of a device for one use of it; nil for all bytes, and for the use it
+    /// was opened for. A target that is verified is mapped for reading: what the page cache has of its
+    /// tail proves nothing about the disk.
+    package init(_ device: StorageDevice, size: Int64? = nil, for access: Access? = nil) {
+        self.device = device
+        isWritten = (access ?? device.access) == .readWrite
+        self.size = size ?? device.geometry.size
+        alignment = device.geometry.offsetAlignment
+        let isAligned = self.size % Int64(alignment) == 0
+        tailStart = isAligned ? self.size : self.size & ~(Self.pageSize - 1)
+    }
+
+    package var name: String { device.path.string }
+
+    package var descriptors: [CInt] {
+        [device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor]
+    }
+
+    package var startsZero: Bool { device.startsZero }
+
+    /// Zeroing and flushing concern the file, whichever descriptor they go through.
+    package var flushFile: Int { 1 }
+
+    package func content(at offset: Int64) throws(StorageError) -> StorageExtent {
+        let extent = try device.extent(at: offset)
+        return StorageExtent(
+            range: offset..<min(extent.range.upperBound, size), content: extent.content)
+    }
+
+    package func readsAsZero(_ range: Range<Int64>) -> Bool { device.readsAsZero(range) }
+
+    package func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent {
+        precondition(offset >= 0 && offset < limit && limit <= size)
+        if isWritten && offset >= tailStart {
+            return HostExtent(file: 1, hostOffset: offset, length: limit - offset, alignment: 1)
+        }
+        let end = isWritten ? min(limit, tailStart) : limit
+        return HostExtent(
+            file: 0, hostOffset: offset, length: end - offset, alignment: alignment)
+    }
+
+    package func sizeChange() throws(StorageError) -> SizeChange? {
+        let now = try device.currentSize()
+        return now < device.geometry.size ? SizeChange(from: device.geometry.size, to: now) : nil
+    }
+}

@@ -1,0 +1,146 @@
+public import BlockStorage
+package import DirtyBitmap
+public import Ring
+internal import Synchronization
+
+/// What a comparison found. All sizes are in bytes.
+public struct CompareReport: Sendable {
+    /// Why the comparison ended early; nil if it went to the end.
+    public let error: MirrorError?
+    public let sizes: (first: Int64, second: Int64)
+    /// Bytes of both disks that were compared, holes of both included.
+    public let compared: Int64
+    public let read: Int64
+    public let differingBytes: Int64
+    /// Clusters of `clusterSize` that hold a difference.
+    public let differingClusters: Int
+    public let clusterSize: Int64
+    public let firstDifference: Int64?
+    public let seconds: Double
+    public let statistics: QueueStatistics
+
+    /// Same size, same bytes, and every byte was looked at.
+    public var isIdentical: Bool {
+        error == nil && sizes.first == sizes.second && differingBytes == 0
+    }
+}
+
+/// What a comparison's ring thread shares with whoever watches.
+package final class CompareState: Sendable {
+    let pair: PairMap
+    let requestSize: Int
+    let depth: Int
+    /// Which sides are read through the page cache.
+    let isBuffered: (Bool, Bool)
+    let dispenser: RunDispenser
+    let control = JobControl(speedLimit: nil)
+    let counters = JobCounters()
+    private let findings: Mutex<Findings>
+
+    struct Findings: ~Copyable {
+        var differingBytes: Int64 = 0
+        var first: Int64?
+        var clusters: DirtyBitmap
+        var statistics = QueueStatistics()
+    }
+
+    package init(
+        _ first: any SourceMap, _ second: any SourceMap, runs: consuming DirtyBitmap,
+        requestSize: Int, depth: Int, isBuffered: (Bool, Bool) = (false, false)
+    ) {
+        pair = PairMap(first, second)
+        self.requestSize = requestSize
+        self.depth = depth
+        self.isBuffered = isBuffered
+        findings = Mutex(
+            Findings(clusters: DirtyBitmap(size: runs.size, granularity: runs.granularity)))
+        dispenser = RunDispenser(
+            working: runs, source: pair, blockSize: Int64(max(pair.alignment, 4096)))
+    }
+
+    /// Notes a run that differs; `differs` tells which of its clusters do.
+    func note(
+        differing bytes: Int, firstAt offset: Int64, in range: Range<Int64>,
+        differs: (Range<Int64>) -> Bool
+    ) {
+        findings.withLock { findings in
+            findings.differingBytes += Int64(bytes)
+            findings.first = min(findings.first ?? .max, offset)
+            let granule = findings.clusters.granularity.bytes
+            var start = range.lowerBound
+            while start < range.upperBound {
+                let end = min((start / granule + 1) * granule, range.upperBound)
+                if differs(start..<end) { findings.clusters.set(start..<end) }
+                start = end
+            }
+        }
+    }
+
+    func add(_ statistics: QueueStatistics) {
+        findings.withLock { $0.statistics += statistics }
+    }
+
+    package func report(sizes: (Int64, Int64), seconds: Double) -> CompareReport {
+        findings.withLock { findings in
+            CompareReport(
+                error: control.verdict, sizes: sizes, compared: counters.done.value,
+                read: counters.read.value, differingBytes: findings.differingBytes,
+                differingClusters: findings.clusters.dirtyCount,
+                clusterSize: findings.clusters.granularity.bytes,
+                firstDifference: findings.first, seconds: seconds,
+                statistics: findings.statistics)
+        }
+    }
+}
+
+/// Compares two disks byte for byte, reading both through a ring.
+///
+/// A job runs once. Any thread may watch and cancel it while it runs.
+public final class CompareJob: Sendable {
+    private let state: CompareState
+    private let sizes: (Int64, Int64)
+
+    private static let requestSize = 1 << 20
+    private static let depth = 12
+
+    /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the second
+    /// may be larger, as a target that a smaller source was mirrored to.
+    public init(_ first: StorageDevice, _ second: StorageDevice, isPrefix: Bool = false) {
+        let size = min(first.geometry.size, second.geometry.size)
+        sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
+        var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
+        runs.setAll()
+        state = CompareState(
+            RawMap(first, size: size, for: .readOnly), RawMap(second, size: size, for: .readOnly),
+            runs: runs, requestSize: Self.requestSize, depth: Self.depth,
+            isBuffered: (first.caching != .direct, second.caching != .direct))
+    }
+
+    /// Runs the comparison on a thread of its own and waits for its end.
+    public func run() -> CompareReport {
+        let start = Clock.now
+        let thread = WorkerThread { [state] in Self.work(state) }
+        if let thread { thread.join() } else { Self.work(state) }
+        return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
+    }
+
+    public func cancel() { state.control.cancel() }
+
+    /// Bytes to compare, and how many of them were.
+    public var progress: (planned: Int64, done: Int64) {
+        (state.pair.size, state.counters.done.value)
+    }
+
+    private static func work(_ state: CompareState) {
+        do throws(RingError) {
+            let slab = try BufferSlab(byteCount: 2 * depth * requestSize)
+            let ring = try Ring(
+                depth: 2 * depth + 2, files: state.pair.descriptors, buffers: slab)
+            var comparer = Comparer(job: state, queue: ring)
+            comparer.run()
+            state.add(comparer.statistics)
+        } catch {
+            state.control.fail(.ring(error))
+        }
+    }
+}

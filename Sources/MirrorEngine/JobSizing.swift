@@ -1,0 +1,71 @@
+internal import BlockStorage
+
+/// Chooses the size and number of requests from the devices, within what the user asked for.
+struct JobSizing {
+    let requestSize: Int
+    let depth: Int
+    let bufferBytes: Int
+
+    static let requestSizes = 4 << 10...16 << 20
+    static let depths = 1...1024
+
+    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in flight
+    /// keep every device busy that was tried.
+    private static let requestSizeMax = 1 << 20
+    private static let requestSizeMin = 128 << 10
+    private static let bytesInFlight = 16 << 20
+    private static let depthMax = 32
+    /// One registered buffer ends at 1 GiB, and the zero area needs room too.
+    private static let bufferBytesMax = (1 << 30) - (64 << 20)
+
+    init(_ options: MirrorOptions, source: Geometry, target: Geometry) throws(MirrorError) {
+        try Self.validate(options)
+        // A request above the device's limit is split by the kernel, at the cost of a tag for each piece.
+        let limit = min(source.maxTransfer ?? .max, target.maxTransfer ?? .max)
+        let fitting = Self.powerOfTwo(
+            atMost: min(max(limit, Self.requestSizeMin), Self.requestSizeMax))
+        let requestSize = options.requestSize ?? fitting
+        let block = max(source.logicalBlockSize, target.logicalBlockSize, 4096)
+        guard requestSize % block == 0 else {
+            throw .invalidOption(
+                "a request size of \(requestSize) bytes is not a multiple of the block size, \(block)"
+            )
+        }
+        if let depth = options.depth {
+            let bytes = depth * requestSize
+            guard bytes <= Self.bufferBytesMax else {
+                throw .invalidOption(
+                    "\(depth) requests of \(requestSize) bytes need more than \(Self.bufferBytesMax >> 20) "
+                        + "MiB of buffers on each ring; lower --depth or --request-size")
+            }
+            self.depth = depth
+            bufferBytes = bytes
+        } else {
+            depth = Self.depthMax
+            bufferBytes = max(Self.bytesInFlight, requestSize * 2)
+        }
+        self.requestSize = requestSize
+    }
+
+    private static func validate(_ options: MirrorOptions) throws(MirrorError) {
+        if let size = options.requestSize,
+            !requestSizes.contains(size) || size & (size - 1) != 0
+        {
+            throw .invalidOption(
+                "the request size must be a power of two from 4K to 16M, not \(size) bytes")
+        }
+        if let depth = options.depth, !depths.contains(depth) {
+            throw .invalidOption("the depth must be from 1 to 1024, not \(depth)")
+        }
+        if !(1...64).contains(options.rings) {
+            throw .invalidOption("the number of rings must be from 1 to 64, not \(options.rings)")
+        }
+        if let speed = options.speedLimit, speed < 1 {
+            throw .invalidOption("the speed limit must be at least 1 byte a second, not \(speed)")
+        }
+    }
+
+    private static func powerOfTwo(atMost value: Int) -> Int {
+        1 << (Int.bitWidth - 1 - value.leadingZeroBitCount)
+    }
+}

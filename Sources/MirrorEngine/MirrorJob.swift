@@ -1,0 +1,113 @@
+public import BlockStorage
+package import DirtyBitmap
+internal import Ring
+internal import Synchronization
+
+/// One mirror, from its first read to its last flush.
+///
+/// A job runs once. Any thread may steer and watch it while it runs.
+public final class MirrorJob: Sendable {
+    private let source: StorageDevice
+    private let target: StorageDevice
+    private let options: MirrorOptions
+    private let sizing: JobSizing
+    private let state: JobState
+    private let planned: Int64
+    private let ringSetup = Mutex<RingSetup?>(nil)
+
+    /// A job that makes all of `target` read as `source` does.
+    public static func full(
+        from source: StorageDevice, to target: StorageDevice,
+        options: MirrorOptions = MirrorOptions()
+    ) throws(MirrorError) -> MirrorJob {
+        let size = source.geometry.size
+        var working = DirtyBitmap(size: size, granularity: granularity(forSize: size))
+        working.setAll()
+        return try MirrorJob(from: source, to: target, working: working, options: options)
+    }
+
+    package init(
+        from source: StorageDevice, to target: StorageDevice, working: consuming DirtyBitmap,
+        options: MirrorOptions
+    ) throws(MirrorError) {
+        precondition(target.access == .readWrite, "the target was not opened for writing")
+        sizing = try JobSizing(options, source: source.geometry, target: target.geometry)
+        self.source = source
+        self.target = target
+        self.options = options
+        planned = working.dirtyBytes
+        let plan = JobPlan(
+            source: RawMap(source), target: RawMap(target, size: source.geometry.size),
+            options: options, requestSize: sizing.requestSize, depth: sizing.depth,
+            bufferBytes: sizing.bufferBytes, dropSourceCache: source.caching != .direct,
+            dropTargetCache: target.caching != .direct)
+        state = JobState(
+            plan: plan, working: working, speedLimit: options.speedLimit, workers: options.rings)
+    }
+
+    /// Bitmaps stay below 8 MiB however large the disk is: 64 KiB up to 4 TiB, more above.
+    static func granularity(forSize size: Int64) -> Granularity {
+        var bytes = Granularity.default.bytes
+        while bytes < Granularity.max.bytes && size / bytes > 64 << 20 { bytes *= 2 }
+        do { return try Granularity(bytes: bytes) } catch { return .max }
+    }
+
+    /// Runs the job on threads of its own and waits for its end.
+    public func run() -> MirrorReport {
+        let start = Clock.now
+        WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
+            let slab = try BufferSlab(byteCount: plan.slabBytes)
+            let ring = try Ring(depth: plan.depth, files: plan.descriptors, buffers: slab)
+            let setup = ring.setup
+            ringSetup.withLock { $0 = setup }
+            return ring
+        }
+        return report(seconds: Double(Clock.now - start) / 1e9)
+    }
+
+    /// Runs the job without blocking the caller's thread. Cancelling the task cancels the job.
+    public func run() async -> MirrorReport {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let thread = WorkerThread { continuation.resume(returning: self.run()) }
+                if thread == nil { continuation.resume(returning: self.run()) }
+            }
+        } onCancel: {
+            cancel()
+        }
+    }
+
+    /// Stops the job: what is in flight completes, the target is flushed, the rest stays undone.
+    public func cancel() { state.control.cancel() }
+
+    /// Starts nothing new until `resume`. What is in flight completes.
+    public func pause() { state.control.pause() }
+
+    /// Goes on, also after a pause that an error policy made: what failed is tried again.
+    public func resume() { state.control.resume() }
+
+    /// Bytes a second from now on; nil for no limit.
+    public func setSpeedLimit(_ bytesPerSecond: Int64?) { state.control.speed.set(bytesPerSecond) }
+
+    public var progress: MirrorProgress {
+        let counters = state.counters
+        return MirrorProgress(
+            planned: planned, done: counters.done.value, read: counters.read.value,
+            written: counters.written.value, zeroed: counters.zeroed.value,
+            skipped: counters.skipped.value, isPaused: state.control.isPaused,
+            pausedBy: state.control.pausedBy)
+    }
+
+    private func report(seconds: Double) -> MirrorReport {
+        let counters = state.counters
+        return MirrorReport(
+            outcome: state.outcome(planned: planned), planned: planned, done: counters.done.value,
+            read: counters.read.value, written: counters.written.value,
+            zeroed: counters.zeroed.value, skipped: counters.skipped.value,
+            retries: state.retries, failures: state.failures.all, flushed: state.isFlushed,
+            seconds: seconds, statistics: state.statistics, requestSize: sizing.requestSize,
+            depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
+            targetCaching: target.caching,
+            plainBuffersReason: ringSetup.withLock { $0?.plainBuffersReason })
+    }
+}

@@ -1,0 +1,61 @@
+public import BlockStorage
+public import Ring
+
+/// How a job ended.
+public enum MirrorOutcome: Sendable {
+    /// The target reads as the source did, and is on stable storage.
+    case mirrored
+    /// The target is not a mirror.
+    case failed(MirrorError)
+    /// The job was told to stop. The target is not a mirror.
+    case cancelled
+}
+
+/// What a job did. All sizes are in bytes.
+public struct MirrorReport: Sendable {
+    public let outcome: MirrorOutcome
+    /// What the job was to make identical.
+    public let planned: Int64
+    /// Of that, what it did.
+    public let done: Int64
+    public let read: Int64
+    public let written: Int64
+    /// Made to read as zeros without writing.
+    public let zeroed: Int64
+    /// Zeros that the target was known to have.
+    public let skipped: Int64
+    /// Requests that were issued once more, after a short or failed one.
+    public let retries: UInt64
+    /// What could not be read or written, at most 65,536 ranges.
+    public let failures: [FailedRange]
+    /// Whether the target was flushed after the last write.
+    public let flushed: Bool
+    /// From the first request to the end of the flush, in seconds.
+    public let seconds: Double
+    public let statistics: QueueStatistics
+    public let requestSize: Int
+    public let depth: Int
+    public let rings: Int
+    public let sourceCaching: Caching
+    public let targetCaching: Caching
+    /// Why the buffers are not registered with the kernel; nil if they are, or if no ring could be made.
+    public let plainBuffersReason: String?
+
+    /// Bytes of the disk a second.
+    public var rate: Double { seconds > 0 ? Double(done) / seconds : 0 }
+}
+
+/// Where a job is, for whoever watches it.
+public struct MirrorProgress: Sendable {
+    /// Bytes that the job is to make identical.
+    public let planned: Int64
+    /// Bytes of that whose runs are complete.
+    public let done: Int64
+    public let read: Int64
+    public let written: Int64
+    public let zeroed: Int64
+    public let skipped: Int64
+    public let isPaused: Bool
+    /// The error that the job waits with, for somebody to resume it.
+    public let pausedBy: MirrorError?
+}
