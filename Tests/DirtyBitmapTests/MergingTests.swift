@@ -86,10 +86,11 @@ import Testing
 
     @Test func copyIsEqualAndIndependent() {
         var bitmap = DirtyBitmap(size: 1 << 20, granularity: .min)
-        bitmap.set(5000..<90000)
+        bitmap.set(5000..<(1 << 20))
         var copy = bitmap.copy()
         let equalAtFirst = copy == bitmap
         #expect(equalAtFirst)
+        #expect(copy.runs() == [4608..<1_048_576])
         copy.set(0..<1)
         let equalAfterwards = copy.isEqual(to: bitmap)
         #expect(!equalAfterwards)

@@ -69,5 +69,10 @@ import Testing
             var bytes: [UInt8] = []
             DirtyBitmap(size: 1000).serialize(words: 0..<2, into: &bytes)
         }
+        // Not even nothing may be asked for from behind the end.
+        await #expect(processExitsWith: .failure) {
+            var bytes: [UInt8] = []
+            DirtyBitmap(size: 1000).serialize(words: 2..<2, into: &bytes)
+        }
     }
 }
