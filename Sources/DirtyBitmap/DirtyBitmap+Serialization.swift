@@ -121,7 +121,7 @@ extension DirtyBitmap {
     }
 }
 
-/// The 8 bytes from `position` on as one word; compiles to a single load.
+/// The 8 bytes from `position` on as one word, the least significant first.
 private func littleEndianWord(in bytes: Span<UInt8>, at position: Int) -> UInt64 {
     var word: UInt64 = 0
     for byte in 0..<8 { word |= UInt64(bytes[position &+ byte]) &<< UInt64(byte &* 8) }

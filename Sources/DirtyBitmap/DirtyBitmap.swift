@@ -1,8 +1,8 @@
 /// Which parts of a disk are dirty: one bit per granule, in memory.
 ///
 /// Offsets and sizes are in bytes of the disk. Setting rounds outward to whole granules, clearing
-/// rounds inward, so that a byte that was marked dirty never gets lost to rounding. The size needn't
-/// be a multiple of the granularity: the last granule is then short.
+/// rounds inward, so that a byte that was marked dirty never gets lost to rounding. The size
+/// needn't be a multiple of the granularity: the last granule is then short.
 ///
 /// A bitmap has one owner and is copied only by `copy()`. It isn't synchronised: one thread changes
 /// it, or several read it. No method allocates, except those that return a new bitmap or array.

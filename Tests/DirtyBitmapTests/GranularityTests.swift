@@ -1,0 +1,46 @@
+import DirtyBitmap
+import Testing
+
+@Suite struct GranularityTests {
+    @Test func everyPowerOfTwoFromASectorToTwoGibibytes() throws {
+        for shift in 9...31 {
+            let granularity = try Granularity(bytes: 1 << Int64(shift))
+            #expect(granularity.shift == shift)
+            #expect(granularity.bytes == 1 << Int64(shift))
+        }
+        #expect(Granularity.min.bytes == 512)
+        #expect(Granularity.default.bytes == 65536)
+        #expect(Granularity.max.bytes == 2_147_483_648)
+    }
+
+    @Test(arguments: [Int64.min, -65536, -1, 0, 1, 256, 511, 513, 65535, 98304, 1 << 32, .max])
+    func refusesOtherNumbers(bytes: Int64) {
+        #expect(throws: DirtyBitmapError.invalidGranularity(bytes: bytes)) {
+            try Granularity(bytes: bytes)
+        }
+    }
+
+    @Test func refusalNamesValueRuleAndRemedy() {
+        let text = DirtyBitmapError.invalidGranularity(bytes: 100_000).description
+        #expect(text.contains("100000"))
+        #expect(text.contains("power of two from 512 to 2147483648"))
+        #expect(text.contains("use 65536 or 131072"))
+        #expect(DirtyBitmapError.invalidGranularity(bytes: -1).description.hasSuffix("512 or more"))
+        #expect(
+            DirtyBitmapError.invalidGranularity(bytes: 1 << 40).description
+                .hasSuffix("2147483648 or less"))
+    }
+
+    @Test func readsAsSizeWithUnit() throws {
+        #expect(Granularity.min.description == "512 B")
+        #expect(Granularity.default.description == "64 KiB")
+        #expect(try Granularity(bytes: 1 << 19).description == "512 KiB")
+        #expect(try Granularity(bytes: 1 << 20).description == "1 MiB")
+        #expect(Granularity.max.description == "2 GiB")
+    }
+
+    @Test func finerIsSmaller() {
+        #expect(Granularity.min < .default)
+        #expect(Granularity.default < .max)
+    }
+}
