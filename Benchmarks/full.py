@@ -52,6 +52,7 @@ def arguments():
     parser.add_argument("--ringmirror", default=os.path.join(ROOT, ".build", "release", "ringmirror"), help="its binary")
     parser.add_argument("--fio-sizes", type=sizes, default="256K,512K,1M,2M,4M", help="request sizes of the sweep")
     parser.add_argument("--fio-depths", type=counts, default="8,16,32", help="queue depths of the sweep")
+    parser.add_argument("--rest", type=float, default=1.0, help="seconds of rest before each clock starts")
     parser.add_argument("--seed", type=int, help="seed of the order of the runs (default: the time)")
     parser.add_argument("--json", help="where results go (default: Benchmarks/results/DATE-full.json)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a goal is missed or was not measured")
@@ -70,6 +71,7 @@ class Plan:
 
     def __init__(self, args, fstype):
         self.size, self.rounds = args.size, args.rounds
+        self.rest = args.rest
         self.fio_sizes, self.fio_depths = args.fio_sizes, args.fio_depths
         self.seed = args.seed if args.seed is not None else int(datetime.datetime.now().timestamp())
         self.dice = random.Random(self.seed)

@@ -56,9 +56,7 @@ def copy_case(key, title, workspace, plan, source, targets, say):
     rows = list(plan.contenders)
     if plan.fio:
         say("  fio, every request size and depth once, reading and writing at the same time:")
-        best, case.details["fio"] = ceiling.sweep(
-            workspace, size, plan.fio_sizes, plan.fio_depths, source, targets["rewrite"], say
-        )
+        best, case.details["fio"] = ceiling.sweep(workspace, plan, source, targets["rewrite"], say)
         say(f"  into the rounds go {' and '.join(fio.name for fio in best)}\n")
         case.details["fio"]["chosen"] = [fio.name for fio in best]
         rows += best
@@ -78,7 +76,7 @@ def copy_case(key, title, workspace, plan, source, targets, say):
                     ranges = [(0, size)]
                 else:
                     disks.write_random(target, ranges)
-                measure.drop_caches()
+                measure.quiesce(plan.rest)
                 sample = contender.run(source, target)
                 if not is_fio:
                     _checked(source, target, ranges)
@@ -150,7 +148,7 @@ def sparse_case(workspace, plan, say):
                 for shape in shapes:
                     source, target = setup.sources[shape], setup.targets[shape]
                     setup.prepare(shape, job)
-                    measure.drop_caches()
+                    measure.quiesce(plan.rest)
                     pair[shape] = contender.run(source, target, job)
                     ranges = _allocated(source, target)
                     if number:

@@ -49,11 +49,12 @@ class Fio:
         return sample
 
 
-def sweep(workspace, size, requests, depths, source, target, say):
+def sweep(workspace, plan, source, target, say):
     """Try every request size and depth once; the two best, and all that was seen.
 
     Whether the buffers truly were huge pages is read from the kernel while fio runs.
     """
+    size, requests, depths = plan.size, plan.fio_sizes, plan.fio_depths
     largest = 2 * max(requests) * max(depths) + 8 * MIB
     huge = workspace.reserve_huge_pages(largest)
     if not huge:
@@ -64,7 +65,7 @@ def sweep(workspace, size, requests, depths, source, target, say):
             if request > size:
                 continue
             fio = Fio(size, request, depth, huge)
-            measure.drop_caches()
+            measure.quiesce(plan.rest)
             sample = fio.run(source, target)
             seen.append((sample.wall, fio))
             if huge and sample.hugetlb:

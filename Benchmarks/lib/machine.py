@@ -65,7 +65,7 @@ def lines(found, plan):
         f"{found['filesystem']}, load {' '.join(found['load_before'])}"
     )
     for name, version in found["versions"].items():
-        yield f"  {name:<12}{version}"
+        yield f"  {name:<12}{version or 'version unknown'}"
     for name, why in plan.skipped.items():
         yield f"  {name:<12}skipped: {why}"
     yield f"{plan.rounds} rounds after one warm-up, order by seed {plan.seed}"

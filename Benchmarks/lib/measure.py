@@ -42,6 +42,12 @@ def drop_caches():
         knob.write("3\n")
 
 
+def quiesce(seconds):
+    """Leave the disk as nobody's run began: all written, nothing cached, deferred discards done."""
+    drop_caches()
+    time.sleep(seconds)
+
+
 def _status(pid):
     """Peak resident set and hugetlbfs pages of a live process, in KiB."""
     peak = huge = 0

@@ -72,7 +72,7 @@ def sparse_table(case):
 
 
 def _failures(case):
-    return [f"  {row:<16}failed: {why}" for row, why in case.failed.items()]
+    return [f"  {row:<22} failed: {why}" for row, why in case.failed.items()]
 
 
 @dataclass
