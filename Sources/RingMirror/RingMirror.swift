@@ -8,6 +8,7 @@
 //     let report = await job.run()
 
 @_exported public import enum BlockStorage.Access
+@_exported public import struct BlockStorage.Allocation
 @_exported public import enum BlockStorage.CacheChoice
 @_exported public import enum BlockStorage.Caching
 @_exported public import struct BlockStorage.DeviceIdentity

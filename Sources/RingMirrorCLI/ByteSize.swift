@@ -1,0 +1,72 @@
+public import ArgumentParser
+public import RingMirror
+
+/// A number of bytes on the command line: `4096`, `64K`, `1.5G`. The letters are powers of 1024.
+struct ByteSize: ExpressibleByArgument {
+    let bytes: Int64
+
+    private static let units: [Character] = ["K", "M", "G", "T", "P"]
+
+    init?(argument: String) {
+        var text = argument.uppercased()[...]
+        // 64K, 64KB and 64KiB all mean the same here; decimal units are not for disks.
+        if text.hasSuffix("IB") {
+            text = text.dropLast(2)
+        } else if text.hasSuffix("B") {
+            text = text.dropLast()
+        }
+        var factor: Int64 = 1
+        if let last = text.last, let power = Self.units.firstIndex(of: last) {
+            factor = 1 << (10 * Int64(power + 1))
+            text = text.dropLast()
+        }
+        guard let first = text.first, first.isASCII, first.isNumber || first == "." else {
+            return nil
+        }
+        if let whole = Int64(text) {
+            let (bytes, overflow) = whole.multipliedReportingOverflow(by: factor)
+            guard !overflow else { return nil }
+            self.bytes = bytes
+        } else if let number = Double(text), number.isFinite, number * Double(factor) < 9e18 {
+            bytes = Int64(number * Double(factor))
+        } else {
+            return nil
+        }
+    }
+
+    /// The size as people read it: three digits or so, and a unit.
+    static func text(_ bytes: Double) -> String {
+        let names = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
+        var value = bytes
+        var index = 0
+        while value >= 1024 && index < names.count - 1 {
+            value /= 1024
+            index += 1
+        }
+        return index == 0 ? "\(Int64(bytes)) bytes" : "\(digits(value)) \(names[index])"
+    }
+
+    static func text(_ bytes: Int64) -> String { text(Double(bytes)) }
+
+    private static func digits(_ value: Double) -> String {
+        if value >= 100 { return "\(Int64(value))" }
+        let tenths = Int64(value * 10)
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
+
+extension ZeroHandling: ExpressibleByArgument {}
+extension ErrorPolicy: ExpressibleByArgument {}
+
+extension CacheChoice: ExpressibleByArgument {
+    public init?(argument: String) {
+        switch argument {
+        case "auto": self = .automatic
+        case "direct": self = .direct
+        case "buffered": self = .buffered
+        default: return nil
+        }
+    }
+
+    public static var allValueStrings: [String] { ["auto", "direct", "buffered"] }
+}

@@ -1,0 +1,130 @@
+import ArgumentParser
+import RingMirror
+
+struct CompareCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare",
+        abstract: "Compare two disks or images byte for byte.",
+        discussion: """
+            Both sides are read with O_DIRECT, so that what counts is what the devices have and not what \
+            the page cache has. The exit code is 0 if they are identical and 4 if they differ; disks of \
+            different sizes differ, and what they have in common is compared all the same.
+            """)
+
+    @Argument(help: "A disk or image.", completion: .file())
+    var first: String
+
+    @Argument(help: "Another.", completion: .file())
+    var second: String
+
+    @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
+    var cache = CacheChoice.automatic
+
+    @OptionGroup(title: "Output") var output: OutputOptions
+
+    func run() async throws {
+        let complaint = Complaint(output: output)
+        // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business here.
+        let options = SourceOptions(cache: cache, allowSourceInUse: true)
+        let first = try complaint.attempt { () throws(StorageError) in
+            try StorageDevice.openSource(FilePath(self.first), options: options)
+        }
+        let second = try complaint.attempt { () throws(StorageError) in
+            try StorageDevice.openSource(FilePath(self.second), options: options)
+        }
+        let run = CompareRun(
+            job: CompareJob(first, second), first: first, second: second, output: output,
+            event: "compare")
+        try await run.run()
+    }
+}
+
+/// Runs a comparison for a command, and says what it found.
+struct CompareRun {
+    let job: CompareJob
+    let first: StorageDevice
+    let second: StorageDevice
+    let output: OutputOptions
+    let event: String
+
+    /// Throws the exit code unless both sides are identical.
+    func run() async throws {
+        let signals = Signals(stop: { [job] in job.cancel() })
+        let watcher = Task { [self] in await watch() }
+        let report = await withCheckedContinuation { continuation in
+            Task.detached { [job] in continuation.resume(returning: job.run()) }
+        }
+        watcher.cancel()
+        await watcher.value
+        _ = signals
+        if output.json { Events.print(Events.Comparison(report, event: event)) }
+        try end(report)
+    }
+
+    private func watch() async {
+        var line = ProgressLine(verb: "Compared", planned: job.progress.planned)
+        while !Task.isCancelled {
+            try? await Task.sleep(nanoseconds: 200_000_000)
+            line.update(done: job.progress.done)
+            if output.showsProgress { Output.overwriteErrorLine(line.text()) }
+        }
+        if output.showsProgress { Output.overwriteErrorLine("") }
+    }
+
+    private func end(_ report: CompareReport) throws {
+        if case .cancelled = report.error {
+            Output.errorLine("ringmirror: interrupted; the comparison did not finish")
+            throw Exit.interrupted.asError
+        }
+        if let error = report.error {
+            Output.errorLine("ringmirror: \(error)")
+            Output.errorLine("ringmirror: the comparison did not finish")
+            throw Exit.failed.asError
+        }
+        if report.isIdentical {
+            if !output.quiet && !output.json {
+                Output.line(
+                    "\(first.path) and \(second.path) are identical: "
+                        + "\(ByteSize.text(report.compared)) compared in "
+                        + "\(MirrorRun.seconds(report.seconds)) s")
+            }
+            return
+        }
+        if !output.json { explain(report) }
+        throw Exit.different.asError
+    }
+
+    private func explain(_ report: CompareReport) {
+        if report.sizes.first != report.sizes.second {
+            Output.line(
+                "\(first.path) has \(report.sizes.first) bytes, \(second.path) has "
+                    + "\(report.sizes.second)")
+        }
+        guard let offset = report.firstDifference else {
+            Output.line("the first \(report.compared) bytes are identical")
+            return
+        }
+        Output.line(
+            "\(first.path) and \(second.path) differ: first at offset \(offset), "
+                + "\(report.differingBytes) bytes in \(report.differingClusters) clusters of "
+                + ByteSize.text(report.clusterSize))
+    }
+}
+
+extension Events.Comparison {
+    init(_ report: CompareReport, event: String) {
+        self.event = event
+        identical = report.isIdentical
+        error = report.error.map { "\($0)" }
+        firstSize = report.sizes.first
+        secondSize = report.sizes.second
+        compared = report.compared
+        read = report.read
+        differingBytes = report.differingBytes
+        differingClusters = report.differingClusters
+        clusterSize = report.clusterSize
+        firstDifference = report.firstDifference
+        seconds = report.seconds
+        bytesPerSecond = Int64(report.seconds > 0 ? Double(report.compared) / report.seconds : 0)
+    }
+}

@@ -1,0 +1,75 @@
+import FoundationEssentials
+
+/// What `--json` prints: one object on a line for each event. The fields are a contract, docs/json.md;
+/// fields may be added, and readers ignore those they don't know.
+enum Events {
+    static func print(_ event: some Encodable) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(event) else { return }
+        Output.line(String(decoding: data, as: UTF8.self))
+    }
+
+    struct Start: Encodable {
+        let event = "start"
+        let command: String
+        let source: String
+        let target: String
+        let size: Int64
+    }
+
+    struct Progress: Encodable {
+        let event: String
+        let planned: Int64
+        let done: Int64
+        var read: Int64?
+        var written: Int64?
+        var zeroed: Int64?
+        var skipped: Int64?
+        let bytesPerSecond: Int64
+        var etaSeconds: Double?
+        var paused: Bool?
+        var pausedBy: String?
+    }
+
+    struct Failure: Encodable {
+        let event = "error"
+        let message: String
+        let exitCode: Int32
+    }
+
+    struct FailedBytes: Encodable {
+        let side: String
+        let offset: Int64
+        let length: Int64
+        let cause: String
+    }
+
+    struct Report: Encodable {
+        let event = "report"
+        let outcome: String
+        let error: String?
+        let planned, done, read, written, zeroed, skipped: Int64
+        let retries: UInt64
+        let failed: [FailedBytes]
+        let flushed: Bool
+        let seconds: Double
+        let bytesPerSecond: Int64
+        let requestSize, depth, rings: Int
+        let sourceCache, targetCache: String
+        let registeredBuffers: Bool
+        let enters, submissions, completions: UInt64
+    }
+
+    struct Comparison: Encodable {
+        let event: String
+        let identical: Bool
+        let error: String?
+        let firstSize, secondSize, compared, read, differingBytes: Int64
+        let differingClusters: Int
+        let clusterSize: Int64
+        let firstDifference: Int64?
+        let seconds: Double
+        let bytesPerSecond: Int64
+    }
+}

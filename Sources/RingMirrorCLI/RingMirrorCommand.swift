@@ -1,0 +1,49 @@
+import ArgumentParser
+import Glibc
+
+struct RingMirrorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ringmirror",
+        abstract: "Mirrors raw disks and images through io_uring, at the speed of the hardware.",
+        discussion: """
+            Start with:
+              ringmirror info /dev/nvme0n1                  what is this disk, and may it be touched?
+              ringmirror full /dev/nvme0n1 /dev/nvme1n1     make the second disk read as the first
+              ringmirror full disk.img copy.img --create    the same for image files
+              ringmirror compare /dev/nvme0n1 /dev/nvme1n1  do they really?
+
+            Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command can't be \
+            carried out as given; 3 refused by a guard, nothing was written; 4 a comparison found a \
+            difference; 130 interrupted.
+            """,
+        version: "ringmirror 0.1.0",
+        subcommands: [FullCommand.self, CompareCommand.self, InfoCommand.self])
+}
+
+@main
+enum Main {
+    static func main() async {
+        do {
+            var command = try RingMirrorCommand.parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            end(with: error)
+        }
+    }
+
+    /// argument-parser's own exit code for a wrong command line is 64; ours is 2, as everywhere.
+    private static func end(with error: any Error) -> Never {
+        if let end = error as? ExitCode { exit(end.rawValue) }
+        let message = RingMirrorCommand.fullMessage(for: error)
+        if RingMirrorCommand.exitCode(for: error) == .success {
+            Output.line(message)
+            exit(Exit.done.rawValue)
+        }
+        Output.errorLine(message)
+        exit(Exit.usage.rawValue)
+    }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import RingMirror
+
+/// What every command that runs for a while takes.
+struct OutputOptions: ParsableArguments {
+    @Flag(
+        name: .long,
+        help: ArgumentHelp(
+            "Print one JSON object a line on standard output.",
+            discussion: "The fields are documented in docs/json.md and stay."))
+    var json = false
+
+    @Flag(name: .shortAndLong, help: "Print errors only.")
+    var quiet = false
+
+    @Flag(
+        name: .long, inversion: .prefixedNo,
+        help: "Show progress on standard error (default: if it is a terminal).")
+    var progress: Bool?
+
+    var showsProgress: Bool { !quiet && (progress ?? (Output.errorIsTerminal && !json)) }
+}
+
+/// Reports an error in the form that was asked for, and gives the exit that goes with it.
+struct Complaint {
+    let output: OutputOptions
+
+    func end(_ message: String, _ exit: Exit) -> ExitCode {
+        if output.json {
+            Events.print(Events.Failure(message: message, exitCode: exit.rawValue))
+        }
+        Output.errorLine("ringmirror: \(message)")
+        return exit.asError
+    }
+
+    func end(_ error: StorageError) -> ExitCode { end("\(error)", Exit(error)) }
+
+    /// Opens something, or ends with why it can't be.
+    func attempt(
+        _ open: () throws(StorageError) -> StorageDevice
+    ) throws(ExitCode) -> StorageDevice {
+        do throws(StorageError) { return try open() } catch { throw end(error) }
+    }
+}
+
+extension Caching {
+    /// For people and for JSON: `direct`, or `buffered` with the reason.
+    var summary: String {
+        switch self {
+        case .direct: "direct"
+        case .buffered(let reason): "buffered (\(reason))"
+        }
+    }
+}
