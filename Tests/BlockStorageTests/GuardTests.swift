@@ -163,6 +163,12 @@ struct GuardTests {
         #expect(uses(of: beside.path).contains(.mounted(device: top.path, at: point)))
     }
 
+    @Test func aDiskOfNoSizeIsNoSource() throws {
+        let loop = try scratch.loop(size: mebibyte)
+        loop.detach()
+        #expect(storageError { try openSource(loop.path) } == .noMedium(path: FilePath(loop.path)))
+    }
+
     @Test func aReadOnlyDiskIsRefused() throws {
         let loop = try scratch.loop(size: 64 * mebibyte, readOnly: true)
         guard case .readOnlyTarget? = refusal({ try openTarget(loop.path, for: source) }) else {
