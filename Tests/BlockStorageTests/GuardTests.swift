@@ -169,6 +169,18 @@ struct GuardTests {
         #expect(storageError { try openSource(loop.path) } == .noMedium(path: FilePath(loop.path)))
     }
 
+    @Test func aClaimWithoutATraceIsRespected() throws {
+        let loop = try scratch.loop(size: 64 * mebibyte)
+        let claim = open(loop.path, O_RDONLY | O_EXCL | O_CLOEXEC)
+        try #require(claim >= 0)
+        defer { close(claim) }
+        #expect(uses(of: loop.path) == [.claimed(device: loop.path, by: [])])
+        guard case .sourceInUse? = refusal({ try openSource(loop.path) }) else {
+            Issue.record("a claimed disk was taken for a source")
+            return
+        }
+    }
+
     @Test func aReadOnlyDiskIsRefused() throws {
         let loop = try scratch.loop(size: 64 * mebibyte, readOnly: true)
         guard case .readOnlyTarget? = refusal({ try openTarget(loop.path, for: source) }) else {
