@@ -85,9 +85,12 @@ extension Worker where Queue: ~Copyable {
         let extent = try plan.target.place(at: range.lowerBound, limit: limit)
         // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as cheap.
         let isTail = extent.alignment == 1 && plan.target.alignment > 1
-        start(
-            isTail ? .writeZeros : kind, plan.targetFile(extent.file), extent,
-            at: range.lowerBound, index)
+        if isTail || kind == .writeZeros {
+            start(.writeZeros, plan.targetFile(extent.file), extent, at: range.lowerBound, index)
+        } else {
+            let file = plan.targetFile(plan.target.controlFile)
+            start(kind, file, extent, at: range.lowerBound, index)
+        }
     }
 
     /// Starts a transfer of a slot, and moves the slot's cursor behind it.
@@ -124,7 +127,7 @@ extension Worker where Queue: ~Copyable {
         guard transfers.inFlight == 0 else { return }
         transfers.start(
             Transfer(
-                .flush, file: plan.targetFile(plan.target.flushFile), owner: Worker.noOwner,
+                .flush, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
                 range: 0..<1, alignment: 1, stride: 1))
         while transfers.inFlight > 0 {
             do throws(RingError) {
