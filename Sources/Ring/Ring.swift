@@ -43,6 +43,9 @@ internal import Glibc
 
     deinit {
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
+        // The kernel takes a ring down in the background. Files that are still registered then stay open,
+        // with their claims and locks, for some time after the process has ended.
+        if setup.registeredFiles { unsafe io_uring_unregister_files(ring) }
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
         unsafe timespecs.deallocate()
