@@ -74,9 +74,10 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 try transfers.wait(
                     timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
             } catch {
-                // What is in flight will never be heard of again.
                 job.control.fail(.ring(error))
-                transfers.queue.forsake()
+                transfers.forsake()
+                abandonWork()
+                return
             }
             while let outcome = transfers.nextOutcome() { handle(outcome) }
             if !parked.isEmpty && !job.control.isPaused { unpark() }
