@@ -43,10 +43,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         copyPass()
         if job.leave() {
-            if !job.control.isStopping, job.dispenser.beginRetryPass() {
-                job.failures.removeAll()
-                copyPass()
-            }
+            if !job.control.isStopping, job.beginRetryPass() { copyPass() }
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)
