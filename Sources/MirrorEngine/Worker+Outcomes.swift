@@ -65,11 +65,15 @@ extension Worker where Queue: ~Copyable {
             parked.append(index)
             job.control.pause(because: error)
         case .ignore:
-            let range = transfer.position..<min(transfer.position + count, transfer.end)
+            let range = uncopied(transfer, count)
             note(FailedRange(side: side, range: range, cause: cause), transfer)
             job.dispenser.defer(range)
             slots[transfer.owner].isIncomplete = true
-            if let finished = transfers.skip(index, count: count) { finish(finished) }
+            if let finished = transfers.skip(
+                index, count: range.upperBound - transfer.position)
+            {
+                finish(finished)
+            }
         }
     }
 
@@ -87,6 +91,16 @@ extension Worker where Queue: ~Copyable {
             }
         }
         transfers.change(index, to: kind, file: file)
+    }
+
+    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be read
+    /// costs whole blocks of the target, which may be larger than the source's.
+    private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
+        let failed = transfer.position..<min(transfer.position + count, transfer.end)
+        guard transfer.kind == .read else { return failed }
+        let mask = Int64(max(plan.target.alignment, 512)) - 1
+        let run = slots[transfer.owner].range
+        return (failed.lowerBound & ~mask)..<min((failed.upperBound + mask) & ~mask, run.upperBound)
     }
 
     /// The policy that applies; `.enospc` never comes out.
