@@ -129,9 +129,11 @@ struct Scenario {
                 .filter { image[$0].allSatisfy { $0 == 0 } && random.chance(percent: 80) }
             return SimulatedDisk(image, holes: holes)
         }
-        return SimulatedMap(
+        var map = SimulatedMap(
             scattered: disks, size: Int64(bytes.count), pieceSize: Int64(pieceSize),
             places: places, alignment: alignment, isTarget: isTarget)
+        map.cutsExtents = random.chance(percent: 30)
+        return map
     }
 
     // MARK: the job

@@ -33,6 +33,8 @@ struct SimulatedMap: SourceMap, TargetMap {
     let places: [Place]
     let isWritten: Bool
     var startsZero = false
+    /// What is of one kind is told piece by piece, and not in one.
+    var cutsExtents = false
     /// Asking where this byte lives fails.
     var brokenOffset: Int64?
 
@@ -95,12 +97,18 @@ struct SimulatedMap: SourceMap, TargetMap {
 
     func content(at offset: Int64) throws(StorageError) -> StorageExtent {
         try check(offset)
-        let (place, end) = piece(at: offset)
-        let found = disks[place.disk].content(
-            at: Int(place.offset), limit: Int(place.offset + end - offset))
-        return StorageExtent(
-            range: offset..<(offset + Int64(found.end) - place.offset),
-            content: found.isZero ? .zero : .data)
+        var cursor = offset
+        var isZero: Bool?
+        while cursor < size {
+            let (place, end) = piece(at: cursor)
+            let found = disks[place.disk].content(
+                at: Int(place.offset), limit: Int(place.offset + end - cursor))
+            if found.isZero != isZero ?? found.isZero { break }
+            isZero = found.isZero
+            cursor += Int64(found.end) - place.offset
+            if cutsExtents || cursor < end { break }
+        }
+        return StorageExtent(range: offset..<cursor, content: isZero == true ? .zero : .data)
     }
 
     func readsAsZero(_ range: Range<Int64>) -> Bool {
