@@ -126,6 +126,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .read, .write, .writeZeros: return move(index, Int64(result))
         case .punchHole, .zeroRange, .flush, .writeBack, .dropCache:
             transfers[index].position += transfers[index].requested
+            transfers[index].fruitlessTries = 0
+            widen(index)
             return finishOrIssue(index).map { .finished($0) }
         }
     }
@@ -167,7 +169,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return .finished(transfers[index])
         }
         if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if kind == .read || kind == .write, Errors.isLocal(code), narrow(index) {
+        if kind != .flush, Errors.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil
