@@ -72,7 +72,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     /// Answers a failure: goes on behind the bytes that failed. Returns the transfer if nothing is left.
     package mutating func skip(_ index: Int, count: Int64) -> Transfer? {
-        transfers[index].position = min(transfers[index].position + count, transfers[index].end)
+        let skipped = min(count, transfers[index].end - transfers[index].position)
+        transfers[index].position += skipped
+        transfers[index].skipped += skipped
         transfers[index].fruitlessTries = 0
         return finishOrIssue(index)
     }

@@ -29,7 +29,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     private func count(_ transfer: Transfer) {
-        let bytes = transfer.end - transfer.start
+        let bytes = transfer.transferred
         switch transfer.kind {
         case .read: job.counters.read.count(bytes)
         case .write, .writeZeros: job.counters.written.count(bytes)
