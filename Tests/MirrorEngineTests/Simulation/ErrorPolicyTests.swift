@@ -94,11 +94,15 @@ import Testing
         #expect(simulation.isEqualOnDisk)
     }
 
-    /// Must pause again when it is resumed and nothing is better, and can be cancelled then.
-    @Test func stopsAgainWhenNothingIsBetter() throws {
+    /// Must pause again when it is resumed and nothing is better, and can be cancelled then, also when
+    /// the failed transfer is the only one there can be: the flush needs its place.
+    @Test(arguments: [1, 4])
+    func stopsAgainWhenNothingIsBetter(depth: Int) throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: EIO))
-        let simulation = try disks.simulation(.large(source: .stop))
+        var setup = Simulation.Setup.large(source: .stop)
+        setup.depth = depth
+        let simulation = try disks.simulation(setup)
         simulation.start()
         for _ in 0..<3 {
             try simulation.waitForPause()
