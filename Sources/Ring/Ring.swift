@@ -102,7 +102,8 @@ internal import Glibc
     }
 
     public mutating func nextCompletion() -> Completion? {
-        guard let completion = completionRing.next() else { return nil }
+        // What completes after `forsake` is nobody's any more.
+        guard inFlight > 0, let completion = completionRing.next() else { return nil }
         inFlight -= 1
         statistics.completions &+= 1
         return completion
