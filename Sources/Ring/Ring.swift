@@ -120,7 +120,9 @@ internal import Glibc
     private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
         guard wanted > 0 else { return unsafe io_uring_submit(ring) }
         guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
-        var limit = Self.timespec(timeoutNanoseconds)
+        // A negative time is no error here to the kernel, and one below -292 years (`.min`) overflows
+        // there into a wait that never ends.
+        var limit = Self.timespec(max(0, timeoutNanoseconds))
         var first: UnsafeMutablePointer<io_uring_cqe>?
         return unsafe io_uring_submit_and_wait_timeout(ring, &first, wanted, &limit, nil)
     }
