@@ -83,8 +83,10 @@ internal import Glibc
             case ETIME:
                 return
             case EINTR:
-                // A signal. Entries that the kernel didn't take are still queued; they go with the next call.
-                continue
+                // A signal. Entries that the kernel didn't take are still queued; they go with the next
+                // call. A time limit would start anew with it: a timer's signals, sent more often than
+                // the limit is long, would make the wait endless.
+                if left == 0 && timeoutNanoseconds != nil { return }
             case EAGAIN, EBUSY:
                 // The kernel is short of memory, or wants completions to be reaped first.
                 if completionRing.ready > 0 { return }
