@@ -73,7 +73,10 @@ internal import Glibc
         var refusals = 0
         while true {
             let unsubmitted = unsafe io_uring_sq_ready(ring)
-            if unsubmitted == 0 && completionRing.ready >= wanted { return }
+            // Nothing wanted means a look, and the kernel has to be asked for that, too: with deferred
+            // task running, completions come only while this thread is in the kernel.
+            let enough = wanted == 0 && inFlight > 0 ? 1 : wanted
+            if unsubmitted == 0 && completionRing.ready >= enough { return }
             let result = enter(wait: wanted, timeoutNanoseconds)
             statistics.enters &+= 1
             let left = unsafe io_uring_sq_ready(ring)
@@ -120,7 +123,7 @@ internal import Glibc
 
     /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
     private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
-        guard wanted > 0 else { return unsafe io_uring_submit(ring) }
+        guard wanted > 0 else { return unsafe io_uring_submit_and_get_events(ring) }
         guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
         // A negative time is no error here to the kernel, and one below -292 years (`.min`) overflows
         // there into a wait that never ends.
