@@ -143,7 +143,8 @@ internal import Glibc
             setup.registeredFiles
             ? CInt(request.file.rawValue)
             : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
-        let length = UInt32(truncatingIfNeeded: request.length)
+        // Only the two cache operations reach beyond 32 bits here; to them 0 means up to the end.
+        let length = UInt32(exactly: request.length) ?? 0
         let offset = UInt64(bitPattern: request.offset)
 
         switch request.operation {
@@ -181,7 +182,7 @@ internal import Glibc
                 entry, file, length, offset, CInt(bitPattern: UInt32(flags)))
         case .dropCache:
             unsafe io_uring_prep_fadvise(
-                entry, file, offset, off_t(request.length), POSIX_FADV_DONTNEED)
+                entry, file, offset, off_t(length), POSIX_FADV_DONTNEED)
         case .pollIn:
             unsafe io_uring_prep_poll_add(entry, file, UInt32(POLLIN))
         }
