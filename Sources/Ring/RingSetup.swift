@@ -121,9 +121,10 @@ public struct RingSetup: Sendable, Equatable {
         }
     }
 
-    /// One bit for each operation that the kernel knows.
+    /// One bit for each operation that the kernel knows. Where it doesn't tell (a sandbox may forbid
+    /// io_uring_register), all of ours are there: they are older than the features checked above.
     private static func probe(_ ring: UnsafeMutablePointer<io_uring>) -> UInt64 {
-        guard let probe = unsafe io_uring_get_probe_ring(ring) else { return 0 }
+        guard let probe = unsafe io_uring_get_probe_ring(ring) else { return .max }
         defer { unsafe io_uring_free_probe(probe) }
         var supported: UInt64 = 0
         for opcode in CInt(0)..<64 where unsafe io_uring_opcode_supported(probe, opcode) != 0 {
