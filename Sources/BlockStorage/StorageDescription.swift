@@ -38,6 +38,8 @@ struct StorageDescription {
         } catch {
             throw .systemCall(call: "asking for its size", path: opened.path, code: error)
         }
+        // Mirroring nothing would succeed, and be taken for a mirror.
+        guard size > 0 else { throw .noMedium(path: opened.path) }
         let number = opened.status.special
         let limits = view.queueLimits(of: number)
         let physical = try? SystemCalls.physicalBlockSize(opened.descriptor)

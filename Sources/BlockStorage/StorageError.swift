@@ -8,6 +8,8 @@ public enum StorageError: Error, Equatable, Sendable {
     /// A pipe, socket, character device or anything else that is neither disk nor file.
     case notADiskOrFile(path: FilePath, kind: String)
     case permissionDenied(path: FilePath, access: Access)
+    /// A block device of no size: an empty drive, an unbound loop device, an idle zram.
+    case noMedium(path: FilePath)
     /// Direct access was asked for by name, and this file cannot give it.
     case directIORefused(path: FilePath, reason: String)
     /// The name led to one object when it was checked and to another when it was opened.
@@ -27,7 +29,9 @@ public enum StorageError: Error, Equatable, Sendable {
 
     public var category: Category {
         switch self {
-        case .notFound, .isDirectory, .notADiskOrFile, .permissionDenied, .directIORefused: .usage
+        case .notFound, .isDirectory, .notADiskOrFile, .noMedium, .permissionDenied,
+            .directIORefused:
+            .usage
         case .refused: .refused
         case .changedWhileOpening, .systemCall: .failed
         }
@@ -44,6 +48,8 @@ extension StorageError: CustomStringConvertible {
             "\(path) is a directory. Name a disk, or an image file inside it."
         case .notADiskOrFile(let path, let kind):
             "\(path) is a \(kind). Only block devices and regular files can be mirrored."
+        case .noMedium(let path):
+            "\(path) has no medium: its size is 0. Insert one, or set the device up first."
         case .permissionDenied(let path, .readOnly):
             "\(path): no permission to read. Run as root, or as a user who may read it."
         case .permissionDenied(let path, .readWrite):

@@ -284,10 +284,7 @@ extension SystemCalls {
     static func linkTarget(_ path: FilePath) throws(Errno) -> String {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = unsafe path.withPlatformString { pointer in
-            unsafe buffer.withUnsafeMutableBytes { bytes in
-                unsafe readlink(
-                    pointer, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
-            }
+            unsafe ringmirror_read_link(pointer, &buffer, buffer.count)
         }
         guard count >= 0 else { throw Errno(rawValue: errno) }
         return String(decoding: buffer[..<count], as: UTF8.self)

@@ -159,3 +159,8 @@ static inline int ringmirror_get_flags(int fd) {
 static inline int ringmirror_set_flags(int fd, int flags) {
     return fcntl(fd, F_SETFL, flags) < 0 ? errno : 0;
 }
+
+/* readlink into bytes: Swift's import wants characters, and a path is neither. */
+static inline ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size) {
+    return readlink(path, (char *)target, size);
+}

@@ -1,0 +1,81 @@
+import Foundation
+import TestSupport
+
+@testable import BlockStorage
+
+/// A made-up proc and sysfs, for machines that cannot be had here.
+final class Fixture {
+    let scratch: Scratch
+    private var nodes: [String: NodeIdentity] = [:]
+    private var loops: [String: NodeIdentity] = [:]
+
+    init() throws {
+        scratch = try Scratch()
+        try text("/proc/self/mountinfo", "")
+    }
+
+    /// The view, with everything added so far.
+    var view: SystemView {
+        let nodes = nodes
+        let loops = loops
+        return SystemView(
+            root: scratch.path, identify: { nodes[$0] }, loopBacking: { loops[$0] })
+    }
+
+    func survey() throws -> Survey { try Survey.take(view) }
+
+    func text(_ path: String, _ content: String) throws {
+        let full = scratch.path + path
+        try FileManager.default.createDirectory(
+            atPath: (full as NSString).deletingLastPathComponent,
+            withIntermediateDirectories: true)
+        try (content + "\n").write(toFile: full, atomically: false, encoding: .utf8)
+    }
+
+    func link(_ path: String, to target: String) throws {
+        let full = scratch.path + path
+        try FileManager.default.createDirectory(
+            atPath: (full as NSString).deletingLastPathComponent,
+            withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(atPath: full, withDestinationPath: target)
+    }
+
+    /// A path of the made-up machine that leads to this.
+    func node(_ path: String, _ identity: NodeIdentity) { nodes[path] = identity }
+
+    /// A block device, as a directory of sysfs with its links.
+    @discardableResult
+    func device(
+        _ name: String, _ major: UInt32, _ minor: UInt32, on disk: String? = nil,
+        start: Int64 = 0, sectors: Int64 = 8_388_608, holders: [String] = [],
+        slaves: [String] = [], attributes: [String: String] = [:]
+    ) throws -> NodeIdentity {
+        let number = DeviceNumber(major: major, minor: minor)
+        let place = disk.map { "\($0)/\(name)" } ?? name
+        let directory = "/sys/devices/made-up/" + place
+        try text(directory + "/dev", number.description)
+        try text(directory + "/size", String(sectors))
+        if disk != nil {
+            try text(directory + "/partition", "1")
+            try text(directory + "/start", String(start))
+        }
+        for holder in holders { try text(directory + "/holders/" + holder, "") }
+        for slave in slaves { try text(directory + "/slaves/" + slave, "") }
+        for (attribute, value) in attributes { try text("\(directory)/\(attribute)", value) }
+        try link("/sys/class/block/" + name, to: "../../devices/made-up/" + place)
+        try link("/sys/dev/block/\(number)", to: "../../devices/made-up/" + place)
+        node("/dev/" + name, .block(number))
+        return .block(number)
+    }
+
+    func loop(_ name: String, _ minor: UInt32, over identity: NodeIdentity, path: String) throws
+        -> NodeIdentity
+    {
+        loops[name] = identity
+        return try device(name, 7, minor, attributes: ["loop/backing_file": path])
+    }
+
+    func mounts(_ lines: String...) throws {
+        try text("/proc/self/mountinfo", lines.joined(separator: "\n"))
+    }
+}

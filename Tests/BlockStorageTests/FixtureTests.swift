@@ -1,0 +1,245 @@
+import TestSupport
+import Testing
+
+@testable import BlockStorage
+
+@Suite struct ParserTests {
+    @Test func mountLinesAreParsed() throws {
+        let line: Substring =
+            #"36 35 98:0 / /mnt/a\040b\134c rw,noatime master:1 shared:2 - ext4 /dev/x\011y rw"#
+        let mount = try #require(Mount(line: line))
+        #expect(mount.device == DeviceNumber(major: 98, minor: 0))
+        #expect(mount.point == #"/mnt/a b\c"# && mount.source == "/dev/x\ty")
+        #expect(mount.filesystem == "ext4")
+    }
+
+    @Test(arguments: ["", "1 2 3", "36 35 x:0 / / rw - ext4 /dev/x rw", "1 2 8:1 / / rw a b c d"])
+    func otherLinesAreNot(line: String) { #expect(Mount(line: line[...]) == nil) }
+
+    @Test(arguments: [
+        (#"\04"#, #"\04"#), (#"\0400"#, " 0"), (#"\\"#, #"\\"#), (#"\999"#, #"\999"#),
+    ])
+    func octalIsUndone(text: String, expected: String) { #expect(unescapeOctal(text) == expected) }
+
+    @Test func deviceNumbersAreDecoded() {
+        #expect(DeviceNumber(encoded: 0x0801) == DeviceNumber(major: 8, minor: 1))
+        #expect(DeviceNumber(encoded: 0x10_3f05) == DeviceNumber(major: 0x3f, minor: 0x105))
+        #expect(DeviceNumber("8:1") == DeviceNumber(major: 8, minor: 1))
+        #expect(DeviceNumber("8:") == nil && DeviceNumber("8") == nil && DeviceNumber("") == nil)
+    }
+}
+
+@Suite struct UseFixtureTests {
+    @Test func aMountAboveMappedStorageIsSeenFromTheDisk() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sda", 8, 0)
+        let sibling = try machine.device("sda1", 8, 1, on: "sda", start: 2048, sectors: 2048)
+        let member = try machine.device(
+            "sda2", 8, 2, on: "sda", start: 4096, sectors: 8192, holders: ["md0"])
+        try machine.device("md0", 9, 0, holders: ["dm-0"], slaves: ["sda2"])
+        try machine.device(
+            "dm-0", 252, 0, slaves: ["md0"],
+            attributes: ["dm/name": "vg-root", "dm/uuid": "LVM-abc"])
+        try machine.mounts("1 0 252:0 / / rw - xfs /dev/mapper/vg-root rw")
+        let guarding = UseGuard(survey: try machine.survey())
+        let expected: [Use] = [
+            .heldBy(device: "/dev/sda2", holder: "/dev/md0"),
+            .heldBy(device: "/dev/md0", holder: "/dev/mapper/vg-root"),
+            .mounted(device: "/dev/mapper/vg-root", at: "/"),
+        ]
+        #expect(guarding.findings(on: disk).uses == expected)
+        #expect(guarding.findings(on: member).uses == expected)
+        #expect(guarding.findings(on: sibling).uses.isEmpty)
+    }
+
+    @Test func aWholeDiskInUseCoversItsPartitions() throws {
+        let machine = try Fixture()
+        try machine.device("nvme0n1", 259, 0)
+        let part = try machine.device("nvme0n1p1", 259, 1, on: "nvme0n1", start: 8, sectors: 8)
+        try machine.mounts("1 0 259:0 / /data rw - ext4 /dev/nvme0n1 rw")
+        #expect(
+            UseGuard(survey: try machine.survey()).findings(on: part).uses
+                == [.mounted(device: "/dev/nvme0n1", at: "/data")])
+    }
+
+    @Test func everyMemberOfABtrfsIsInUse() throws {
+        let machine = try Fixture()
+        let first = try machine.device("sdb", 8, 16)
+        let second = try machine.device("sdc", 8, 32)
+        try machine.mounts("1 0 0:42 / /pool rw - btrfs /dev/sdb rw")
+        for name in ["sdb", "sdc"] { try machine.text("/sys/fs/btrfs/1234/devices/\(name)", "") }
+        let guarding = UseGuard(survey: try machine.survey())
+        #expect(
+            guarding.findings(on: first).uses.first == .mounted(device: "/dev/sdb", at: "/pool"))
+        #expect(
+            guarding.findings(on: second).uses
+                == [.filesystemMember(device: "/dev/sdc", filesystem: "btrfs 1234")])
+    }
+
+    @Test func mountsOfContainersCount() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sdb", 8, 16)
+        try machine.link("/proc/self/ns/mnt", to: "mnt:[1]")
+        try machine.link("/proc/77/ns/mnt", to: "mnt:[2]")
+        try machine.text("/proc/77/mountinfo", "1 0 8:16 / /inside rw - ext4 /dev/sdb rw")
+        #expect(
+            UseGuard(survey: try machine.survey()).findings(on: disk).uses
+                == [.mounted(device: "/dev/sdb", at: "/inside")])
+    }
+
+    @Test func swapFilesAndExportsAreFound() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sdb", 8, 16)
+        let file = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
+        machine.node("/swap file", file)
+        try machine.text(
+            "/proc/swaps",
+            "Filename\tType\tSize\tUsed\tPriority\n/swap\\040file file 1024 0 -2")
+        let space = "/sys/kernel/config/nvmet/subsystems/store/namespaces/1"
+        try machine.text(space + "/enable", "1")
+        try machine.text(space + "/device_path", "/dev/sdb")
+        let guarding = UseGuard(survey: try machine.survey())
+        #expect(guarding.findings(on: file).uses == [.swap("/swap file")])
+        #expect(
+            guarding.findings(on: disk).uses
+                == [.exported(device: "/dev/sdb", by: "NVMe subsystem store, namespace 1")])
+    }
+
+    @Test func whatSharesTheFileBelowALoopIsInTheWay() throws {
+        let machine = try Fixture()
+        let file = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
+        let target = try machine.loop("loop0", 0, over: file, path: "/images/a (deleted)")
+        _ = try machine.loop("loop1", 1, over: file, path: "/images/a (deleted)")
+        try machine.mounts("1 0 7:1 / /data rw - ext4 /dev/loop1 rw")
+        #expect(
+            UseGuard(survey: try machine.survey()).findings(on: target).uses
+                == [
+                    .loop(device: "/dev/loop1", over: "/images/a (deleted)"),
+                    .mounted(device: "/dev/loop1", at: "/data"),
+                ])
+    }
+
+    @Test func aBlindGuardSaysSo() throws {
+        let machine = try Fixture()
+        #expect(throws: Survey.Blindness.self) { try machine.survey() }
+    }
+
+    @Test func writersAreToldFromReaders() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sdb", 8, 16)
+        for (pid, flags) in [(70, "0100000"), (71, "0100002"), (72, "0100001")] {
+            try machine.link("/proc/\(pid)/fd/5", to: "/dev/sdb")
+            machine.node("/proc/\(pid)/fd/5", disk)
+            try machine.text("/proc/\(pid)/fdinfo/5", "pos:\t0\nflags:\t\(flags)\nmnt_id:\t9")
+            try machine.text("/proc/\(pid)/comm", "tool\(pid)")
+        }
+        #expect(
+            Set(ProcessGuard.writers(to: [disk], machine.view))
+                == [
+                    ProcessName(pid: 71, command: "tool71"),
+                    ProcessName(pid: 72, command: "tool72"),
+                ])
+    }
+}
+
+@Suite struct OverlapFixtureTests {
+    private func verdict(
+        _ machine: Fixture, _ source: NodeIdentity, _ target: NodeIdentity,
+        paths: (String, String) = ("/a", "/b")
+    ) throws -> OverlapGuard.Verdict {
+        OverlapGuard(survey: try machine.survey()).compare(
+            source: .init(identity: source, resolvedPath: paths.0),
+            target: .init(identity: target, resolvedPath: paths.1))
+    }
+
+    private func isOverlap(_ verdict: OverlapGuard.Verdict) -> Bool {
+        if case .overlap = verdict { return true }
+        return false
+    }
+
+    @Test func partitionsOverlapByTheirSectors() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sda", 8, 0)
+        let first = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
+        let second = try machine.device("sda2", 8, 2, on: "sda", start: 20, sectors: 10)
+        let across = try machine.device("sda3", 8, 3, on: "sda", start: 15, sectors: 10)
+        #expect(try verdict(machine, first, second) == .apart)
+        #expect(isOverlap(try verdict(machine, first, across)))
+        #expect(isOverlap(try verdict(machine, first, disk)))
+        #expect(isOverlap(try verdict(machine, disk, second)))
+        #expect(try verdict(machine, disk, disk) == .same)
+    }
+
+    @Test func logicalVolumesKeepApartAndMappedCopiesDoNot() throws {
+        let machine = try Fixture()
+        try machine.device("sda", 8, 0)
+        let member = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
+        let volumes = try (0..<2).map { index in
+            try machine.device(
+                "dm-\(index)", 252, UInt32(index), slaves: ["sda1"],
+                attributes: ["dm/uuid": "LVM-\(index)"])
+        }
+        let crypts = try (2..<4).map { index in
+            try machine.device(
+                "dm-\(index)", 252, UInt32(index), slaves: ["sda1"],
+                attributes: ["dm/uuid": "CRYPT-\(index)"])
+        }
+        #expect(try verdict(machine, volumes[0], volumes[1]) == .apart)
+        #expect(isOverlap(try verdict(machine, crypts[0], crypts[1])))
+        #expect(isOverlap(try verdict(machine, volumes[0], crypts[0])))
+        #expect(isOverlap(try verdict(machine, volumes[0], member)))
+        #expect(isOverlap(try verdict(machine, member, volumes[1])))
+    }
+
+    @Test func twoPathsToOneDiskAreOneDisk() throws {
+        let machine = try Fixture()
+        let wwid = ["device/wwid": "naa.5000c500a1b2c3d4"]
+        let one = try machine.device("sda", 8, 0, attributes: wwid)
+        let other = try machine.device("sdb", 8, 16, attributes: wwid)
+        let part = try machine.device("sdb1", 8, 17, on: "sdb", start: 8, sectors: 8)
+        #expect(try verdict(machine, one, other) == .same)
+        #expect(isOverlap(try verdict(machine, one, part)))
+    }
+
+    @Test func bridgesThatRepeatTheirSerialStayApart() throws {
+        let machine = try Fixture()
+        let wwid = ["device/wwid": "t10.ATA cheap bridge 0123456789"]
+        let one = try machine.device("sda", 8, 0, attributes: wwid)
+        let other = try machine.device("sdb", 8, 16, attributes: wwid)
+        #expect(try verdict(machine, one, other) == .apart)
+    }
+
+    @Test func filesLieOnTheirDisks() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sda", 8, 0)
+        let part = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
+        let sibling = try machine.device("sda2", 8, 2, on: "sda", start: 20, sectors: 10)
+        let number = DeviceNumber(major: 8, minor: 1)
+        let one = NodeIdentity.file(device: number, inode: 1)
+        let other = NodeIdentity.file(device: number, inode: 2)
+        let loop = try machine.loop("loop0", 0, over: one, path: "/a")
+        #expect(try verdict(machine, one, other) == .apart)
+        #expect(try verdict(machine, sibling, one) == .apart)
+        #expect(isOverlap(try verdict(machine, part, one)))
+        #expect(isOverlap(try verdict(machine, one, disk)))
+        #expect(isOverlap(try verdict(machine, loop, one)))
+        #expect(isOverlap(try verdict(machine, one, loop)))
+        #expect(try verdict(machine, loop, other) == .apart)
+        #expect(isOverlap(try verdict(machine, disk, loop)))
+    }
+
+    @Test func filesOfABtrfsAreFoundByTheirMount() throws {
+        let machine = try Fixture()
+        let first = try machine.device("sdb", 8, 16)
+        let second = try machine.device("sdc", 8, 32)
+        let apart = try machine.device("sdd", 8, 48)
+        try machine.mounts(
+            "1 0 8:48 / / rw - ext4 /dev/sdd rw", "2 1 0:42 / /pool rw - btrfs /dev/sdb rw")
+        for name in ["sdb", "sdc"] { try machine.text("/sys/fs/btrfs/1234/devices/\(name)", "") }
+        let file = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 43), inode: 5)
+        let paths = ("/dev/x", "/pool/a")
+        #expect(isOverlap(try verdict(machine, first, file, paths: paths)))
+        #expect(isOverlap(try verdict(machine, second, file, paths: paths)))
+        #expect(try verdict(machine, apart, file, paths: paths) == .apart)
+    }
+}
