@@ -58,8 +58,9 @@ package protocol SourceMap: DiskMap {
 
 /// A disk that is written.
 package protocol TargetMap: DiskMap {
-    /// The file that flushing goes to.
-    var flushFile: Int { get }
+    /// The file that flushing and zeroing go to, as the one that may: on a claimed disk only the descriptor
+    /// that holds the claim is sure to be allowed to zero.
+    var controlFile: Int { get }
     /// Whether every byte read as zero when the target was opened.
     var startsZero: Bool { get }
     /// Whether the range is known to read as zeros without being read.

@@ -37,8 +37,7 @@ package struct RawMap: SourceMap, TargetMap {
 
     package var startsZero: Bool { device.startsZero }
 
-    /// Zeroing and flushing concern the file, whichever descriptor they go through.
-    package var flushFile: Int { 1 }
+    package var controlFile: Int { 1 }
 
     package func content(at offset: Int64) throws(StorageError) -> StorageExtent {
         let extent = try device.extent(at: offset)

@@ -19,8 +19,10 @@ enum Errors {
         code == ENOSPC || code == EDQUOT || code == EFBIG
     }
 
-    /// The kernel, the file system or the device can't do this kind of request at all.
+    /// The kernel, the file system or the device can't do this kind of request at all. EBUSY is what a
+    /// kernel says that doesn't let this descriptor zero a claimed disk.
     static func isUnsupported(_ code: CInt) -> Bool {
         code == EOPNOTSUPP || code == EINVAL || code == ENOSYS || code == ENOTTY || code == ENODEV
+            || code == EBUSY
     }
 }

@@ -73,8 +73,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func abandon(_ index: Int) { free.append(index) }
 
     /// Answers a failure of zeroing: the rest is zeroed in another way.
-    package mutating func change(_ index: Int, to kind: Transfer.Kind) {
+    package mutating func change(_ index: Int, to kind: Transfer.Kind, file: FileIndex) {
         transfers[index].kind = kind
+        transfers[index].file = file
         if kind == .writeZeros {
             transfers[index].stride = Int64(zeroArea.count)
             transfers[index].fullStride = Int64(zeroArea.count)

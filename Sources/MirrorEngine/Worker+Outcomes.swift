@@ -45,7 +45,7 @@ extension Worker where Queue: ~Copyable {
         if transfer.kind == .punchHole || transfer.kind == .zeroRange,
             case .errno(let code) = cause, Errors.isUnsupported(code)
         {
-            transfers.change(index, to: job.zeroing.descend(from: transfer.kind))
+            changeZeroing(index, transfer)
             return
         }
         let side: MirrorSide = transfer.kind == .read ? .source : .target
@@ -71,6 +71,22 @@ extension Worker where Queue: ~Copyable {
             slots[transfer.owner].isIncomplete = true
             if let finished = transfers.skip(index, count: count) { finish(finished) }
         }
+    }
+
+    /// Zeroes the rest of a transfer in the next way.
+    private mutating func changeZeroing(_ index: Int, _ transfer: Transfer) {
+        let kind = job.zeroing.descend(from: transfer.kind)
+        var file = transfer.file
+        if kind == .writeZeros {
+            do throws(StorageError) {
+                // The transfer lies within one extent, so that its first byte tells for all.
+                let extent = try plan.target.place(at: transfer.position, limit: transfer.end)
+                file = plan.targetFile(extent.file)
+            } catch {
+                job.control.fail(.storage(error))
+            }
+        }
+        transfers.change(index, to: kind, file: file)
     }
 
     /// The policy that applies; `.enospc` never comes out.

@@ -25,54 +25,56 @@ extension Worker where Queue: ~Copyable {
             try zero(offset..<limit, index)
             return
         }
-        let piece = plan.zeroes == .detect ? nextPiece(index, offset, limit) : (limit, false)
-        if piece.1, try zeroPiece(offset..<piece.0, index) { return }
-        try startDataWrite(index, offset, limit: piece.0)
-    }
-
-    private mutating func startDataWrite(
-        _ index: Int, _ offset: Int64, limit: Int64
-    ) throws(StorageError) {
-        let extent = try plan.target.place(at: offset, limit: limit)
+        let piece = nextPiece(index, offset, limit)
+        if piece.isZeroAlready {
+            slots[index].cursor = piece.end
+            job.counters.skipped.count(piece.end - offset)
+            return
+        }
+        let extent = try plan.target.place(at: offset, limit: piece.end)
         start(.write, plan.targetFile(extent.file), extent, at: offset, index)
     }
 
-    /// The longest piece from `offset` on that is all zeros or has none to speak of, in whole granules.
+    /// The longest piece from `offset` on that needs no write because it is zero on both sides, or has no
+    /// such granule in it.
     ///
-    /// Data shows itself in its first words, so that looking costs next to nothing where there is none.
-    private func nextPiece(_ index: Int, _ offset: Int64, _ limit: Int64) -> (Int64, Bool) {
+    /// Zeros that the target doesn't have yet are written like data: punching a small hole costs more,
+    /// since file systems wait for all direct I/O to the file before they do it. Data shows itself in its
+    /// first words, so that looking costs next to nothing where there are no zeros.
+    private func nextPiece(
+        _ index: Int, _ offset: Int64, _ limit: Int64
+    ) -> (end: Int64, isZeroAlready: Bool) {
+        guard plan.zeroes == .detect else { return (limit, false) }
         var end = granuleEnd(offset, limit)
-        let isZero = isZeroInMemory(index, offset..<end)
+        let isZeroAlready = isZeroOnBothSides(index, offset..<end)
         while end < limit {
             let next = granuleEnd(end, limit)
-            if isZeroInMemory(index, end..<next) != isZero { break }
+            if isZeroOnBothSides(index, end..<next) != isZeroAlready { break }
             end = next
         }
-        return (end, isZero)
+        return (end, isZeroAlready)
     }
 
     private func granuleEnd(_ offset: Int64, _ limit: Int64) -> Int64 {
         min((offset / JobPlan.zeroGranule + 1) * JobPlan.zeroGranule, limit)
     }
 
-    private func isZeroInMemory(_ index: Int, _ range: Range<Int64>) -> Bool {
+    private func isZeroOnBothSides(_ index: Int, _ range: Range<Int64>) -> Bool {
+        isZeroInMemory(index, range) && isZeroOnTarget(range)
+    }
+
+    func isZeroInMemory(_ index: Int, _ range: Range<Int64>) -> Bool {
         let start = slots[index].bufferOffset(range.lowerBound)
         return transfers.queue.buffers.isZero(start..<(start + range.count))
     }
 
-    /// Zeroes a piece of a data run; false if plain writing is the best way, as the zeros are in memory.
-    private mutating func zeroPiece(
-        _ range: Range<Int64>, _ index: Int
-    ) throws(StorageError) -> Bool {
-        let isKnown = plan.targetStartsZero || plan.target.readsAsZero(range)
-        guard isKnown || job.zeroing.current != .writeZeros else { return false }
-        try zero(range, index)
-        return true
+    func isZeroOnTarget(_ range: Range<Int64>) -> Bool {
+        plan.targetStartsZero || plan.target.readsAsZero(range)
     }
 
     /// Makes a range of the target read as zeros from its start on, in the cheapest way there is.
     private mutating func zero(_ range: Range<Int64>, _ index: Int) throws(StorageError) {
-        if plan.zeroes != .write, plan.targetStartsZero || plan.target.readsAsZero(range) {
+        if plan.zeroes != .write, isZeroOnTarget(range) {
             slots[index].cursor = range.upperBound
             job.counters.skipped.count(Int64(range.count))
             return
@@ -83,9 +85,12 @@ extension Worker where Queue: ~Copyable {
         let extent = try plan.target.place(at: range.lowerBound, limit: limit)
         // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as cheap.
         let isTail = extent.alignment == 1 && plan.target.alignment > 1
-        start(
-            isTail ? .writeZeros : kind, plan.targetFile(extent.file), extent,
-            at: range.lowerBound, index)
+        if isTail || kind == .writeZeros {
+            start(.writeZeros, plan.targetFile(extent.file), extent, at: range.lowerBound, index)
+        } else {
+            let file = plan.targetFile(plan.target.controlFile)
+            start(kind, file, extent, at: range.lowerBound, index)
+        }
     }
 
     /// Starts a transfer of a slot, and moves the slot's cursor behind it.
@@ -122,7 +127,7 @@ extension Worker where Queue: ~Copyable {
         guard transfers.inFlight == 0 else { return }
         transfers.start(
             Transfer(
-                .flush, file: plan.targetFile(plan.target.flushFile), owner: Worker.noOwner,
+                .flush, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
                 range: 0..<1, alignment: 1, stride: 1))
         while transfers.inFlight > 0 {
             do throws(RingError) {

@@ -14,6 +14,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     var memory: BufferAllocator
     /// Slots that have transfers to start, in the order they got there.
     var backlog: IndexQueue
+    /// Slots of zero runs that wait for their neighbours.
+    var held: [Int] = []
     /// Failed transfers that wait for the job to be resumed.
     var parked: [Int] = []
     /// The dispenser had no more runs in this pass.
@@ -92,7 +94,11 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 startNextTransfer(slot)
                 continue
             }
-            if isDrained || freeSlots.isEmpty { return 0 }
+            if isDrained || freeSlots.isEmpty {
+                if held.isEmpty { return 0 }
+                releaseHeldZeros()
+                continue
+            }
             let delay = job.control.speed.delay(now: Clock.now)
             if delay > 0 { return delay }
             guard let buffer = memory.allocate(plan.requestSize) else { return 0 }
@@ -166,7 +172,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if slots[index].phase == .reading && !job.control.isStopping {
             slots[index].phase = .writing
             slots[index].cursor = slots[index].range.lowerBound
-            enqueue(index)
+            if !holdIfZero(index) { enqueue(index) }
         } else {
             if slots[index].phase == .reading { slots[index].isIncomplete = true }
             finishRun(index)
@@ -189,6 +195,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func abandonWork() {
         for index in parked { transfers.abandon(index) }
         parked.removeAll()
+        held.removeAll()
         while backlog.count > 0 { _ = backlog.removeFirst() }
         for index in slots.indices where slots[index].phase != .free {
             slots[index].isIncomplete = true

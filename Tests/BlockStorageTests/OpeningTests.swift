@@ -249,7 +249,8 @@ import Testing
         lock.l_type = Int16(F_RDLCK)
         lock.l_start = 100
         lock.l_len = 1
-        try #require(fcntl(descriptor, 37 /* F_OFD_SETLK */, &lock) == 0)
+        let setOpenFileLock: CInt = 37  // F_OFD_SETLK, which is not imported
+        try #require(fcntl(descriptor, setOpenFileLock, &lock) == 0)
         #expect(
             refusal { try openTarget(path, for: source) }
                 == .lockedByOther(path: FilePath(path), holder: nil))

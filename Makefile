@@ -1,0 +1,61 @@
+# Two commands do all the set-up: `make demo` shows ringmirror at work, `make test` tests it.
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+SWIFT ?= swift
+
+.PHONY: help demo test build release install sanitize bench format lint clean packages test-packages
+
+help:
+	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
+	@echo "make test      install what the tests need, and run all of them (as root for all of them)"
+	@echo "make release   build .build/release/ringmirror"
+	@echo "make install   install it under PREFIX ($(PREFIX))"
+	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
+	@echo "make sanitize  run the tests under the address and the thread sanitizer"
+	@echo "make format    format the sources;  make lint  check the format"
+
+# What building needs, and what testing needs on top. Only missing packages are installed.
+packages:
+	@.ci/install-packages build
+
+test-packages:
+	@.ci/install-packages build test
+
+build: packages
+	$(SWIFT) build
+
+release: packages
+	$(SWIFT) build -c release --product ringmirror
+
+demo: release
+	@docs/demo.sh .build/release/ringmirror
+
+test: test-packages lint
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+	$(SWIFT) build -c release --product ringmirror
+	@if [ "$$(id -u)" = 0 ]; then \
+	    python3 Benchmarks/full.py --size 64M --rounds 1 --rest 0 --json .build/bench-smoke.json; \
+	else echo "the benchmark's smoke run was skipped: it needs root for loop devices"; fi
+
+# Every sanitizer rebuilds everything, so each has a build folder of its own.
+sanitize: test-packages
+	SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize=address --scratch-path .build-address
+	SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize=thread --scratch-path .build-thread
+
+bench: release
+	@.ci/install-packages build test
+	python3 Benchmarks/full.py
+
+install: release
+	install -D -m 755 .build/release/ringmirror $(DESTDIR)$(PREFIX)/bin/ringmirror
+
+format:
+	$(SWIFT) format -i --configuration .swift-format -r Package.swift Sources Tests
+
+lint:
+	$(SWIFT) format lint --strict --configuration .swift-format -r Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-address .build-thread
