@@ -43,6 +43,9 @@ internal import Glibc
 
     deinit {
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
+        // The kernel takes a closed ring down later, on a thread of its own. Files that are registered stay
+        // open until then, and with them the claim on a disk, which its owner may want back right away.
+        if setup.registeredFiles { unsafe _ = io_uring_unregister_files(ring) }
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
         unsafe timespecs.deallocate()
