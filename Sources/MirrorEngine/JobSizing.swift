@@ -32,14 +32,9 @@ struct JobSizing {
             )
         }
         if let depth = options.depth {
-            let bytes = depth * requestSize
-            guard bytes <= Self.bufferBytesMax else {
-                throw .invalidOption(
-                    "\(depth) requests of \(requestSize) bytes need more than \(Self.bufferBytesMax >> 20) "
-                        + "MiB of buffers on each ring; lower --depth or --request-size")
-            }
+            try Self.validate(depth: depth, requestSize: requestSize)
             self.depth = depth
-            bufferBytes = bytes
+            bufferBytes = depth * requestSize
         } else {
             depth = Self.depthMax
             bufferBytes = max(Self.bytesInFlight, requestSize * 2)
@@ -47,7 +42,8 @@ struct JobSizing {
         self.requestSize = requestSize
     }
 
-    private static func validate(_ options: MirrorOptions) throws(MirrorError) {
+    /// Checks what does not depend on the devices.
+    static func validate(_ options: MirrorOptions) throws(MirrorError) {
         if let size = options.requestSize,
             !requestSizes.contains(size) || size & (size - 1) != 0
         {
@@ -57,11 +53,22 @@ struct JobSizing {
         if let depth = options.depth, !depths.contains(depth) {
             throw .invalidOption("the depth must be from 1 to 1024, not \(depth)")
         }
+        if let depth = options.depth, let size = options.requestSize {
+            try validate(depth: depth, requestSize: size)
+        }
         if !(1...64).contains(options.rings) {
             throw .invalidOption("the number of rings must be from 1 to 64, not \(options.rings)")
         }
         if let speed = options.speedLimit, speed < 1 {
             throw .invalidOption("the speed limit must be at least 1 byte a second, not \(speed)")
+        }
+    }
+
+    private static func validate(depth: Int, requestSize: Int) throws(MirrorError) {
+        guard depth * requestSize <= bufferBytesMax else {
+            throw .invalidOption(
+                "\(depth) requests of \(requestSize) bytes need more than \(bufferBytesMax >> 20) "
+                    + "MiB of buffers on each ring; lower --depth or --request-size")
         }
     }
 

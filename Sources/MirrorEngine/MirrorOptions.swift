@@ -40,4 +40,8 @@ public struct MirrorOptions: Sendable, Equatable {
     public var targetErrorPolicy = ErrorPolicy.report
 
     public init() {}
+
+    /// Throws `MirrorError.invalidOption` for values that no job can run with, whatever its disks are. To be
+    /// asked before a target is opened: opening may make it.
+    public func validate() throws(MirrorError) { try JobSizing.validate(self) }
 }

@@ -34,7 +34,8 @@ extension Worker where Queue: ~Copyable {
                 stretch.upperBound == range.lowerBound || range.upperBound == stretch.lowerBound
             else { continue }
             slots[other].range =
-                min(stretch.lowerBound, range.lowerBound)..<max(
+                min(
+                    stretch.lowerBound, range.lowerBound)..<max(
                     stretch.upperBound, range.upperBound)
             slots[other].cursor = slots[other].range.lowerBound
             slots[index] = Slot()

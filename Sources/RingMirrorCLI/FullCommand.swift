@@ -36,6 +36,11 @@ struct FullCommand: AsyncParsableCommand {
 
     func run() async throws {
         let complaint = Complaint(output: output)
+        do throws(MirrorError) {
+            try copying.mirrorOptions.validate()
+        } catch {
+            throw complaint.end("\(error)", Exit(error))
+        }
         let source = try complaint.attempt { () throws(StorageError) in
             try StorageDevice.openSource(
                 FilePath(self.source),
