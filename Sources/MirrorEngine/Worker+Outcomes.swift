@@ -29,7 +29,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     private func count(_ transfer: Transfer) {
-        let bytes = transfer.position - transfer.start
+        let bytes = transfer.transferred
         switch transfer.kind {
         case .read: job.counters.read.count(bytes)
         case .write, .writeZeros: job.counters.written.count(bytes)
@@ -57,9 +57,7 @@ extension Worker where Queue: ~Copyable {
         let error = MirrorError.transfer(
             side, name: side == .source ? plan.source.name : plan.target.name,
             verb: transfer.kind.verb, offset: transfer.position, count: count, cause: cause)
-        let failure = FailedRange(
-            side: side, range: transfer.position..<min(transfer.position + count, transfer.end),
-            cause: cause)
+        let failure = FailedRange(side: side, range: uncopied(transfer, count), cause: cause)
         switch verdict(side, cause) {
         case _ where job.control.isStopping:
             giveUp(index, transfer, failure)
@@ -74,7 +72,11 @@ extension Worker where Queue: ~Copyable {
             note(failure, transfer)
             job.dispenser.defer(failure.range)
             slots[transfer.owner].isIncomplete = true
-            if let finished = transfers.skip(index, count: count) { finish(finished) }
+            if let finished = transfers.skip(
+                index, count: failure.range.upperBound - transfer.position)
+            {
+                finish(finished)
+            }
         }
     }
 
@@ -95,6 +97,16 @@ extension Worker where Queue: ~Copyable {
             }
         }
         transfers.change(index, to: kind, file: file)
+    }
+
+    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be read
+    /// costs whole blocks of the target, which may be larger than the source's.
+    private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
+        let failed = transfer.position..<min(transfer.position + count, transfer.end)
+        guard transfer.kind == .read else { return failed }
+        let mask = Int64(max(plan.target.alignment, 512)) - 1
+        let run = slots[transfer.owner].range
+        return (failed.lowerBound & ~mask)..<min((failed.upperBound + mask) & ~mask, run.upperBound)
     }
 
     /// The policy that applies; `.enospc` never comes out.
