@@ -45,7 +45,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 try transfers.wait(timeoutNanoseconds: Self.tick)
             } catch {
                 job.control.fail(.ring(error))
-                transfers.queue.forsake()
+                transfers.forsake()
                 return
             }
             while let outcome = transfers.nextOutcome() { handle(outcome) }

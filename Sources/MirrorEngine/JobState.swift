@@ -9,6 +9,7 @@ package final class JobState: Sendable {
 
     package let plan: JobPlan
     package let dispenser: RunDispenser
+    private let planned: Int64
     let control: JobControl
 
     // Shared by the workers, and read by whoever watches.
@@ -27,6 +28,7 @@ package final class JobState: Sendable {
 
     package init(plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int) {
         self.plan = plan
+        planned = working.dirtyBytes
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize)
         control = JobControl(speedLimit: speedLimit)
@@ -40,6 +42,15 @@ package final class JobState: Sendable {
             crew.active -= 1
             return crew.active == 0
         }
+    }
+
+    /// Makes what failed the work of another pass; false if nothing did.
+    func beginRetryPass() -> Bool {
+        guard dispenser.beginRetryPass() else { return false }
+        failures.removeAll()
+        // It goes over whole granules again, also over the runs in them that are done already.
+        counters.done.store(planned - dispenser.remaining().dirtyBytes, ordering: .relaxed)
+        return true
     }
 
     /// Adds up what the workers did, at the end of each.

@@ -13,6 +13,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Bytes of zeros for `.writeZeros`, and where they are in the slab.
     package let zeroArea: Range<Int>
     package private(set) var retries: UInt64 = 0
+    /// The queue broke: nothing that was in flight will be heard of again, and nothing may be started.
+    package private(set) var isForsaken = false
 
     private var transfers: [Transfer]
     private var free: [Int]
@@ -45,6 +47,12 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Submits what was started and waits for something to happen, at most for the given time.
     package mutating func wait(timeoutNanoseconds: Int64?) throws(RingError) {
         try queue.submitAndWait(minimum: 1, timeoutNanoseconds: timeoutNanoseconds)
+    }
+
+    /// Gives up on the queue after `wait` threw.
+    package mutating func forsake() {
+        queue.forsake()
+        isForsaken = true
     }
 
     /// The next outcome that is ready; nil when there is none without waiting.

@@ -124,7 +124,9 @@ extension Worker where Queue: ~Copyable {
     /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and what it
     /// dropped can't be known.
     mutating func flush() {
-        guard transfers.inFlight == 0 else { return }
+        // A broken ring can't: what it has in flight may complete into anything that is asked of it.
+        guard !transfers.isForsaken else { return }
+        precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
         transfers.start(
             Transfer(
                 .flush, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
@@ -134,7 +136,7 @@ extension Worker where Queue: ~Copyable {
                 try transfers.wait(timeoutNanoseconds: nil)
             } catch {
                 job.control.fail(.ring(error))
-                transfers.queue.forsake()
+                transfers.forsake()
                 return
             }
             switch transfers.nextOutcome() {

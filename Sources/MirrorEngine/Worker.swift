@@ -43,10 +43,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         copyPass()
         if job.leave() {
-            if !job.control.isStopping, job.dispenser.beginRetryPass() {
-                job.failures.removeAll()
-                copyPass()
-            }
+            if !job.control.isStopping, job.beginRetryPass() { copyPass() }
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)
@@ -74,9 +71,10 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 try transfers.wait(
                     timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
             } catch {
-                // What is in flight will never be heard of again.
                 job.control.fail(.ring(error))
-                transfers.queue.forsake()
+                transfers.forsake()
+                abandonWork()
+                return
             }
             while let outcome = transfers.nextOutcome() { handle(outcome) }
             if !parked.isEmpty && !job.control.isPaused { unpark() }

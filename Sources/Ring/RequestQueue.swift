@@ -25,7 +25,7 @@ public protocol RequestQueue: ~Copyable, SendableMetatype {
 
     /// Submits what was enqueued and waits until at least `minimum` completions are ready, or for
     /// `timeoutNanoseconds` if that is not nil; in one system call where the queue can. It may return
-    /// with fewer completions than asked for.
+    /// with fewer completions than asked for, and before the limit: a signal may end the wait.
     mutating func submitAndWait(minimum: Int, timeoutNanoseconds: Int64?) throws(RingError)
 
     /// Gives up on what is in flight, after `submitAndWait` threw: there will be no completions, and the

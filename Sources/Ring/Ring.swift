@@ -43,9 +43,9 @@ internal import Glibc
 
     deinit {
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
-        // The kernel takes a closed ring down later, on a thread of its own. Files that are registered stay
-        // open until then, and with them the claim on a disk, which its owner may want back right away.
-        if setup.registeredFiles { unsafe _ = io_uring_unregister_files(ring) }
+        // The kernel takes a ring down in the background. Files that are still registered then stay open,
+        // with their claims and locks, for some time after the process has ended.
+        if setup.registeredFiles { unsafe io_uring_unregister_files(ring) }
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
         unsafe timespecs.deallocate()
@@ -73,7 +73,10 @@ internal import Glibc
         var refusals = 0
         while true {
             let unsubmitted = unsafe io_uring_sq_ready(ring)
-            if unsubmitted == 0 && completionRing.ready >= wanted { return }
+            // Nothing wanted means a look, and the kernel has to be asked for that, too: with deferred
+            // task running, completions come only while this thread is in the kernel.
+            let enough = wanted == 0 && inFlight > 0 ? 1 : wanted
+            if unsubmitted == 0 && completionRing.ready >= enough { return }
             let result = enter(wait: wanted, timeoutNanoseconds)
             statistics.enters &+= 1
             let left = unsafe io_uring_sq_ready(ring)
@@ -83,8 +86,10 @@ internal import Glibc
             case ETIME:
                 return
             case EINTR:
-                // A signal. Entries that the kernel didn't take are still queued; they go with the next call.
-                continue
+                // A signal. Entries that the kernel didn't take are still queued; they go with the next
+                // call. A time limit would start anew with it: a timer's signals, sent more often than
+                // the limit is long, would make the wait endless.
+                if left == 0 && timeoutNanoseconds != nil { return }
             case EAGAIN, EBUSY:
                 // The kernel is short of memory, or wants completions to be reaped first.
                 if completionRing.ready > 0 { return }
@@ -102,7 +107,8 @@ internal import Glibc
     }
 
     public mutating func nextCompletion() -> Completion? {
-        guard let completion = completionRing.next() else { return nil }
+        // What completes after `forsake` is nobody's any more.
+        guard inFlight > 0, let completion = completionRing.next() else { return nil }
         inFlight -= 1
         statistics.completions &+= 1
         return completion
@@ -117,9 +123,11 @@ internal import Glibc
 
     /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
     private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
-        guard wanted > 0 else { return unsafe io_uring_submit(ring) }
+        guard wanted > 0 else { return unsafe io_uring_submit_and_get_events(ring) }
         guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
-        var limit = Self.timespec(timeoutNanoseconds)
+        // A negative time is no error here to the kernel, and one below -292 years (`.min`) overflows
+        // there into a wait that never ends.
+        var limit = Self.timespec(max(0, timeoutNanoseconds))
         var first: UnsafeMutablePointer<io_uring_cqe>?
         return unsafe io_uring_submit_and_wait_timeout(ring, &first, wanted, &limit, nil)
     }
@@ -135,7 +143,8 @@ internal import Glibc
             setup.registeredFiles
             ? CInt(request.file.rawValue)
             : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
-        let length = UInt32(truncatingIfNeeded: request.length)
+        // Only the two cache operations reach beyond 32 bits here; to them 0 means up to the end.
+        let length = UInt32(exactly: request.length) ?? 0
         let offset = UInt64(bitPattern: request.offset)
 
         switch request.operation {
@@ -173,7 +182,7 @@ internal import Glibc
                 entry, file, length, offset, CInt(bitPattern: UInt32(flags)))
         case .dropCache:
             unsafe io_uring_prep_fadvise(
-                entry, file, offset, off_t(request.length), POSIX_FADV_DONTNEED)
+                entry, file, offset, off_t(length), POSIX_FADV_DONTNEED)
         case .pollIn:
             unsafe io_uring_prep_poll_add(entry, file, UInt32(POLLIN))
         }

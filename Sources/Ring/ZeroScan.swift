@@ -18,39 +18,3 @@ public func isAllZero(_ words: Span<UInt64>) -> Bool {
     }
     return true
 }
-
-/// How many bytes differ between two stretches of the same length, and where the first is.
-///
-/// Complexity: O(bytes); equal stretches go word by word.
-public func differences(
-    _ first: borrowing RawSpan, _ second: borrowing RawSpan
-) -> (count: Int, firstOffset: Int?) {
-    precondition(first.byteCount == second.byteCount)
-    var count = 0
-    var firstOffset: Int?
-    let words = first.byteCount / 8
-    for word in 0..<words {
-        let left = unsafe first.unsafeLoadUnaligned(
-            fromUncheckedByteOffset: word &* 8, as: UInt64.self)
-        let right = unsafe second.unsafeLoadUnaligned(
-            fromUncheckedByteOffset: word &* 8, as: UInt64.self)
-        if left == right { continue }
-        var bits = (left ^ right).littleEndian
-        for byte in 0..<8 {
-            if bits & 0xff != 0 {
-                count &+= 1
-                if firstOffset == nil { firstOffset = word &* 8 &+ byte }
-            }
-            bits >>= 8
-        }
-    }
-    for byte in (words * 8)..<first.byteCount {
-        let left = unsafe first.unsafeLoad(fromByteOffset: byte, as: UInt8.self)
-        let right = unsafe second.unsafeLoad(fromByteOffset: byte, as: UInt8.self)
-        if left != right {
-            count += 1
-            if firstOffset == nil { firstOffset = byte }
-        }
-    }
-    return (count, firstOffset)
-}
