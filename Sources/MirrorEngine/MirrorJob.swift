@@ -96,11 +96,12 @@ public final class MirrorJob: Sendable {
 
     public var progress: MirrorProgress {
         let counters = state.counters
+        let (error, pauses) = state.control.pausedBy
         return MirrorProgress(
             planned: planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
             skipped: counters.skipped.value, isPaused: state.control.isPaused,
-            pausedBy: state.control.pausedBy)
+            pausedBy: error, pauses: pauses)
     }
 
     private func report(seconds: Double) -> MirrorReport {

@@ -58,4 +58,7 @@ public struct MirrorProgress: Sendable {
     public let isPaused: Bool
     /// The error that the job waits with, for somebody to resume it.
     public let pausedBy: MirrorError?
+    /// How many times the job has begun to wait with an error. A job that is resumed too soon waits again
+    /// before anybody who looks now and then has seen it go on; this number tells.
+    public let pauses: Int
 }

@@ -33,7 +33,7 @@ final class NBDDisk {
         // $3 is the length of a request, and $4 its offset.
         let hits = """
             hits() { [ -e \(faults)/$1 ] && read bad < \(faults)/$1 && \
-            [ $(($4 / 4096)) -le $((bad / 4096)) ] && [ $(($4 + $3)) -gt $bad ]; }
+            [ $(($3 / 4096)) -le $((bad / 4096)) ] && [ $(($3 + $2)) -gt $bad ]; }
             """
         let size = try Content.size(image)
         return try NBDDisk(
@@ -43,13 +43,13 @@ final class NBDDisk {
                 "thread_model=echo parallel",
                 """
                 pread=\(hits)
-                if hits read $2 $3 $4 || hits readOnce $2 $3 $4; then echo EIO bad block >&2; exit 1; fi
+                if hits read $3 $4 || hits readOnce $3 $4; then echo EIO bad block >&2; exit 1; fi
                 [ $(($4 + $3)) -lt \(size) ] || rm -f \(faults)/readOnce
                 exec dd if=\(image) bs=1M skip=$4 count=$3 iflag=skip_bytes,count_bytes status=none
                 """,
                 """
                 pwrite=\(hits)
-                if hits write $2 $3 $4; then echo EIO bad block >&2; exit 1; fi
+                if hits write $3 $4; then echo EIO bad block >&2; exit 1; fi
                 if [ -e \(faults)/full ]; then echo ENOSPC full >&2; exit 1; fi
                 exec dd of=\(image) bs=1M seek=$4 oflag=seek_bytes conv=notrunc status=none
                 """,
