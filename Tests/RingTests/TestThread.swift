@@ -32,14 +32,6 @@ final class Flag: Sendable {
     var isSet: Bool { value.load(ordering: .acquiring) }
 
     func set() { value.store(true, ordering: .releasing) }
-
-    final class Counter: Sendable {
-        private let count = Atomic(0)
-
-        var value: Int { count.load(ordering: .relaxed) }
-
-        func increment() { count.add(1, ordering: .relaxed) }
-    }
 }
 
 extension ExitTest.Condition {
