@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-extension Integration {
+extension Processes {
     /// What is printed, and that it is true.
     @Suite(.serialized, .timeLimit(.minutes(2)))
     struct Outputs {
