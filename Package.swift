@@ -23,6 +23,8 @@ let gnuSource: [CSetting] = [.define("_GNU_SOURCE")]
 
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(
         name: name, dependencies: dependencies, cSettings: gnuSource, swiftSettings: strictSettings)
@@ -54,7 +56,8 @@ let package = Package(
         module("DirtyBitmap", []),
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["Ring", "CLinux", "CBlkid", systemPackage]),
-        module("MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+        module(
+            "MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage, logging]),
         module(
             "RingMirror",
             ["DirtyBitmap", "BlockStorage", "MirrorEngine", "Ring", systemPackage]),
@@ -63,7 +66,7 @@ let package = Package(
             dependencies: [
                 "RingMirror", systemPackage,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Logging", package: "swift-log"),
+                logging,
             ],
             cSettings: gnuSource, swiftSettings: strictSettings),
 

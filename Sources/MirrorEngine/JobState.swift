@@ -11,6 +11,7 @@ package final class JobState: Sendable {
     package let dispenser: RunDispenser
     private let planned: Int64
     let control: JobControl
+    let log: JobLog
 
     // Shared by the workers, and read by whoever watches.
 
@@ -26,8 +27,12 @@ package final class JobState: Sendable {
         var flushed = false
     }
 
-    package init(plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int) {
+    package init(
+        plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
+        log: JobLog = JobLog(nil)
+    ) {
         self.plan = plan
+        self.log = log
         planned = working.dirtyBytes
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize)

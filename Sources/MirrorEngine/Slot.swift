@@ -14,7 +14,7 @@ struct Slot {
     var cursor: Int64 = 0
     /// Transfers that were started and have not ended.
     var outstanding = 0
-    /// Bytes that could not be read, in order; nothing is written there. Nearly always empty.
+    /// Bytes that could not be read, as they were found; nothing is written there. Nearly always empty.
     var unreadable: [Range<Int64>] = []
     /// A part of the run did not reach the target, so the run stays dirty.
     var isIncomplete = false
@@ -27,9 +27,12 @@ struct Slot {
     /// Where the slab has the byte at `offset`.
     func bufferOffset(_ offset: Int64) -> Int { memory.lowerBound + Int(offset - range.lowerBound) }
 
-    /// The unreadable stretch that begins at or after the cursor, or holds it.
+    /// The first unreadable stretch that begins at or after the cursor, or holds it.
     var nextUnreadable: Range<Int64>? {
-        let cursor = cursor
-        return unreadable.first { $0.upperBound > cursor }
+        var next: Range<Int64>?
+        for range in unreadable where range.upperBound > cursor {
+            if range.lowerBound < next?.lowerBound ?? .max { next = range }
+        }
+        return next
     }
 }

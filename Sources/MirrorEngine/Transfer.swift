@@ -40,7 +40,12 @@ package struct Transfer: Sendable {
 
     var fullStride: Int64
     var requested: Int64 = 0
+    /// Bytes before `position` that its owner chose to leave out.
+    var skipped: Int64 = 0
     var fruitlessTries: Int32 = 0
+
+    /// Bytes that arrived.
+    package var transferred: Int64 { position - start - skipped }
 
     package init(
         _ kind: Kind, file: FileIndex, owner: Int, range: Range<Int64>, hostDelta: Int64 = 0,

@@ -72,7 +72,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     /// Answers a failure: goes on behind the bytes that failed. Returns the transfer if nothing is left.
     package mutating func skip(_ index: Int, count: Int64) -> Transfer? {
-        transfers[index].position = min(transfers[index].position + count, transfers[index].end)
+        let skipped = min(count, transfers[index].end - transfers[index].position)
+        transfers[index].position += skipped
+        transfers[index].skipped += skipped
         transfers[index].fruitlessTries = 0
         return finishOrIssue(index)
     }
@@ -126,6 +128,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .read, .write, .writeZeros: return move(index, Int64(result))
         case .punchHole, .zeroRange, .flush, .writeBack, .dropCache:
             transfers[index].position += transfers[index].requested
+            transfers[index].fruitlessTries = 0
+            widen(index)
             return finishOrIssue(index).map { .finished($0) }
         }
     }
@@ -167,7 +171,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return .finished(transfers[index])
         }
         if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if kind == .read || kind == .write, Errors.isLocal(code), narrow(index) {
+        if kind != .flush, Errors.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil

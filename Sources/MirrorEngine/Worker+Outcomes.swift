@@ -29,7 +29,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     private func count(_ transfer: Transfer) {
-        let bytes = transfer.end - transfer.start
+        let bytes = transfer.transferred
         switch transfer.kind {
         case .read: job.counters.read.count(bytes)
         case .write, .writeZeros: job.counters.written.count(bytes)
@@ -51,30 +51,40 @@ extension Worker where Queue: ~Copyable {
         let side: MirrorSide = transfer.kind == .read ? .source : .target
         if let error = shrinkage(of: side) {
             job.control.fail(error)
-            giveUp(index, transfer, at: side, cause)
+            giveUp(index, transfer, nil)
             return
         }
         let error = MirrorError.transfer(
             side, name: side == .source ? plan.source.name : plan.target.name,
             verb: transfer.kind.verb, offset: transfer.position, count: count, cause: cause)
+        let failure = FailedRange(side: side, range: uncopied(transfer, count), cause: cause)
         switch verdict(side, cause) {
+        case _ where job.control.isStopping:
+            giveUp(index, transfer, failure)
         case .report, .enospc:
             job.control.fail(error)
-            giveUp(index, transfer, at: side, cause)
+            giveUp(index, transfer, failure)
         case .stop:
             parked.append(index)
+            job.log.paused(error)
             job.control.pause(because: error)
         case .ignore:
-            let range = transfer.position..<min(transfer.position + count, transfer.end)
-            note(FailedRange(side: side, range: range, cause: cause), transfer)
-            job.dispenser.defer(range)
+            note(failure, transfer)
+            job.dispenser.defer(failure.range)
             slots[transfer.owner].isIncomplete = true
-            if let finished = transfers.skip(index, count: count) { finish(finished) }
+            if let finished = transfers.skip(
+                index, count: failure.range.upperBound - transfer.position)
+            {
+                finish(finished)
+            }
         }
     }
 
     /// Zeroes the rest of a transfer in the next way.
     private mutating func changeZeroing(_ index: Int, _ transfer: Transfer) {
+        if job.zeroing.current == transfer.kind {
+            job.log.zeroing(transfer.kind, isUnsupportedOn: plan.target.name)
+        }
         let kind = job.zeroing.descend(from: transfer.kind)
         var file = transfer.file
         if kind == .writeZeros {
@@ -87,6 +97,16 @@ extension Worker where Queue: ~Copyable {
             }
         }
         transfers.change(index, to: kind, file: file)
+    }
+
+    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be read
+    /// costs whole blocks of the target, which may be larger than the source's.
+    private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
+        let failed = transfer.position..<min(transfer.position + count, transfer.end)
+        guard transfer.kind == .read else { return failed }
+        let mask = Int64(max(plan.target.alignment, 512)) - 1
+        let run = slots[transfer.owner].range
+        return (failed.lowerBound & ~mask)..<min((failed.upperBound + mask) & ~mask, run.upperBound)
     }
 
     /// The policy that applies; `.enospc` never comes out.
@@ -111,12 +131,8 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Ends a transfer that the job will not finish.
-    private mutating func giveUp(
-        _ index: Int, _ transfer: Transfer, at side: MirrorSide, _ cause: FailureCause
-    ) {
-        note(
-            FailedRange(side: side, range: transfer.position..<transfer.end, cause: cause), transfer
-        )
+    private mutating func giveUp(_ index: Int, _ transfer: Transfer, _ failure: FailedRange?) {
+        if let failure { note(failure, transfer) }
         slots[transfer.owner].isIncomplete = true
         transfers.abandon(index)
         finish(transfer)

@@ -43,7 +43,10 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         copyPass()
         if job.leave() {
-            if !job.control.isStopping, job.beginRetryPass() { copyPass() }
+            if !job.control.isStopping, job.beginRetryPass() {
+                job.log.retryPass()
+                copyPass()
+            }
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)

@@ -1,13 +1,14 @@
 internal import CLiburing
 internal import Glibc
 
-/// What a ring got of the things it asked for. Everything here is optional for being correct, and worth
-/// telling when it is missing, because it costs speed.
+/// What a ring got of the things it asked for. Everything here is optional for being correct, and
+/// worth telling when it is missing, because it costs speed.
 public struct RingSetup: Sendable, Equatable {
     /// The buffers are pinned once instead of for each request.
     public let registeredBuffers: Bool
     /// Why not, where not.
     public let plainBuffersReason: String?
+    /// The files are looked up once instead of for each request.
     public let registeredFiles: Bool
     /// Completions are processed only when the ring's thread asks for them, which saves wake-ups.
     public let deferredTaskRun: Bool
@@ -121,8 +122,9 @@ public struct RingSetup: Sendable, Equatable {
         }
     }
 
-    /// One bit for each operation that the kernel knows. Where it doesn't tell (a sandbox may forbid
-    /// io_uring_register), all of ours are there: they are older than the features checked above.
+    /// One bit for each operation that the kernel knows. Where it doesn't tell (a sandbox may
+    /// forbid io_uring_register), all of ours are there: they are older than the features checked
+    /// above.
     private static func probe(_ ring: UnsafeMutablePointer<io_uring>) -> UInt64 {
         guard let probe = unsafe io_uring_get_probe_ring(ring) else { return .max }
         defer { unsafe io_uring_free_probe(probe) }

@@ -59,7 +59,8 @@ struct FullCommand: AsyncParsableCommand {
         }
         let job: MirrorJob
         do throws(MirrorError) {
-            job = try MirrorJob.full(from: source, to: target, options: copying.mirrorOptions)
+            job = try MirrorJob.full(
+                from: source, to: target, options: copying.mirrorOptions, logger: output.logger)
         } catch {
             throw complaint.end("\(error)", Exit(error))
         }

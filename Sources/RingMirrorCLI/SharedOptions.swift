@@ -1,4 +1,5 @@
-import ArgumentParser
+public import ArgumentParser
+public import Logging
 import RingMirror
 
 /// What every command that runs for a while takes.
@@ -17,6 +18,17 @@ struct OutputOptions: ParsableArguments {
         name: .long, inversion: .prefixedNo,
         help: "Show progress on standard error (default: if it is a terminal).")
     var progress: Bool?
+
+    @Option(
+        help: "Say more on standard error: error, warning, info, debug or trace.")
+    var logLevel = Logger.Level.warning
+
+    /// Writes to standard error, which is also where errors go.
+    var logger: Logger {
+        var logger = Logger(label: "ringmirror") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = quiet ? .error : logLevel
+        return logger
+    }
 
     var showsProgress: Bool { !quiet && (progress ?? (Output.errorIsTerminal && !json)) }
 }
@@ -42,6 +54,8 @@ struct Complaint {
         do throws(StorageError) { return try open() } catch { throw end(error) }
     }
 }
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension Caching {
     /// For people and for JSON: `direct`, or `buffered` with the reason.

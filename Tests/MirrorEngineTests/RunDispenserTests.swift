@@ -1,0 +1,185 @@
+import BlockStorage
+import DirtyBitmap
+import TestSupport
+import Testing
+
+@testable import MirrorEngine
+
+@Suite struct RunDispenserTests {
+    /// A random disk with holes, a bitmap and limits.
+    private struct Case {
+        let size: Int64
+        let source: SimulatedMap
+        let isHole: [Bool]
+        let granularity: Granularity
+        let blockSize: Int64
+        let dataLimit: Int64
+        let zeroLimit: Int64
+        let dirty: [Range<Int64>]
+        var random: SeededGenerator
+
+        init(seed: UInt64) throws {
+            var random = SeededGenerator(seed: seed)
+            let size = Int.random(in: 0...600_000, using: &random)
+            let holes = (0..<Int.random(in: 0...5, using: &random)).compactMap { _ -> Range<Int>? in
+                let start = Int.random(in: 0...(size / 512), using: &random) * 512
+                let end = min(size, start + Int.random(in: 1...300, using: &random) * 512)
+                return start < end ? start..<end : nil
+            }
+            var isHole = Array(repeating: false, count: (size + 511) / 512)
+            for hole in holes {
+                for sector in (hole.lowerBound / 512)..<((hole.upperBound + 511) / 512) {
+                    isHole[sector] = true
+                }
+            }
+            self.size = Int64(size)
+            self.isHole = isHole
+            var map = SimulatedMap(
+                raw: SimulatedDisk([UInt8](repeating: 1, count: size), holes: holes),
+                isTarget: false)
+            map.cutsExtents = true
+            source = map
+            blockSize = [4096, 16384].randomElement(using: &random)!
+            granularity = try Granularity(
+                bytes: blockSize << Int64.random(in: 0...5, using: &random))
+            dataLimit = blockSize << Int64.random(in: 0...4, using: &random)
+            zeroLimit = dataLimit << Int64.random(in: 0...6, using: &random)
+            dirty = (0..<Int.random(in: 0...5, using: &random)).compactMap { _ in
+                guard size > 0 else { return nil }
+                let start = Int64.random(in: 0..<Int64(size), using: &random)
+                return
+                    start..<min(Int64(size), start + Int64.random(in: 1...90_000, using: &random))
+            }
+            self.random = random
+        }
+
+        func bitmap() -> DirtyBitmap {
+            var bitmap = DirtyBitmap(size: size, granularity: granularity)
+            for range in dirty { bitmap.set(range) }
+            return bitmap
+        }
+
+        func dispenser() -> RunDispenser {
+            RunDispenser(working: bitmap(), source: source, blockSize: blockSize)
+        }
+    }
+
+    private static let seeds = (0..<RandomTest.events(default: 300)).map {
+        RandomTest.seed(default: 0xD15_0000) &+ UInt64($0)
+    }
+
+    private func drain(_ dispenser: RunDispenser, _ test: Case) throws -> [Run] {
+        var runs: [Run] = []
+        while let run = try dispenser.next(dataLimit: test.dataLimit, zeroLimit: test.zeroLimit) {
+            runs.append(run)
+        }
+        return runs
+    }
+
+    /// The runs are the dirty bytes: all of them, in order, once; on blocks; within their limits; and
+    /// zero only where the source has a hole.
+    @Test(arguments: seeds)
+    func coversTheDirtyBytes(seed: UInt64) throws {
+        let test = try Case(seed: seed)
+        let dispenser = test.dispenser()
+        let planned = test.bitmap()
+        var covered = DirtyBitmap(size: test.size, granularity: test.granularity)
+        var bytes: Int64 = 0
+        var cursor: Int64 = 0
+        let replay: Comment = "\(test.random.replay)"
+        for run in try drain(dispenser, test) {
+            #expect(run.range.lowerBound >= cursor && !run.range.isEmpty, replay)
+            cursor = run.range.upperBound
+            bytes += Int64(run.range.count)
+            let isPlanned = planned.isFullyDirty(in: run.range)
+            #expect(isPlanned, replay)
+            covered.set(run.range)
+            #expect(run.range.lowerBound % test.blockSize == 0, replay)
+            #expect(cursor % test.blockSize == 0 || cursor == test.size, replay)
+            let limit = run.isZero ? test.zeroLimit : test.dataLimit
+            #expect(run.range.count <= limit, replay)
+            if run.isZero {
+                let sectors = Int(run.range.lowerBound / 512)..<Int((cursor + 511) / 512)
+                #expect(test.isHole[sectors].allSatisfy { $0 }, replay)
+            }
+        }
+        let plannedBytes = planned.dirtyBytes
+        #expect(bytes == plannedBytes, replay)
+        let isAll = covered.isEqual(to: planned)
+        #expect(isAll, replay)
+        let isClean = dispenser.remaining().isClean
+        #expect(isClean, replay)
+    }
+
+    /// Large holes must come as zeros, not as data: all but the blocks at their ends.
+    @Test(arguments: seeds)
+    func findsHoles(seed: UInt64) throws {
+        let test = try Case(seed: seed)
+        for run in try drain(test.dispenser(), test) where !run.isZero {
+            var offset = run.range.lowerBound
+            // A block within data must have data, or be the rest of a stretch that begins before it.
+            while offset + test.blockSize <= run.range.upperBound {
+                let sectors = Int(offset / 512)..<Int((offset + test.blockSize) / 512)
+                let isHole = test.isHole[sectors].allSatisfy { $0 }
+                #expect(!isHole, "\(test.random.replay)")
+                offset += test.blockSize
+            }
+        }
+    }
+
+    /// At any moment, what was not handed out is remaining; what is given back is not handed out again
+    /// in the same pass; what is deferred is what the retry pass hands out.
+    @Test(arguments: seeds)
+    func keepsWhatComesBack(seed: UInt64) throws {
+        var test = try Case(seed: seed)
+        let dispenser = test.dispenser()
+        let replay: Comment = "\(test.random.replay)"
+        var failed = DirtyBitmap(size: test.size, granularity: test.granularity)
+        var cursor: Int64 = 0
+        while let run = try dispenser.next(dataLimit: test.dataLimit, zeroLimit: test.zeroLimit) {
+            #expect(run.range.lowerBound >= cursor, replay)
+            cursor = run.range.upperBound
+            if test.random.chance(percent: 30) {
+                dispenser.defer(run.range)
+                dispenser.giveBack(run.range)
+                failed.set(run.range)
+            }
+            let remaining = dispenser.remaining()
+            let missing = test.bitmap()
+            missing.forEachDirtyRun { range in
+                guard range.lowerBound >= run.range.upperBound else { return }
+                let isThere = remaining.isFullyDirty(in: range)
+                #expect(isThere, replay)
+            }
+            failed.forEachDirtyRun { range in
+                let isThere = remaining.isFullyDirty(in: range)
+                #expect(isThere, replay)
+            }
+        }
+        let left = dispenser.remaining()
+        let isExact = left.isEqual(to: failed)
+        #expect(isExact, replay)
+        let hasFailed = !failed.isClean
+        #expect(dispenser.beginRetryPass() == hasFailed, replay)
+        var again = DirtyBitmap(size: test.size, granularity: test.granularity)
+        for run in try drain(dispenser, test) { again.set(run.range) }
+        let isSame = again.isEqual(to: failed)
+        #expect(isSame, replay)
+        #expect(!dispenser.beginRetryPass(), replay)
+    }
+
+    /// A write during the job makes clean bytes dirty again behind the cursor, and none may be lost.
+    @Test func aRunHandedOutMayBecomeDirtyAgain() throws {
+        let source = SimulatedMap(
+            raw: SimulatedDisk([UInt8](repeating: 1, count: 1 << 20)), isTarget: false)
+        var working = DirtyBitmap(size: 1 << 20)
+        working.set(0..<(256 << 10))
+        let dispenser = RunDispenser(working: working, source: source, blockSize: 4096)
+        let run = try dispenser.next(dataLimit: 65536, zeroLimit: 65536)
+        #expect(run == Run(range: 0..<65536, isZero: false))
+        dispenser.giveBack(0..<512)
+        let remaining = dispenser.remaining()
+        let bytes = remaining.dirtyBytes
+        #expect(bytes == 256 << 10)
+    }
+}

@@ -1,0 +1,129 @@
+import BlockStorage
+import DirtyBitmap
+import TestSupport
+import Testing
+
+@testable import MirrorEngine
+
+/// Random jobs on random disks with random faults: whatever happens, a job tells the truth about it.
+///
+/// Run one again with `RINGMIRROR_SEED=seed RINGMIRROR_EVENTS=1`, or many with a large
+/// `RINGMIRROR_EVENTS`.
+@Suite(.timeLimit(.minutes(10))) struct PropertyTests {
+    static let seeds: [UInt64] = {
+        let first = RandomTest.seed(default: 0xD15C_0000)
+        return (0..<RandomTest.events(default: 400)).map { first &+ UInt64($0) }
+    }()
+
+    @Test(arguments: seeds)
+    func tellsTheTruth(seed: UInt64) throws {
+        var scenario = try Scenario(seed: seed)
+        let simulation = scenario.simulation
+        simulation.start()
+        let outcome: MirrorOutcome
+        do {
+            outcome = try simulation.finish {
+                // The operator repairs what can be repaired, and lets the job go on.
+                for disk in simulation.source.disks + simulation.target.disks { disk.heal() }
+            }
+        } catch {
+            Issue.record("the job hangs: \(replay(seed))")
+            return
+        }
+        checkOutcome(scenario, outcome)
+        checkUntouched(scenario)
+        checkAfterPowerCut(&scenario)
+    }
+
+    private func replay(_ seed: UInt64) -> Comment {
+        "replay with RINGMIRROR_SEED=\(seed) RINGMIRROR_EVENTS=1"
+    }
+
+    /// Mirrored means that every planned byte is equal and durable; anything else, that every cluster
+    /// with a difference is still dirty.
+    private func checkOutcome(_ scenario: Scenario, _ outcome: MirrorOutcome) {
+        let simulation = scenario.simulation
+        let job = simulation.job
+        let replay = replay(scenario.seed)
+        let remaining = job.dispenser.remaining()
+        if outcome.isMirrored {
+            #expect(job.isFlushed, replay)
+            #expect(job.failures.all.isEmpty, replay)
+            #expect(job.counters.done.value == simulation.planned, replay)
+            let isClean = remaining.isClean
+            #expect(isClean, replay)
+            if scenario.dirty == nil {
+                #expect(simulation.isEqualOnDisk, replay)
+            }
+            if !scenario.hasDiskFaults {
+                let counters = job.counters
+                let sum =
+                    counters.written.value + counters.zeroed.value + counters.skipped.value
+                #expect(sum == simulation.planned, replay)
+            }
+        } else {
+            #expect(job.counters.done.value <= simulation.planned, replay)
+        }
+        let claimed = claims(scenario, remaining)
+        let difference = simulation.target.bytes().firstDifference(
+            from: simulation.source.bytes()
+        ) { start, _ in claimed.isDirty(at: Int64(start)) }
+        #expect(difference == nil, replay)
+    }
+
+    /// What the job says it has made equal: what was dirty at its beginning and is no longer.
+    private func claims(
+        _ scenario: Scenario, _ remaining: borrowing DirtyBitmap
+    ) -> DirtyBitmap {
+        var claimed = DirtyBitmap(size: remaining.size, granularity: remaining.granularity)
+        if let dirty = scenario.dirty {
+            for range in dirty { claimed.set(range) }
+        } else {
+            claimed.setAll()
+        }
+        do { try claimed.subtract(remaining) } catch { Issue.record("\(error)") }
+        return claimed
+    }
+
+    /// Nothing but what the bitmap had dirty is ever written, and nothing behind the end.
+    private func checkUntouched(_ scenario: Scenario) {
+        let simulation = scenario.simulation
+        let replay = replay(scenario.seed)
+        if let dirty = scenario.dirty {
+            let granularity = simulation.job.dispenser.remaining().granularity
+            var planned = DirtyBitmap(size: simulation.source.size, granularity: granularity)
+            for range in dirty { planned.set(range) }
+            let touched = simulation.target.bytes().firstDifference(from: scenario.garbage) {
+                start, _ in !planned.isDirty(at: Int64(start))
+            }
+            #expect(touched == nil, replay)
+        }
+        if !scenario.beyond.isEmpty {
+            let now = simulation.target.disks[0].visibleBytes[Int(simulation.target.size)...]
+            #expect(Array(now) == scenario.beyond, replay)
+        }
+        // What is neither the source's byte nor the old one was made up.
+        let now = simulation.target.bytes()
+        let source = simulation.source.bytes()
+        let invented = now.firstDifference(from: source) { start, end in
+            now[start..<end].indices.contains { index in
+                now[index] != source[index] && now[index] != scenario.garbage[index]
+                    && now[index] != 0
+            }
+        }
+        #expect(invented == nil, replay)
+    }
+
+    /// After a power cut a flushed job's claims hold. One that could not flush claims nothing, and its
+    /// report says so: all of it has to be copied again.
+    private func checkAfterPowerCut(_ scenario: inout Scenario) {
+        let simulation = scenario.simulation
+        for disk in simulation.target.disks { disk.cutPower(using: &scenario.random) }
+        guard simulation.job.isFlushed else { return }
+        let claimed = claims(scenario, simulation.job.dispenser.remaining())
+        let difference = simulation.target.bytes(durable: true).firstDifference(
+            from: simulation.source.bytes()
+        ) { start, _ in claimed.isDirty(at: Int64(start)) }
+        #expect(difference == nil, replay(scenario.seed))
+    }
+}

@@ -1,0 +1,231 @@
+import BlockStorage
+import DirtyBitmap
+import Foundation
+import TestSupport
+
+@testable import MirrorEngine
+
+/// A random job: disks, options, faults and interventions, all from one seed.
+struct Scenario {
+    let seed: UInt64
+    let simulation: Simulation
+    /// What was on the target before the first request, in the guest's order.
+    let garbage: [UInt8]
+    /// The same behind the target's end, where there is more of it.
+    let beyond: [UInt8]
+    let dirty: [Range<Int64>]?
+    let hasDiskFaults: Bool
+    var random: SeededGenerator
+
+    private static let sizes = [0, 1, 511, 512, 4097, (1 << 20) - 1]
+
+    init(seed: UInt64) throws {
+        self.seed = seed
+        var random = SeededGenerator(seed: seed)
+        let size = Self.size(&random)
+        let holes = Self.stretches(size, &random)
+        let zeros = Self.stretches(size, &random)
+        let bytes = [UInt8].pattern(size, seed: seed).zeroing(zeros)
+        let source = Self.source(bytes, holes, &random)
+
+        var setup = Self.setup(&random)
+        setup.behaviour = Self.behaviour(seed, &random)
+        let isFull = random.chance(percent: 60)
+        setup.dirty =
+            isFull
+            ? nil
+            : Self.stretches(size, &random).map { Int64($0.lowerBound)..<Int64($0.upperBound) }
+        dirty = setup.dirty
+
+        let isZero = random.chance(percent: 25)
+        let spare = random.chance(percent: 25) ? Int.random(in: 1...70_000, using: &random) : 0
+        let target = Self.target(size, spare, isZero: isZero, seed: seed, &random)
+        setup.options.targetIsZero = isZero && random.chance(percent: 50)
+        garbage = target.bytes()
+        beyond = spare == 0 ? [] : Array(target.disks[0].visibleBytes[size...])
+
+        hasDiskFaults = random.chance(percent: 50)
+        if hasDiskFaults { Self.addFaults(source, target, size, &random) }
+        Self.limitZeroing(target, &random)
+        simulation = try Simulation(from: source, to: target, setup)
+        Self.intervene(simulation, &random)
+        self.random = random
+    }
+
+    // MARK: disks
+
+    private static func size(_ random: inout SeededGenerator) -> Int {
+        switch Int.random(in: 0..<10, using: &random) {
+        case 0..<3: sizes.randomElement(using: &random)!
+        case 3..<6: Int.random(in: 1..<(256 << 10), using: &random)
+        case 6..<8: Int.random(in: 1..<200, using: &random) * 4096
+        default: Int.random(in: 1..<(2 << 20), using: &random)
+        }
+    }
+
+    /// Some stretches of a disk, on sectors, that may overlap and touch.
+    private static func stretches(
+        _ size: Int, _ random: inout SeededGenerator
+    ) -> [Range<Int>] {
+        guard size > 0 else { return [] }
+        return (0..<Int.random(in: 0...4, using: &random)).map { _ in
+            let unit = [512, 4096, 65536].randomElement(using: &random)!
+            let start = Int.random(in: 0..<size, using: &random) / unit * unit
+            let count = Int.random(in: 1...(size / unit + 1), using: &random) * unit / 2
+            return start..<min(size, start + max(count / unit * unit, unit))
+        }
+    }
+
+    private static func source(
+        _ bytes: [UInt8], _ holes: [Range<Int>], _ random: inout SeededGenerator
+    ) -> SimulatedMap {
+        let alignment = [512, 512, 4096, 1].randomElement(using: &random)!
+        if random.chance(percent: 60) || bytes.isEmpty {
+            let disk = SimulatedDisk(bytes, holes: holes)
+            return SimulatedMap(raw: disk, alignment: alignment, isTarget: false)
+        }
+        return scattered(
+            bytes.zeroing(holes), diskCount: Int.random(in: 1...3, using: &random), alignment,
+            isTarget: false, &random)
+    }
+
+    private static func target(
+        _ size: Int, _ spare: Int, isZero: Bool, seed: UInt64, _ random: inout SeededGenerator
+    ) -> SimulatedMap {
+        let alignment = [512, 512, 4096, 1].randomElement(using: &random)!
+        let bytes =
+            isZero
+            ? [UInt8](repeating: 0, count: size + spare)
+            : [UInt8].pattern(size + spare, seed: ~seed)
+        if random.chance(percent: 60) || size == 0 || spare > 0 {
+            let holes = isZero ? [0..<(size + spare)] : stretches(size, &random)
+            let disk = SimulatedDisk(bytes, holes: holes)
+            return SimulatedMap(
+                raw: disk, size: Int64(size), alignment: alignment, isTarget: true,
+                startsZero: isZero && random.chance(percent: 30))
+        }
+        return scattered(bytes, diskCount: 1, alignment, isTarget: true, &random)
+    }
+
+    /// Pieces in random order, each followed by what must never be read as the guest's or written.
+    private static func scattered(
+        _ bytes: [UInt8], diskCount: Int, _ alignment: Int, isTarget: Bool,
+        _ random: inout SeededGenerator
+    ) -> SimulatedMap {
+        let pieceSize = [4096, 16 << 10, 64 << 10].randomElement(using: &random)!
+        let count = (bytes.count + pieceSize - 1) / pieceSize
+        let order = Array(0..<count).shuffled(using: &random)
+        var images = Array(repeating: [UInt8](), count: diskCount)
+        var places = Array(repeating: SimulatedMap.Place(disk: 0, offset: 0), count: count)
+        for piece in order {
+            let disk = Int.random(in: 0..<diskCount, using: &random)
+            places[piece] = .init(disk: disk, offset: Int64(images[disk].count))
+            let data = bytes[(piece * pieceSize)..<min((piece + 1) * pieceSize, bytes.count)]
+            images[disk] += data + [UInt8](repeating: 0xEE, count: pieceSize - data.count)
+        }
+        let disks = images.map { image in
+            // What happens to be zero may be known to be.
+            let holes = (0..<(image.count / 4096)).map { $0 * 4096..<($0 + 1) * 4096 }
+                .filter { image[$0].allSatisfy { $0 == 0 } && random.chance(percent: 80) }
+            return SimulatedDisk(image, holes: holes)
+        }
+        var map = SimulatedMap(
+            scattered: disks, size: Int64(bytes.count), pieceSize: Int64(pieceSize),
+            places: places, alignment: alignment, isTarget: isTarget)
+        map.cutsExtents = random.chance(percent: 30)
+        return map
+    }
+
+    // MARK: the job
+
+    private static func setup(_ random: inout SeededGenerator) -> Simulation.Setup {
+        var setup = Simulation.Setup()
+        setup.requestSize = 4096 << Int.random(in: 0...8, using: &random)
+        setup.depth = [1, 2, 3, 4, 8, 16, 64].randomElement(using: &random)!
+        if random.chance(percent: 30) {
+            setup.bufferBytes = setup.requestSize * Int.random(in: 1...setup.depth, using: &random)
+        }
+        setup.granularity = 4096 << Int64.random(in: 0...8, using: &random)
+        setup.isBuffered = random.chance(percent: 20)
+        setup.options.rings = Int.random(in: 1...3, using: &random)
+        setup.options.zeroes = ZeroHandling.allCases.randomElement(using: &random)!
+        setup.options.sourceErrorPolicy = ErrorPolicy.allCases.randomElement(using: &random)!
+        setup.options.targetErrorPolicy = ErrorPolicy.allCases.randomElement(using: &random)!
+        return setup
+    }
+
+    private static func behaviour(
+        _ seed: UInt64, _ random: inout SeededGenerator
+    ) -> SimulatedKernel.Behaviour {
+        var behaviour = SimulatedKernel.Behaviour()
+        behaviour.seed = seed
+        behaviour.isShuffling = random.chance(percent: 80)
+        if random.chance(percent: 50) { behaviour.shortPercent = 30 }
+        if random.chance(percent: 50) { behaviour.transientPercent = 30 }
+        if random.chance(percent: 10) {
+            behaviour.ringErrorAtStep = Int.random(in: 1...40, using: &random)
+        }
+        if random.chance(percent: 3) { behaviour.failingRings = [0] }
+        return behaviour
+    }
+
+    // MARK: faults
+
+    private static func addFaults(
+        _ source: SimulatedMap, _ target: SimulatedMap, _ size: Int,
+        _ random: inout SeededGenerator
+    ) {
+        for _ in 0..<Int.random(in: 0...3, using: &random) {
+            addBadSectors(source, [.read], &random)
+        }
+        for _ in 0..<Int.random(in: 0...3, using: &random) {
+            addBadSectors(
+                target, random.chance(percent: 50) ? [.write] : [.write, .zeroing], &random)
+        }
+        if random.chance(percent: 15) {
+            target.disks[0].limitSpace(to: Int.random(in: 0...(size + 1), using: &random))
+        }
+        if random.chance(percent: 10) {
+            target.disks[0].setFlushing(random.chance(percent: 50) ? .failOnce : .failAlways)
+        }
+    }
+
+    private static func addBadSectors(
+        _ map: SimulatedMap, _ directions: Set<SimulatedDisk.Fault.Direction>,
+        _ random: inout SeededGenerator
+    ) {
+        let disk = map.disks.randomElement(using: &random)!
+        guard disk.initialSize > 0 else { return }
+        let start = Int.random(in: 0..<disk.initialSize, using: &random) / 512 * 512
+        var fault = SimulatedDisk.Fault(
+            bytes: start..<(start + 512 * Int.random(in: 1...3, using: &random)),
+            directions: directions)
+        fault.code = [EIO, ENODATA, EILSEQ, EPERM].randomElement(using: &random)!
+        fault.healsOnWrite = random.chance(percent: 30)
+        if random.chance(percent: 50) { fault.triesLeft = Int.random(in: 1...8, using: &random) }
+        disk.add(fault)
+    }
+
+    private static func limitZeroing(
+        _ target: SimulatedMap, _ random: inout SeededGenerator
+    ) {
+        let codes: [CInt] = [0, 0, EOPNOTSUPP, EINVAL]
+        target.disks[0].refuseZeroing(
+            punch: codes.randomElement(using: &random)!,
+            zeroRange: codes.randomElement(using: &random)!)
+    }
+
+    /// Somebody cancels, pauses or pulls a cable at a random moment.
+    private static func intervene(_ simulation: Simulation, _ random: inout SeededGenerator) {
+        let moment = Int.random(in: 1...30, using: &random)
+        let control = simulation.job.control
+        let disks = [simulation.source.disks[0], simulation.target.disks[0]]
+        let victim = disks.randomElement(using: &random)!
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<10: simulation.kernel.onStep { if $0 == moment { control.cancel() } }
+        case 10..<20: simulation.kernel.onStep { if $0 == moment { control.pause() } }
+        case 20..<25: simulation.kernel.onStep { if $0 == moment { victim.vanish() } }
+        default: break
+        }
+    }
+}
