@@ -52,7 +52,10 @@ final class JobControl: Sendable {
     }
 
     /// The error that the job waits with, and how many times it has begun to wait with one.
-    var pausedBy: (error: MirrorError?, pauses: Int) {
+    var pausedBy: MirrorError? { state.withLock { $0.pausedBy } }
+
+    /// The same, and how often an error has paused the job so far.
+    var pauseState: (error: MirrorError?, pauses: Int) {
         state.withLock { ($0.pausedBy, $0.pauses) }
     }
 

@@ -96,7 +96,7 @@ public final class MirrorJob: Sendable {
 
     public var progress: MirrorProgress {
         let counters = state.counters
-        let (error, pauses) = state.control.pausedBy
+        let (error, pauses) = state.control.pauseState
         return MirrorProgress(
             planned: planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
