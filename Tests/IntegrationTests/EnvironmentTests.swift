@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-extension Integration {
+extension Processes {
     /// Kernels that refuse, limits that are low, and users who are not root.
     @Suite(.serialized, .timeLimit(.minutes(2)))
     struct Environments {

@@ -285,7 +285,9 @@ extension Integration {
             expectSame(disk.backing, target)
         }
     }
+}
 
+extension Processes {
     /// Paths and options that can't be meant.
     @Suite(.serialized, .timeLimit(.minutes(1)))
     struct Usage {
@@ -320,8 +322,10 @@ extension Integration {
             let disk = try scratch.loop(size: 0)
             let from = try scratch.run("full", disk.path, image)
             #expect(from.code == Code.usage, "\(from)")
+            #expect(from.errors.contains("no medium"), "\(from)")
             let to = try scratch.run("full", image, disk.path)
             #expect(to.code == Code.usage || to.code == Code.refused, "\(to)")
+            #expect(to.errors.contains(disk.path), "\(to)")
         }
 
         @Test(arguments: [

@@ -135,7 +135,15 @@ final class ZramDisk {
     }
 
     deinit {
-        try? Data("1".utf8).write(to: URL(fileURLWithPath: "/sys/block/zram\(number)/reset"))
+        // A claim that has just ended may hold it for a moment still.
+        for _ in 0..<100 {
+            let reset = Data("1".utf8)
+            if (try? reset.write(to: URL(fileURLWithPath: "/sys/block/zram\(number)/reset"))) != nil
+            {
+                break
+            }
+            usleep(10_000)
+        }
         try? Data(number.utf8).write(to: URL(fileURLWithPath: "/sys/class/zram-control/hot_remove"))
     }
 }

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-extension Integration {
+extension Processes {
     /// Images of every awkward length.
     @Suite(.serialized, .timeLimit(.minutes(2)))
     struct Sizes {

@@ -3,9 +3,15 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Everything here runs one after another: loop devices, mounts and swap belong to the whole machine.
+/// Scenarios of disks, mounts, swap and faults. They run one after another: all of that belongs to the whole
+/// machine.
 @Suite(.serialized)
 enum Integration {}
+
+/// Scenarios of files and processes, which disturb nobody and run beside the others; one after another too,
+/// because some of them look how far a job has come.
+@Suite(.serialized)
+enum Processes {}
 
 /// What the scenarios need of the machine.
 enum Needs {
