@@ -12,7 +12,7 @@ let strictSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// Tests and their support code may use Foundation and plain pointers, so strict memory safety is off.
+/// Tests and their support code may use Foundation and plain pointers: no strict memory safety.
 let testSettings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
@@ -22,8 +22,6 @@ let testSettings: [SwiftSetting] = [
 let gnuSource: [CSetting] = [.define("_GNU_SOURCE")]
 
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
-
-let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(
@@ -55,18 +53,22 @@ let package = Package(
 
         module("DirtyBitmap", []),
         module("Ring", ["CLiburing"]),
-        module("BlockStorage", ["Ring", "CLinux", "CBlkid", systemPackage]),
+        module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
         module(
-            "MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage, logging]),
+            "MirrorEngine",
+            [
+                "DirtyBitmap", "Ring", "BlockStorage",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         module(
             "RingMirror",
-            ["DirtyBitmap", "BlockStorage", "MirrorEngine", "Ring", systemPackage]),
+            ["BlockStorage", "MirrorEngine", "Ring", systemPackage]),
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
-                "RingMirror", systemPackage,
+                "RingMirror",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                logging,
+                .product(name: "Logging", package: "swift-log"),
             ],
             cSettings: gnuSource, swiftSettings: strictSettings),
 

@@ -107,8 +107,8 @@ extension OpenedObject {
 
     /// Opens a disk with an exclusive claim.
     ///
-    /// The claim of a process that was killed outlives it a little: the kernel takes its io_uring down, and
-    /// with it the files, on a thread of its own. That is waited out.
+    /// The claim of a process that was killed outlives it a little: the kernel takes its io_uring
+    /// down, and with it the files, on a thread of its own. That is waited out.
     private static func claim(_ path: FilePath, _ mode: CInt) throws(Errno) -> Descriptor {
         for _ in 0..<claimRetries {
             do throws(Errno) {

@@ -9,11 +9,12 @@ public struct FailedRange: Sendable, Equatable {
 
 /// The failures of one pass, neighbours joined.
 final class FailureLog: Sendable {
-    /// A disk with more bad stretches than this is not worth going on with, and the list must end somewhere.
+    /// A disk with more bad stretches than this is not worth going on with, and the list must end
+    /// somewhere.
     static var limit: Int { 65_536 }
 
-    /// Failures come in order within a run, and the runs of several slots mixed: a failure's neighbour is
-    /// among the last few.
+    /// Failures come in order within a run, and the runs of several slots mixed: a failure's
+    /// neighbour is among the last few.
     private static var lookBack: Int { 64 }
 
     private let entries = Mutex<[FailedRange]>([])

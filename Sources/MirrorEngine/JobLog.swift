@@ -2,8 +2,8 @@ internal import BlockStorage
 package import Logging
 internal import Synchronization
 
-/// What a job tells its logger: things an operator may want to know, each said once. Nothing here is needed
-/// to tell how the job ended; the report does that.
+/// What a job tells its logger: things an operator may want to know, each said once. Nothing here
+/// is needed to tell how the job ended; the report does that.
 package final class JobLog: Sendable {
     private let logger: Logger?
     private let hasSaidPlainBuffers = Atomic<Bool>(false)
@@ -21,7 +21,7 @@ package final class JobLog: Sendable {
             "\(name): no \(kind == .punchHole ? "holes" : "zero ranges") can be made there")
     }
 
-    func paused(_ error: MirrorError) { logger?.warning("paused: \(error)") }
+    func paused(_ error: MirrorError) { logger?.info("paused: \(error)") }
 
     func retryPass() { logger?.info("trying again what failed") }
 

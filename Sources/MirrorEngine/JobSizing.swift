@@ -9,8 +9,8 @@ struct JobSizing {
     static let requestSizes = 4 << 10...16 << 20
     static let depths = 1...1024
 
-    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in flight
-    /// keep every device busy that was tried.
+    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in
+    /// flight keep every device busy that was tried.
     private static let requestSizeMax = 1 << 20
     private static let requestSizeMin = 128 << 10
     private static let bytesInFlight = 16 << 20
@@ -20,7 +20,8 @@ struct JobSizing {
 
     init(_ options: MirrorOptions, source: Geometry, target: Geometry) throws(MirrorError) {
         try Self.validate(options)
-        // A request above the device's limit is split by the kernel, at the cost of a tag for each piece.
+        // A request above the device's limit is split by the kernel, at the cost of a tag for each
+        // piece.
         let limit = min(source.maxTransfer ?? .max, target.maxTransfer ?? .max)
         let fitting = Self.powerOfTwo(
             atMost: min(max(limit, Self.requestSizeMin), Self.requestSizeMax))
@@ -28,7 +29,8 @@ struct JobSizing {
         let block = max(source.logicalBlockSize, target.logicalBlockSize, 4096)
         guard requestSize % block == 0 else {
             throw .invalidOption(
-                "a request size of \(requestSize) bytes is not a multiple of the block size, \(block)"
+                "a request size of \(requestSize) bytes "
+                    + "is not a multiple of the block size, \(block)"
             )
         }
         if let depth = options.depth {

@@ -41,7 +41,8 @@ package final class JobState: Sendable {
         crew = Mutex(Crew(active: workers))
     }
 
-    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be done.
+    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be
+    /// done.
     func leave() -> Bool {
         crew.withLock { crew in
             crew.active -= 1
@@ -74,7 +75,8 @@ package final class JobState: Sendable {
 
     /// How the job ended, once every worker has. `planned` bytes were to be done.
     ///
-    /// Success is not the absence of errors: it takes every planned byte done, and a flush after them.
+    /// Success is not the absence of errors: it takes every planned byte done, and a flush after
+    /// them.
     package func outcome(planned: Int64) -> MirrorOutcome {
         let isComplete =
             isFlushed && counters.done.value == planned && dispenser.remaining().isClean

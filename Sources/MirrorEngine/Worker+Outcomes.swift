@@ -66,8 +66,8 @@ extension Worker where Queue: ~Copyable {
             giveUp(index, transfer, failure)
         case .stop:
             parked.append(index)
-            job.log.paused(error)
             job.control.pause(because: error)
+            job.log.paused(error)
         case .ignore:
             note(failure, transfer)
             job.dispenser.defer(failure.range)
@@ -99,8 +99,8 @@ extension Worker where Queue: ~Copyable {
         transfers.change(index, to: kind, file: file)
     }
 
-    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be read
-    /// costs whole blocks of the target, which may be larger than the source's.
+    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be
+    /// read costs whole blocks of the target, which may be larger than the source's.
     private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
         let failed = transfer.position..<min(transfer.position + count, transfer.end)
         guard transfer.kind == .read else { return failed }

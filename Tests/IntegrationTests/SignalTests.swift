@@ -152,7 +152,8 @@ extension Processes {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let command = """
-                \(RingMirror.path) full \(source) \(target) --speed 8M --json --progress 2> >(head -c 1) \
+                \(RingMirror.path) full \(source) \(target) --speed 8M \
+                 --json --progress 2> >(head -c 1) \
                 | head -1; echo "code ${PIPESTATUS[0]}"
                 """
             let end = try Child(["bash", "-c", command], in: scratch).wait()
@@ -161,7 +162,8 @@ extension Processes {
             expectSame(source, target)
         }
 
-        /// The first file that is opened gets the number of the closed stream, and must not get its text.
+        /// The first file that is opened gets the number of the closed stream, and must not get its
+        /// text.
         @Test(arguments: [[1], [2], [0, 1, 2]] as [[CInt]])
         func `closed standard streams do not end up in the target`(closed: [CInt]) throws {
             let scratch = try Scratch()

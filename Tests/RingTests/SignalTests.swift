@@ -41,8 +41,8 @@ struct SignalTests {
 /// How many signals the handler has seen, in all tests.
 private let handledSignals = Atomic(0)
 
-/// Runs the body on a thread that gets a signal every 50 microseconds, whose handler only counts and
-/// lets system calls fail with EINTR. Returns the number of signals.
+/// Runs the body on a thread that gets a signal every 50 microseconds, whose handler only counts
+/// and lets system calls fail with EINTR. Returns the number of signals.
 private func underSignals(_ body: @escaping @Sendable () throws -> Void) throws -> Int {
     let before = handledSignals.load(ordering: .relaxed)
     var action = sigaction()

@@ -1,8 +1,8 @@
 import Foundation
 import Glibc
 
-/// A program that runs while its test goes on. Its output goes to files, so that it never waits for a
-/// reader. When the test lets go of it, it is killed, and with it every process that it started.
+/// A program that runs while its test goes on. Its output goes to files, so that it never waits for
+/// a reader. When the test lets go of it, it is killed, and with it every process that it started.
 public final class Child {
     /// How a child ended.
     public struct End: Sendable {

@@ -8,10 +8,11 @@ enum Modules {
         "DirtyBitmap": [],
         "Ring": ["CLiburing", "Glibc"],
         "BlockStorage": [
-            "Ring", "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
+            "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
         ],
         "MirrorEngine": [
-            "DirtyBitmap", "Ring", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
+            "DirtyBitmap", "Ring", "BlockStorage", "Glibc", "Logging", "SystemPackage",
+            "Synchronization",
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
         "RingMirrorCLI": [

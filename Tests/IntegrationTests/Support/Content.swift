@@ -6,8 +6,8 @@ import Testing
 let kiB: Int64 = 1 << 10
 let miB: Int64 = 1 << 20
 
-/// Bytes that tell where they belong: random, and each page begins with its seed and its offset, so that a
-/// page in the wrong place is as wrong as a damaged one.
+/// Bytes that tell where they belong: random, and each page begins with its seed and its offset, so
+/// that a page in the wrong place is as wrong as a damaged one.
 enum Content {
     static func write(_ seed: UInt64, to path: String, _ range: Range<Int64>) throws {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)

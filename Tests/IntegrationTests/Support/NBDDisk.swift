@@ -3,8 +3,8 @@ import Glibc
 import TestSupport
 import Testing
 
-/// An image that nbdkit serves and nbdfuse shows as a file: a disk that fails on command, or forgets what
-/// was not flushed.
+/// An image that nbdkit serves and nbdfuse shows as a file: a disk that fails on command, or
+/// forgets what was not flushed.
 final class NBDDisk {
     /// The file, which can be mirrored as it is, or have a loop device put on it.
     let path: String
@@ -26,7 +26,8 @@ final class NBDDisk {
         case flush
     }
 
-    /// Serves `image` with faults on command. Each request is a shell script, so keep the disk small.
+    /// Serves `image` with faults on command. Each request is a shell script, so keep the disk
+    /// small.
     static func failing(_ image: String, in scratch: Scratch) throws -> NBDDisk {
         let faults = scratch.path("faults-\(UInt32.random(in: 0 ... .max))")
         try FileManager.default.createDirectory(atPath: faults, withIntermediateDirectories: true)

@@ -3,13 +3,13 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Scenarios of disks, mounts, swap and faults. They run one after another: all of that belongs to the whole
-/// machine.
+/// Scenarios of disks, mounts, swap and faults. They run one after another: all of that belongs to
+/// the whole machine.
 @Suite(.serialized)
 enum Integration {}
 
-/// Scenarios of files and processes, which disturb nobody and run beside the others; one after another too,
-/// because some of them look how far a job has come.
+/// Scenarios of files and processes, which disturb nobody and run beside the others; one after
+/// another too, because some of them look how far a job has come.
 @Suite(.serialized)
 enum Processes {}
 
@@ -72,7 +72,8 @@ extension Scratch {
 
 extension Child.End: CustomTestStringConvertible {
     public var testDescription: String {
-        "\(code.map { "exit \($0)" } ?? "signal \(signal ?? 0)"), stdout: \(output) stderr: \(errors)"
+        "\(code.map { "exit \($0)" } ?? "signal \(signal ?? 0)"), "
+            + "stdout: \(output) stderr: \(errors)"
     }
 
     /// Every line of standard output as a JSON object. A line that is none fails the test.
