@@ -20,7 +20,13 @@ struct OutputOptions: ParsableArguments {
     var progress: Bool?
 
     @Option(
-        help: "Say more on standard error: error, warning, info, debug or trace.")
+        help: "Say more on standard error: error, warning, info, debug or trace.",
+        transform: { text in
+            guard let level = Logger.Level(rawValue: text) else {
+                throw ValidationError("use error, warning, info, debug or trace")
+            }
+            return level
+        })
     var logLevel = Logger.Level.warning
 
     /// Writes to standard error, which is also where errors go.
@@ -54,8 +60,6 @@ struct Complaint {
         do throws(StorageError) { return try open() } catch { throw end(error) }
     }
 }
-
-extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 extension Caching {
     /// For people and for JSON: `direct`, or `buffered` with the reason.

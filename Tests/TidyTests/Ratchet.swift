@@ -20,7 +20,7 @@ enum Ratchet {
             "Sources/MirrorEngine/MirrorReport.swift": 14,
             "Sources/Ring/Ring.swift": 9,
             "Sources/RingMirrorCLI/ByteSize.swift": 2,
-        ],
+        ]
     ]
 
     static func allowed(_ rule: String, _ path: String) -> Int { allowed[rule]?[path] ?? 0 }
