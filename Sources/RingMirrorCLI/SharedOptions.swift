@@ -1,5 +1,5 @@
-public import ArgumentParser
-public import Logging
+import ArgumentParser
+import Logging
 import RingMirror
 
 /// What every command that runs for a while takes.
