@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 SWIFT ?= swift
+# With the Swift runtime inside, so that the program runs where no toolchain is.
+RELEASE := -c release --product ringmirror --static-swift-stdlib
 
 .PHONY: help demo test build release install sanitize bench format lint clean packages test-packages
 
@@ -26,7 +28,7 @@ build: packages
 	$(SWIFT) build
 
 release: packages
-	$(SWIFT) build -c release --product ringmirror
+	$(SWIFT) build $(RELEASE)
 
 demo: release
 	@docs/demo.sh .build/release/ringmirror
@@ -34,7 +36,7 @@ demo: release
 test: test-packages lint
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build
-	$(SWIFT) build -c release --product ringmirror
+	$(SWIFT) build $(RELEASE)
 	@if [ "$$(id -u)" = 0 ]; then \
 	    python3 Benchmarks/full.py --size 64M --rounds 1 --rest 0 --json .build/bench-smoke.json; \
 	else echo "the benchmark's smoke run was skipped: it needs root for loop devices"; fi

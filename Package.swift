@@ -12,7 +12,7 @@ let strictSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// Tests and their support code may use Foundation and plain pointers, so strict memory safety is off.
+/// Tests and their support code may use Foundation and plain pointers: no strict memory safety.
 let testSettings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .treatAllWarnings(as: .error),
@@ -53,15 +53,20 @@ let package = Package(
 
         module("DirtyBitmap", []),
         module("Ring", ["CLiburing"]),
-        module("BlockStorage", ["Ring", "CLinux", "CBlkid", systemPackage]),
-        module("MirrorEngine", ["DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+        module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
+        module(
+            "MirrorEngine",
+            [
+                "DirtyBitmap", "Ring", "BlockStorage",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         module(
             "RingMirror",
-            ["DirtyBitmap", "BlockStorage", "MirrorEngine", "Ring", systemPackage]),
+            ["BlockStorage", "MirrorEngine", "Ring", systemPackage]),
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
-                "RingMirror", systemPackage,
+                "RingMirror",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -19,8 +19,8 @@ package struct HostExtent: Sendable, Equatable {
 
 /// What a map of either side can tell.
 ///
-/// A map answers where bytes live and moves none of them. Every worker of a job asks it, from its own
-/// thread.
+/// A map answers where bytes live and moves none of them. Every worker of a job asks it, from its
+/// own thread.
 package protocol DiskMap: Sendable {
     /// What the disk is called in messages.
     var name: String { get }
@@ -34,8 +34,9 @@ package protocol DiskMap: Sendable {
     ///
     /// Precondition: `0 <= offset < limit <= size`.
     func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent
-    /// Whether the device still has all the bytes it had when it was opened. Devices vanish and shrink,
-    /// and then answer with errors that mean something else: writes find no space, reads no bytes.
+    /// Whether the device still has all the bytes it had when it was opened. Devices vanish and
+    /// shrink, and then answer with errors that mean something else: writes find no space, reads no
+    /// bytes.
     func sizeChange() throws(StorageError) -> SizeChange?
 }
 
@@ -58,8 +59,8 @@ package protocol SourceMap: DiskMap {
 
 /// A disk that is written.
 package protocol TargetMap: DiskMap {
-    /// The file that flushing and zeroing go to, as the one that may: on a claimed disk only the descriptor
-    /// that holds the claim is sure to be allowed to zero.
+    /// The file that flushing and zeroing go to, as the one that may: on a claimed disk only the
+    /// descriptor that holds the claim is sure to be allowed to zero.
     var controlFile: Int { get }
     /// Whether every byte read as zero when the target was opened.
     var startsZero: Bool { get }

@@ -89,7 +89,7 @@ extension OpenedObject {
         let descriptor: Descriptor
         var isClaimed = true
         do throws(Errno) {
-            descriptor = try SystemCalls.open(path, kind == .disk ? mode | O_EXCL : mode)
+            descriptor = try kind == .disk ? claim(path, mode) : SystemCalls.open(path, mode)
         } catch {
             guard kind == .disk, error == .resourceBusy else { throw .opening(path, access, error) }
             // Somebody has claimed it. A look is harmless, and lets the guards say who.
@@ -104,6 +104,26 @@ extension OpenedObject {
             path: path, kind: kind, descriptor: descriptor, expected: before.identity,
             isClaimed: isClaimed)
     }
+
+    /// Opens a disk with an exclusive claim.
+    ///
+    /// The claim of a process that was killed outlives it a little: the kernel takes its io_uring
+    /// down, and with it the files, on a thread of its own. That is waited out.
+    private static func claim(_ path: FilePath, _ mode: CInt) throws(Errno) -> Descriptor {
+        for _ in 0..<claimRetries {
+            do throws(Errno) {
+                return try SystemCalls.open(path, mode | O_EXCL)
+            } catch {
+                guard error == .resourceBusy else { throw error }
+            }
+            SystemCalls.sleep(milliseconds: claimPauseMilliseconds)
+        }
+        return try SystemCalls.open(path, mode | O_EXCL)
+    }
+
+    // 10 × 25 ms = 0.25 s; some ms were seen.
+    private static let claimRetries = 10
+    private static let claimPauseMilliseconds: UInt32 = 25
 
     init(
         path: FilePath, kind: StorageKind, descriptor: Descriptor, expected: NodeIdentity?,

@@ -2,10 +2,10 @@ internal import SystemPackage
 
 /// The map of a raw disk or image: every byte is where its offset says.
 ///
-/// The end of an image may be off the block. Reads ask for the whole block and get less. Writes of the
-/// last page go through the page cache, on a descriptor of their own, because a direct write can't end
-/// there. A whole page and not a sector: the cache writes pages back, and would undo a direct write to
-/// another sector of its page.
+/// The end of an image may be off the block. Reads ask for the whole block and get less. Writes of
+/// the last page go through the page cache, on a descriptor of their own, because a direct write
+/// can't end there. A whole page and not a sector: the cache writes pages back, and would undo a
+/// direct write to another sector of its page.
 package struct RawMap: SourceMap, TargetMap {
     /// Where the page cache begins to be used for writes; `size` if it never is.
     private let tailStart: Int64
@@ -17,9 +17,9 @@ package struct RawMap: SourceMap, TargetMap {
 
     private static let pageSize: Int64 = 4096
 
-    /// Maps the first `size` bytes of a device for one use of it; nil for all bytes, and for the use it
-    /// was opened for. A target that is verified is mapped for reading: what the page cache has of its
-    /// tail proves nothing about the disk.
+    /// Maps the first `size` bytes of a device for one use of it; nil for all bytes, and for the
+    /// use it was opened for. A target that is verified is mapped for reading: what the page cache
+    /// has of its tail proves nothing about the disk.
     package init(_ device: StorageDevice, size: Int64? = nil, for access: Access? = nil) {
         self.device = device
         isWritten = (access ?? device.access) == .readWrite

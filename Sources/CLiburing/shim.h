@@ -1,7 +1,7 @@
 #pragma once
 
-/* swift-system imports the kernel's copy of io_uring.h. liburing brings a copy of its own behind the same
-   include guard; taking the kernel's first lets one program import both modules. */
+/* swift-system imports the kernel's copy of io_uring.h. liburing brings a copy of its own behind
+   the same include guard; taking the kernel's first lets one program import both modules. */
 #include <linux/io_uring.h>
 #include <liburing.h>
 #include <sys/resource.h>
@@ -9,7 +9,8 @@
 /* Swift does not import the IOSQE_* macros, whose values are shifts of enumerators. */
 static const unsigned ringmirror_sqe_fixed_file = IOSQE_FIXED_FILE;
 
-/* The kernel writes one side of the queue's counters; plain loads would not order what they guard. */
+/* The kernel writes one side of the queue's counters; plain loads would not order what they
+   guard. */
 static inline unsigned ringmirror_load_acquire(const unsigned *counter) {
     return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }

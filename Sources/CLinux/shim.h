@@ -119,7 +119,7 @@ static inline int ringmirror_filesystem_magic(int fd, int64_t *magic) {
     return 0;
 }
 
-/* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take this size? */
+/* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take it? */
 static inline int ringmirror_trial_read(int fd, size_t length) {
     void *memory = NULL;
     ssize_t got;

@@ -1,14 +1,15 @@
 /// Hands out stretches of a slab, in units, to requests of any size.
 ///
-/// With requests of one size it never fragments; with scattered small ones, many fit where few large ones
-/// would. First fit over a bitmap of a few words: no allocation, no lists.
-/// Invariant: a unit's bit is set exactly while it is handed out.
+/// With requests of one size it never fragments; with scattered small ones, many fit where few
+/// large ones would. First fit over a bitmap of a few words: no allocation, no lists. Invariant: a
+/// unit's bit is set exactly while it is handed out.
 struct BufferAllocator {
     /// The size of a unit, in bytes.
     let unit: Int
     private let unitCount: Int
     private var used: [Bool]
-    /// Where the next search starts: requests come and go in order, so what is behind is free soonest.
+    /// Where the next search starts: requests come and go in order, so what is behind is free
+    /// soonest.
     private var next = 0
 
     init(byteCount: Int, unit: Int) {

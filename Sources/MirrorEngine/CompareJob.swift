@@ -103,8 +103,8 @@ public final class CompareJob: Sendable {
     private static let requestSize = 1 << 20
     private static let depth = 12
 
-    /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the second
-    /// may be larger, as a target that a smaller source was mirrored to.
+    /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
+    /// second may be larger, as a target that a smaller source was mirrored to.
     public init(_ first: StorageDevice, _ second: StorageDevice, isPrefix: Bool = false) {
         let size = min(first.geometry.size, second.geometry.size)
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)

@@ -8,7 +8,8 @@ enum Errors {
     }
 
     /// The trouble may be with a part of the range only, so that smaller requests save the rest.
-    /// A medium error is ENODATA on SCSI and NVMe, EIO elsewhere; EILSEQ is a failed protection check.
+    /// A medium error is ENODATA on SCSI and NVMe, EIO elsewhere; EILSEQ is a failed protection
+    /// check.
     static func isLocal(_ code: CInt) -> Bool {
         code == EIO || code == ENODATA || code == EILSEQ || code == EREMOTEIO
             || code == EBADMSG || code == EUCLEAN
@@ -19,8 +20,8 @@ enum Errors {
         code == ENOSPC || code == EDQUOT || code == EFBIG
     }
 
-    /// The kernel, the file system or the device can't do this kind of request at all. EBUSY is what a
-    /// kernel says that doesn't let this descriptor zero a claimed disk.
+    /// The kernel, the file system or the device can't do this kind of request at all. EBUSY is
+    /// what a kernel says that doesn't let this descriptor zero a claimed disk.
     static func isUnsupported(_ code: CInt) -> Bool {
         code == EOPNOTSUPP || code == EINVAL || code == ENOSYS || code == ENOTTY || code == ENODEV
             || code == EBUSY

@@ -9,6 +9,7 @@ final class JobControl: Sendable {
         var cancelled = false
         /// The error that an error policy paused the job for.
         var pausedBy: MirrorError?
+        var pauses = 0
     }
 
     let speed: SpeedLimit
@@ -35,7 +36,10 @@ final class JobControl: Sendable {
 
     func pause(because error: MirrorError? = nil) {
         state.withLock { state in
-            if state.pausedBy == nil { state.pausedBy = error }
+            if let error, state.pausedBy == nil {
+                state.pausedBy = error
+                state.pauses += 1
+            }
             paused.store(true, ordering: .releasing)
         }
     }
@@ -47,7 +51,13 @@ final class JobControl: Sendable {
         }
     }
 
+    /// The error that the job waits with, and how many times it has begun to wait with one.
     var pausedBy: MirrorError? { state.withLock { $0.pausedBy } }
+
+    /// The same, and how often an error has paused the job so far.
+    var pauseState: (error: MirrorError?, pauses: Int) {
+        state.withLock { ($0.pausedBy, $0.pauses) }
+    }
 
     /// Why the job stopped; nil if nobody stopped it.
     var verdict: MirrorError? {

@@ -1,6 +1,7 @@
 internal import Synchronization
 
-/// What the workers of a job have done, counted in bytes, read at any time by whoever shows progress.
+/// What the workers of a job have done, counted in bytes, read at any time by whoever shows
+/// progress.
 ///
 /// Each counter only says how much; none orders anything, so relaxed is enough.
 final class JobCounters: Sendable {

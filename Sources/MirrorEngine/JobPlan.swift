@@ -15,15 +15,16 @@ package struct JobPlan: Sendable {
     package let depth: Int
     /// Bytes in flight on each ring, at most.
     package let bufferBytes: Int
-    /// Runs begin and end on multiples of this, but for the end of the disk: the larger of the two sides'
-    /// blocks, and at least a page, below which the page cache of a buffered tail would come into play.
+    /// Runs begin and end on multiples of this, but for the end of the disk: the larger of the two
+    /// sides' blocks, and at least a page, below which the page cache of a buffered tail would come
+    /// into play.
     package let blockSize: Int64
     /// Drop what was read and written from the page cache.
     package let dropSourceCache: Bool
     package let dropTargetCache: Bool
 
-    /// Zeroing moves nothing, so it goes in larger steps. Not in one: a step can't be interrupted, and
-    /// some file systems hold their lock for all of it.
+    /// Zeroing moves nothing, so it goes in larger steps. Not in one: a step can't be interrupted,
+    /// and some file systems hold their lock for all of it.
     package static let zeroLimit: Int64 = 1 << 30
 
     /// Zeros are looked for in pieces of this size; smaller holes cost more than they save.

@@ -9,8 +9,8 @@ struct JobSizing {
     static let requestSizes = 4 << 10...16 << 20
     static let depths = 1...1024
 
-    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in flight
-    /// keep every device busy that was tried.
+    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in
+    /// flight keep every device busy that was tried.
     private static let requestSizeMax = 1 << 20
     private static let requestSizeMin = 128 << 10
     private static let bytesInFlight = 16 << 20
@@ -20,7 +20,8 @@ struct JobSizing {
 
     init(_ options: MirrorOptions, source: Geometry, target: Geometry) throws(MirrorError) {
         try Self.validate(options)
-        // A request above the device's limit is split by the kernel, at the cost of a tag for each piece.
+        // A request above the device's limit is split by the kernel, at the cost of a tag for each
+        // piece.
         let limit = min(source.maxTransfer ?? .max, target.maxTransfer ?? .max)
         let fitting = Self.powerOfTwo(
             atMost: min(max(limit, Self.requestSizeMin), Self.requestSizeMax))
@@ -28,18 +29,14 @@ struct JobSizing {
         let block = max(source.logicalBlockSize, target.logicalBlockSize, 4096)
         guard requestSize % block == 0 else {
             throw .invalidOption(
-                "a request size of \(requestSize) bytes is not a multiple of the block size, \(block)"
+                "a request size of \(requestSize) bytes "
+                    + "is not a multiple of the block size, \(block)"
             )
         }
         if let depth = options.depth {
-            let bytes = depth * requestSize
-            guard bytes <= Self.bufferBytesMax else {
-                throw .invalidOption(
-                    "\(depth) requests of \(requestSize) bytes need more than \(Self.bufferBytesMax >> 20) "
-                        + "MiB of buffers on each ring; lower --depth or --request-size")
-            }
+            try Self.validate(depth: depth, requestSize: requestSize)
             self.depth = depth
-            bufferBytes = bytes
+            bufferBytes = depth * requestSize
         } else {
             depth = Self.depthMax
             bufferBytes = max(Self.bytesInFlight, requestSize * 2)
@@ -47,7 +44,8 @@ struct JobSizing {
         self.requestSize = requestSize
     }
 
-    private static func validate(_ options: MirrorOptions) throws(MirrorError) {
+    /// Checks what does not depend on the devices.
+    static func validate(_ options: MirrorOptions) throws(MirrorError) {
         if let size = options.requestSize,
             !requestSizes.contains(size) || size & (size - 1) != 0
         {
@@ -57,11 +55,22 @@ struct JobSizing {
         if let depth = options.depth, !depths.contains(depth) {
             throw .invalidOption("the depth must be from 1 to 1024, not \(depth)")
         }
+        if let depth = options.depth, let size = options.requestSize {
+            try validate(depth: depth, requestSize: size)
+        }
         if !(1...64).contains(options.rings) {
             throw .invalidOption("the number of rings must be from 1 to 64, not \(options.rings)")
         }
         if let speed = options.speedLimit, speed < 1 {
             throw .invalidOption("the speed limit must be at least 1 byte a second, not \(speed)")
+        }
+    }
+
+    private static func validate(depth: Int, requestSize: Int) throws(MirrorError) {
+        guard depth * requestSize <= bufferBytesMax else {
+            throw .invalidOption(
+                "\(depth) requests of \(requestSize) bytes need more than \(bufferBytesMax >> 20) "
+                    + "MiB of buffers on each ring; lower --depth or --request-size")
         }
     }
 

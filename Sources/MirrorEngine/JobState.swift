@@ -11,6 +11,7 @@ package final class JobState: Sendable {
     package let dispenser: RunDispenser
     private let planned: Int64
     let control: JobControl
+    let log: JobLog
 
     // Shared by the workers, and read by whoever watches.
 
@@ -26,8 +27,12 @@ package final class JobState: Sendable {
         var flushed = false
     }
 
-    package init(plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int) {
+    package init(
+        plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
+        log: JobLog = JobLog(nil)
+    ) {
         self.plan = plan
+        self.log = log
         planned = working.dirtyBytes
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize)
@@ -36,7 +41,8 @@ package final class JobState: Sendable {
         crew = Mutex(Crew(active: workers))
     }
 
-    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be done.
+    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be
+    /// done.
     func leave() -> Bool {
         crew.withLock { crew in
             crew.active -= 1
@@ -69,7 +75,8 @@ package final class JobState: Sendable {
 
     /// How the job ended, once every worker has. `planned` bytes were to be done.
     ///
-    /// Success is not the absence of errors: it takes every planned byte done, and a flush after them.
+    /// Success is not the absence of errors: it takes every planned byte done, and a flush after
+    /// them.
     package func outcome(planned: Int64) -> MirrorOutcome {
         let isComplete =
             isFlushed && counters.done.value == planned && dispenser.remaining().isClean

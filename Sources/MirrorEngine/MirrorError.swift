@@ -34,12 +34,14 @@ extension MirrorError: CustomStringConvertible {
         case .ring(let error): "\(error)"
         case .storage(let error): "\(error)"
         case .transfer(let side, let name, let verb, let offset, let count, let cause):
-            "\(name): \(verb) \(count) bytes at offset \(offset) failed: \(cause)\(Self.remedy(side, cause))"
+            "\(name): \(verb) \(count) bytes at offset \(offset) "
+                + "failed: \(cause)\(Self.remedy(side, cause))"
         case .shrank(let side, let name, let from, let to):
             to == 0
                 ? "\(name): the \(side.rawValue) disappeared while the job ran; "
                     + "check the device and its cable (dmesg tells more)"
-                : "\(name): the \(side.rawValue) shrank from \(from) to \(to) bytes while the job ran"
+                : "\(name): the \(side.rawValue) shrank from \(from) to \(to) bytes "
+                    + "while the job ran"
         case .flush(let name, let cause):
             "\(name): flushing the target failed: \(cause); what was written may not be on the disk"
         case .incomplete(let bytes, let first, let ranges):

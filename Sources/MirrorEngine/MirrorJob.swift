@@ -1,5 +1,6 @@
 public import BlockStorage
 package import DirtyBitmap
+public import Logging
 internal import Ring
 internal import Synchronization
 
@@ -18,17 +19,18 @@ public final class MirrorJob: Sendable {
     /// A job that makes all of `target` read as `source` does.
     public static func full(
         from source: StorageDevice, to target: StorageDevice,
-        options: MirrorOptions = MirrorOptions()
+        options: MirrorOptions = MirrorOptions(), logger: Logger? = nil
     ) throws(MirrorError) -> MirrorJob {
         let size = source.geometry.size
         var working = DirtyBitmap(size: size, granularity: granularity(forSize: size))
         working.setAll()
-        return try MirrorJob(from: source, to: target, working: working, options: options)
+        return try MirrorJob(
+            from: source, to: target, working: working, options: options, logger: logger)
     }
 
     package init(
         from source: StorageDevice, to target: StorageDevice, working: consuming DirtyBitmap,
-        options: MirrorOptions
+        options: MirrorOptions, logger: Logger?
     ) throws(MirrorError) {
         precondition(target.access == .readWrite, "the target was not opened for writing")
         sizing = try JobSizing(options, source: source.geometry, target: target.geometry)
@@ -42,7 +44,8 @@ public final class MirrorJob: Sendable {
             bufferBytes: sizing.bufferBytes, dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct)
         state = JobState(
-            plan: plan, working: working, speedLimit: options.speedLimit, workers: options.rings)
+            plan: plan, working: working, speedLimit: options.speedLimit, workers: options.rings,
+            log: JobLog(logger))
     }
 
     /// Bitmaps stay below 8 MiB however large the disk is: 64 KiB up to 4 TiB, more above.
@@ -55,11 +58,13 @@ public final class MirrorJob: Sendable {
     /// Runs the job on threads of its own and waits for its end.
     public func run() -> MirrorReport {
         let start = Clock.now
+        state.log.started(state.plan, bytes: planned)
         WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
             let slab = try BufferSlab(byteCount: plan.slabBytes)
             let ring = try Ring(depth: plan.depth, files: plan.descriptors, buffers: slab)
             let setup = ring.setup
             ringSetup.withLock { $0 = setup }
+            if let reason = setup.plainBuffersReason { state.log.plainBuffers(reason) }
             return ring
         }
         return report(seconds: Double(Clock.now - start) / 1e9)
@@ -91,11 +96,12 @@ public final class MirrorJob: Sendable {
 
     public var progress: MirrorProgress {
         let counters = state.counters
+        let (error, pauses) = state.control.pauseState
         return MirrorProgress(
             planned: planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
             skipped: counters.skipped.value, isPaused: state.control.isPaused,
-            pausedBy: state.control.pausedBy)
+            pausedBy: error, pauses: pauses)
     }
 
     private func report(seconds: Double) -> MirrorReport {

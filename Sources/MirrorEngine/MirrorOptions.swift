@@ -1,6 +1,7 @@
 /// What to do with the bytes of a source that are zero.
 public enum ZeroHandling: String, Sendable, CaseIterable {
-    /// Holes of the source and data that is all zero become holes of the target, where it can have them.
+    /// Holes of the source and data that is all zero become holes of the target, where it can have
+    /// them.
     case detect
     /// Only holes of the source become holes of the target.
     case holes
@@ -29,9 +30,11 @@ public struct MirrorOptions: Sendable, Equatable {
     /// Rings, each with a thread, 1 to 64.
     public var rings = 1
     public var zeroes = ZeroHandling.detect
-    /// Whoever asks for the mirror knows that the whole target reads as zeros, so zeros need no work.
+    /// Whoever asks for the mirror knows that the whole target reads as zeros, so zeros need no
+    /// work.
     public var targetIsZero = false
-    /// Bytes a second that may be moved; nil is no limit. `MirrorJob.setSpeedLimit` changes it later.
+    /// Bytes a second that may be moved; nil is no limit. `MirrorJob.setSpeedLimit` changes it
+    /// later.
     public var speedLimit: Int64?
     public var onSourceError = ErrorPolicy.report
     public var onTargetError = ErrorPolicy.report
@@ -40,4 +43,8 @@ public struct MirrorOptions: Sendable, Equatable {
     public var targetErrorPolicy = ErrorPolicy.report
 
     public init() {}
+
+    /// Throws `MirrorError.invalidOption` for values that no job can run with, whatever its disks
+    /// are. To be asked before a target is opened: opening may make it.
+    public func validate() throws(MirrorError) { try JobSizing.validate(self) }
 }

@@ -38,7 +38,8 @@ public struct MirrorReport: Sendable {
     public let rings: Int
     public let sourceCaching: Caching
     public let targetCaching: Caching
-    /// Why the buffers are not registered with the kernel; nil if they are, or if no ring could be made.
+    /// Why the buffers are not registered with the kernel; nil if they are, or if no ring could be
+    /// made.
     public let plainBuffersReason: String?
 
     /// Bytes of the disk a second.
@@ -58,4 +59,7 @@ public struct MirrorProgress: Sendable {
     public let isPaused: Bool
     /// The error that the job waits with, for somebody to resume it.
     public let pausedBy: MirrorError?
+    /// How many times the job has begun to wait with an error. A job that is resumed too soon waits
+    /// again before anybody who looks now and then has seen it go on; this number tells.
+    public let pauses: Int
 }

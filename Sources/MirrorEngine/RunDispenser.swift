@@ -11,9 +11,9 @@ package struct Run: Sendable, Equatable {
 
 /// Owns a job's working bitmap, and hands its dirty runs out to the workers.
 ///
-/// Bits are cleared when their run is handed out: a write that arrives from then on sets them again, and
-/// nothing is lost. What a worker could not copy comes back by `giveBack` (it stays dirty) or `defer`
-/// (it is tried again in a pass of its own).
+/// Bits are cleared when their run is handed out: a write that arrives from then on sets them
+/// again, and nothing is lost. What a worker could not copy comes back by `giveBack` (it stays
+/// dirty) or `defer` (it is tried again in a pass of its own).
 package final class RunDispenser: Sendable {
     private struct State: ~Copyable {
         var working: DirtyBitmap
@@ -41,8 +41,9 @@ package final class RunDispenser: Sendable {
         state = Mutex(State(working: working, deferred: deferred))
     }
 
-    /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at the
-    /// end of the pass. Complexity: O(1) for most runs, O(words) over clean stretches of the bitmap.
+    /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at
+    /// the end of the pass. Complexity: O(1) for most runs, O(words) over clean stretches of the
+    /// bitmap.
     package func next(dataLimit: Int64, zeroLimit: Int64) throws(StorageError) -> Run? {
         try state.withLock { (state) throws(StorageError) -> Run? in
             if state.pending.isEmpty {

@@ -14,7 +14,8 @@ struct Slot {
     var cursor: Int64 = 0
     /// Transfers that were started and have not ended.
     var outstanding = 0
-    /// Bytes that could not be read, as they were found; nothing is written there. Nearly always empty.
+    /// Bytes that could not be read, as they were found; nothing is written there. Nearly always
+    /// empty.
     var unreadable: [Range<Int64>] = []
     /// A part of the run did not reach the target, so the run stays dirty.
     var isIncomplete = false

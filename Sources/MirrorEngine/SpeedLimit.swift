@@ -1,10 +1,12 @@
 internal import Synchronization
 
-/// A token bucket that all workers of a job draw from. The limit may change at any time, from any thread.
+/// A token bucket that all workers of a job draw from. The limit may change at any time, from any
+/// thread.
 final class SpeedLimit: Sendable {
     private struct State {
         var bytesPerSecond: Int64?
-        /// Bytes that may be moved now; negative when the last request was larger than what was left.
+        /// Bytes that may be moved now; negative when the last request was larger than what was
+        /// left.
         var tokens: Double = 0
         var filledAt: Int64 = 0
     }

@@ -1,10 +1,10 @@
 package import Ring
 
-/// One stretch of bytes on its way between a file and memory: a cursor that at most one request at a time
-/// moves from `position` to `end`.
+/// One stretch of bytes on its way between a file and memory: a cursor that at most one request at
+/// a time moves from `position` to `end`.
 ///
-/// Short reads and writes move the cursor a little, failures shrink the requests, and neither needs a
-/// second transfer. Positions are those of the disk, not of the file that holds it.
+/// Short reads and writes move the cursor a little, failures shrink the requests, and neither needs
+/// a second transfer. Positions are those of the disk, not of the file that holds it.
 package struct Transfer: Sendable {
     package enum Kind: UInt8, Sendable {
         case read, write
@@ -30,8 +30,8 @@ package struct Transfer: Sendable {
     package var hostDelta: Int64
     /// `position` plus this is the offset in the slab.
     package var bufferDelta: Int64
-    /// Offsets in the file and lengths are multiples of this, a power of two; the last read may go past
-    /// `end` for it.
+    /// Offsets in the file and lengths are multiples of this, a power of two; the last read may go
+    /// past `end` for it.
     package var alignment: Int64
     /// The largest request, in bytes.
     package var stride: Int64
@@ -69,8 +69,8 @@ package struct Transfer: Sendable {
 package enum Outcome: Sendable {
     /// Every byte arrived, or was skipped by whoever owns the transfer.
     case finished(Transfer)
-    /// The `count` bytes at the transfer's position can't be transferred. The transfer waits: its owner
-    /// says `retry`, `skip` or `abandon`.
+    /// The `count` bytes at the transfer's position can't be transferred. The transfer waits: its
+    /// owner says `retry`, `skip` or `abandon`.
     case failed(Int, Transfer, FailureCause, count: Int64)
 }
 

@@ -1,19 +1,21 @@
 package import Ring
 
-/// Carries transfers out over a request queue, and does for them what every I/O needs: going on after
-/// short reads and writes, trying again after EINTR and EAGAIN, and narrowing a medium error down to the
-/// block that has it.
+/// Carries transfers out over a request queue, and does for them what every I/O needs: going on
+/// after short reads and writes, trying again after EINTR and EAGAIN, and narrowing a medium error
+/// down to the block that has it.
 ///
-/// Policy is not here. A failure that can't be narrowed further is handed to the owner of the transfer.
+/// Policy is not here. A failure that can't be narrowed further is handed to the owner of the
+/// transfer.
 ///
-/// Invariant: every index below `capacity` is in `free`, or has exactly one request in flight, or was
-/// handed out in an `Outcome.failed` that nobody answered yet.
+/// Invariant: every index below `capacity` is in `free`, or has exactly one request in flight, or
+/// was handed out in an `Outcome.failed` that nobody answered yet.
 package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package var queue: Queue
     /// Bytes of zeros for `.writeZeros`, and where they are in the slab.
     package let zeroArea: Range<Int>
     package private(set) var retries: UInt64 = 0
-    /// The queue broke: nothing that was in flight will be heard of again, and nothing may be started.
+    /// The queue broke: nothing that was in flight will be heard of again, and nothing may be
+    /// started.
     package private(set) var isForsaken = false
 
     private var transfers: [Transfer]
@@ -70,7 +72,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         issue(index)
     }
 
-    /// Answers a failure: goes on behind the bytes that failed. Returns the transfer if nothing is left.
+    /// Answers a failure: goes on behind the bytes that failed. Returns the transfer if nothing is
+    /// left.
     package mutating func skip(_ index: Int, count: Int64) -> Transfer? {
         let skipped = min(count, transfers[index].end - transfers[index].position)
         transfers[index].position += skipped

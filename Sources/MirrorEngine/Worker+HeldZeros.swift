@@ -1,12 +1,12 @@
 internal import BlockStorage
 internal import Ring
 
-/// Runs that were read and turned out to be all zeros are held back for a while, so that neighbours join
-/// into one large request to zero the target. They come back from the kernel in nearly the order they were
-/// asked for, so a handful of open stretches is enough.
+/// Runs that were read and turned out to be all zeros are held back for a while, so that neighbours
+/// join into one large request to zero the target. They come back from the kernel in nearly the
+/// order they were asked for, so a handful of open stretches is enough.
 extension Worker where Queue: ~Copyable {
-    /// Joined zeros go out when they are this large: the larger, the fewer waits of the file system, and
-    /// the longer until progress shows.
+    /// Joined zeros go out when they are this large: the larger, the fewer waits of the file
+    /// system, and the longer until progress shows.
     private static var heldBytesMax: Int { 256 << 20 }
     private static var heldStretchesMax: Int { 4 }
 
@@ -34,7 +34,8 @@ extension Worker where Queue: ~Copyable {
                 stretch.upperBound == range.lowerBound || range.upperBound == stretch.lowerBound
             else { continue }
             slots[other].range =
-                min(stretch.lowerBound, range.lowerBound)..<max(
+                min(
+                    stretch.lowerBound, range.lowerBound)..<max(
                     stretch.upperBound, range.upperBound)
             slots[other].cursor = slots[other].range.lowerBound
             slots[index] = Slot()

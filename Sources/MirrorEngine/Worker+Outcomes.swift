@@ -51,26 +51,29 @@ extension Worker where Queue: ~Copyable {
         let side: MirrorSide = transfer.kind == .read ? .source : .target
         if let error = shrinkage(of: side) {
             job.control.fail(error)
-            giveUp(index, transfer, at: side, cause)
+            giveUp(index, transfer, nil)
             return
         }
         let error = MirrorError.transfer(
             side, name: side == .source ? plan.source.name : plan.target.name,
             verb: transfer.kind.verb, offset: transfer.position, count: count, cause: cause)
+        let failure = FailedRange(side: side, range: uncopied(transfer, count), cause: cause)
         switch verdict(side, cause) {
+        case _ where job.control.isStopping:
+            giveUp(index, transfer, failure)
         case .report, .enospc:
             job.control.fail(error)
-            giveUp(index, transfer, at: side, cause)
+            giveUp(index, transfer, failure)
         case .stop:
             parked.append(index)
             job.control.pause(because: error)
+            job.log.paused(error)
         case .ignore:
-            let range = uncopied(transfer, count)
-            note(FailedRange(side: side, range: range, cause: cause), transfer)
-            job.dispenser.defer(range)
+            note(failure, transfer)
+            job.dispenser.defer(failure.range)
             slots[transfer.owner].isIncomplete = true
             if let finished = transfers.skip(
-                index, count: range.upperBound - transfer.position)
+                index, count: failure.range.upperBound - transfer.position)
             {
                 finish(finished)
             }
@@ -79,6 +82,9 @@ extension Worker where Queue: ~Copyable {
 
     /// Zeroes the rest of a transfer in the next way.
     private mutating func changeZeroing(_ index: Int, _ transfer: Transfer) {
+        if job.zeroing.current == transfer.kind {
+            job.log.zeroing(transfer.kind, isUnsupportedOn: plan.target.name)
+        }
         let kind = job.zeroing.descend(from: transfer.kind)
         var file = transfer.file
         if kind == .writeZeros {
@@ -93,8 +99,8 @@ extension Worker where Queue: ~Copyable {
         transfers.change(index, to: kind, file: file)
     }
 
-    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be read
-    /// costs whole blocks of the target, which may be larger than the source's.
+    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be
+    /// read costs whole blocks of the target, which may be larger than the source's.
     private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
         let failed = transfer.position..<min(transfer.position + count, transfer.end)
         guard transfer.kind == .read else { return failed }
@@ -125,12 +131,8 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Ends a transfer that the job will not finish.
-    private mutating func giveUp(
-        _ index: Int, _ transfer: Transfer, at side: MirrorSide, _ cause: FailureCause
-    ) {
-        note(
-            FailedRange(side: side, range: transfer.position..<transfer.end, cause: cause), transfer
-        )
+    private mutating func giveUp(_ index: Int, _ transfer: Transfer, _ failure: FailedRange?) {
+        if let failure { note(failure, transfer) }
         slots[transfer.owner].isIncomplete = true
         transfers.abandon(index)
         finish(transfer)

@@ -35,12 +35,12 @@ extension Worker where Queue: ~Copyable {
         start(.write, plan.targetFile(extent.file), extent, at: offset, index)
     }
 
-    /// The longest piece from `offset` on that needs no write because it is zero on both sides, or has no
-    /// such granule in it.
+    /// The longest piece from `offset` on that needs no write because it is zero on both sides, or
+    /// has no such granule in it.
     ///
-    /// Zeros that the target doesn't have yet are written like data: punching a small hole costs more,
-    /// since file systems wait for all direct I/O to the file before they do it. Data shows itself in its
-    /// first words, so that looking costs next to nothing where there are no zeros.
+    /// Zeros that the target doesn't have yet are written like data: punching a small hole costs
+    /// more, since file systems wait for all direct I/O to the file before they do it. Data shows
+    /// itself in its first words, so that looking costs next to nothing where there are no zeros.
     private func nextPiece(
         _ index: Int, _ offset: Int64, _ limit: Int64
     ) -> (end: Int64, isZeroAlready: Bool) {
@@ -83,7 +83,8 @@ extension Worker where Queue: ~Copyable {
         let reach = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
         let limit = min(range.upperBound, range.lowerBound + reach)
         let extent = try plan.target.place(at: range.lowerBound, limit: limit)
-        // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as cheap.
+        // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as
+        // cheap.
         let isTail = extent.alignment == 1 && plan.target.alignment > 1
         if isTail || kind == .writeZeros {
             start(.writeZeros, plan.targetFile(extent.file), extent, at: range.lowerBound, index)
@@ -110,8 +111,8 @@ extension Worker where Queue: ~Copyable {
                     ? JobPlan.zeroLimit : Int64(plan.requestSize)))
     }
 
-    /// Takes what a finished transfer left in the page cache out of it, where files are buffered. There is
-    /// room: the transfer that has just ended made it.
+    /// Takes what a finished transfer left in the page cache out of it, where files are buffered.
+    /// There is room: the transfer that has just ended made it.
     mutating func dropCache(behind transfer: Transfer, as kind: Transfer.Kind) {
         var hint = transfer
         hint.kind = kind
@@ -121,10 +122,11 @@ extension Worker where Queue: ~Copyable {
         transfers.start(hint)
     }
 
-    /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and what it
-    /// dropped can't be known.
+    /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and
+    /// what it dropped can't be known.
     mutating func flush() {
-        // A broken ring can't: what it has in flight may complete into anything that is asked of it.
+        // A broken ring can't: what it has in flight may complete into anything that is asked of
+        // it.
         guard !transfers.isForsaken else { return }
         precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
         transfers.start(

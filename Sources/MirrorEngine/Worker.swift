@@ -3,8 +3,8 @@ package import Ring
 
 /// One thread's part of a job: a ring, a fixed set of slots, and the copy loop.
 ///
-/// A run lives in a slot. It is read, looked at, and written; each step is split into transfers wherever
-/// source or target live in pieces. Nothing here allocates per run.
+/// A run lives in a slot. It is read, looked at, and written; each step is split into transfers
+/// wherever source or target live in pieces. Nothing here allocates per run.
 package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     let job: JobState
     let plan: JobPlan
@@ -38,18 +38,22 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         backlog = IndexQueue(capacity: job.plan.depth)
     }
 
-    /// Copies until nothing is left, or the job stops. The last worker out tries again what failed, and
-    /// flushes the target.
+    /// Copies until nothing is left, or the job stops. The last worker out tries again what failed,
+    /// and flushes the target.
     package mutating func run() {
         copyPass()
         if job.leave() {
-            if !job.control.isStopping, job.beginRetryPass() { copyPass() }
+            if !job.control.isStopping, job.beginRetryPass() {
+                job.log.retryPass()
+                copyPass()
+            }
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)
     }
 
-    /// One sweep over the dirty runs. Returns when nothing is in flight and nothing is left to start.
+    /// One sweep over the dirty runs. Returns when nothing is in flight and nothing is left to
+    /// start.
     private mutating func copyPass() {
         isDrained = false
         while true {
@@ -85,7 +89,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         isDrained && backlog.count == 0 && parked.isEmpty && freeSlots.count == slots.count
     }
 
-    /// Starts as many transfers as there is room for. Returns how long the speed limit says to wait.
+    /// Starts as many transfers as there is room for. Returns how long the speed limit says to
+    /// wait.
     private mutating func startWork() -> Int64 {
         while transfers.hasRoom && !job.control.isStopping && !job.control.isPaused {
             if let slot = backlog.first {

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// A thread of the operating system. A ring belongs to the thread that made it, so a job's workers can't
-/// run on the cooperative pool, which moves tasks between threads and must not be blocked.
+/// A thread of the operating system. A ring belongs to the thread that made it, so a job's workers
+/// can't run on the cooperative pool, which moves tasks between threads and must not be blocked.
 struct WorkerThread {
     private let thread: pthread_t
 

@@ -1,7 +1,7 @@
 internal import Synchronization
 
-/// How the target is zeroed, from cheap to dear. A rung that the target can't do is left for good, by all
-/// workers: what a device can't do once it can't do a million times.
+/// How the target is zeroed, from cheap to dear. A rung that the target can't do is left for good,
+/// by all workers: what a device can't do once it can't do a million times.
 final class ZeroLadder: Sendable {
     private let rung: Atomic<UInt8>
 

@@ -1,14 +1,15 @@
 internal import Glibc
 
-/// The memory of one queue: a single stretch, zero at first, aligned to 2 MiB and advised to be backed
-/// by transparent huge pages.
+/// The memory of one queue: a single stretch, zero at first, aligned to 2 MiB and advised to be
+/// backed by transparent huge pages.
 ///
-/// Huge pages are what makes large requests fast: a device takes a limited number of memory segments a
-/// request (254 on virtio), so a 1 MiB request in 4 KiB pages is split, and one in a huge page is not.
+/// Huge pages are what makes large requests fast: a device takes a limited number of memory
+/// segments a request (254 on virtio), so a 1 MiB request in 4 KiB pages is split, and one in a
+/// huge page is not.
 ///
-/// The slab is a class so that a queue, which has its address registered with the kernel, can keep it
-/// alive. It is used by one thread, the queue's; the kernel writes to it while reads are in flight, so
-/// nothing may look at the bytes of a read before its completion.
+/// The slab is a class so that a queue, which has its address registered with the kernel, can keep
+/// it alive. It is used by one thread, the queue's; the kernel writes to it while reads are in
+/// flight, so nothing may look at the bytes of a read before its completion.
 @safe public final class BufferSlab {
     /// The size of a huge page on the machines that matter; a slab is a whole number of them.
     public static let alignment = 2 << 20
@@ -16,6 +17,7 @@ internal import Glibc
     /// The kernel registers at most this much as one buffer.
     public static let maximumByteCount = 1 << 30
 
+    /// A multiple of `alignment`.
     public let byteCount: Int
     private let base: UnsafeMutableRawPointer
 

@@ -2,9 +2,9 @@ internal import CLiburing
 
 /// The shared completion queue, read in place.
 ///
-/// Head and tail are 32-bit counters that run freely and wrap; only their difference and their low bits
-/// mean anything, so all arithmetic on them wraps too. A ring at a million requests a second passes 2^32
-/// after 72 minutes.
+/// Head and tail are 32-bit counters that run freely and wrap; only their difference and their low
+/// bits mean anything, so all arithmetic on them wraps too. A ring at a million requests a second
+/// passes 2^32 after 72 minutes.
 @safe struct CompletionRing {
     private let head: UnsafeMutablePointer<UInt32>
     private let tail: UnsafeMutablePointer<UInt32>

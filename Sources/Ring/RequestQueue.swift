@@ -1,7 +1,7 @@
 /// Where requests go to be carried out: the kernel's ring, or a simulated disk in tests.
 ///
-/// A queue belongs to the thread that made it. Every request that was enqueued completes exactly once,
-/// in any order. A queue must not be destroyed while requests are in flight.
+/// A queue belongs to the thread that made it. Every request that was enqueued completes exactly
+/// once, in any order. A queue must not be destroyed while requests are in flight.
 public protocol RequestQueue: ~Copyable, SendableMetatype {
     /// The memory that requests read into and write from.
     var buffers: BufferSlab { get }
@@ -24,12 +24,13 @@ public protocol RequestQueue: ~Copyable, SendableMetatype {
     mutating func enqueue(_ request: Request, token: Token)
 
     /// Submits what was enqueued and waits until at least `minimum` completions are ready, or for
-    /// `timeoutNanoseconds` if that is not nil; in one system call where the queue can. It may return
-    /// with fewer completions than asked for.
+    /// `timeoutNanoseconds` if that is not nil; in one system call where the queue can. It may
+    /// return with fewer completions than asked for, and before the limit: a signal may end the
+    /// wait.
     mutating func submitAndWait(minimum: Int, timeoutNanoseconds: Int64?) throws(RingError)
 
-    /// Gives up on what is in flight, after `submitAndWait` threw: there will be no completions, and the
-    /// memory that the kernel may still write to is never freed.
+    /// Gives up on what is in flight, after `submitAndWait` threw: there will be no completions,
+    /// and the memory that the kernel may still write to is never freed.
     mutating func forsake()
 
     /// The next completion that is ready, oldest first; nil if there is none.
@@ -45,8 +46,10 @@ public struct QueueStatistics: Sendable, Equatable {
     /// Completions reaped.
     public var completions: UInt64 = 0
 
+    /// Nothing yet.
     public init() {}
 
+    /// Adds what another queue did.
     public static func += (total: inout QueueStatistics, part: QueueStatistics) {
         total.enters &+= part.enters
         total.submissions &+= part.submissions

@@ -3,8 +3,9 @@ internal import Glibc
 
 /// One io_uring, driven by the thread that created it.
 ///
-/// Invariant: `inFlight` counts requests that were enqueued and whose completions were not yet taken;
-/// it never exceeds `depth`, and the completion queue has room for twice as many, so it can't overflow.
+/// Invariant: `inFlight` counts requests that were enqueued and whose completions were not yet
+/// taken; it never exceeds `depth`, and the completion queue has room for twice as many, so it
+/// can't overflow.
 @safe public struct Ring: ~Copyable, RequestQueue {
     // Set at creation, never changed.
 
@@ -15,6 +16,7 @@ internal import Glibc
     private let files: [CInt]
     public let buffers: BufferSlab
     public let depth: Int
+    /// What the kernel granted.
     public let setup: RingSetup
     private let supportedOperations: UInt64
 
@@ -24,8 +26,9 @@ internal import Glibc
     public private(set) var inFlight = 0
     public private(set) var statistics = QueueStatistics()
 
-    /// Makes a ring for up to `depth` requests in flight over `files`, whose positions in the array are
-    /// the `FileIndex`es of requests. The files stay the caller's and must stay open while the ring lives.
+    /// Makes a ring for up to `depth` requests in flight over `files`, whose positions in the array
+    /// are the `FileIndex`es of requests. The files stay the caller's and must stay open while the
+    /// ring lives.
     public init(depth: Int, files: [CInt], buffers: BufferSlab) throws(RingError) {
         precondition(depth > 0 && depth <= 4096)
         let made = try RingSetup.make(depth: depth, files: files, buffers: buffers)
@@ -43,8 +46,8 @@ internal import Glibc
 
     deinit {
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
-        // The kernel takes a ring down in the background. Files that are still registered then stay open,
-        // with their claims and locks, for some time after the process has ended.
+        // The kernel takes a ring down in the background. Files that are still registered then stay
+        // open, with their claims and locks, for some time after the process has ended.
         if setup.registeredFiles { unsafe io_uring_unregister_files(ring) }
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
@@ -73,7 +76,10 @@ internal import Glibc
         var refusals = 0
         while true {
             let unsubmitted = unsafe io_uring_sq_ready(ring)
-            if unsubmitted == 0 && completionRing.ready >= wanted { return }
+            // Nothing wanted means a look, and the kernel has to be asked for that, too: with
+            // deferred task running, completions come only while this thread is in the kernel.
+            let enough = wanted == 0 && inFlight > 0 ? 1 : wanted
+            if unsubmitted == 0 && completionRing.ready >= enough { return }
             let result = enter(wait: wanted, timeoutNanoseconds)
             statistics.enters &+= 1
             let left = unsafe io_uring_sq_ready(ring)
@@ -83,8 +89,10 @@ internal import Glibc
             case ETIME:
                 return
             case EINTR:
-                // A signal. Entries that the kernel didn't take are still queued; they go with the next call.
-                continue
+                // A signal. Entries that the kernel didn't take are still queued; they go with the
+                // next call. A time limit would start anew with it: a timer's signals, sent more
+                // often than the limit is long, would make the wait endless.
+                if left == 0 && timeoutNanoseconds != nil { return }
             case EAGAIN, EBUSY:
                 // The kernel is short of memory, or wants completions to be reaped first.
                 if completionRing.ready > 0 { return }
@@ -102,7 +110,8 @@ internal import Glibc
     }
 
     public mutating func nextCompletion() -> Completion? {
-        guard let completion = completionRing.next() else { return nil }
+        // What completes after `forsake` is nobody's any more.
+        guard inFlight > 0, let completion = completionRing.next() else { return nil }
         inFlight -= 1
         statistics.completions &+= 1
         return completion
@@ -117,9 +126,11 @@ internal import Glibc
 
     /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
     private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
-        guard wanted > 0 else { return unsafe io_uring_submit(ring) }
+        guard wanted > 0 else { return unsafe io_uring_submit_and_get_events(ring) }
         guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
-        var limit = Self.timespec(timeoutNanoseconds)
+        // A negative time is no error here to the kernel, and one below -292 years (`.min`)
+        // overflows there into a wait that never ends.
+        var limit = Self.timespec(max(0, timeoutNanoseconds))
         var first: UnsafeMutablePointer<io_uring_cqe>?
         return unsafe io_uring_submit_and_wait_timeout(ring, &first, wanted, &limit, nil)
     }
@@ -135,7 +146,8 @@ internal import Glibc
             setup.registeredFiles
             ? CInt(request.file.rawValue)
             : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
-        let length = UInt32(truncatingIfNeeded: request.length)
+        // Only the two cache operations reach beyond 32 bits here; to them 0 means up to the end.
+        let length = UInt32(exactly: request.length) ?? 0
         let offset = UInt64(bitPattern: request.offset)
 
         switch request.operation {
@@ -143,7 +155,8 @@ internal import Glibc
             unsafe io_uring_prep_nop(entry)
             return
         case .timeout:
-            // A slot of its own for each entry: the kernel reads the time when the entry is submitted.
+            // A slot of its own for each entry: the kernel reads the time when the entry is
+            // submitted.
             let slot = unsafe timespecs + (entry - ring.pointee.sq.sqes)
             unsafe slot.initialize(to: Self.timespec(request.offset))
             unsafe io_uring_prep_timeout(entry, slot, 0, 0)
@@ -173,7 +186,7 @@ internal import Glibc
                 entry, file, length, offset, CInt(bitPattern: UInt32(flags)))
         case .dropCache:
             unsafe io_uring_prep_fadvise(
-                entry, file, offset, off_t(request.length), POSIX_FADV_DONTNEED)
+                entry, file, offset, off_t(length), POSIX_FADV_DONTNEED)
         case .pollIn:
             unsafe io_uring_prep_poll_add(entry, file, UInt32(POLLIN))
         }

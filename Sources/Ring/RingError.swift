@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// Why a ring can't be had, or stopped working. Failures of single requests are not among these: they
-/// arrive as completions.
+/// Why a ring can't be had, or stopped working. Failures of single requests are not among these:
+/// they arrive as completions.
 public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kernel has no io_uring, or was built without it.
     case notSupported
@@ -34,10 +34,11 @@ public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
                 + "allow io_uring_setup, io_uring_enter and io_uring_register there "
                 + "(docker run --security-opt seccomp=…), or run outside the container"
         case .outOfMemory:
-            "the kernel has no memory for an io_uring; on kernels before 5.12 raise the memlock limit "
-                + "(ulimit -l), else free memory or lower --depth"
+            "the kernel has no memory for an io_uring; on kernels before 5.12 raise the memlock "
+                + "limit (ulimit -l), else free memory or lower --depth"
         case .noBufferMemory(let bytes, let code):
-            "\(bytes >> 20) MiB of buffers can't be mapped: \(errorText(code)); lower --depth or --request-size"
+            "\(bytes >> 20) MiB of buffers can't be mapped: \(errorText(code)); "
+                + "lower --depth or --request-size"
         case .systemCall(let call, let code):
             "\(call) failed: \(errorText(code))"
         }

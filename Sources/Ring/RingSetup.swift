@@ -1,13 +1,14 @@
 internal import CLiburing
 internal import Glibc
 
-/// What a ring got of the things it asked for. Everything here is optional for being correct, and worth
-/// telling when it is missing, because it costs speed.
+/// What a ring got of the things it asked for. Everything here is optional for being correct, and
+/// worth telling when it is missing, because it costs speed.
 public struct RingSetup: Sendable, Equatable {
     /// The buffers are pinned once instead of for each request.
     public let registeredBuffers: Bool
     /// Why not, where not.
     public let plainBuffersReason: String?
+    /// The files are looked up once instead of for each request.
     public let registeredFiles: Bool
     /// Completions are processed only when the ring's thread asks for them, which saves wake-ups.
     public let deferredTaskRun: Bool
@@ -70,16 +71,18 @@ public struct RingSetup: Sendable, Equatable {
             if result == 0 { return flags }
             if result != -EINVAL { break }
         }
-        throw refusal(of: -result)
+        throw refusal(
+            of: -result, disabledText: readSmallFile("/proc/sys/kernel/io_uring_disabled"))
     }
 
-    private static func refusal(of code: CInt) -> RingError {
+    /// What a failed io_uring_setup means. `disabledText` is what the kernel says of
+    /// `kernel.io_uring_disabled`; nil before Linux 6.6, which has no such setting.
+    static func refusal(of code: CInt, disabledText: String?) -> RingError {
         switch code {
         case ENOSYS: return .notSupported
         case ENOMEM: return .outOfMemory
         case EPERM, EACCES:
-            let sysctl = readSmallFile("/proc/sys/kernel/io_uring_disabled")
-                .flatMap { Int($0.prefix { $0.isNumber }) }
+            let sysctl = disabledText.flatMap { Int($0.prefix { $0.isNumber }) }
             if let sysctl, sysctl > 0 { return .disabled(sysctl: sysctl) }
             return .forbidden
         default: return .systemCall("io_uring_setup", code: code)
@@ -119,9 +122,11 @@ public struct RingSetup: Sendable, Equatable {
         }
     }
 
-    /// One bit for each operation that the kernel knows.
+    /// One bit for each operation that the kernel knows. Where it doesn't tell (a sandbox may
+    /// forbid io_uring_register), all of ours are there: they are older than the features checked
+    /// above.
     private static func probe(_ ring: UnsafeMutablePointer<io_uring>) -> UInt64 {
-        guard let probe = unsafe io_uring_get_probe_ring(ring) else { return 0 }
+        guard let probe = unsafe io_uring_get_probe_ring(ring) else { return .max }
         defer { unsafe io_uring_free_probe(probe) }
         var supported: UInt64 = 0
         for opcode in CInt(0)..<64 where unsafe io_uring_opcode_supported(probe, opcode) != 0 {

@@ -6,9 +6,10 @@ struct CompareCommand: AsyncParsableCommand {
         commandName: "compare",
         abstract: "Compare two disks or images byte for byte.",
         discussion: """
-            Both sides are read with O_DIRECT, so that what counts is what the devices have and not what \
-            the page cache has. The exit code is 0 if they are identical and 4 if they differ; disks of \
-            different sizes differ, and what they have in common is compared all the same.
+            Both sides are read with O_DIRECT, so that what counts is what the devices have and \
+            not what the page cache has. The exit code is 0 if they are identical and 4 if they \
+            differ; disks of different sizes differ, and what they have in common is compared all \
+            the same.
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
@@ -24,7 +25,8 @@ struct CompareCommand: AsyncParsableCommand {
 
     func run() async throws {
         let complaint = Complaint(output: output)
-        // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business here.
+        // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
+        // here.
         let options = SourceOptions(cache: cache, allowSourceInUse: true)
         let first = try complaint.attempt { () throws(StorageError) in
             try StorageDevice.openSource(FilePath(self.first), options: options)

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
-/// What `--json` prints: one object on a line for each event. The fields are a contract, docs/json.md;
-/// fields may be added, and readers ignore those they don't know.
+/// What `--json` prints: one object on a line for each event. The fields are a contract,
+/// docs/json.md; fields may be added, and readers ignore those they don't know.
 enum Events {
     static func print(_ event: some Encodable) {
         let encoder = JSONEncoder()

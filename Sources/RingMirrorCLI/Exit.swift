@@ -6,7 +6,8 @@ enum Exit: Int32 {
     case done = 0
     /// The job failed. The target is not a mirror.
     case failed = 1
-    /// The command can't be carried out as given: a wrong option, a path that is missing or no disk.
+    /// The command can't be carried out as given: a wrong option, a path that is missing or no
+    /// disk.
     case usage = 2
     /// A guard refused. Nothing was written.
     case refused = 3

@@ -6,22 +6,22 @@ struct FullCommand: AsyncParsableCommand {
         commandName: "full",
         abstract: "Make TARGET read exactly as SOURCE does.",
         discussion: """
-            SOURCE and TARGET are disks, partitions or image files. They must have the same size. Holes of \
-            the source become zeros on the target, whatever it held before. The job has succeeded only \
-            when the target has been flushed to stable storage.
+            SOURCE and TARGET are disks, partitions or image files. They must have the same size. \
+            Holes of the source become zeros on the target, whatever it held before. The job has \
+            succeeded only when the target has been flushed to stable storage.
 
-            Nothing is written before every guard has passed: a target that is mounted, swapped on, held by \
-            LVM, RAID or a loop device, opened by another process, or that is a part of the source is \
-            refused, and there is no option to override that. A target with a file system or partition \
-            table on it needs --overwrite.
+            Nothing is written before every guard has passed: a target that is mounted, swapped \
+            on, held by LVM, RAID or a loop device, opened by another process, or that is a part \
+            of the source is refused, and there is no option to override that. A target with a \
+            file system or partition table on it needs --overwrite.
 
             Examples:
               ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --verify
               ringmirror full vm.img /backup/vm.img --create
               ringmirror full /dev/sda disk.img --create --on-source-error ignore --speed 200M
 
-            A first Ctrl-C stops cleanly: what is in flight is finished and flushed. The target is not a \
-            mirror then.
+            A first Ctrl-C stops cleanly: what is in flight is finished and flushed. The target \
+            is not a mirror then.
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
@@ -36,6 +36,11 @@ struct FullCommand: AsyncParsableCommand {
 
     func run() async throws {
         let complaint = Complaint(output: output)
+        do throws(MirrorError) {
+            try copying.mirrorOptions.validate()
+        } catch {
+            throw complaint.end("\(error)", Exit(error))
+        }
         let source = try complaint.attempt { () throws(StorageError) in
             try StorageDevice.openSource(
                 FilePath(self.source),
@@ -54,7 +59,8 @@ struct FullCommand: AsyncParsableCommand {
         }
         let job: MirrorJob
         do throws(MirrorError) {
-            job = try MirrorJob.full(from: source, to: target, options: copying.mirrorOptions)
+            job = try MirrorJob.full(
+                from: source, to: target, options: copying.mirrorOptions, logger: output.logger)
         } catch {
             throw complaint.end("\(error)", Exit(error))
         }
@@ -91,8 +97,8 @@ struct CopyOptions: ParsableArguments {
         help: ArgumentHelp(
             "What to do with zeros: detect, holes or write.",
             discussion: """
-                detect makes holes of everything that is zero, holes only of holes, and write allocates \
-                the whole target.
+                detect makes holes of everything that is zero, holes only of holes, and write \
+                allocates the whole target.
                 """))
     var zeroes = ZeroHandling.detect
 
@@ -118,8 +124,8 @@ struct CopyOptions: ParsableArguments {
         help: ArgumentHelp(
             "When bytes can't be read: report, ignore or stop.",
             discussion: """
-                report fails the job. ignore copies everything else, tries once more at the end, and then \
-                fails with a list of what is missing. stop pauses until SIGCONT.
+                report fails the job. ignore copies everything else, tries once more at the end, \
+                and then fails with a list of what is missing. stop pauses until SIGCONT.
                 """))
     var onSourceError = ErrorPolicy.report
 

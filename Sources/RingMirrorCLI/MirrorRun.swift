@@ -39,21 +39,21 @@ struct MirrorRun {
     /// Shows progress until the job has ended.
     private func watch() async {
         var line = ProgressLine(verb: "Mirrored", planned: job.progress.planned)
-        var announced = false
+        var announced = 0
         var ticks = 0
         while !Task.isCancelled {
             try? await Task.sleep(nanoseconds: 200_000_000)
             let progress = job.progress
             line.update(done: progress.done)
-            if let error = progress.pausedBy {
-                if !announced { announce(error) }
-                announced = true
-            } else {
-                announced = false
+            if let error = progress.pausedBy, progress.pauses > announced {
+                announce(error)
+                announced = progress.pauses
             }
             ticks += 1
             if output.json && ticks % 5 == 0 { Events.print(event(progress, line)) }
-            if output.showsProgress && !announced { Output.overwriteErrorLine(fit(line.text())) }
+            if output.showsProgress && progress.pausedBy == nil {
+                Output.overwriteErrorLine(fit(line.text()))
+            }
         }
         if output.showsProgress {
             line.update(done: job.progress.done)

@@ -2,8 +2,8 @@ import Glibc
 
 /// Writes to standard output and standard error, each line in one call.
 ///
-/// A reader that went away is not an error of ours (as with `ringmirror … | head`): what can't be written
-/// is dropped, and the job goes on.
+/// A reader that went away is not an error of ours (as with `ringmirror … | head`): what can't be
+/// written is dropped, and the job goes on.
 enum Output {
     static func line(_ text: String) { write(text + "\n", to: STDOUT_FILENO) }
 

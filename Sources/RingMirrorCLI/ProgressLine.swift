@@ -21,7 +21,8 @@ struct ProgressLine {
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
-    /// Takes notice of progress. Rates are smoothed over some seconds, so that the estimate stands still.
+    /// Takes notice of progress. Rates are smoothed over some seconds, so that the estimate stands
+    /// still.
     mutating func update(done: Int64) {
         let now = Self.now
         let elapsed = now - lastTime

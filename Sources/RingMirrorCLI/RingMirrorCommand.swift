@@ -7,14 +7,14 @@ struct RingMirrorCommand: AsyncParsableCommand {
         abstract: "Mirrors raw disks and images through io_uring, at the speed of the hardware.",
         discussion: """
             Start with:
-              ringmirror info /dev/nvme0n1                  what is this disk, and may it be touched?
+              ringmirror info /dev/nvme0n1                  what is this disk?
               ringmirror full /dev/nvme0n1 /dev/nvme1n1     make the second disk read as the first
               ringmirror full disk.img copy.img --create    the same for image files
               ringmirror compare /dev/nvme0n1 /dev/nvme1n1  do they really?
 
-            Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command can't be \
-            carried out as given; 3 refused by a guard, nothing was written; 4 a comparison found a \
-            difference; 130 interrupted.
+            Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command \
+            can't be carried out as given; 3 refused by a guard, nothing was written; 4 a \
+            comparison found a difference; 130 interrupted.
             """,
         version: "ringmirror 0.1.0",
         subcommands: [FullCommand.self, CompareCommand.self, InfoCommand.self])

@@ -3,8 +3,8 @@ import Glibc
 
 /// Turns signals into calls on an ordinary thread.
 ///
-/// SIGINT and SIGTERM end the job cleanly, and a second one ends the process at once. SIGCONT resumes a job
-/// that an error paused; SIGUSR1 prints where the job is, as dd does.
+/// SIGINT and SIGTERM end the job cleanly, and a second one ends the process at once. SIGCONT
+/// resumes a job that an error paused; SIGUSR1 prints where the job is, as dd does.
 final class Signals {
     private var sources: [any DispatchSourceSignal] = []
     private let queue = DispatchQueue(label: "ringmirror.signals")

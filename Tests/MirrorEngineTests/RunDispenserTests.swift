@@ -76,8 +76,8 @@ import Testing
         return runs
     }
 
-    /// The runs are the dirty bytes: all of them, in order, once; on blocks; within their limits; and
-    /// zero only where the source has a hole.
+    /// The runs are the dirty bytes: all of them, in order, once; on blocks; within their limits;
+    /// and zero only where the source has a hole.
     @Test(arguments: seeds)
     func coversTheDirtyBytes(seed: UInt64) throws {
         let test = try Case(seed: seed)
@@ -117,7 +117,8 @@ import Testing
         let test = try Case(seed: seed)
         for run in try drain(test.dispenser(), test) where !run.isZero {
             var offset = run.range.lowerBound
-            // A block within data must have data, or be the rest of a stretch that begins before it.
+            // A block within data must have data, or be the rest of a stretch that begins before
+            // it.
             while offset + test.blockSize <= run.range.upperBound {
                 let sectors = Int(offset / 512)..<Int((offset + test.blockSize) / 512)
                 let isHole = test.isHole[sectors].allSatisfy { $0 }
@@ -127,8 +128,8 @@ import Testing
         }
     }
 
-    /// At any moment, what was not handed out is remaining; what is given back is not handed out again
-    /// in the same pass; what is deferred is what the retry pass hands out.
+    /// At any moment, what was not handed out is remaining; what is given back is not handed out
+    /// again in the same pass; what is deferred is what the retry pass hands out.
     @Test(arguments: seeds)
     func keepsWhatComesBack(seed: UInt64) throws {
         var test = try Case(seed: seed)
@@ -168,7 +169,8 @@ import Testing
         #expect(!dispenser.beginRetryPass(), replay)
     }
 
-    /// A write during the job makes clean bytes dirty again behind the cursor, and none may be lost.
+    /// A write during the job makes clean bytes dirty again behind the cursor, and none may be
+    /// lost.
     @Test func aRunHandedOutMayBecomeDirtyAgain() throws {
         let source = SimulatedMap(
             raw: SimulatedDisk([UInt8](repeating: 1, count: 1 << 20)), isTarget: false)

@@ -31,7 +31,9 @@ public final class LoopDevice {
             do { path = try Shell.run("losetup", arguments + [backing]) } catch { failure = error }
         }
         guard let path else { throw failure! }
-        self.path = path
+        // Of a very small file losetup says before the name that it is small.
+        self.path =
+            path.split(separator: "\n").last { $0.hasPrefix("/dev/") }.map(String.init) ?? path
         self.backing = backing
     }
 

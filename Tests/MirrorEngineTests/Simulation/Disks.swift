@@ -3,7 +3,8 @@ import TestSupport
 
 @testable import MirrorEngine
 
-/// A source full of data and a target full of garbage, for tests that put one thing wrong with them.
+/// A source full of data and a target full of garbage, for tests that put one thing wrong with
+/// them.
 struct Disks {
     let source: SimulatedDisk
     let target: SimulatedDisk

@@ -39,7 +39,8 @@ import Testing
         #expect(simulation.isEqualOnDisk)
     }
 
-    /// A failed flush must fail the job for good: asking again succeeds, and what was lost stays lost.
+    /// A failed flush must fail the job for good: asking again succeeds, and what was lost stays
+    /// lost.
     @Test(arguments: [SimulatedDisk.Flushing.failOnce, .failAlways])
     func aFailedFlushIsFinal(flushing: SimulatedDisk.Flushing) throws {
         let disks = disks()
@@ -169,8 +170,8 @@ import Testing
 
     // MARK: broken rings and maps
 
-    /// A ring that breaks at any moment must fail the job without a hang or a trap, whatever it had in
-    /// flight; the kernel may still carry that out.
+    /// A ring that breaks at any moment must fail the job without a hang or a trap, whatever it had
+    /// in flight; the kernel may still carry that out.
     @Test(arguments: [1, 2, 3], [1, 4])
     func failsWhenARingBreaksAtAnyStep(rings: Int, depth: Int) throws {
         var setup = setup(rings: rings)

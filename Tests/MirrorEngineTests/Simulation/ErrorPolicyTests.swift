@@ -36,7 +36,8 @@ import Testing
         #expect(error.count == 4096)
     }
 
-    /// Everything else must be copied, the sector be tried once more, and then the job fail with it.
+    /// Everything else must be copied, the sector be tried once more, and then the job fail with
+    /// it.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
     func ignoresABadSector(seed: UInt64) throws {
         let disks = Disks()
@@ -208,7 +209,8 @@ import Testing
 
     // MARK: how much a bad sector costs
 
-    /// A target with larger blocks can't be written around one sector: it must lose a block, not the job.
+    /// A target with larger blocks can't be written around one sector: it must lose a block, not
+    /// the job.
     @Test func aBadSectorCostsABlockOfTheTarget() throws {
         var disks = Disks()
         disks.targetAlignment = 4096
@@ -219,7 +221,8 @@ import Testing
         checkAllBut(block..<(block + 4096), simulation, disks)
     }
 
-    /// Several bad sectors in one run, found in any order: no byte that was not read may be written.
+    /// Several bad sectors in one run, found in any order: no byte that was not read may be
+    /// written.
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func writesNothingThatWasNotRead(seed: UInt64) throws {
         let bytes = [UInt8].pattern(256 << 10, seed: 1)

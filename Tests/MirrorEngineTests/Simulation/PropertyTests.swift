@@ -5,7 +5,8 @@ import Testing
 
 @testable import MirrorEngine
 
-/// Random jobs on random disks with random faults: whatever happens, a job tells the truth about it.
+/// Random jobs on random disks with random faults: whatever happens, a job tells the truth about
+/// it.
 ///
 /// Run one again with `RINGMIRROR_SEED=seed RINGMIRROR_EVENTS=1`, or many with a large
 /// `RINGMIRROR_EVENTS`.
@@ -39,8 +40,8 @@ import Testing
         "replay with RINGMIRROR_SEED=\(seed) RINGMIRROR_EVENTS=1"
     }
 
-    /// Mirrored means that every planned byte is equal and durable; anything else, that every cluster
-    /// with a difference is still dirty.
+    /// Mirrored means that every planned byte is equal and durable; anything else, that every
+    /// cluster with a difference is still dirty.
     private func checkOutcome(_ scenario: Scenario, _ outcome: MirrorOutcome) {
         let simulation = scenario.simulation
         let job = simulation.job
@@ -114,8 +115,8 @@ import Testing
         #expect(invented == nil, replay)
     }
 
-    /// After a power cut a flushed job's claims hold. One that could not flush claims nothing, and its
-    /// report says so: all of it has to be copied again.
+    /// After a power cut a flushed job's claims hold. One that could not flush claims nothing, and
+    /// its report says so: all of it has to be copied again.
     private func checkAfterPowerCut(_ scenario: inout Scenario) {
         let simulation = scenario.simulation
         for disk in simulation.target.disks { disk.cutPower(using: &scenario.random) }

@@ -3,8 +3,8 @@ import Foundation
 import MirrorEngine
 import Ring
 
-/// What the rings of one simulated job share: the files, the misbehaviour asked for, the record of what
-/// was requested, and what was found wrong with it.
+/// What the rings of one simulated job share: the files, the misbehaviour asked for, the record of
+/// what was requested, and what was found wrong with it.
 ///
 /// With one ring a run is determined by its seed. With more, the scheduler has a say in the order.
 final class SimulatedKernel: @unchecked Sendable {

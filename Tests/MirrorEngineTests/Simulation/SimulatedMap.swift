@@ -5,18 +5,19 @@ import SystemPackage
 /// One descriptor of a simulated disk, as a queue sees it.
 struct SimulatedFile: Sendable {
     let disk: SimulatedDisk
-    /// Offsets and lengths of reads and writes must be multiples of this; 1 stands for the page cache.
+    /// Offsets and lengths of reads and writes must be multiples of this; 1 stands for the page
+    /// cache.
     let alignment: Int
     /// What zeroing has to be a multiple of, as on a disk.
     let blockSize: Int
     let isTarget: Bool
 }
 
-/// Where the bytes of a guest disk live on simulated disks: in one stretch as a raw image has them, or
-/// scattered in pieces as formats do.
+/// Where the bytes of a guest disk live on simulated disks: in one stretch as a raw image has them,
+/// or scattered in pieces as formats do.
 ///
-/// Each disk has two files, a direct one and one through the page cache, whose writes take an unaligned
-/// end; `RawMap` does the same.
+/// Each disk has two files, a direct one and one through the page cache, whose writes take an
+/// unaligned end; `RawMap` does the same.
 struct SimulatedMap: SourceMap, TargetMap {
     /// Where a piece begins.
     struct Place {

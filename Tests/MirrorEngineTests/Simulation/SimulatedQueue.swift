@@ -4,9 +4,9 @@ import TestSupport
 
 /// A request queue over simulated disks, which holds its user to the queue's contract.
 ///
-/// A request is carried out when it is submitted, or when it completes, or when the queue is forsaken:
-/// its memory must be left alone in between. What is wrong is reported to the kernel, not thrown, so
-/// that a run goes on and the test says all of it.
+/// A request is carried out when it is submitted, or when it completes, or when the queue is
+/// forsaken: its memory must be left alone in between. What is wrong is reported to the kernel, not
+/// thrown, so that a run goes on and the test says all of it.
 struct SimulatedQueue: ~Copyable, RequestQueue {
     private struct Pending {
         let id: UInt64

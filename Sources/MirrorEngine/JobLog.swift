@@ -1,0 +1,36 @@
+internal import BlockStorage
+package import Logging
+internal import Synchronization
+
+/// What a job tells its logger: things an operator may want to know, each said once. Nothing here
+/// is needed to tell how the job ended; the report does that.
+package final class JobLog: Sendable {
+    private let logger: Logger?
+    private let hasSaidPlainBuffers = Atomic<Bool>(false)
+
+    package init(_ logger: Logger?) { self.logger = logger }
+
+    /// Every ring finds the same reason; it is said for the first.
+    func plainBuffers(_ reason: String) {
+        guard !hasSaidPlainBuffers.exchange(true, ordering: .relaxed) else { return }
+        logger?.warning("buffers are not registered: \(reason)")
+    }
+
+    func zeroing(_ kind: Transfer.Kind, isUnsupportedOn name: String) {
+        logger?.info(
+            "\(name): no \(kind == .punchHole ? "holes" : "zero ranges") can be made there")
+    }
+
+    func paused(_ error: MirrorError) { logger?.info("paused: \(error)") }
+
+    func retryPass() { logger?.info("trying again what failed") }
+
+    func started(_ plan: JobPlan, bytes: Int64) {
+        logger?.debug(
+            "mirroring \(bytes) bytes of \(plan.source.name) to \(plan.target.name)",
+            metadata: [
+                "requestSize": "\(plan.requestSize)", "depth": "\(plan.depth)",
+                "bufferBytes": "\(plan.bufferBytes)",
+            ])
+    }
+}

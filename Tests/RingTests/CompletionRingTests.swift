@@ -1,0 +1,55 @@
+import CLiburing
+import Testing
+
+@testable import Ring
+
+@Suite("The completion queue's counters")
+struct CompletionRingTests {
+    static let starts: [UInt32] = [
+        0, 0x7FFF_FFFD, 0x8000_0000, 0xFFFF_FFD0, 0xFFFF_FFFE, 0xFFFF_FFFF,
+    ]
+
+    /// Plays the kernel: posts completions to a queue of our own memory, in runs of every length,
+    /// and takes them, across the place where the counters wrap.
+    @Test("Order and counts hold where the counters wrap", arguments: starts)
+    func wrap(start: UInt32) {
+        let count: UInt32 = 16
+        let head = UnsafeMutablePointer<UInt32>.allocate(capacity: 2)
+        let tail = head + 1
+        let entries = UnsafeMutablePointer<io_uring_cqe>.allocate(capacity: Int(count))
+        defer {
+            head.deallocate()
+            entries.deallocate()
+        }
+        head.initialize(to: start)
+        tail.initialize(to: start)
+        var ring = CompletionRing(head: head, tail: tail, mask: count - 1, entries: entries)
+
+        var posted: UInt64 = 0
+        var taken: UInt64 = 0
+        for round in 0..<200 {
+            for _ in 0..<(round * 7 % (Int(count) + 1)) where posted - taken < count {
+                let entry = entries + Int(tail.pointee & (count - 1))
+                entry.pointee.user_data = posted
+                entry.pointee.res = -Int32(truncatingIfNeeded: posted)
+                tail.pointee &+= 1
+                posted += 1
+            }
+            #expect(UInt64(ring.ready) == posted - taken)
+            for _ in 0..<(round * 5 % (Int(count) + 3)) where taken < posted {
+                let completion = ring.next()
+                #expect(
+                    completion
+                        == Completion(token: taken, result: -Int32(truncatingIfNeeded: taken)))
+                taken += 1
+            }
+            #expect(head.pointee == start &+ UInt32(truncatingIfNeeded: taken))
+            #expect(UInt64(ring.ready) == posted - taken)
+            if posted == taken {
+                let completion = ring.next()
+                #expect(completion == nil)
+            }
+        }
+        #expect(posted > 500)
+    }
+}

@@ -1,0 +1,123 @@
+/// Who may know whom: section 2 of the design as a table.
+enum Modules {
+    private static let ours = ["DirtyBitmap", "Ring", "BlockStorage", "MirrorEngine"]
+
+    /// What each module may import. A module that isn't here may not exist: whoever adds one says
+    /// here what it knows.
+    static let allowedImports: [String: Set<String>] = [
+        "DirtyBitmap": [],
+        "Ring": ["CLiburing", "Glibc"],
+        "BlockStorage": [
+            "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
+        ],
+        "MirrorEngine": [
+            "DirtyBitmap", "Ring", "BlockStorage", "Glibc", "Logging", "SystemPackage",
+            "Synchronization",
+        ],
+        "RingMirror": Set(ours + ["SystemPackage"]),
+        "RingMirrorCLI": [
+            "RingMirror", "ArgumentParser", "Logging", "SystemPackage", "Synchronization", "Glibc",
+            "Dispatch", "Foundation", "FoundationEssentials",
+        ],
+        "CLiburing": [], "CLinux": [], "CBlkid": [],
+    ]
+
+    /// What comes with the compiler or the C library, so that a package does not declare it.
+    static let toolchain: Set = [
+        "Glibc", "Synchronization", "Dispatch", "Foundation", "FoundationEssentials",
+    ]
+}
+
+extension Rule {
+    static let imports = Rule("Modules know only the modules below them") {
+        $0.isSwift && $0.module != nil
+    } check: { file in
+        guard let module = file.module, let allowed = Modules.allowedImports[module] else {
+            return [file.violation(1, "\(file.module ?? "") is not in TidyTests' table of modules")]
+        }
+        return file.code.imports.filter { !allowed.contains($0.text) }.map {
+            file.violation($0.line, "\(module) may not know \($0.text)")
+        }
+    }
+}
+
+/// What Package.swift declares, as far as its own small functions let a text search see it.
+struct PackageManifest {
+    struct Target: Equatable {
+        let name: String
+        let line: Int
+        let dependencies: [String]
+    }
+
+    let targets: [Target]
+
+    init(_ text: String) {
+        let targetList = text.ranges(of: "targets: [").last?.upperBound ?? text.startIndex
+        let lineOffset = text[..<targetList].count { $0 == "\n" }
+        var targets: [Target] = []
+        var rest = text[targetList...]
+        let starts = ["module(", ".executableTarget(", ".target(", "tests("]
+        while let start = starts.compactMap({ rest.firstRange(of: $0) }).min(by: {
+            $0.lowerBound < $1.lowerBound
+        }) {
+            let call = rest[start.upperBound...]
+            let line = text[targetList..<start.lowerBound].count { $0 == "\n" }
+            let names = Self.strings(call.prefix { $0 != "[" })
+            let list = Self.firstList(call)
+            if let name = names.first {
+                targets.append(
+                    Target(
+                        name: name, line: lineOffset + line + 1,
+                        dependencies: Self.dependencies(list)))
+            }
+            rest = rest[list.endIndex...]
+        }
+        self.targets = targets
+    }
+
+    /// From the first bracket to the one that closes it.
+    private static func firstList(_ text: Substring) -> Substring {
+        guard let open = text.firstIndex(of: "[") else { return text.suffix(0) }
+        var depth = 0
+        for index in text[open...].indices {
+            if text[index] == "[" { depth += 1 }
+            if text[index] == "]" { depth -= 1 }
+            if depth == 0 { return text[open...index] }
+        }
+        return text[open...]
+    }
+
+    private static func dependencies(_ list: Substring) -> [String] {
+        // The name of a product's package is a string as well, but not a module.
+        let packages = list.split(separator: "package: ").dropFirst().compactMap {
+            strings($0).first
+        }
+        let names = strings(list).filter { !packages.contains($0) }
+        return names + (list.contains("systemPackage") ? ["SystemPackage"] : [])
+    }
+
+    private static func strings(_ text: Substring) -> [String] {
+        let parts = text.split(separator: "\"", omittingEmptySubsequences: false)
+        return stride(from: 1, to: parts.count, by: 2).map { String(parts[$0]) }
+    }
+
+    /// Where the manifest and the table, or the manifest and the sources, disagree.
+    func violations(files: [SourceFile], path: String = "Package.swift") -> [Violation] {
+        targets.flatMap { target -> [Violation] in
+            let own = files.filter { $0.module == target.name && $0.isSwift }
+            guard let allowed = Modules.allowedImports[target.name], !own.isEmpty else { return [] }
+            let imported = Set(own.flatMap { $0.code.imports.map(\.text) })
+            let declared = Set(target.dependencies)
+            func list(_ modules: Set<String>, _ why: String) -> [Violation] {
+                modules.sorted().map {
+                    Violation(path: path, line: target.line, why: "\(target.name) \(why) \($0)")
+                }
+            }
+            return list(declared.subtracting(allowed), "may not depend on")
+                + list(
+                    imported.subtracting(declared).subtracting(Modules.toolchain),
+                    "imports without declaring it")
+                + list(declared.subtracting(imported), "declares and never imports")
+        }
+    }
+}

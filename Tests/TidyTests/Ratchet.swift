@@ -1,0 +1,27 @@
+/// Violations that were there when a rule was made, or that were let in knowingly: how many a file
+/// may have. A number may go down, and a line may go; neither may come or go up.
+enum Ratchet {
+    /// The name under which what Package.swift does wrong is counted.
+    static let manifest = "Package.swift agrees with the sources"
+
+    static let allowed: [String: [String: Int]] = [
+        Rule.documentation.name: [
+            "Sources/BlockStorage/DeviceIdentity.swift": 4,
+            "Sources/BlockStorage/Extents.swift": 4,
+            "Sources/BlockStorage/GuardRefusal.swift": 6,
+            "Sources/BlockStorage/Options.swift": 4,
+            "Sources/BlockStorage/StorageDevice.swift": 6,
+            "Sources/BlockStorage/StorageError.swift": 1,
+            "Sources/BlockStorage/SystemCalls.swift": 3,
+            "Sources/MirrorEngine/CompareJob.swift": 8,
+            "Sources/MirrorEngine/FailureLog.swift": 3,
+            "Sources/MirrorEngine/MirrorJob.swift": 1,
+            "Sources/MirrorEngine/MirrorOptions.swift": 6,
+            "Sources/MirrorEngine/MirrorReport.swift": 14,
+            "Sources/Ring/Ring.swift": 9,
+            "Sources/RingMirrorCLI/ByteSize.swift": 2,
+        ]
+    ]
+
+    static func allowed(_ rule: String, _ path: String) -> Int { allowed[rule]?[path] ?? 0 }
+}
