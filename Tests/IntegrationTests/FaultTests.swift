@@ -16,6 +16,21 @@ enum Dress: String, CaseIterable, CustomTestStringConvertible {
     }
 }
 
+extension Child {
+    /// Resumes a job whose trouble is over, and waits for its end. Requests that were on their way before it was
+    /// over may still fail, and pause the job once more.
+    fileprivate func resumeToEnd() throws -> End {
+        for _ in 0..<60 where isRunning {
+            send(SIGCONT)
+            usleep(300_000)
+        }
+        return try wait(seconds: 10)
+    }
+
+    /// The job has said that it waits, and how to go on.
+    fileprivate var saysHowToResume: Bool { errors.contains("kill -CONT") }
+}
+
 /// Everything outside of `hole` is the same, by cmp.
 private func expectSame(
     _ first: String, _ second: String, except hole: Range<Int64>,
@@ -96,17 +111,16 @@ extension Integration {
             try disk.set(.read, at: Self.bad)
             let child = try scratch.start(
                 ["full", source, target, "--json", "--on-source-error", "stop"])
-            #expect(child.wait(until: { $0.errors.contains("paused") }), "\(child.errors)")
+            #expect(child.wait(until: { $0.saysHowToResume }), "\(child.errors)")
             #expect(child.errors.contains("offset \(Self.bad)"))
             #expect(child.errors.contains("kill -CONT \(child.pid)"))
             // Resumed too early, it pauses again.
             child.send(SIGCONT)
             #expect(
-                child.wait(until: { $0.errors.components(separatedBy: "paused").count > 2 }),
+                child.wait(until: { $0.errors.components(separatedBy: "kill -CONT").count > 2 }),
                 "\(child.errors)")
             disk.heal(.read)
-            child.send(SIGCONT)
-            let end = try child.wait()
+            let end = try child.resumeToEnd()
             #expect(end.code == Code.done, "\(end)")
             expectSame(image, target)
         }
@@ -119,7 +133,7 @@ extension Integration {
             try disk.set(.read, at: Self.bad)
             let child = try scratch.start(
                 ["full", disk.path, target, "--on-source-error", "stop"])
-            #expect(child.wait(until: { $0.errors.contains("paused") }))
+            #expect(child.wait(until: { $0.saysHowToResume }))
             child.send(SIGINT)
             let end = try child.wait(seconds: 10)
             #expect(end.code == Code.interrupted, "\(end)")
@@ -169,10 +183,9 @@ extension Integration {
             try disk.set(.full)
             let child = try scratch.start(
                 ["full", source, disk.path, "--on-target-error", policy, "--json"])
-            #expect(child.wait(until: { $0.errors.contains("paused") }), "\(child.errors)")
+            #expect(child.wait(until: { $0.saysHowToResume }), "\(child.errors)")
             disk.heal(.full)
-            child.send(SIGCONT)
-            let end = try child.wait()
+            let end = try child.resumeToEnd()
             #expect(end.code == Code.done, "\(end)")
             #expect((try end.report().number("retries") ?? 0) > 0)
             expectSame(source, image)
@@ -253,12 +266,11 @@ extension Integration {
             #expect(end.errors.contains("NOT a mirror"), "\(end)")
             let waiting = try scratch.start(
                 ["full", source, target, "--on-target-error", "enospc", "--json"])
-            #expect(waiting.wait(until: { $0.errors.contains("paused") }), "\(waiting.errors)")
+            #expect(waiting.wait(until: { $0.saysHowToResume }), "\(waiting.errors)")
             #expect(waiting.isRunning)
             #expect(unlink(filler) == 0)
             sync()
-            waiting.send(SIGCONT)
-            let done = try waiting.wait()
+            let done = try waiting.resumeToEnd()
             #expect(done.code == Code.done, "\(done)")
             expectSame(source, target)
         }
@@ -279,10 +291,9 @@ extension Integration {
             #expect(end.errors.contains("quota"), "\(end)")
             let waiting = try scratch.start(
                 ["full", source, target, "--on-target-error", "enospc", "--json"])
-            #expect(waiting.wait(until: { $0.errors.contains("paused") }), "\(waiting.errors)")
+            #expect(waiting.wait(until: { $0.saysHowToResume }), "\(waiting.errors)")
             try Shell.run("btrfs", "qgroup", "limit", "none", root + "/limited")
-            waiting.send(SIGCONT)
-            let done = try waiting.wait()
+            let done = try waiting.resumeToEnd()
             #expect(done.code == Code.done, "\(done)")
             expectSame(source, target)
         }
