@@ -100,8 +100,9 @@ public final class CompareJob: Sendable {
     private let state: CompareState
     private let sizes: (Int64, Int64)
 
-    private static let requestSize = 1 << 20
-    private static let depth = 12
+    /// Both halves of all slots make 8 MiB, which an ordinary user may register.
+    private static let requestSize = 512 << 10
+    private static let depth = 8
 
     /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
     /// second may be larger, as a target that a smaller source was mirrored to.

@@ -9,11 +9,12 @@ struct JobSizing {
     static let requestSizes = 4 << 10...16 << 20
     static let depths = 1...1024
 
-    /// Measured (docs/performance.md): from 1 MiB on larger requests gain nothing, and 16 MiB in
-    /// flight keep every device busy that was tried.
-    private static let requestSizeMax = 1 << 20
+    /// Larger requests gain nothing where huge pages keep them whole (docs/performance.md).
+    private static let requestSizeMax = 512 << 10
     private static let requestSizeMin = 128 << 10
-    private static let bytesInFlight = 16 << 20
+    /// With the zero area of one request behind them these make a slab of 8 MiB, which is what the
+    /// memlock limit of an ordinary user allows to register; more in flight was not faster.
+    private static let bytesInFlight = 15 * (512 << 10)
     private static let depthMax = 32
     /// One registered buffer ends at 1 GiB, and the zero area needs room too.
     private static let bufferBytesMax = (1 << 30) - (64 << 20)
