@@ -95,8 +95,8 @@ import Testing
         #expect(simulation.isEqualOnDisk)
     }
 
-    /// Must pause again when it is resumed and nothing is better, and can be cancelled then, also when
-    /// the failed transfer is the only one there can be: the flush needs its place.
+    /// Must pause again when it is resumed and nothing is better, and can be cancelled then, also
+    /// when the failed transfer is the only one there can be: the flush needs its place.
     @Test(arguments: [1, 4])
     func stopsAgainWhenNothingIsBetter(depth: Int) throws {
         let disks = Disks()
