@@ -13,7 +13,7 @@ struct GuardRunner {
         let findings = try UseGuard(survey: survey(for: source)).findings(
             on: source.status.identity)
         var uses = findings.uses
-        uses += ProcessGuard.writers(to: findings.reach, view).map { .openForWriting($0) }
+        uses += ProcessGuard.lastingWriters(to: findings.reach, view).map { .openForWriting($0) }
         if uses.isEmpty && !source.isClaimed { uses = claims(on: source, findings.reach) }
         guard !uses.isEmpty else { return [] }
         guard options.allowSourceInUse else {
@@ -41,7 +41,7 @@ struct GuardRunner {
         guard findings.uses.isEmpty else {
             throw .refused(.targetInUse(target: target.path, uses: findings.uses))
         }
-        let writers = ProcessGuard.writers(to: findings.reach, view)
+        let writers = ProcessGuard.lastingWriters(to: findings.reach, view)
         guard writers.isEmpty else {
             throw .refused(.openByProcess(target: target.path, processes: writers))
         }

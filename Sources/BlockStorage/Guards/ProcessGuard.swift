@@ -24,6 +24,23 @@ enum ProcessGuard {
         openers(of: reach, view).filter(\.canWrite).map(\.process)
     }
 
+    /// Writers that stay. losetup, udev and others open a device for a moment when it appears, and
+    /// are gone before anybody could be told to stop them.
+    static func lastingWriters(
+        to reach: Set<NodeIdentity>, _ view: SystemView
+    ) -> [ProcessName] {
+        var found = writers(to: reach, view)
+        for _ in 0..<looks where !found.isEmpty {
+            SystemCalls.sleep(milliseconds: pauseMilliseconds)
+            found = writers(to: reach, view)
+        }
+        return found
+    }
+
+    // 10 × 25 ms = 0.25 s, which only a refusal costs.
+    private static let looks = 10
+    private static let pauseMilliseconds: UInt32 = 25
+
     /// Whether the process may write to any of `reach`; nil if it has none of it open.
     private static func access(
         of pid: Int, to reach: Set<NodeIdentity>, _ view: SystemView
