@@ -112,15 +112,18 @@ struct BufferSlabTests {
     }
 
     @Test("Memory that can't be had is an error that says how much it was")
-    func noMemory() async {
-        await #expect(processExitsWith: .success) {
-            var limit = rlimit(rlim_cur: 256 << 20, rlim_max: 256 << 20)
-            #expect(setrlimit(__rlimit_resource(9), &limit) == 0)  // RLIMIT_AS
+    func noMemory() throws {
+        try TestThread {
+            let mapped = 514 << 20
+            try #require(
+                SystemCallFilter.fail(
+                    SystemCallFilter.mmap, with: ENOMEM, secondArgument: UInt32(mapped)))
             let failure = #expect(throws: RingError.self) {
                 try BufferSlab(byteCount: 512 << 20)
             }
-            #expect(failure == .noBufferMemory(bytes: 514 << 20, code: ENOMEM))
-        }
+            #expect(failure == .noBufferMemory(bytes: mapped, code: ENOMEM))
+            #expect(throws: Never.self) { try BufferSlab(byteCount: 1) }
+        }.join()
     }
 }
 

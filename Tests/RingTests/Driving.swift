@@ -8,20 +8,25 @@ let file0 = FileIndex(0)
 extension Ring {
     /// Carries out any number of requests, as many at once as the ring takes, and returns their
     /// results in the order of the requests. Traps if one completes twice or an unknown one does.
-    mutating func carryOut(_ requests: [Request]) throws -> [Int32] {
+    ///
+    /// Requests that complete with `retried` are tried again.
+    mutating func carryOut(_ requests: [Request], retried: Int32? = nil) throws -> [Int32] {
         precondition(inFlight == 0)
         var results = [Int32?](repeating: nil, count: requests.count)
-        var started = 0
+        var waiting = Array(requests.indices.reversed())
         var finished = 0
         while finished < requests.count {
-            while started < requests.count, inFlight < depth {
-                enqueue(requests[started], token: Token(started))
-                started += 1
+            while inFlight < depth, let next = waiting.popLast() {
+                enqueue(requests[next], token: Token(next))
             }
             try wait(1)
             while let completion = nextCompletion() {
                 let position = Int(completion.token)
                 precondition(results[position] == nil, "request \(position) completed twice")
+                if completion.result == retried {
+                    waiting.append(position)
+                    continue
+                }
                 results[position] = completion.result
                 finished += 1
             }

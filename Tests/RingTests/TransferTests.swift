@@ -112,7 +112,7 @@ struct TransferTests {
 /// Random aligned writes and reads against an array of bytes. A batch never touches a block twice,
 /// because requests of one batch run in any order.
 func checkRandomTransfers(
-    registeredFiles: Bool, seed: UInt64 = 1, rounds: Int = 40,
+    registeredFiles: Bool, seed: UInt64 = 1, rounds: Int = 40, retried: Int32? = nil,
     sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
     let generatorSeed = RandomTest.seed(default: seed)
@@ -151,7 +151,7 @@ func checkRandomTransfers(
             }
             block += length + Int.random(in: 0...2, using: &generator)
         }
-        let results = try ring.carryOut(requests)
+        let results = try ring.carryOut(requests, retried: retried)
         let lengths = requests.map { Int32($0.length) }
         #expect(
             results == lengths, "round \(round), \(generator.replay)",

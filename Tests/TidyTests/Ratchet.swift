@@ -5,6 +5,10 @@ enum Ratchet {
     static let manifest = "Package.swift agrees with the sources"
 
     static let allowed: [String: [String: Int]] = [
+        Rule.lineLength.name: [
+            "Tests/IntegrationTests/FaultTests.swift": 1,
+            "Tests/MirrorEngineTests/Simulation/ErrorPolicyTests.swift": 1,
+        ],
         Rule.documentation.name: [
             "Sources/BlockStorage/DeviceIdentity.swift": 4,
             "Sources/BlockStorage/Extents.swift": 4,
@@ -20,7 +24,7 @@ enum Ratchet {
             "Sources/MirrorEngine/MirrorReport.swift": 14,
             "Sources/Ring/Ring.swift": 9,
             "Sources/RingMirrorCLI/ByteSize.swift": 2,
-        ]
+        ],
     ]
 
     static func allowed(_ rule: String, _ path: String) -> Int { allowed[rule]?[path] ?? 0 }
