@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-extension Processes {
+extension Integration {
     /// Jobs that are interrupted, killed, and asked how far they are.
     @Suite(.serialized, .timeLimit(.minutes(2)))
     struct Signals {
