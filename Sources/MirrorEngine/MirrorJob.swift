@@ -48,6 +48,16 @@ public final class MirrorJob: Sendable {
             log: JobLog(logger))
     }
 
+    /// Throws what keeps jobs from getting a ring here: an old kernel, a sysctl, a container. A job
+    /// finds that out by itself; this is for whoever wants to know before a target is made.
+    public static func checkRing() throws(MirrorError) {
+        do throws(RingError) {
+            _ = try Ring(depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
+        } catch {
+            throw .ring(error)
+        }
+    }
+
     /// Bitmaps stay below 8 MiB however large the disk is: 64 KiB up to 4 TiB, more above.
     static func granularity(forSize size: Int64) -> Granularity {
         var bytes = Granularity.default.bytes

@@ -38,6 +38,8 @@ struct FullCommand: AsyncParsableCommand {
         let complaint = Complaint(output: output)
         do throws(MirrorError) {
             try copying.mirrorOptions.validate()
+            // Before the target is opened, which with --create makes it.
+            try MirrorJob.checkRing()
         } catch {
             throw complaint.end("\(error)", Exit(error))
         }

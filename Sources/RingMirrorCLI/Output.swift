@@ -39,5 +39,14 @@ enum Output {
 }
 
 extension Output {
+    /// Makes sure that 0, 1 and 2 are open, so that no disk gets one of these numbers and then the
+    /// messages that are meant for people.
+    static func reserveStandardStreams() {
+        for descriptor in 0...2 where fcntl(CInt(descriptor), F_GETFD) < 0 {
+            // The lowest free number is this one.
+            _ = unsafe open("/dev/null", O_RDWR)
+        }
+    }
+
     static var processID: CInt { getpid() }
 }

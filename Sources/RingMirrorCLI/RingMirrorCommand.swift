@@ -23,6 +23,7 @@ struct RingMirrorCommand: AsyncParsableCommand {
 @main
 enum Main {
     static func main() async {
+        Output.reserveStandardStreams()
         do {
             var command = try RingMirrorCommand.parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
