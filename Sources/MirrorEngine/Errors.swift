@@ -2,9 +2,10 @@ internal import Glibc
 
 /// What errnos mean for a copy. Measured on real devices: docs/kernel.md.
 enum Errors {
-    /// Nothing happened; the same request may go through.
+    /// Nothing happened; the same request may go through. Nobody here cancels reads and writes: the
+    /// kernel does where a storm of signals keeps it from starting a worker.
     static func isTransient(_ code: CInt) -> Bool {
-        code == EINTR || code == EAGAIN || code == ENOBUFS
+        code == EINTR || code == EAGAIN || code == ENOBUFS || code == ECANCELED
     }
 
     /// The trouble may be with a part of the range only, so that smaller requests save the rest.

@@ -33,8 +33,13 @@ extension Processes {
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("io_uring"), "\(end)")
             #expect(end.errors.contains(word), "\(end)")
-            #expect(try end.report().text("outcome") == "failed")
+            #expect(try end.report().kind == "error")
             #expect(try Content.fingerprint(target) == before)
+            // A target that was to be made is not left behind, empty.
+            let fresh = target + ".new"
+            let create = try scratch.run("full", source, fresh, "--create", prefix: prefix)
+            #expect(create.code == Code.failed, "\(create)")
+            #expect(!FileManager.default.fileExists(atPath: fresh))
             let compare = try scratch.run("compare", source, target, prefix: prefix)
             #expect(compare.code == Code.failed, "\(compare)")
         }
