@@ -49,7 +49,7 @@ let package = Package(
         .systemLibrary(
             name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
-        .systemLibrary(name: "CLinux"),
+        .target(name: "CLinux", dependencies: []),
 
         module("DirtyBitmap", []),
         module("Ring", ["CLiburing"]),
@@ -83,5 +83,9 @@ let package = Package(
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
         tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
         tests("TidyTests", []),
+        // Built as a user of the library is: with none of our settings but the strictest imports.
+        .testTarget(
+            name: "LibraryTests", dependencies: ["RingMirror"],
+            swiftSettings: [.enableUpcomingFeature("MemberImportVisibility")]),
     ]
 )

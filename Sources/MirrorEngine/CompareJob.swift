@@ -118,13 +118,23 @@ public final class CompareJob: Sendable {
     }
 
     /// Runs the comparison on a thread of its own and waits for its end.
-    public func run() -> CompareReport {
+    public func runAndWait() -> CompareReport {
         let start = Clock.now
         let thread = WorkerThread { [state] in Self.work(state) }
         if let thread { thread.join() } else { Self.work(state) }
         return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
     }
 
+    /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.
+    public func run() async -> CompareReport {
+        await withTaskCancellationHandler {
+            await WorkerThread.result { self.runAndWait() }
+        } onCancel: {
+            cancel()
+        }
+    }
+
+    /// Stops the comparison; its report says that it did not finish.
     public func cancel() { state.control.cancel() }
 
     /// Bytes to compare, and how many of them were.

@@ -66,7 +66,7 @@ public final class MirrorJob: Sendable {
     }
 
     /// Runs the job on threads of its own and waits for its end.
-    public func run() -> MirrorReport {
+    public func runAndWait() -> MirrorReport {
         let start = Clock.now
         state.log.started(state.plan, bytes: planned)
         WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
@@ -83,10 +83,7 @@ public final class MirrorJob: Sendable {
     /// Runs the job without blocking the caller's thread. Cancelling the task cancels the job.
     public func run() async -> MirrorReport {
         await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let thread = WorkerThread { continuation.resume(returning: self.run()) }
-                if thread == nil { continuation.resume(returning: self.run()) }
-            }
+            await WorkerThread.result { self.runAndWait() }
         } onCancel: {
             cancel()
         }

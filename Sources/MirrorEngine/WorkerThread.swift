@@ -23,8 +23,25 @@ struct WorkerThread {
         self.thread = thread
     }
 
+    /// What `body` returns, computed on a thread of its own while the caller's task sleeps.
+    static func result<Result: Sendable>(
+        of body: @escaping @Sendable () -> Result
+    ) async -> Result {
+        await withCheckedContinuation { continuation in
+            guard let thread = WorkerThread({ continuation.resume(returning: body()) }) else {
+                // Without a thread the caller's has to do.
+                continuation.resume(returning: body())
+                return
+            }
+            thread.detach()
+        }
+    }
+
     /// Waits for the thread to end. Call it once.
     func join() { _ = pthread_join(thread, nil) }
+
+    /// Lets the thread end by itself. Call it instead of `join`.
+    func detach() { _ = pthread_detach(thread) }
 
     private final class Box: Sendable {
         let body: @Sendable () -> Void

@@ -53,9 +53,7 @@ struct CompareRun {
     func run() async throws {
         let signals = Signals(stop: { [job] in job.cancel() })
         let watcher = Task { [self] in await watch() }
-        let report = await withCheckedContinuation { continuation in
-            Task.detached { [job] in continuation.resume(returning: job.run()) }
-        }
+        let report = await job.run()
         watcher.cancel()
         await watcher.value
         _ = signals
