@@ -6,7 +6,7 @@ enum Ratchet {
 
     static let allowed: [String: [String: Int]] = [
         Rule.lineLength.name: [
-            "Tests/IntegrationTests/FaultTests.swift": 1,
+            "Tests/IntegrationTests/FaultTests.swift": 1
         ],
         Rule.documentation.name: [
             "Sources/BlockStorage/DeviceIdentity.swift": 4,
