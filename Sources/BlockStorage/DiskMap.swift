@@ -64,6 +64,13 @@ package protocol TargetMap: DiskMap {
     var controlFile: Int { get }
     /// Whether every byte read as zero when the target was opened.
     var startsZero: Bool { get }
+    /// Whether zeroing a range is more than the kernel writing zeros. On disks it isn't, and then
+    /// writing them ourselves keeps progress, errors and cancelling.
+    var zeroesRanges: Bool { get }
     /// Whether the range is known to read as zeros without being read.
     func readsAsZero(_ range: Range<Int64>) -> Bool
+}
+
+extension TargetMap {
+    package var zeroesRanges: Bool { true }
 }

@@ -37,6 +37,8 @@ package struct RawMap: SourceMap, TargetMap {
 
     package var startsZero: Bool { device.startsZero }
 
+    package var zeroesRanges: Bool { device.kind == .image }
+
     package var controlFile: Int { 1 }
 
     package func content(at offset: Int64) throws(StorageError) -> StorageExtent {

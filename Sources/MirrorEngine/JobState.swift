@@ -37,7 +37,9 @@ package final class JobState: Sendable {
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize)
         control = JobControl(speedLimit: speedLimit)
-        zeroing = ZeroLadder(start: plan.zeroes == .write ? .writeZeros : .punchHole)
+        zeroing = ZeroLadder(
+            start: plan.zeroes == .write ? .writeZeros : .punchHole,
+            zeroesRanges: plan.target.zeroesRanges)
         crew = Mutex(Crew(active: workers))
     }
 

@@ -4,8 +4,12 @@ internal import Synchronization
 /// by all workers: what a device can't do once it can't do a million times.
 final class ZeroLadder: Sendable {
     private let rung: Atomic<UInt8>
+    private let zeroesRanges: Bool
 
-    init(start: Transfer.Kind) { rung = Atomic(start.rung) }
+    init(start: Transfer.Kind, zeroesRanges: Bool = true) {
+        rung = Atomic(start.rung)
+        self.zeroesRanges = zeroesRanges
+    }
 
     var current: Transfer.Kind {
         switch rung.load(ordering: .relaxed) {
@@ -17,7 +21,7 @@ final class ZeroLadder: Sendable {
 
     /// The way below one that did not work.
     func descend(from kind: Transfer.Kind) -> Transfer.Kind {
-        let next = min(kind.rung + 1, 2)
+        let next: UInt8 = kind == .punchHole && zeroesRanges ? 1 : 2
         _ = rung.max(next, ordering: .relaxed)
         return current
     }
