@@ -9,7 +9,8 @@ package final class JobState: Sendable {
 
     package let plan: JobPlan
     package let dispenser: RunDispenser
-    private let planned: Int64
+    /// Bytes that the job is to make identical.
+    package let planned: Int64
     let control: JobControl
     let log: JobLog
 
@@ -75,11 +76,11 @@ package final class JobState: Sendable {
     package var statistics: QueueStatistics { crew.withLock { $0.statistics } }
     package var retries: UInt64 { crew.withLock { $0.retries } }
 
-    /// How the job ended, once every worker has. `planned` bytes were to be done.
+    /// How the job ended, once every worker has.
     ///
     /// Success is not the absence of errors: it takes every planned byte done, and a flush after
     /// them.
-    package func outcome(planned: Int64) -> MirrorOutcome {
+    package func outcome() -> MirrorOutcome {
         let isComplete =
             isFlushed && counters.done.value == planned && dispenser.remaining().isClean
         switch control.verdict {
@@ -87,12 +88,13 @@ package final class JobState: Sendable {
         case .cancelled, nil: break
         case .some(let error): return .failed(error)
         }
-        if let first = failures.all.first {
-            let bytes = failures.all.reduce(0) { $0 + Int64($1.range.count) }
+        let failures = failures.all
+        if let first = failures.first {
+            let bytes = failures.reduce(0) { $0 + Int64($1.range.count) }
             return .failed(
                 .incomplete(
                     failedBytes: bytes, firstOffset: first.range.lowerBound,
-                    ranges: failures.all.count))
+                    ranges: failures.count))
         }
         precondition(isComplete, "a job ended without an error and without a mirror")
         return .mirrored

@@ -13,7 +13,6 @@ public final class MirrorJob: Sendable {
     private let options: MirrorOptions
     private let sizing: JobSizing
     private let state: JobState
-    private let planned: Int64
     private let ringSetup = Mutex<RingSetup?>(nil)
 
     /// A job that makes all of `target` read as `source` does.
@@ -37,7 +36,6 @@ public final class MirrorJob: Sendable {
         self.source = source
         self.target = target
         self.options = options
-        planned = working.dirtyBytes
         let plan = JobPlan(
             source: RawMap(source), target: RawMap(target, size: source.geometry.size),
             options: options, requestSize: sizing.requestSize, depth: sizing.depth,
@@ -68,7 +66,7 @@ public final class MirrorJob: Sendable {
     /// Runs the job on threads of its own and waits for its end.
     public func runAndWait() -> MirrorReport {
         let start = Clock.now
-        state.log.started(state.plan, bytes: planned)
+        state.log.started(state.plan, bytes: state.planned)
         WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
             let slab = try BufferSlab(byteCount: plan.slabBytes)
             let ring = try Ring(depth: plan.depth, files: plan.descriptors, buffers: slab)
@@ -105,7 +103,7 @@ public final class MirrorJob: Sendable {
         let counters = state.counters
         let (error, pauses) = state.control.pauseState
         return MirrorProgress(
-            planned: planned, done: counters.done.value, read: counters.read.value,
+            planned: state.planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
             skipped: counters.skipped.value, isPaused: state.control.isPaused,
             pausedBy: error, pauses: pauses)
@@ -114,7 +112,7 @@ public final class MirrorJob: Sendable {
     private func report(seconds: Double) -> MirrorReport {
         let counters = state.counters
         return MirrorReport(
-            outcome: state.outcome(planned: planned), planned: planned, done: counters.done.value,
+            outcome: state.outcome(), planned: state.planned, done: counters.done.value,
             read: counters.read.value, written: counters.written.value,
             zeroed: counters.zeroed.value, skipped: counters.skipped.value,
             retries: state.retries, failures: state.failures.all, flushed: state.isFlushed,

@@ -52,16 +52,11 @@ struct MirrorRun {
             ticks += 1
             if output.json && ticks % 5 == 0 { Events.print(event(progress, line)) }
             if output.showsProgress && progress.pausedBy == nil {
-                Output.overwriteErrorLine(fit(line.text()))
+                Output.overwriteErrorLine(line.text())
             }
         }
-        if output.showsProgress {
-            line.update(done: job.progress.done)
-            Output.overwriteErrorLine("")
-        }
+        if output.showsProgress { Output.overwriteErrorLine("") }
     }
-
-    private func fit(_ text: String) -> String { String(text.prefix(Output.errorColumns - 1)) }
 
     private func announce(_ error: MirrorError) {
         if output.showsProgress { Output.overwriteErrorLine("") }

@@ -9,9 +9,9 @@ enum Output {
 
     static func errorLine(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
-    /// Writes over the line that the cursor is on.
+    /// Writes over the line that the cursor is on, and no further than the terminal is wide.
     static func overwriteErrorLine(_ text: String) {
-        write("\r" + text + "\u{1B}[K", to: STDERR_FILENO)
+        write("\r" + text.prefix(errorColumns - 1) + "\u{1B}[K", to: STDERR_FILENO)
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }

@@ -78,7 +78,7 @@ final class Simulation: @unchecked Sendable {
         for violation in kernel.violations {
             Issue.record("\(violation)", sourceLocation: sourceLocation)
         }
-        return job.outcome(planned: planned)
+        return job.outcome()
     }
 
     func run(sourceLocation: SourceLocation = #_sourceLocation) throws -> MirrorOutcome {
