@@ -28,15 +28,6 @@ struct BufferAllocator {
         return (first * unit)..<((first + wanted) * unit)
     }
 
-    /// Gives the end of a stretch back, so that `count` bytes are left.
-    mutating func trim(_ range: Range<Int>, to count: Int) -> Range<Int> {
-        let end = range.lowerBound + (count + unit - 1) / unit * unit
-        guard end < range.upperBound else { return range }
-        release(end..<range.upperBound)
-        next = end / unit
-        return range.lowerBound..<end
-    }
-
     mutating func release(_ range: Range<Int>) {
         for index in (range.lowerBound / unit)..<(range.upperBound / unit) {
             assert(used[index], "a buffer was released twice")

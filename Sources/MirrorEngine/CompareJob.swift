@@ -1,5 +1,5 @@
 public import BlockStorage
-package import DirtyBitmap
+public import DirtyBitmap
 public import Ring
 internal import Synchronization
 
@@ -54,9 +54,13 @@ package final class CompareState: Sendable {
         self.isBuffered = isBuffered
         findings = Mutex(
             Findings(clusters: DirtyBitmap(size: runs.size, granularity: runs.granularity)))
+        let block = JobPlan.blockSize(
+            first.alignment, second.alignment, runs.granularity.bytes)
         dispenser = RunDispenser(
-            working: runs, source: pair, blockSize: Int64(max(pair.alignment, 4096)))
+            working: runs, source: pair, blockSize: block, slots: depth)
     }
+
+    func differences() -> DirtyBitmap { findings.withLock { $0.clusters.copy() } }
 
     /// Notes a run that differs; `differs` tells which of its clusters do.
     func note(
@@ -99,6 +103,7 @@ package final class CompareState: Sendable {
 public final class CompareJob: Sendable {
     private let state: CompareState
     private let sizes: (Int64, Int64)
+    private let planned: Int64
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -106,16 +111,35 @@ public final class CompareJob: Sendable {
 
     /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
     /// second may be larger, as a target that a smaller source was mirrored to.
-    public init(_ first: StorageDevice, _ second: StorageDevice, isPrefix: Bool = false) {
+    public convenience init(_ first: StorageDevice, _ second: StorageDevice, isPrefix: Bool = false)
+    {
         let size = min(first.geometry.size, second.geometry.size)
-        sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
         runs.setAll()
+        self.init(first, second, only: runs, isPrefix: isPrefix)
+    }
+
+    /// Compares only what `runs` has dirty, cluster by cluster of its granularity. Its size must
+    /// be the smaller one of both sides, or the program stops.
+    public init(
+        _ first: StorageDevice, _ second: StorageDevice, only runs: consuming DirtyBitmap,
+        isPrefix: Bool = false
+    ) {
+        let size = min(first.geometry.size, second.geometry.size)
+        precondition(runs.size == size, "the bitmap is not of the size that both sides have")
+        sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
+        let left = RawMap(first, size: size, for: .readOnly)
+        let right = RawMap(second, size: size, for: .readOnly)
+        let block = JobPlan.blockSize(left.alignment, right.alignment, runs.granularity.bytes)
+        let runs = runs.coarsened(to: block)
+        planned = runs.dirtyBytes
         state = CompareState(
-            RawMap(first, size: size, for: .readOnly), RawMap(second, size: size, for: .readOnly),
-            runs: runs, requestSize: Self.requestSize, depth: Self.depth,
+            left, right, runs: runs, requestSize: Self.requestSize, depth: Self.depth,
             isBuffered: (first.caching != .direct, second.caching != .direct))
     }
+
+    /// The clusters in which a difference was found; all that were, once the job has ended.
+    public func differences() -> DirtyBitmap { state.differences() }
 
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {
@@ -139,7 +163,7 @@ public final class CompareJob: Sendable {
 
     /// Bytes to compare, and how many of them were.
     public var progress: (planned: Int64, done: Int64) {
-        (state.pair.size, state.counters.done.value)
+        (planned, state.counters.done.value)
     }
 
     private static func work(_ state: CompareState) {

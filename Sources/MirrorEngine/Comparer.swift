@@ -79,6 +79,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             }
             guard let run = next else { return false }
             if run.isZero {
+                job.dispenser.complete(run.range)
                 job.counters.done.count(Int64(run.range.count))
                 continue
             }
@@ -159,6 +160,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if slot.cursors == (slot.range.upperBound, slot.range.upperBound), !job.control.isStopping {
             compare(slot)
         }
+        job.dispenser.complete(slot.range)
         free.append(index)
     }
 

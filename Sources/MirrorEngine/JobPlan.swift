@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import DirtyBitmap
 internal import Ring
 
 /// Everything about a job that is settled before its first request and never changes.
@@ -16,8 +17,7 @@ package struct JobPlan: Sendable {
     /// Bytes in flight on each ring, at most.
     package let bufferBytes: Int
     /// Runs begin and end on multiples of this, but for the end of the disk: the larger of the two
-    /// sides' blocks, and at least a page, below which the page cache of a buffered tail would come
-    /// into play.
+    /// sides' blocks, and at least a page unless the bitmap is finer than that.
     package let blockSize: Int64
     /// Drop what was read and written from the page cache.
     package let dropSourceCache: Bool
@@ -32,7 +32,8 @@ package struct JobPlan: Sendable {
 
     package init(
         source: any SourceMap, target: any TargetMap, options: MirrorOptions, requestSize: Int,
-        depth: Int, bufferBytes: Int, dropSourceCache: Bool = false, dropTargetCache: Bool = false
+        depth: Int, bufferBytes: Int, granularity: Int64 = .max, dropSourceCache: Bool = false,
+        dropTargetCache: Bool = false
     ) {
         self.source = source
         self.target = target
@@ -40,12 +41,18 @@ package struct JobPlan: Sendable {
         targetStartsZero = options.targetIsZero || target.startsZero
         sourcePolicy = options.sourceErrorPolicy
         targetPolicy = options.targetErrorPolicy
-        blockSize = Int64(max(source.alignment, target.alignment, 4096))
+        blockSize = Self.blockSize(source.alignment, target.alignment, granularity)
         self.requestSize = requestSize
         self.depth = depth
         self.bufferBytes = bufferBytes
         self.dropSourceCache = dropSourceCache
         self.dropTargetCache = dropTargetCache
+    }
+
+    /// The smallest unit that is copied between two disks with these alignments, of what a bitmap
+    /// of this granularity has dirty.
+    package static func blockSize(_ source: Int, _ target: Int, _ granularity: Int64) -> Int64 {
+        max(Int64(source), Int64(target), min(4096, granularity))
     }
 
     /// The descriptors that a queue is made over: the source's, then the target's.
@@ -60,4 +67,18 @@ package struct JobPlan: Sendable {
     /// The slab: room for the bytes in flight, and behind it zeros as large as a request.
     package var slabBytes: Int { bufferBytes + requestSize }
     var zeroArea: Range<Int> { bufferBytes..<(bufferBytes + requestSize) }
+}
+
+extension DirtyBitmap {
+    /// The same bitmap, or one with granules of `blockSize` bytes if its own are smaller: what is
+    /// dirty stays dirty. Complexity: O(words and runs).
+    consuming func coarsened(to blockSize: Int64) -> DirtyBitmap {
+        guard granularity.bytes < blockSize,
+            let coarse = try? Granularity(bytes: blockSize)
+        else { return self }
+        var result = DirtyBitmap(size: size, granularity: coarse)
+        // The sizes are the same, so that merging can't fail.
+        do { try result.merge(self) } catch { result.setAll() }
+        return result
+    }
 }

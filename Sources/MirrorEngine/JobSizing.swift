@@ -15,7 +15,9 @@ struct JobSizing {
     /// With the zero area of one request behind them these make a slab of 8 MiB, which is what the
     /// memlock limit of an ordinary user allows to register; more in flight was not faster.
     private static let bytesInFlight = 15 * (512 << 10)
-    private static let depthMax = 32
+    /// Scattered runs of 64 KiB need this many in flight (docs/performance.md); runs of full size
+    /// are bounded by the bytes.
+    private static let depthMax = 128
     /// One registered buffer ends at 1 GiB, and the zero area needs room too.
     private static let bufferBytesMax = (1 << 30) - (64 << 20)
 

@@ -12,6 +12,7 @@ package final class JobState: Sendable {
     /// Bytes that the job is to make identical.
     package let planned: Int64
     let control: JobControl
+    let checkpoints: Checkpoints
     let log: JobLog
 
     // Shared by the workers, and read by whoever watches.
@@ -26,17 +27,21 @@ package final class JobState: Sendable {
         var retries: UInt64 = 0
         var statistics = QueueStatistics()
         var flushed = false
+        /// A flush has failed: what was written since the last good one may be gone.
+        var hasLostWrites = false
     }
 
     package init(
         plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
-        log: JobLog = JobLog(nil)
+        checkpoints: Checkpoints = Checkpoints(), log: JobLog = JobLog(nil)
     ) {
         self.plan = plan
+        self.checkpoints = checkpoints
         self.log = log
         planned = working.dirtyBytes
         dispenser = RunDispenser(
-            working: working, source: plan.source, blockSize: plan.blockSize)
+            working: working, source: plan.source, blockSize: plan.blockSize,
+            slots: workers * plan.depth)
         control = JobControl(speedLimit: speedLimit)
         zeroing = ZeroLadder(
             start: plan.zeroes == .write ? .writeZeros : .punchHole,
@@ -72,7 +77,22 @@ package final class JobState: Sendable {
 
     func markFlushed() { crew.withLock { $0.flushed = true } }
 
+    /// A flush failed, which is final: the kernel reports it once, and the next one may succeed.
+    func flushFailed(_ cause: FailureCause) {
+        crew.withLock { $0.hasLostWrites = true }
+        control.fail(.flush(name: plan.target.name, cause: cause))
+    }
+
+    var hasLostWrites: Bool { crew.withLock { $0.hasLostWrites } }
     package var isFlushed: Bool { crew.withLock { $0.flushed } }
+
+    /// What the target is not known to hold on stable storage, once every worker has ended: what
+    /// was not copied or, if the last flush did not succeed, what was not at the last checkpoint;
+    /// nil if there was none, and all is to be copied again.
+    package func undone() -> DirtyBitmap? {
+        isFlushed ? dispenser.remaining() : checkpoints.durable()
+    }
+
     package var statistics: QueueStatistics { crew.withLock { $0.statistics } }
     package var retries: UInt64 { crew.withLock { $0.retries } }
 
@@ -82,7 +102,7 @@ package final class JobState: Sendable {
     /// them.
     package func outcome() -> MirrorOutcome {
         let isComplete =
-            isFlushed && counters.done.value == planned && dispenser.remaining().isClean
+            isFlushed && counters.done.value == planned && dispenser.isClean
         switch control.verdict {
         case .cancelled where !isComplete: return .cancelled
         case .cancelled, nil: break

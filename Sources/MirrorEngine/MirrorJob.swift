@@ -1,5 +1,5 @@
 public import BlockStorage
-package import DirtyBitmap
+public import DirtyBitmap
 public import Logging
 internal import Ring
 internal import Synchronization
@@ -27,24 +27,52 @@ public final class MirrorJob: Sendable {
             from: source, to: target, working: working, options: options, logger: logger)
     }
 
+    /// A job that makes `target` read as `source` does where `dirty` says so, and touches nothing
+    /// else of it. The target has to hold a mirror as of when `dirty` was clean.
+    ///
+    /// The job works on a copy of `dirty`. Where its granularity is finer than what both sides can
+    /// read and write, the copy is rounded outward to that.
+    ///
+    /// - Throws: `.invalidOption` also for a bitmap of another size than the source's.
+    public static func incremental(
+        from source: StorageDevice, to target: StorageDevice, dirty: borrowing DirtyBitmap,
+        options: MirrorOptions = MirrorOptions(), logger: Logger? = nil
+    ) throws(MirrorError) -> MirrorJob {
+        try MirrorJob(
+            from: source, to: target, working: dirty.copy(), options: options, logger: logger)
+    }
+
     package init(
         from source: StorageDevice, to target: StorageDevice, working: consuming DirtyBitmap,
-        options: MirrorOptions, logger: Logger?
+        options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?
     ) throws(MirrorError) {
         precondition(target.access == .readWrite, "the target was not opened for writing")
+        guard working.size == source.geometry.size else {
+            throw .invalidOption(
+                "the bitmap is of a disk of \(working.size) bytes, and \(source.path) has "
+                    + "\(source.geometry.size)")
+        }
         sizing = try JobSizing(options, source: source.geometry, target: target.geometry)
         self.source = source
         self.target = target
         self.options = options
+        let sourceMap = RawMap(source)
+        let targetMap = RawMap(target, size: source.geometry.size)
         let plan = JobPlan(
-            source: RawMap(source), target: RawMap(target, size: source.geometry.size),
+            source: sourceMap, target: targetMap,
             options: options, requestSize: sizing.requestSize, depth: sizing.depth,
-            bufferBytes: sizing.bufferBytes, dropSourceCache: source.caching != .direct,
+            bufferBytes: sizing.bufferBytes, granularity: working.granularity.bytes,
+            dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct)
         state = JobState(
-            plan: plan, working: working, speedLimit: options.speedLimit, workers: options.rings,
+            plan: plan, working: working.coarsened(to: plan.blockSize),
+            speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
             log: JobLog(logger))
     }
+
+    /// What the target is not known to hold on stable storage, after the job has ended; nil if that
+    /// is all that was dirty at its beginning.
+    package func undone() -> DirtyBitmap? { state.undone() }
 
     /// Throws what keeps jobs from getting a ring here: an old kernel, a sysctl, a container. A job
     /// finds that out by itself; this is for whoever wants to know before a target is made.

@@ -12,17 +12,20 @@ package struct Run: Sendable, Equatable {
 /// Owns a job's working bitmap, and hands its dirty runs out to the workers.
 ///
 /// Bits are cleared when their run is handed out: a write that arrives from then on sets them
-/// again, and nothing is lost. What a worker could not copy comes back by `giveBack` (it stays
-/// dirty) or `defer` (it is tried again in a pass of its own).
+/// again, and nothing is lost. Every run comes back once, by `complete` or, if it was not copied,
+/// by `giveBack` (it stays dirty); parts of it may come by `defer` before (they are tried again in
+/// a pass of their own).
 package final class RunDispenser: Sendable {
-    private struct State: ~Copyable {
+    fileprivate struct State: ~Copyable {
         var working: DirtyBitmap
-        /// What failed in this pass, and is tried again in the next.
-        var deferred: DirtyBitmap
+        /// What failed in this pass, and is tried again in the next; nil while nothing has.
+        var deferred: DirtyBitmap?
         /// Bits up to here have been handed out in this pass.
         var cursor: Int64 = 0
         /// Taken from the bitmap, and not yet handed out.
         var pending: Range<Int64> = 0..<0
+        /// Handed out and not come back: as many as there are slots, in no order.
+        var outstanding: [Range<Int64>] = []
         /// What the source said last about where it lives, so that it isn't asked for each run.
         var extent: Range<Int64> = 0..<0
         var extentIsZero = false
@@ -33,12 +36,17 @@ package final class RunDispenser: Sendable {
     private let blockSize: Int64
 
     /// Runs are cut on multiples of `blockSize` only, which no granule may be smaller than.
-    package init(working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64) {
+    ///
+    /// - Parameter slots: how many runs will be out at once, so that nothing allocates later.
+    package init(
+        working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64, slots: Int = 0
+    ) {
         precondition(working.granularity.bytes >= blockSize)
         self.source = source
         self.blockSize = blockSize
-        let deferred = DirtyBitmap(size: working.size, granularity: working.granularity)
-        state = Mutex(State(working: working, deferred: deferred))
+        var state = State(working: working)
+        state.outstanding.reserveCapacity(slots)
+        self.state = Mutex(state)
     }
 
     /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at
@@ -62,6 +70,7 @@ package final class RunDispenser: Sendable {
             let limit = state.extentIsZero ? zeroLimit : dataLimit
             let end = min(state.pending.upperBound, state.extent.upperBound, start + limit)
             state.pending = end..<state.pending.upperBound
+            state.outstanding.append(start..<end)
             return Run(range: start..<end, isZero: state.extentIsZero)
         }
     }
@@ -77,36 +86,97 @@ package final class RunDispenser: Sendable {
         return (start..<min((end + mask) & ~mask, source.size), false)
     }
 
-    /// Marks a run that was not copied dirty again. It is not handed out again in this pass.
+    /// Takes a run back that was copied, but for what was deferred of it. `range` may be several
+    /// neighbouring runs that were joined. Complexity: O(runs that are out).
+    package func complete(_ range: Range<Int64>) {
+        state.withLock { $0.takeBack(range) }
+    }
+
+    /// Takes a run back that was not copied, and marks it dirty again. It is not handed out again
+    /// in this pass.
     package func giveBack(_ range: Range<Int64>) {
-        state.withLock { $0.working.set(range) }
+        state.withLock { state in
+            state.takeBack(range)
+            state.working.set(range)
+        }
     }
 
     /// Marks bytes that failed, for the retry pass.
     package func `defer`(_ range: Range<Int64>) {
-        state.withLock { $0.deferred.set(range) }
+        state.withLock { $0.postpone(range) }
     }
 
     /// Makes what was deferred the work of a new pass; false if nothing was.
     package func beginRetryPass() -> Bool {
         state.withLock { state in
-            guard !state.deferred.isClean else { return false }
-            // The sizes and granularities are the same, so that merging can't fail.
-            do { try state.working.merge(state.deferred) } catch { return false }
-            state.deferred.clearAll()
+            guard state.mergeDeferred() else { return false }
             state.cursor = 0
             state.extent = 0..<0
             return true
         }
     }
 
-    /// Everything that is still to be copied and not in flight; for resuming and for reports.
+    /// Everything that has not been copied yet, what is being copied included: all of the rest was
+    /// written before this call. For checkpoints, for resuming and for reports.
+    ///
+    /// - Complexity: O(words).
     package func remaining() -> DirtyBitmap {
+        state.withLock { $0.remaining() }
+    }
+
+    /// Whether every run has been copied. Complexity: O(words), and nothing is allocated.
+    package var isClean: Bool {
         state.withLock { state in
-            var copy = state.working.copy()
-            copy.set(state.pending)
-            do { try copy.merge(state.deferred) } catch { copy.setAll() }
-            return copy
+            state.pending.isEmpty && state.outstanding.isEmpty && !state.hasDeferred
+                && state.working.isClean
         }
+    }
+}
+
+extension RunDispenser.State {
+    fileprivate mutating func takeBack(_ range: Range<Int64>) {
+        var index = 0
+        while index < outstanding.count {
+            if range.contains(outstanding[index].lowerBound) {
+                assert(range.upperBound >= outstanding[index].upperBound, "half a run came back")
+                outstanding.swapAt(index, outstanding.count - 1)
+                outstanding.removeLast()
+            } else {
+                index += 1
+            }
+        }
+    }
+
+    fileprivate mutating func postpone(_ range: Range<Int64>) {
+        if deferred == nil {
+            deferred = DirtyBitmap(size: working.size, granularity: working.granularity)
+        }
+        deferred?.set(range)
+    }
+
+    fileprivate var hasDeferred: Bool {
+        switch deferred {
+        case .some(let bitmap): !bitmap.isClean
+        case nil: false
+        }
+    }
+
+    /// Makes what was deferred dirty; false if nothing was.
+    fileprivate mutating func mergeDeferred() -> Bool {
+        guard hasDeferred, let bitmap = deferred.take() else { return false }
+        // The sizes and granularities are the same, so that merging can't fail.
+        do { try working.merge(bitmap) } catch { working.setAll() }
+        return true
+    }
+
+    fileprivate borrowing func remaining() -> DirtyBitmap {
+        var copy = working.copy()
+        copy.set(pending)
+        for range in outstanding { copy.set(range) }
+        switch deferred {
+        case .some(let bitmap): do { try copy.merge(bitmap) } catch { copy.setAll() }
+        case nil: break
+        }
+        return copy
     }
 }

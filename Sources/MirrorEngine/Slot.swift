@@ -17,8 +17,10 @@ struct Slot {
     /// Bytes that could not be read, as they were found; nothing is written there. Nearly always
     /// empty.
     var unreadable: [Range<Int64>] = []
-    /// A part of the run did not reach the target, so the run stays dirty.
+    /// The run was given up, and stays dirty.
     var isIncomplete = false
+    /// Bytes of it that failed and were deferred; the rest goes on.
+    var deferredBytes: Int64 = 0
     /// The slot is in the worker's backlog.
     var isQueued = false
 

@@ -11,8 +11,10 @@ package struct Transfer: Sendable {
         /// Writes zeros from the queue's zero area, again and again.
         case writeZeros
         case punchHole, zeroRange
-        /// Waits until the file is on stable storage.
+        /// Waits until the file is on stable storage: at the job's end, with nothing in flight.
         case flush
+        /// The same for what has been written so far, while the job goes on.
+        case checkpoint
         /// Hints about the page cache; their failure means nothing.
         case writeBack, dropCache
 

@@ -117,6 +117,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .punchHole: request = .punchHole(transfer.file, at: offset, count: count)
         case .zeroRange: request = .zeroRange(transfer.file, at: offset, count: count)
         case .flush: request = .sync(transfer.file)
+        case .checkpoint: request = .dataSync(transfer.file)
         case .writeBack: request = .writeBack(transfer.file, at: offset, count: count)
         case .dropCache: request = .dropCache(transfer.file, at: offset, count: count)
         }
@@ -129,7 +130,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if result < 0 { return fail(index, code: -result) }
         switch transfers[index].kind {
         case .read, .write, .writeZeros: return move(index, Int64(result))
-        case .punchHole, .zeroRange, .flush, .writeBack, .dropCache:
+        case .punchHole, .zeroRange, .flush, .checkpoint, .writeBack, .dropCache:
             transfers[index].position += transfers[index].requested
             transfers[index].fruitlessTries = 0
             widen(index)
@@ -174,7 +175,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return .finished(transfers[index])
         }
         if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if kind != .flush, Errors.isLocal(code), narrow(index) {
+        if kind != .flush, kind != .checkpoint, Errors.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil

@@ -14,6 +14,7 @@ extension Worker where Queue: ~Copyable {
     private mutating func finish(_ transfer: Transfer) {
         if transfer.owner == Worker.noOwner {
             if transfer.kind == .writeBack { dropCache(behind: transfer, as: .dropCache) }
+            if transfer.kind == .checkpoint { job.checkpoints.end() }
             return
         }
         count(transfer)
@@ -34,7 +35,7 @@ extension Worker where Queue: ~Copyable {
         case .read: job.counters.read.count(bytes)
         case .write, .writeZeros: job.counters.written.count(bytes)
         case .punchHole, .zeroRange: job.counters.zeroed.count(bytes)
-        case .flush, .writeBack, .dropCache: break
+        case .flush, .checkpoint, .writeBack, .dropCache: break
         }
     }
 
@@ -46,6 +47,11 @@ extension Worker where Queue: ~Copyable {
             case .errno(let code) = cause, Errors.isUnsupported(code)
         {
             changeZeroing(index, transfer)
+            return
+        }
+        if transfer.kind == .checkpoint {
+            job.flushFailed(cause)
+            transfers.abandon(index)
             return
         }
         let side: MirrorSide = transfer.kind == .read ? .source : .target
@@ -71,7 +77,7 @@ extension Worker where Queue: ~Copyable {
         case .ignore:
             note(failure, transfer)
             job.dispenser.defer(failure.range)
-            slots[transfer.owner].isIncomplete = true
+            slots[transfer.owner].deferredBytes += Int64(failure.range.count)
             if let finished = transfers.skip(
                 index, count: failure.range.upperBound - transfer.position)
             {
@@ -158,7 +164,7 @@ extension Transfer.Kind {
         case .read: "reading"
         case .write: "writing"
         case .writeZeros, .punchHole, .zeroRange: "zeroing"
-        case .flush: "flushing"
+        case .flush, .checkpoint: "flushing"
         case .writeBack, .dropCache: "dropping the page cache of"
         }
     }

@@ -122,17 +122,28 @@ extension Worker where Queue: ~Copyable {
         transfers.start(hint)
     }
 
+    /// Starts a checkpoint if one is due. It flushes what was written before it, and the copy goes
+    /// on meanwhile.
+    mutating func startCheckpoint() {
+        guard transfers.hasRoom, !job.control.isStopping, job.checkpoints.begin(job.dispenser)
+        else { return }
+        transfers.start(flushing(as: .checkpoint))
+    }
+
+    private func flushing(as kind: Transfer.Kind) -> Transfer {
+        Transfer(
+            kind, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
+            range: 0..<1, alignment: 1, stride: 1)
+    }
+
     /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and
     /// what it dropped can't be known.
     mutating func flush() {
         // A broken ring can't: what it has in flight may complete into anything that is asked of
-        // it.
-        guard !transfers.isForsaken else { return }
+        // it. After a checkpoint's failed flush another one may succeed, and prove nothing.
+        guard !transfers.isForsaken, !job.hasLostWrites else { return }
         precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
-        transfers.start(
-            Transfer(
-                .flush, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
-                range: 0..<1, alignment: 1, stride: 1))
+        transfers.start(flushing(as: .flush))
         while transfers.inFlight > 0 {
             do throws(RingError) {
                 try transfers.wait(timeoutNanoseconds: nil)
@@ -145,7 +156,7 @@ extension Worker where Queue: ~Copyable {
             case .finished: job.markFlushed()
             case .failed(let index, _, let cause, _):
                 transfers.abandon(index)
-                job.control.fail(.flush(name: plan.target.name, cause: cause))
+                job.flushFailed(cause)
             case nil: continue
             }
         }

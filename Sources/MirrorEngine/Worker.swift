@@ -18,6 +18,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     var held: [Int] = []
     /// Failed transfers that wait for the job to be resumed.
     var parked: [Int] = []
+    /// A run that was taken and has no memory yet.
+    var waiting: Run?
     /// The dispenser had no more runs in this pass.
     var isDrained = false
 
@@ -57,6 +59,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func copyPass() {
         isDrained = false
         while true {
+            startCheckpoint()
             let delay = startWork()
             if transfers.inFlight == 0 {
                 if isIdle { return }
@@ -86,7 +89,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     private var isIdle: Bool {
-        isDrained && backlog.count == 0 && parked.isEmpty && freeSlots.count == slots.count
+        isDrained && waiting == nil && backlog.count == 0 && parked.isEmpty
+            && freeSlots.count == slots.count
     }
 
     /// Starts as many transfers as there is room for. Returns how long the speed limit says to
@@ -104,27 +108,32 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             }
             let delay = job.control.speed.delay(now: Clock.now)
             if delay > 0 { return delay }
-            guard let buffer = memory.allocate(plan.requestSize) else { return 0 }
-            if !startRun(buffer) { return 0 }
+            if !startRun() { return 0 }
         }
         return 0
     }
 
-    /// Takes the next run; false if there is none.
-    private mutating func startRun(_ buffer: Range<Int>) -> Bool {
+    /// Starts the next run; false if there is none, or no memory for it. It is taken before memory
+    /// is: scattered small runs then fit where no request of full size would.
+    private mutating func startRun() -> Bool {
         let next: Run?
         do throws(StorageError) {
-            next = try job.dispenser.next(
-                dataLimit: Int64(plan.requestSize), zeroLimit: JobPlan.zeroLimit)
+            next = try nextRun()
         } catch {
-            memory.release(buffer)
             job.control.fail(.storage(error))
             return false
         }
         guard let run = next else {
-            memory.release(buffer)
             isDrained = true
             return false
+        }
+        var buffer = 0..<0
+        if !run.isZero {
+            guard let free = memory.allocate(run.range.count) else {
+                waiting = run
+                return false
+            }
+            buffer = free
         }
         let index = freeSlots.removeLast()
         var slot = Slot()
@@ -132,15 +141,17 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         slot.range = run.range
         slot.cursor = run.range.lowerBound
         slot.isZero = run.isZero
-        if run.isZero {
-            memory.release(buffer)
-        } else {
-            slot.memory = memory.trim(buffer, to: run.range.count)
-            job.control.speed.consume(Int64(run.range.count))
-        }
+        slot.memory = buffer
+        if !run.isZero { job.control.speed.consume(Int64(run.range.count)) }
         slots[index] = slot
         enqueue(index)
         return true
+    }
+
+    private mutating func nextRun() throws(StorageError) -> Run? {
+        if let run = waiting.take() { return run }
+        return try job.dispenser.next(
+            dataLimit: Int64(plan.requestSize), zeroLimit: JobPlan.zeroLimit)
     }
 
     mutating func enqueue(_ index: Int) {
@@ -187,7 +198,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if slot.isIncomplete {
             job.dispenser.giveBack(slot.range)
         } else {
-            job.counters.done.count(Int64(slot.range.count))
+            job.dispenser.complete(slot.range)
+            job.counters.done.count(Int64(slot.range.count) - slot.deferredBytes)
         }
         if !slot.memory.isEmpty { memory.release(slot.memory) }
         slots[index] = Slot()
@@ -200,6 +212,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         parked.removeAll()
         held.removeAll()
         while backlog.count > 0 { _ = backlog.removeFirst() }
+        if let run = waiting { job.dispenser.giveBack(run.range) }
+        waiting = nil
         for index in slots.indices where slots[index].phase != .free {
             slots[index].isIncomplete = true
             finishRun(index)

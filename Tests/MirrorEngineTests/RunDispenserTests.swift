@@ -88,6 +88,7 @@ import Testing
         var cursor: Int64 = 0
         let replay: Comment = "\(test.random.replay)"
         for run in try drain(dispenser, test) {
+            dispenser.complete(run.range)
             #expect(run.range.lowerBound >= cursor && !run.range.isEmpty, replay)
             cursor = run.range.upperBound
             bytes += Int64(run.range.count)
@@ -128,8 +129,9 @@ import Testing
         }
     }
 
-    /// At any moment, what was not handed out is remaining; what is given back is not handed out
-    /// again in the same pass; what is deferred is what the retry pass hands out.
+    /// At any moment, what was not handed out or did not come back is remaining; what is given back
+    /// is not handed out again in the same pass, and stays; what is deferred is what the retry pass
+    /// hands out.
     @Test(arguments: seeds)
     func keepsWhatComesBack(seed: UInt64) throws {
         var test = try Case(seed: seed)
@@ -137,13 +139,22 @@ import Testing
         let replay: Comment = "\(test.random.replay)"
         var failed = DirtyBitmap(size: test.size, granularity: test.granularity)
         var cursor: Int64 = 0
+        var hasDeferred = false
         while let run = try dispenser.next(dataLimit: test.dataLimit, zeroLimit: test.zeroLimit) {
             #expect(run.range.lowerBound >= cursor, replay)
             cursor = run.range.upperBound
-            if test.random.chance(percent: 30) {
-                dispenser.defer(run.range)
+            let isOut = dispenser.remaining().isFullyDirty(in: run.range)
+            #expect(isOut, replay)
+            switch Int.random(in: 0..<10, using: &test.random) {
+            case 0..<2:
                 dispenser.giveBack(run.range)
                 failed.set(run.range)
+            case 2..<4:
+                dispenser.defer(run.range)
+                dispenser.complete(run.range)
+                failed.set(run.range)
+                hasDeferred = true
+            default: dispenser.complete(run.range)
             }
             let remaining = dispenser.remaining()
             let missing = test.bitmap()
@@ -160,13 +171,35 @@ import Testing
         let left = dispenser.remaining()
         let isExact = left.isEqual(to: failed)
         #expect(isExact, replay)
-        let hasFailed = !failed.isClean
-        #expect(dispenser.beginRetryPass() == hasFailed, replay)
+        let isClean = dispenser.isClean
+        #expect(isClean == failed.isClean, replay)
+        #expect(dispenser.beginRetryPass() == hasDeferred, replay)
+        guard hasDeferred else { return }
         var again = DirtyBitmap(size: test.size, granularity: test.granularity)
-        for run in try drain(dispenser, test) { again.set(run.range) }
+        for run in try drain(dispenser, test) {
+            again.set(run.range)
+            dispenser.complete(run.range)
+        }
         let isSame = again.isEqual(to: failed)
         #expect(isSame, replay)
         #expect(!dispenser.beginRetryPass(), replay)
+        #expect(dispenser.isClean, replay)
+    }
+
+    /// Runs that were joined come back as one, and take none of their neighbours along.
+    @Test func joinedRunsComeBackTogether() throws {
+        let source = SimulatedMap(
+            raw: SimulatedDisk([UInt8](repeating: 1, count: 1 << 20)), isTarget: false)
+        var working = DirtyBitmap(size: 1 << 20)
+        working.set(0..<(256 << 10))
+        let dispenser = RunDispenser(working: working, source: source, blockSize: 4096)
+        for _ in 0..<4 { _ = try dispenser.next(dataLimit: 65536, zeroLimit: 65536) }
+        dispenser.complete((64 << 10)..<(192 << 10))
+        let remaining = dispenser.remaining()
+        #expect(remaining.dirtyBytes == 128 << 10)
+        let isOut = remaining.isDirty(at: 0) && remaining.isDirty(at: 192 << 10)
+        #expect(isOut)
+        #expect(!dispenser.isClean)
     }
 
     /// A write during the job makes clean bytes dirty again behind the cursor, and none may be
@@ -179,7 +212,8 @@ import Testing
         let dispenser = RunDispenser(working: working, source: source, blockSize: 4096)
         let run = try dispenser.next(dataLimit: 65536, zeroLimit: 65536)
         #expect(run == Run(range: 0..<65536, isZero: false))
-        dispenser.giveBack(0..<512)
+        dispenser.complete(0..<65536)
+        dispenser.defer(0..<512)
         let remaining = dispenser.remaining()
         let bytes = remaining.dirtyBytes
         #expect(bytes == 256 << 10)

@@ -65,6 +65,7 @@ import Testing
         } else {
             #expect(job.counters.done.value <= simulation.planned, replay)
         }
+        #expect(simulation.claims.firstBroken == nil, replay)
         let claimed = claims(scenario, remaining)
         let difference = simulation.target.bytes().firstDifference(
             from: simulation.source.bytes()
@@ -115,13 +116,13 @@ import Testing
         #expect(invented == nil, replay)
     }
 
-    /// After a power cut a flushed job's claims hold. One that could not flush claims nothing, and
-    /// its report says so: all of it has to be copied again.
+    /// After a power cut a flushed job's claims hold. One that could not flush claims what its last
+    /// checkpoint did, or nothing, and its report says so: all of it has to be copied again.
     private func checkAfterPowerCut(_ scenario: inout Scenario) {
         let simulation = scenario.simulation
         for disk in simulation.target.disks { disk.cutPower(using: &scenario.random) }
-        guard simulation.job.isFlushed else { return }
-        let claimed = claims(scenario, simulation.job.dispenser.remaining())
+        guard let undone = simulation.job.undone() else { return }
+        let claimed = claims(scenario, undone)
         let difference = simulation.target.bytes(durable: true).firstDifference(
             from: simulation.source.bytes()
         ) { start, _ in claimed.isDirty(at: Int64(start)) }

@@ -145,6 +145,7 @@ struct Scenario {
         if random.chance(percent: 30) {
             setup.bufferBytes = setup.requestSize * Int.random(in: 1...setup.depth, using: &random)
         }
+        if random.chance(percent: 50) { setup.checkpointInterval = 0 }
         setup.granularity = 4096 << Int64.random(in: 0...8, using: &random)
         setup.isBuffered = random.chance(percent: 20)
         setup.options.rings = Int.random(in: 1...3, using: &random)

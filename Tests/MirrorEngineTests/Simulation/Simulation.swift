@@ -20,6 +20,8 @@ final class Simulation: @unchecked Sendable {
         /// What is dirty at the beginning; nil for all of the disk.
         var dirty: [Range<Int64>]?
         var isBuffered = false
+        /// Nanoseconds between checkpoints; nil for none.
+        var checkpointInterval: Int64?
         var behaviour = SimulatedKernel.Behaviour()
     }
 
@@ -28,6 +30,7 @@ final class Simulation: @unchecked Sendable {
     let kernel: SimulatedKernel
     let job: JobState
     let planned: Int64
+    let claims: CheckpointClaims
     private let rings: Int
     private let end = DispatchSemaphore(value: 0)
 
@@ -41,7 +44,8 @@ final class Simulation: @unchecked Sendable {
             source: source, target: target, options: setup.options,
             requestSize: setup.requestSize, depth: setup.depth,
             bufferBytes: setup.bufferBytes ?? setup.depth * setup.requestSize,
-            dropSourceCache: setup.isBuffered, dropTargetCache: setup.isBuffered)
+            granularity: setup.granularity, dropSourceCache: setup.isBuffered,
+            dropTargetCache: setup.isBuffered)
         let granularity = try Granularity(bytes: setup.granularity)
         var working = DirtyBitmap(size: source.size, granularity: granularity)
         if let dirty = setup.dirty {
@@ -50,12 +54,18 @@ final class Simulation: @unchecked Sendable {
             working.setAll()
         }
         planned = working.dirtyBytes
+        claims = CheckpointClaims(planned: working.copy())
         rings = setup.options.rings
         kernel = SimulatedKernel(
             files: source.files + target.files, requestSize: setup.requestSize,
             zeroArea: plan.zeroArea, behaviour: setup.behaviour)
+        let claims = claims
+        let checkpoints = Checkpoints(every: setup.checkpointInterval) { remaining in
+            claims.check(remaining, source, target)
+        }
         job = JobState(
-            plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings)
+            plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
+            checkpoints: checkpoints)
     }
 
     /// Starts the job on threads of its own.

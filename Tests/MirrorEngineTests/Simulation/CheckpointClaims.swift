@@ -1,0 +1,33 @@
+import DirtyBitmap
+import Foundation
+
+/// Holds every checkpoint to its word at the moment it is kept: what it does not call dirty is on
+/// the target's stable storage. That can only get truer later.
+final class CheckpointClaims: @unchecked Sendable {
+    private let lock = NSLock()
+    private let planned: DirtyBitmap
+    private var count = 0
+    private var broken: Int64?
+
+    init(planned: consuming DirtyBitmap) { self.planned = planned }
+
+    /// How many checkpoints were kept.
+    var kept: Int { lock.withLock { count } }
+
+    /// Where a checkpoint claimed what was not so.
+    var firstBroken: Int64? { lock.withLock { broken } }
+
+    func check(
+        _ remaining: borrowing DirtyBitmap, _ source: SimulatedMap, _ target: SimulatedMap
+    ) {
+        var claimed = planned.copy()
+        do { try claimed.subtract(remaining) } catch { claimed.setAll() }
+        let difference = target.bytes(durable: true).firstDifference(from: source.bytes()) {
+            start, _ in claimed.isDirty(at: Int64(start))
+        }
+        lock.withLock {
+            count += 1
+            broken = broken ?? difference
+        }
+    }
+}
