@@ -54,6 +54,7 @@ let package = Package(
         module("DirtyBitmap", []),
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
+        module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
         module(
             "MirrorEngine",
             [
@@ -78,6 +79,8 @@ let package = Package(
         tests("DirtyBitmapTests", ["DirtyBitmap"]),
         tests("RingTests", ["Ring"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
+        tests(
+            "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
         tests(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),

@@ -21,10 +21,17 @@ public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
     /// The partition's number and first 512-byte sector on its disk.
     public var partition: Int?
     public var partitionStart: Int64?
+    /// The file or device under a loop device: its filesystem's device number (or its own, if it
+    /// is a device; the inode is then nil), its inode, and the byte in it where the loop begins.
+    public var backingDevice: DeviceNumber?
+    /// See `backingDevice`.
+    public var backingInode: UInt64?
+    /// See `backingDevice`; bytes.
+    public var backingOffset: Int64?
     /// In bytes.
     public var size: Int64
 
-    init(size: Int64) { self.size = size }
+    package init(size: Int64) { self.size = size }
 }
 
 extension SystemView {
@@ -43,7 +50,24 @@ extension SystemView {
             value(disk + "/device/serial") ?? value(disk + "/serial") ?? inquirySerial(disk)
         identity.wwn = value(disk + "/wwid") ?? value(disk + "/device/wwid")
         identity.uuid = value(disk + "/dm/uuid") ?? value(disk + "/md/uuid")
+        addLoopBacking(to: &identity, disk: disk)
         return identity
+    }
+
+    /// A loop device has no name of its own that lasts; what lies under it has.
+    private func addLoopBacking(to identity: inout DeviceIdentity, disk: String) {
+        guard let path = text(disk + "/loop/backing_file"),
+            let number = value(disk + "/dev").flatMap({ DeviceNumber($0) }),
+            let name = name(of: number),
+            let backing = loopBacking(name) ?? identify(path)
+        else { return }
+        switch backing {
+        case .block(let number): identity.backingDevice = number
+        case .file(let device, let inode), .other(let device, let inode):
+            identity.backingDevice = device
+            identity.backingInode = inode
+        }
+        identity.backingOffset = self.number(disk + "/loop/offset")
     }
 
     /// Page 0x80 of a SCSI inquiry: a header of four bytes, then the serial as text.

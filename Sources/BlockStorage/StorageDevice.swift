@@ -23,7 +23,7 @@ public final class StorageDevice: Sendable {
     /// Where the name led: the key by which guards tell storage apart.
     let node: NodeIdentity
     /// The path with links resolved, as the kernel told it when the file was open.
-    let resolvedPath: String
+    package let resolvedPath: String
     private let holesCanBeTrusted: Bool
 
     // Swift destroys these in order: the direct descriptor goes before the one that holds the

@@ -22,7 +22,7 @@ public struct DeviceNumber: Hashable, Sendable, Codable, CustomStringConvertible
     }
 
     /// Undoes the encoding of `dev_t`, which the loop driver hands out as a number.
-    init(encoded: UInt64) {
+    package init(encoded: UInt64) {
         major = UInt32((encoded >> 8) & 0xfff) | UInt32(truncatingIfNeeded: encoded >> 32) & ~0xfff
         minor = UInt32(encoded & 0xff) | UInt32(truncatingIfNeeded: encoded >> 12) & ~0xff
     }

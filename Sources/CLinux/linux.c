@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -134,4 +135,39 @@ int ringmirror_set_flags(int fd, int flags) {
 /* readlink into bytes: Swift's import wants characters, and a path is neither. */
 ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size) {
     return readlink(path, (char *)target, size);
+}
+
+static struct flock one_byte(int64_t offset, short type) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = offset;
+    lock.l_len = 1;
+    return lock;
+}
+
+int ringmirror_record_lock(int fd, int64_t offset, int take) {
+    struct flock lock = one_byte(offset, take ? F_WRLCK : F_UNLCK);
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? errno : 0;
+}
+
+int ringmirror_record_lock_query(int fd, int64_t offset, int *found) {
+    struct flock lock = one_byte(offset, F_WRLCK);
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+        return errno;
+    *found = lock.l_type != F_UNLCK;
+    return 0;
+}
+
+int ringmirror_rename_new(int directory, const char *from, const char *to) {
+    if (renameat2(directory, from, directory, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return errno;
+    /* Filesystems that lack the flag know links, which never replace anything either. */
+    if (linkat(directory, from, directory, to, 0) < 0)
+        return errno;
+    unlinkat(directory, from, 0);
+    return 0;
 }

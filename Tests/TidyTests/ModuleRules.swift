@@ -10,6 +10,9 @@ enum Modules {
         "BlockStorage": [
             "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
         ],
+        "BitmapStore": [
+            "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
+        ],
         "MirrorEngine": [
             "DirtyBitmap", "Ring", "BlockStorage", "Glibc", "Logging", "SystemPackage",
             "Synchronization",

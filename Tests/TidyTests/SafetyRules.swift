@@ -5,6 +5,10 @@ extension Rule {
         ("Sources/Ring/", "it is made to keep the kernel's pointers away from everybody else"),
         ("Sources/BlockStorage/SystemCalls.swift", "ioctls, stat, statx: C structures by address"),
         ("Sources/BlockStorage/SignatureProbe.swift", "libblkid hands out pointers"),
+        (
+            "Sources/BitmapStore/StoreCalls.swift",
+            "pread, fstat, renames: memory and names by address"
+        ),
         ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
         ("Sources/MirrorEngine/WorkerThread.swift", "pthread_create hands a pointer to a thread"),
         ("Sources/RingMirrorCLI/Output.swift", "standard streams are C's"),

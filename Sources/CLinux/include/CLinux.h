@@ -65,3 +65,13 @@ int ringmirror_get_flags(int fd);
 int ringmirror_set_flags(int fd, int flags);
 /* readlink into bytes: Swift's import wants characters, and a path is neither. */
 ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size);
+
+/* Takes (`take` not 0) or gives back a write lock of the open file description on one byte. EAGAIN
+ * if somebody else has it. */
+int ringmirror_record_lock(int fd, int64_t offset, int take);
+
+/* Whether another open file description holds a lock on that byte. */
+int ringmirror_record_lock_query(int fd, int64_t offset, int *found);
+
+/* rename that fails with EEXIST if there is something at `to`. */
+int ringmirror_rename_new(int directory, const char *from, const char *to);

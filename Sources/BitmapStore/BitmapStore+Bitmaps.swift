@@ -1,0 +1,153 @@
+internal import BlockStorage
+public import DirtyBitmap
+
+extension BitmapStore {
+    /// Every bitmap, in the order in which they were added.
+    public func bitmaps() throws(BitmapStoreError) -> [StoredBitmap] {
+        try look { view throws(BitmapStoreError) in
+            var result: [StoredBitmap] = []
+            for entry in view.catalog.bitmaps { result.append(try view.describe(entry)) }
+            return result
+        }
+    }
+
+    /// Adds a bitmap in which nothing is dirty.
+    ///
+    /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`; `bits` if there would be too many.
+    public func add(
+        _ name: String, granularity: Granularity = .default, disabled: Bool = false
+    ) throws(BitmapStoreError) {
+        if let flaw = BitmapName.flaw(in: name) { throw .invalidName(name: name, why: flaw) }
+        try transact { transaction throws(BitmapStoreError) in
+            guard transaction.catalog.index(ofBitmap: name) == nil else {
+                throw .nameTaken(name: name, path: path)
+            }
+            guard transaction.catalog.bitmaps.count < Catalog.bitmapsMax else {
+                throw .tooManyBitmaps(path: path, limit: Catalog.bitmapsMax)
+            }
+            let layout = try transaction.layout(granularity)
+            let id = transaction.catalog.takeID()
+            transaction.catalog.bitmaps.append(
+                BitmapEntry(
+                    id: id, name: name, state: disabled ? .disabled : .recording,
+                    createdAt: transaction.now, bits: .clean(layout)))
+        }
+    }
+
+    /// Removes a bitmap, whatever its state.
+    ///
+    /// - Returns: the records of jobs that could have been resumed, and are gone with it.
+    /// - Throws: `noSuchBitmap`, `busy`.
+    @discardableResult
+    public func remove(_ name: String) throws(BitmapStoreError) -> [StoredJob] {
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.index(of: name)
+            try transaction.requireIdle(index)
+            let dropped = try transaction.dropRecords(ofBitmapAt: index)
+            transaction.catalog.bitmaps.remove(at: index)
+            return dropped
+        }
+    }
+
+    /// Marks everything clean.
+    ///
+    /// - Returns: the records of jobs that could have been resumed, and are gone with the bits.
+    /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`.
+    @discardableResult
+    public func clear(_ name: String) throws(BitmapStoreError) -> [StoredJob] {
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.index(of: name)
+            try transaction.requireIdle(index)
+            try transaction.recoverRecorders(ofBitmapAt: index)
+            try transaction.requireConsistent(index)
+            let dropped = try transaction.dropRecords(ofBitmapAt: index)
+            let layout = transaction.catalog.bitmaps[index].bits.layout
+            transaction.catalog.bitmaps[index].bits = .clean(layout)
+            return dropped
+        }
+    }
+
+    /// Enables or disables a bitmap: whether it takes marks.
+    ///
+    /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`.
+    public func setRecording(_ name: String, _ isRecording: Bool) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.idleIndex(of: name)
+            transaction.catalog.bitmaps[index].state = isRecording ? .recording : .disabled
+        }
+    }
+
+    /// Marks ranges dirty, also while a job works with the bitmap.
+    ///
+    /// - Parameter ranges: bytes of the disk; they may overlap and needn't be sorted.
+    /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`, `rangeOutside`; nothing is marked then.
+    /// - Complexity: O(pages touched).
+    public func mark(_ name: String, _ ranges: [Range<Int64>]) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.index(of: name)
+            try transaction.recover(bitmapAt: index)
+            try transaction.requireConsistent(index)
+            guard transaction.catalog.bitmaps[index].state != .disabled else {
+                throw .disabled(name: name)
+            }
+            let size = transaction.catalog.device.size
+            for range in ranges where range.lowerBound < 0 || range.upperBound > size {
+                throw .rangeOutside(range, size: size)
+            }
+            try transaction.mark(ranges, bitmapAt: index)
+        }
+    }
+
+    /// Marks dirty what other bitmaps of this store have dirty; all of them or, on an error, none.
+    ///
+    /// Granularities may differ; dirty granules are rounded outward.
+    ///
+    /// - Throws: `noSuchBitmap`; `busy` for `name`; `inconsistent` for any.
+    public func merge(
+        into name: String, from names: [String]
+    ) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.idleIndex(of: name)
+            var sources: [Int] = []
+            for source in names {
+                let place = try transaction.index(of: source)
+                try transaction.recover(bitmapAt: place)
+                try transaction.requireConsistent(place)
+                sources.append(place)
+            }
+            for source in sources where source != index {
+                let bits = try transaction.reader.load(transaction.catalog.bitmaps[source].bits)
+                try transaction.merge(bits, bitmapAt: index)
+            }
+        }
+    }
+
+    /// Marks dirty what a bitmap from elsewhere has dirty, also in a disabled one.
+    ///
+    /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `sizesDiffer`.
+    public func merge(
+        into name: String, bits: borrowing DirtyBitmap
+    ) throws(BitmapStoreError) {
+        let bits = bits.copy()
+        try transact { transaction throws(BitmapStoreError) in
+            let index = try transaction.idleIndex(of: name)
+            try transaction.requireSize(bits.size)
+            try transaction.merge(bits, bitmapAt: index)
+        }
+    }
+
+    /// A copy of a bitmap as it is now; all dirty if it is inconsistent.
+    ///
+    /// What a job that died left to do counts as dirty where its bitmap mode says so, as if that
+    /// had been worked into the bitmap already.
+    ///
+    /// - Complexity: O(words), and a read for each page that is neither clean nor full.
+    public func load(_ name: String) throws(BitmapStoreError) -> DirtyBitmap {
+        try look { view throws(BitmapStoreError) -> DirtyBitmap in
+            guard let index = view.catalog.index(ofBitmap: name) else {
+                throw view.noSuchBitmap(name)
+            }
+            return try view.recovered(view.catalog.bitmaps[index])
+        }
+    }
+}

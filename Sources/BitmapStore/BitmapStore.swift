@@ -1,0 +1,126 @@
+public import BlockStorage
+internal import DirtyBitmap
+internal import Synchronization
+public import SystemPackage
+
+/// Named dirty bitmaps of one disk or image, and the records of jobs on them, in one small file.
+///
+/// Every method that changes something is one transaction: it holds the file's lock, looks at what
+/// other processes have done, and when it returns its work is durable. If it throws, if the process
+/// is killed or the power goes, the file has the state before it; if the power goes just before it
+/// returns, it may have the state after it. It never has anything else.
+///
+/// Threads and processes may use one store at the same time; each method waits for its turn, up to
+/// 10 s. Methods block on the disk for milliseconds: don't call them from the copy loop.
+public final class BitmapStore: Sendable {
+    /// As the user gave it.
+    public var path: FilePath { file.path }
+
+    let file: any StoreFile
+    let clock: @Sendable () -> Int64
+    let holder: JobHolder
+    private let cache: Mutex<Cache>
+
+    /// What the last look at the file found.
+    struct Cache: Sendable {
+        var generation: Generation?
+        /// The file may hold more than the disk does, because a commit failed halfway.
+        var mustSync = false
+    }
+
+    init(
+        file: any StoreFile, holder: JobHolder, clock: @escaping @Sendable () -> Int64
+    ) {
+        self.file = file
+        self.clock = clock
+        self.holder = holder
+        cache = Mutex(Cache())
+    }
+
+    /// What was committed last, by this process or another.
+    ///
+    /// - Returns: a number that grows with each transaction.
+    public var generation: UInt64 {
+        get throws(BitmapStoreError) {
+            try look { view throws(BitmapStoreError) in view.generation.superblock.generation }
+        }
+    }
+
+    /// The disk or image that the store belongs to, as it was when the store was made.
+    public func device() throws(BitmapStoreError) -> DeviceIdentity {
+        try look { view throws(BitmapStoreError) in view.generation.catalog.device }
+    }
+
+    /// Reads under the shared lock.
+    func look<Result: ~Copyable & Sendable>(
+        _ body: (View) throws(BitmapStoreError) -> Result
+    ) throws(BitmapStoreError) -> Result {
+        try cache.withLock { cache throws(BitmapStoreError) -> Result in
+            try file.lock(.shared)
+            defer { file.unlock() }
+            let generation = try Generation.load(file, known: cache.generation)
+            cache.generation = generation
+            return try body(View(file: file, generation: generation))
+        }
+    }
+
+    /// Changes the catalog under the exclusive lock, and commits if `body` left it different.
+    func transact<Result: ~Copyable & Sendable>(
+        _ body: (inout Transaction) throws(BitmapStoreError) -> Result
+    ) throws(BitmapStoreError) -> Result {
+        guard file.isWritable else { throw .readOnly(path: path) }
+        return try cache.withLock { cache throws(BitmapStoreError) -> Result in
+            try file.lock(.exclusive)
+            defer { file.unlock() }
+            let generation = try Generation.load(file, known: cache.generation)
+            cache.generation = generation
+            var transaction = Transaction(
+                file: file, base: generation, now: clock(), mustSync: cache.mustSync)
+            let result = try body(&transaction)
+            guard transaction.catalog != generation.catalog else { return result }
+            do throws(CommitFailure) {
+                cache.generation = try transaction.commit()
+                cache.mustSync = false
+            } catch {
+                cache.generation = nil
+                if error.isUncertain { cache.mustSync = true }
+                throw error.error
+            }
+            return result
+        }
+    }
+
+    /// Takes the file away if it has neither bitmaps nor jobs.
+    ///
+    /// - Returns: whether it did. The store is of no use then.
+    @discardableResult
+    public func removeFileIfEmpty() throws(BitmapStoreError) -> Bool {
+        guard file.isWritable else { throw .readOnly(path: path) }
+        return try cache.withLock { cache throws(BitmapStoreError) -> Bool in
+            try file.lock(.exclusive)
+            defer { file.unlock() }
+            let generation = try Generation.load(file, known: cache.generation)
+            cache.generation = generation
+            let catalog = generation.catalog
+            guard catalog.bitmaps.isEmpty, catalog.jobs.isEmpty, catalog.recorders.isEmpty else {
+                return false
+            }
+            try file.remove()
+            return true
+        }
+    }
+
+    deinit {
+        // The second superblock of the last commit; the first one is durable already.
+        if file.isWritable { try? file.sync() }
+    }
+}
+
+/// One generation under a lock that keeps it from changing.
+struct View {
+    let file: any StoreFile
+    let generation: Generation
+
+    var catalog: Catalog { generation.catalog }
+    var reader: BitReader { BitReader(file: file, tables: generation.tables) }
+}

@@ -1,0 +1,47 @@
+internal import BlockStorage
+import Glibc
+internal import SystemPackage
+
+extension DiskFile {
+    /// Readable and writable by its owner alone: it names serial numbers and paths.
+    private static let mode: UInt32 = 0o600
+
+    /// Makes a file with a name of its own, lets `fill` write it, and gives it its name when it is
+    /// whole and durable: there is never half a store under `path`.
+    ///
+    /// - Throws: `alreadyExists` if there is something at `path`, whatever it is.
+    static func create(
+        _ path: FilePath, fill: (DiskFile) throws(BitmapStoreError) -> Void
+    ) throws(BitmapStoreError) -> DiskFile {
+        let (directory, name) = try StoreDirectory.open(of: path)
+        // Short, so that a long name does not become too long.
+        let temporary = FilePath(
+            ".ringmirror-" + String(UInt64.random(in: 0 ... .max), radix: 36) + ".new")
+        let descriptor: StoreDescriptor
+        do throws(Errno) {
+            descriptor = try StoreCalls.open(
+                temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, mode: mode,
+                in: directory.raw)
+        } catch {
+            throw .systemCall(call: "making the store", path: path, code: error)
+        }
+        do throws(BitmapStoreError) {
+            let file = DiskFile(path: path, descriptor: descriptor, isWritable: true)
+            try fill(file)
+            do throws(Errno) {
+                try StoreCalls.sync(descriptor)
+                try StoreCalls.renameNew(temporary, to: name, in: directory)
+                try StoreCalls.sync(directory)
+            } catch .fileExists {
+                throw BitmapStoreError.alreadyExists(path: path)
+            } catch {
+                throw BitmapStoreError.systemCall(
+                    call: "making the store", path: path, code: error)
+            }
+            return file
+        } catch {
+            try? StoreCalls.unlink(temporary, in: directory)
+            throw error
+        }
+    }
+}

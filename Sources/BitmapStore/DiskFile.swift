@@ -1,0 +1,181 @@
+internal import BlockStorage
+import Glibc
+internal import SystemPackage
+
+/// The file of a store in a real filesystem.
+final class DiskFile: StoreFile {
+    let path: FilePath
+    let isWritable: Bool
+    private let descriptor: StoreDescriptor
+
+    init(path: FilePath, descriptor: StoreDescriptor, isWritable: Bool) {
+        self.path = path
+        self.descriptor = descriptor
+        self.isWritable = isWritable
+    }
+
+    /// Opens what must be there, and be an ordinary file: a link could lead a program that runs as
+    /// root to a file of somebody else's choice.
+    static func open(_ path: FilePath, access: Access) throws(BitmapStoreError) -> DiskFile {
+        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+        let descriptor: StoreDescriptor
+        let status: StoreStatus
+        do throws(Errno) {
+            descriptor = try StoreCalls.open(path, flags)
+            status = try StoreCalls.status(of: descriptor)
+        } catch {
+            switch error {
+            case .noSuchFileOrDirectory: throw .notFound(path: path)
+            case .tooManySymbolicLinkLevels:
+                throw .notAStore(path: path, why: "it is a symbolic link, and must be the file")
+            case .isDirectory: throw .notAStore(path: path, why: "it is a directory")
+            default: throw .systemCall(call: "open", path: path, code: error)
+            }
+        }
+        guard status.isRegular else {
+            throw .notAStore(path: path, why: "it is not an ordinary file")
+        }
+        return DiskFile(path: path, descriptor: descriptor, isWritable: access == .readWrite)
+    }
+
+    func length() throws(BitmapStoreError) -> Int64 {
+        try call("fstat") { () throws(Errno) in try StoreCalls.status(of: descriptor).length }
+    }
+
+    func read(at offset: Int64, count: Int) throws(BitmapStoreError) -> [UInt8] {
+        let bytes = try call("read", offset) { () throws(Errno) in
+            try StoreCalls.read(descriptor, at: offset, count: count)
+        }
+        guard bytes.count == count else {
+            throw .truncated(
+                path: path, length: offset + Int64(bytes.count), needed: offset + Int64(count))
+        }
+        return bytes
+    }
+
+    func write(_ bytes: [UInt8], at offset: Int64) throws(BitmapStoreError) {
+        try call("write", offset) { () throws(Errno) in
+            try StoreCalls.write(descriptor, bytes, at: offset)
+        }
+    }
+
+    func sync() throws(BitmapStoreError) {
+        try call("fdatasync") { () throws(Errno) in try StoreCalls.syncData(descriptor) }
+    }
+
+    func truncate(to length: Int64) throws(BitmapStoreError) {
+        try call("ftruncate", length) { () throws(Errno) in
+            try StoreCalls.truncate(descriptor, to: length)
+        }
+    }
+
+    // A transaction takes milliseconds; who waits longer than 10 s waits for something stuck.
+    private static let lockAttempts = 1000
+    private static let lockPauseMilliseconds: UInt32 = 10
+
+    func lock(_ mode: LockMode) throws(BitmapStoreError) {
+        var isLocked: Bool
+        let status: StoreStatus
+        do throws(Errno) {
+            isLocked = try StoreCalls.tryLock(descriptor, mode)
+            for _ in 0..<Self.lockAttempts where !isLocked {
+                StoreCalls.pause(milliseconds: Self.lockPauseMilliseconds)
+                isLocked = try StoreCalls.tryLock(descriptor, mode)
+            }
+            status = try StoreCalls.status(of: descriptor)
+        } catch {
+            throw lockFailure("flock", error)
+        }
+        guard isLocked else {
+            let holder = LockGuard.flockHolder(device: status.device, inode: status.inode)
+            throw .locked(path: path, holder: holder)
+        }
+        guard status.links > 0 else {
+            unlock()
+            throw .vanished(path: path)
+        }
+    }
+
+    func unlock() { StoreCalls.unlock(descriptor) }
+
+    /// Bytes that no file has: the locks of jobs are beyond whatever the store may grow to.
+    private static func byte(ofJob id: UInt64) -> Int64 { 1 << 62 + Int64(id) }
+
+    func claim(job id: UInt64) throws(BitmapStoreError) -> (any JobClaim)? {
+        // Opened once more, because a claim belongs to an open file: it must live and die apart
+        // from this one. By number, so that nobody can slip another file underneath.
+        let own = FilePath("/proc/self/fd/\(descriptor.raw)")
+        let claim = try call("opening once more") { () throws(Errno) in
+            try StoreCalls.open(own, O_RDWR)
+        }
+        do throws(Errno) {
+            let isTaken = try StoreCalls.tryLockByte(claim, at: Self.byte(ofJob: id))
+            return isTaken ? FileClaim(descriptor: claim) : nil
+        } catch {
+            throw lockFailure("fcntl(F_OFD_SETLK)", error)
+        }
+    }
+
+    func isClaimed(job id: UInt64) throws(BitmapStoreError) -> Bool {
+        do throws(Errno) {
+            return try StoreCalls.isByteLocked(descriptor, at: Self.byte(ofJob: id))
+        } catch {
+            throw lockFailure("fcntl(F_OFD_GETLK)", error)
+        }
+    }
+
+    func remove() throws(BitmapStoreError) {
+        let (directory, name) = try StoreDirectory.open(of: path)
+        try call("unlink") { () throws(Errno) in
+            // Only if the name still leads to this file.
+            let named = try StoreCalls.status(at: path)
+            let own = try StoreCalls.status(of: descriptor)
+            guard named.inode == own.inode, named.device == own.device else { return }
+            try StoreCalls.unlink(name, in: directory)
+            try StoreCalls.sync(directory)
+        }
+    }
+
+    private func lockFailure(_ call: String, _ code: Errno) -> BitmapStoreError {
+        switch code {
+        case .notSupported, .noLocks, .noFunction, .invalidArgument:
+            .noLocks(path: path, code: code)
+        default: .systemCall(call: call, path: path, code: code)
+        }
+    }
+
+    private func call<Result>(
+        _ name: String, _ offset: Int64? = nil, _ body: () throws(Errno) -> Result
+    ) throws(BitmapStoreError) -> Result {
+        do throws(Errno) {
+            return try body()
+        } catch {
+            throw .systemCall(call: name, path: path, code: error, offset: offset)
+        }
+    }
+}
+
+private final class FileClaim: JobClaim {
+    private let descriptor: StoreDescriptor
+
+    init(descriptor: StoreDescriptor) { self.descriptor = descriptor }
+}
+
+/// The directory that a store's file is in.
+enum StoreDirectory {
+    static func open(
+        of path: FilePath
+    ) throws(BitmapStoreError) -> (directory: StoreDescriptor, name: FilePath) {
+        guard let component = path.lastComponent, component.kind == .regular else {
+            throw .notAStore(path: path, why: "it is not the name of a file")
+        }
+        let parent = path.removingLastComponent()
+        let directory = parent.isEmpty ? FilePath(".") : parent
+        do throws(Errno) {
+            let descriptor = try StoreCalls.open(directory, O_RDONLY | O_DIRECTORY)
+            return (descriptor, FilePath(root: nil, [component]))
+        } catch {
+            throw .systemCall(call: "open", path: directory, code: error)
+        }
+    }
+}

@@ -1,0 +1,192 @@
+internal import BlockStorage
+internal import CLinux
+import Glibc
+internal import SystemPackage
+
+/// An open file, closed when its last owner goes.
+final class StoreDescriptor: Sendable {
+    let raw: CInt
+
+    init(_ raw: CInt) { self.raw = raw }
+
+    deinit { _ = Glibc.close(raw) }
+}
+
+/// What the kernel says about the file of a store.
+struct StoreStatus: Equatable, Sendable {
+    let isRegular: Bool
+    let device: DeviceNumber
+    let inode: UInt64
+    let length: Int64
+    /// Names that the file has: 0 if it was removed.
+    let links: Int
+}
+
+/// The system calls of this module, each behind a safe signature. Nothing else in the module
+/// handles pointers.
+enum StoreCalls {
+    static func open(
+        _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
+    ) throws(Errno) -> StoreDescriptor {
+        while true {
+            let raw = unsafe path.withPlatformString { pointer in
+                unsafe ringmirror_openat(directory, pointer, flags | O_CLOEXEC, mode)
+            }
+            if raw >= 0 { return StoreDescriptor(raw) }
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    static func status(of descriptor: StoreDescriptor) throws(Errno) -> StoreStatus {
+        var found = stat()
+        guard unsafe fstat(descriptor.raw, &found) == 0 else { throw Errno(rawValue: errno) }
+        return StoreStatus(found)
+    }
+
+    /// Of the name itself, also if it is a symbolic link.
+    static func status(at path: FilePath) throws(Errno) -> StoreStatus {
+        var found = stat()
+        let result = unsafe path.withPlatformString { unsafe lstat($0, &found) }
+        guard result == 0 else { throw Errno(rawValue: errno) }
+        return StoreStatus(found)
+    }
+
+    /// - Returns: fewer bytes only at the end of the file.
+    static func read(
+        _ descriptor: StoreDescriptor, at offset: Int64, count: Int
+    ) throws(Errno) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let result = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe pread(
+                    descriptor.raw, buffer.baseAddress.map { unsafe $0 + done }, count - done,
+                    Int(offset) + done)
+            }
+            if result == 0 { break }
+            if result > 0 {
+                done += result
+            } else if errno != EINTR {
+                throw Errno(rawValue: errno)
+            }
+        }
+        bytes.removeLast(count - done)
+        return bytes
+    }
+
+    static func write(
+        _ descriptor: StoreDescriptor, _ bytes: [UInt8], at offset: Int64
+    ) throws(Errno) {
+        var done = 0
+        while done < bytes.count {
+            let result = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe pwrite(
+                    descriptor.raw, buffer.baseAddress.map { unsafe $0 + done },
+                    bytes.count - done, Int(offset) + done)
+            }
+            if result >= 0 {
+                done += result
+            } else if errno != EINTR {
+                throw Errno(rawValue: errno)
+            }
+        }
+    }
+
+    static func syncData(_ descriptor: StoreDescriptor) throws(Errno) {
+        while fdatasync(descriptor.raw) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    static func sync(_ descriptor: StoreDescriptor) throws(Errno) {
+        while fsync(descriptor.raw) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    static func truncate(_ descriptor: StoreDescriptor, to length: Int64) throws(Errno) {
+        while ftruncate(descriptor.raw, Int(length)) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    /// True if the lock was taken, false if somebody else has it.
+    static func tryLock(_ descriptor: StoreDescriptor, _ mode: LockMode) throws(Errno) -> Bool {
+        let operation = mode == .shared ? LOCK_SH : LOCK_EX
+        while flock(descriptor.raw, operation | LOCK_NB) != 0 {
+            if errno == EWOULDBLOCK { return false }
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+        return true
+    }
+
+    static func unlock(_ descriptor: StoreDescriptor) { _ = flock(descriptor.raw, LOCK_UN) }
+
+    /// True if the byte was locked for this open file, false if another has it.
+    static func tryLockByte(
+        _ descriptor: StoreDescriptor, at offset: Int64
+    ) throws(Errno) -> Bool {
+        let failure = ringmirror_record_lock(descriptor.raw, offset, 1)
+        if failure == EAGAIN || failure == EACCES { return false }
+        if failure != 0 { throw Errno(rawValue: failure) }
+        return true
+    }
+
+    static func isByteLocked(
+        _ descriptor: StoreDescriptor, at offset: Int64
+    ) throws(Errno) -> Bool {
+        var found: CInt = 0
+        let failure = unsafe ringmirror_record_lock_query(descriptor.raw, offset, &found)
+        if failure != 0 { throw Errno(rawValue: failure) }
+        return found != 0
+    }
+
+    /// Renames within a directory, and never over something.
+    static func renameNew(
+        _ from: FilePath, to name: FilePath, in directory: StoreDescriptor
+    ) throws(Errno) {
+        let failure = unsafe from.withPlatformString { from in
+            unsafe name.withPlatformString { unsafe ringmirror_rename_new(directory.raw, from, $0) }
+        }
+        if failure != 0 { throw Errno(rawValue: failure) }
+    }
+
+    static func unlink(_ name: FilePath, in directory: StoreDescriptor) throws(Errno) {
+        let result = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
+        if result != 0 { throw Errno(rawValue: errno) }
+    }
+
+    static func makeDirectory(_ path: FilePath, mode: mode_t) throws(Errno) {
+        let result = unsafe path.withPlatformString { unsafe mkdir($0, mode) }
+        if result != 0 { throw Errno(rawValue: errno) }
+    }
+
+    /// Links resolved; nil if there is nothing.
+    static func resolve(_ path: FilePath) -> FilePath? {
+        unsafe path.withPlatformString { pointer -> FilePath? in
+            guard let found = unsafe realpath(pointer, nil) else { return nil }
+            defer { unsafe free(found) }
+            return unsafe FilePath(platformString: found)
+        }
+    }
+
+    static func pause(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
+
+    /// Seconds since 1970.
+    static func now() -> Int64 { Int64(time(nil)) }
+
+    static func environment(_ name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+extension StoreStatus {
+    fileprivate init(_ found: stat) {
+        isRegular = found.st_mode & S_IFMT == S_IFREG
+        device = DeviceNumber(encoded: UInt64(found.st_dev))
+        inode = UInt64(found.st_ino)
+        length = Int64(found.st_size)
+        links = Int(found.st_nlink)
+    }
+}

@@ -1,0 +1,136 @@
+public import DirtyBitmap
+internal import Synchronization
+
+/// A job that runs: the right to say how far it is, and the lock that says that it lives.
+///
+/// Letting go of it, or the end of the process, gives the lock back and leaves the record as the
+/// last checkpoint has it, to be resumed. Any thread may call its methods, one at a time.
+public final class StoreJob: Sendable {
+    /// As it was when the job began or was resumed.
+    public let record: StoredJob
+    private let store: BitmapStore
+    private let progress: Mutex<Progress>
+
+    private struct Progress: Sendable {
+        /// Nil once the job has ended.
+        var claim: (any JobClaim)?
+        /// What the file has as remaining, word for word; nil: not known, must be read.
+        var persisted: Persisted?
+    }
+
+    /// A bitmap that is never changed, so that references to it can be kept.
+    private final class Persisted: Sendable {
+        let bits: DirtyBitmap
+
+        init(_ bits: consuming DirtyBitmap) { self.bits = bits }
+    }
+
+    init(store: BitmapStore, record: StoredJob, claim: any JobClaim) {
+        self.store = store
+        self.record = record
+        progress = Mutex(Progress(claim: claim, persisted: nil))
+    }
+
+    /// Notes what the file has, so that it need not be read for the first checkpoint.
+    func remember(_ bits: borrowing DirtyBitmap) {
+        let persisted = Persisted(bits.copy())
+        progress.withLock { $0.persisted = persisted }
+    }
+
+    /// What is not known to be durable on the target: the work of a job that was resumed.
+    ///
+    /// - Complexity: O(words), and a read for each page that is neither clean nor full.
+    public func loadRemaining() throws(BitmapStoreError) -> DirtyBitmap {
+        try store.look { view throws(BitmapStoreError) -> DirtyBitmap in
+            guard let job = view.catalog.jobs.first(where: { $0.id == record.id }) else {
+                throw .noSuchJob(id: record.id, path: view.file.path)
+            }
+            return try view.reader.load(job.remaining)
+        }
+    }
+
+    /// Notes what remains, after the target was flushed.
+    ///
+    /// - Parameter remaining: every byte that is to be copied and not durable on the target yet.
+    ///   Bytes missing here count as copied from now on, also after a power cut.
+    /// - Complexity: O(words); only pages that differ from the last checkpoint are written.
+    public func checkpoint(_ remaining: borrowing DirtyBitmap) throws(BitmapStoreError) {
+        try advance(remaining) { transaction, place throws(BitmapStoreError) in
+            transaction.catalog.jobs[place].checkpointedAt = transaction.now
+        }
+    }
+
+    /// Ends the job: its bitmap becomes what the bitmap mode says, and the lock is given back.
+    ///
+    /// After a success the record is gone; after a failure it can be resumed. If this throws, the
+    /// job goes on as if it had not been called.
+    ///
+    /// - Parameters:
+    ///   - remaining: what is not durable on the target; nil: what the last checkpoint said. After
+    ///     a success there is nothing; if there is, it stays dirty in the bitmap.
+    ///   - bytesCopied: for the bitmap's `lastSuccess`; nil: as many as were planned.
+    public func finish(
+        _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil
+    ) throws(BitmapStoreError) {
+        let bytesCopied = bytesCopied ?? record.planned
+        switch remaining {
+        case .some(let bits):
+            try advance(bits) { transaction, place throws(BitmapStoreError) in
+                try Self.end(ending, &transaction, place, bytesCopied)
+            }
+        case .none:
+            guard progress.withLock({ $0.claim != nil }) else {
+                throw .noSuchJob(id: record.id, path: store.path)
+            }
+            try store.transact { transaction throws(BitmapStoreError) in
+                let place = try transaction.index(ofJob: record.id)
+                if ending == .success {
+                    let layout = transaction.catalog.jobs[place].remaining.layout
+                    transaction.catalog.jobs[place].remaining = .clean(layout)
+                }
+                try Self.end(ending, &transaction, place, bytesCopied)
+            }
+        }
+        progress.withLock {
+            $0.claim = nil
+            $0.persisted = nil
+        }
+    }
+
+    private static func end(
+        _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ bytesCopied: Int64
+    ) throws(BitmapStoreError) {
+        switch ending {
+        case .success: try transaction.endInSuccess(jobAt: place, bytesCopied: bytesCopied)
+        case .failure: try transaction.endInFailure(jobAt: place)
+        }
+    }
+
+    /// R := remaining, and what `body` does, in one transaction.
+    private func advance(
+        _ remaining: borrowing DirtyBitmap,
+        _ body: (inout Transaction, Int) throws(BitmapStoreError) -> Void
+    ) throws(BitmapStoreError) {
+        let new = Persisted(remaining.copy())
+        try progress.withLock { progress throws(BitmapStoreError) -> Void in
+            guard progress.claim != nil else {
+                throw .noSuchJob(id: record.id, path: store.path)
+            }
+            let old: Persisted
+            if let known = progress.persisted {
+                old = known
+            } else {
+                old = Persisted(try loadRemaining())
+            }
+            try store.transact { transaction throws(BitmapStoreError) in
+                try transaction.requireSize(new.bits.size)
+                let place = try transaction.index(ofJob: record.id)
+                let tree = transaction.catalog.jobs[place].remaining
+                transaction.catalog.jobs[place].remaining = try transaction.store(
+                    new.bits, since: old.bits, in: tree)
+                try body(&transaction, place)
+            }
+            progress.persisted = new
+        }
+    }
+}

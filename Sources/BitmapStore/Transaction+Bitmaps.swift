@@ -1,0 +1,138 @@
+internal import BlockStorage
+internal import DirtyBitmap
+
+// What the commands have in common: finding a bitmap, refusing what its state forbids, and working
+// in what a dead process left.
+
+extension Transaction {
+    var view: View { View(file: file, generation: base) }
+
+    func index(of name: String) throws(BitmapStoreError) -> Int {
+        guard let index = catalog.index(ofBitmap: name) else {
+            throw .noSuchBitmap(
+                name: name, existing: catalog.bitmaps.map(\.name), path: file.path)
+        }
+        return index
+    }
+
+    /// A bitmap that may be changed at will.
+    mutating func idleIndex(of name: String) throws(BitmapStoreError) -> Int {
+        let index = try index(of: name)
+        try requireIdle(index)
+        try recover(bitmapAt: index)
+        try requireConsistent(index)
+        return index
+    }
+
+    func layout(_ granularity: Granularity) throws(BitmapStoreError) -> BitLayout {
+        do throws(DirtyBitmapError) {
+            return BitLayout(
+                try BitmapGeometry(size: catalog.device.size, granularity: granularity))
+        } catch {
+            throw .bits(error)
+        }
+    }
+
+    func requireSize(_ size: Int64) throws(BitmapStoreError) {
+        guard size == catalog.device.size else {
+            throw .sizesDiffer(size: catalog.device.size, other: size)
+        }
+    }
+
+    func requireConsistent(_ index: Int) throws(BitmapStoreError) {
+        let bitmap = catalog.bitmaps[index]
+        if bitmap.state == .inconsistent {
+            throw .inconsistent(name: bitmap.name, path: file.path)
+        }
+    }
+
+    /// Refuses a bitmap that a living job or recorder works on.
+    func requireIdle(_ index: Int) throws(BitmapStoreError) {
+        try requireNoJob(index)
+        let bitmap = catalog.bitmaps[index]
+        for recorder in catalog.recorders where recorder.bitmap == bitmap.id {
+            if try file.isClaimed(job: recorder.id) {
+                throw .busy(name: bitmap.name, holder: recorder.holder)
+            }
+        }
+    }
+
+    func requireNoJob(_ index: Int) throws(BitmapStoreError) {
+        let bitmap = catalog.bitmaps[index]
+        for job in catalog.jobs where job.bitmap == bitmap.id {
+            if try isRunning(job) { throw .busy(name: bitmap.name, holder: job.holder) }
+        }
+    }
+
+    func isRunning(_ job: JobEntry) throws(BitmapStoreError) -> Bool {
+        guard job.isOpen else { return false }
+        return try file.isClaimed(job: job.id)
+    }
+
+    /// Works in what dead recorders and dead jobs left.
+    mutating func recover(bitmapAt index: Int) throws(BitmapStoreError) {
+        try recoverRecorders(ofBitmapAt: index)
+        let id = catalog.bitmaps[index].id
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            let job = catalog.jobs[place]
+            if job.isOpen, try !isRunning(job) { try endInFailure(jobAt: place) }
+        }
+    }
+
+    /// Nobody knows what a recorder that died had in memory.
+    mutating func recoverRecorders(ofBitmapAt index: Int) throws(BitmapStoreError) {
+        let id = catalog.bitmaps[index].id
+        for recorder in catalog.recorders where recorder.bitmap == id {
+            if try file.isClaimed(job: recorder.id) { continue }
+            catalog.bitmaps[index].state = .inconsistent
+            catalog.recorders.removeAll { $0.id == recorder.id }
+        }
+    }
+
+    /// Forgets every record of a bitmap on which none runs.
+    mutating func dropRecords(
+        ofBitmapAt index: Int
+    ) throws(BitmapStoreError) -> [StoredJob] {
+        let id = catalog.bitmaps[index].id
+        let dropped = catalog.jobs.filter { $0.bitmap == id }
+        let described = dropped.map { StoredJob($0, in: catalog, isRunning: false) }
+        catalog.jobs.removeAll { $0.bitmap == id }
+        catalog.recorders.removeAll { $0.bitmap == id }
+        return described
+    }
+
+    /// B |= ranges, and M |= ranges in every record.
+    mutating func mark(
+        _ ranges: [Range<Int64>], bitmapAt index: Int
+    ) throws(BitmapStoreError) {
+        let id = catalog.bitmaps[index].id
+        catalog.bitmaps[index].bits = try mark(ranges, in: catalog.bitmaps[index].bits)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            guard let marked = catalog.jobs[place].marked else { continue }
+            catalog.jobs[place].marked = try mark(ranges, in: marked)
+        }
+    }
+
+    /// B |= bits, and M |= bits in every record: what is merged in differs from what a job has
+    /// copied, as much as what is marked does.
+    mutating func merge(
+        _ bits: borrowing DirtyBitmap, bitmapAt index: Int
+    ) throws(BitmapStoreError) {
+        let id = catalog.bitmaps[index].id
+        catalog.bitmaps[index].bits = try merge(bits, into: catalog.bitmaps[index].bits)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            guard let marked = catalog.jobs[place].marked else { continue }
+            catalog.jobs[place].marked = try merge(bits, into: marked)
+        }
+    }
+
+    /// The tree with more bits set; the same one if it had them all.
+    mutating func merge(
+        _ bits: borrowing DirtyBitmap, into tree: BitTree
+    ) throws(BitmapStoreError) -> BitTree {
+        let old = try reader.load(tree)
+        var new = old.copy()
+        do throws(DirtyBitmapError) { try new.merge(bits) } catch { throw .bits(error) }
+        return try store(new, since: old, in: tree)
+    }
+}

@@ -1,0 +1,173 @@
+internal import DirtyBitmap
+internal import SystemPackage
+
+/// The making of the next generation, under the exclusive lock.
+///
+/// Blocks are written as they come, into places that the current generation does not refer to;
+/// whoever drops a transaction without `commit` has changed nothing.
+struct Transaction {
+    let file: any StoreFile
+    let base: Generation
+    /// Seconds since 1970.
+    let now: Int64
+    /// What the next generation will say.
+    var catalog: Catalog
+    private(set) var tables: [Reference: [Reference]]
+    private var isFree: [Bool]
+    private var firstFree = Superblock.slotCount
+    /// Whether the file may hold something that the disk does not, so that it must be synced
+    /// before a block is reused.
+    private var mustSettle: Bool
+
+    init(file: any StoreFile, base: Generation, now: Int64, mustSync: Bool) {
+        self.file = file
+        self.base = base
+        self.now = now
+        catalog = base.catalog
+        tables = base.tables
+        isFree = base.uses.map { $0 == .free }
+        mustSettle = mustSync || !base.slotsAgree
+    }
+
+    var reader: BitReader { BitReader(file: file, tables: tables) }
+
+    /// Writes a block and says where it is.
+    mutating func write(_ block: [UInt8]) throws(BitmapStoreError) -> Reference {
+        let offset = try allocate(1)
+        try file.write(block, at: Int64(offset))
+        return Reference(offset: offset, checksum: xxHash64(block))
+    }
+
+    mutating func write(table: [Reference]) throws(BitmapStoreError) -> Reference {
+        var block: [UInt8] = []
+        block.reserveCapacity(blockBytes)
+        for reference in table {
+            block.append(littleEndian: reference.offset)
+            block.append(littleEndian: reference.checksum)
+        }
+        block += Array(repeating: 0, count: blockBytes - block.count)
+        let reference = try write(block)
+        let empty = BitLayout.pagesPerTable - table.count
+        tables[reference] = table + Array(repeating: .clean, count: empty)
+        return reference
+    }
+
+    /// - Returns: the offset of `count` blocks in a row that nothing refers to.
+    private mutating func allocate(_ count: Int) throws(BitmapStoreError) -> UInt64 {
+        try settle()
+        while firstFree < isFree.count, !isFree[firstFree] { firstFree += 1 }
+        var start = firstFree
+        var end = start
+        while end - start < count {
+            if end == isFree.count {
+                guard end < Int(Superblock.blockCountMax) else {
+                    throw .tooManyBitmaps(
+                        path: file.path, limit: Int(Superblock.blockCountMax) * blockBytes)
+                }
+                isFree.append(true)
+            }
+            end += 1
+            if !isFree[end - 1] { start = end }
+        }
+        for block in start..<end { isFree[block] = false }
+        return UInt64(start) * UInt64(blockBytes)
+    }
+
+    /// Before a block is reused, the current generation must be durable and in both slots. It need
+    /// not be: a process that died may have written it and never synced, and the generation before
+    /// it, which the disk may still hold, has its blocks where this one has free ones.
+    private mutating func settle() throws(BitmapStoreError) {
+        guard mustSettle else { return }
+        let bytes = base.superblock.encoded()
+        for slot in 0..<Superblock.slotCount {
+            let offset = Int64(slot * blockBytes)
+            // A slot that is right stays untouched: at no time are both being written.
+            if try file.read(at: offset, count: Superblock.byteCount) != bytes {
+                try file.write(bytes, at: offset)
+            }
+        }
+        try file.sync()
+        mustSettle = false
+    }
+
+    /// Makes the next generation the one that counts.
+    ///
+    /// - Throws: an error after which the current generation still counts, as far as the file
+    ///   could be brought back to it.
+    mutating func commit() throws(CommitFailure) -> Generation {
+        let superblock: Superblock
+        let walk: BlockWalk
+        do throws(BitmapStoreError) {
+            (superblock, walk) = try writeDirectory()
+            try file.sync()
+        } catch {
+            throw CommitFailure(error: error, isUncertain: false)
+        }
+        let bytes = superblock.encoded()
+        do throws(BitmapStoreError) {
+            try file.write(bytes, at: 0)
+            try file.sync()
+        } catch {
+            // It may or may not have reached the disk; the old one has to.
+            let isBack = bringBack()
+            throw CommitFailure(error: error, isUncertain: !isBack)
+        }
+        // From here on the generation counts. The second slot and the length are cared for by the
+        // next transaction, if they fail.
+        let second: Void? = try? file.write(bytes, at: Int64(blockBytes))
+        trim(superblock)
+        return Generation(
+            superblock: superblock, catalog: catalog, tables: walk.tables, uses: walk.uses,
+            slotsAgree: second != nil)
+    }
+
+    private mutating func writeDirectory() throws(BitmapStoreError) -> (Superblock, BlockWalk) {
+        let directory = catalog.encoded()
+        guard directory.count <= Int(Superblock.directoryLengthMax) else {
+            throw .tooManyBitmaps(path: file.path, limit: Int(Superblock.directoryLengthMax))
+        }
+        let blocks = (directory.count + blockBytes - 1) / blockBytes
+        let offset = try allocate(blocks)
+        let padding = blocks * blockBytes - directory.count
+        try file.write(directory + Array(repeating: 0, count: padding), at: Int64(offset))
+        var superblock = base.superblock
+        superblock.generation += 1
+        superblock.directory = Reference(offset: offset, checksum: xxHash64(directory))
+        superblock.directoryLength = UInt64(directory.count)
+        superblock.blockCount = UInt64(isFree.count)
+        var walk = BlockWalk(file: file, superblock: superblock)
+        try walk.visit(catalog, known: tables)
+        // Blocks at the end may have been needed by the last generation alone.
+        let used = (walk.uses.lastIndex { $0 != .free } ?? 0) + 1
+        superblock.blockCount = UInt64(used)
+        walk.cut(to: used)
+        return (superblock, walk)
+    }
+
+    private func bringBack() -> Bool {
+        do throws(BitmapStoreError) {
+            try file.write(base.superblock.encoded(), at: 0)
+            try file.sync()
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// Gives space back to the filesystem once most of the file is unused; some is kept, so that a
+    /// full filesystem does not keep a job from its next checkpoint.
+    private func trim(_ superblock: Superblock) {
+        guard let length = try? file.length() else { return }
+        let used = Int64(superblock.blockCount) * Int64(blockBytes)
+        if length > 2 * used + Self.slackBytes { try? file.truncate(to: used + Self.slackBytes) }
+    }
+
+    private static let slackBytes = Int64(64 * blockBytes)
+}
+
+/// Why a commit did not happen.
+struct CommitFailure: Error {
+    let error: BitmapStoreError
+    /// Whether the disk may hold the new generation in spite of that.
+    let isUncertain: Bool
+}

@@ -1,0 +1,101 @@
+internal import BlockStorage
+internal import DirtyBitmap
+internal import SystemPackage
+
+// What reading commands say of bitmaps and jobs whose process is gone: they change nothing, and
+// tell what the next writing command will make of it.
+
+extension View {
+    func noSuchBitmap(_ name: String) -> BitmapStoreError {
+        .noSuchBitmap(name: name, existing: catalog.bitmaps.map(\.name), path: file.path)
+    }
+
+    func isRunning(_ job: JobEntry) throws(BitmapStoreError) -> Bool {
+        guard job.isOpen else { return false }
+        return try file.isClaimed(job: job.id)
+    }
+
+    func describe(_ entry: BitmapEntry) throws(BitmapStoreError) -> StoredBitmap {
+        var state = entry.state
+        var holder: JobHolder?
+        var isInterrupted = false
+        for job in catalog.jobs where job.bitmap == entry.id {
+            if try isRunning(job) { holder = job.holder } else { isInterrupted = true }
+        }
+        for recorder in catalog.recorders where recorder.bitmap == entry.id {
+            if try file.isClaimed(job: recorder.id) {
+                holder = holder ?? recorder.holder
+            } else {
+                state = .inconsistent
+            }
+        }
+        let layout = entry.bits.layout
+        return StoredBitmap(
+            name: entry.name, size: layout.geometry.size,
+            granularity: layout.geometry.granularity, state: state, holder: holder,
+            isInterrupted: isInterrupted, dirtyCount: entry.bits.dirtyCount,
+            dirtyBytes: entry.bits.dirtyBytes, createdAt: entry.createdAt,
+            lastSuccess: entry.lastSuccess)
+    }
+
+    func describe(_ entry: JobEntry) throws(BitmapStoreError) -> StoredJob {
+        StoredJob(entry, in: catalog, isRunning: try isRunning(entry))
+    }
+
+    /// The bits, with the jobs that died worked into them.
+    func recovered(_ entry: BitmapEntry) throws(BitmapStoreError) -> DirtyBitmap {
+        var isConsistent = entry.state != .inconsistent
+        for recorder in catalog.recorders where recorder.bitmap == entry.id {
+            if try !file.isClaimed(job: recorder.id) { isConsistent = false }
+        }
+        guard isConsistent else {
+            let geometry = entry.bits.layout.geometry
+            var bits = DirtyBitmap(size: geometry.size, granularity: geometry.granularity)
+            bits.setAll()
+            return bits
+        }
+        var bits = try reader.load(entry.bits)
+        for job in catalog.jobs where job.bitmap == entry.id && job.bitmapMode == .always {
+            guard job.isOpen, try !isRunning(job) else { continue }
+            try reader.settle(&bits, job, keepsRemaining: true)
+        }
+        return bits
+    }
+}
+
+extension BitReader {
+    /// B := (B - T) | M, and | R if the job failed.
+    func settle(
+        _ bits: inout DirtyBitmap, _ job: JobEntry, keepsRemaining: Bool
+    ) throws(BitmapStoreError) {
+        guard let taken = job.taken, let marked = job.marked else { return }
+        let takenBits = try load(taken)
+        let markedBits = try load(marked)
+        try combine { () throws(DirtyBitmapError) in
+            try bits.subtract(takenBits)
+            try bits.merge(markedBits)
+        }
+        if keepsRemaining {
+            let remainingBits = try load(job.remaining)
+            try combine { () throws(DirtyBitmapError) in try bits.merge(remainingBits) }
+        }
+    }
+
+    /// All bitmaps of a store have one size, so that combining them can't fail.
+    func combine(_ body: () throws(DirtyBitmapError) -> Void) throws(BitmapStoreError) {
+        do throws(DirtyBitmapError) { try body() } catch { throw .bits(error) }
+    }
+}
+
+extension StoredJob {
+    init(_ entry: JobEntry, in catalog: Catalog, isRunning: Bool) {
+        self.init(
+            id: entry.id, mode: entry.mode,
+            bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
+            bitmapMode: entry.bitmapMode, source: entry.source, sourcePath: .init(entry.sourcePath),
+            target: entry.target, targetPath: .init(entry.targetPath), startedAt: entry.startedAt,
+            checkpointedAt: entry.checkpointedAt, planned: entry.planned,
+            remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,
+            holder: entry.holder)
+    }
+}

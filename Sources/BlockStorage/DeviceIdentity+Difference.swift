@@ -1,0 +1,81 @@
+// Whether two identities, told at different times, are those of the same storage.
+
+extension DeviceIdentity {
+    /// Why this cannot be the storage that `known` described, as one phrase that says what changed
+    /// from what to what; nil if it is the same as far as can be known.
+    ///
+    /// Durable facts (worldwide name, serial and model, uuid, partition) decide where both have
+    /// them. A disk without any is told by what lies under it (loop devices), else by its number
+    /// and the kernel's sequence number of its medium, which last until the next boot at most.
+    /// An image is told by its inode and filesystem. The size always counts.
+    public func difference(from known: DeviceIdentity) -> String? {
+        if isImage != known.isImage {
+            return known.isImage
+                ? "it was an image file, and is a disk"
+                : "it was a disk, and is an image file"
+        }
+        if size != known.size {
+            return Self.change("size", "\(known.size) bytes", "\(size) bytes")
+        }
+        return isImage ? imageDifference(from: known) : diskDifference(from: known)
+    }
+
+    package var isImage: Bool { deviceNumber == nil && inode != nil }
+
+    private func imageDifference(from known: DeviceIdentity) -> String? {
+        if let change = Self.change("inode", known.inode, inode) { return change }
+        // Filesystems on no single device (btrfs, tmpfs, overlay) get another number each boot.
+        guard let new = filesystemDevice, let old = known.filesystemDevice,
+            !(new.isAnonymous && old.isAnonymous)
+        else { return nil }
+        return Self.change("filesystem's device", old, new)
+    }
+
+    private func diskDifference(from known: DeviceIdentity) -> String? {
+        let durable = [
+            (known.wwn != nil && wwn != nil, Self.change("worldwide name", known.wwn, wwn)),
+            (known.serial != nil && serial != nil, serialDifference(from: known)),
+            (known.uuid != nil && uuid != nil, Self.change("uuid", known.uuid, uuid)),
+        ].filter(\.0)
+        let partition =
+            Self.change("partition", known.partition, partition)
+            ?? Self.change("partition's first sector", known.partitionStart, partitionStart)
+        if let change = durable.compactMap(\.1).first ?? partition { return change }
+        guard durable.isEmpty else { return nil }
+        if let old = known.backingDevice, let new = backingDevice {
+            return backingDifference(from: known, old, new)
+        }
+        return Self.change("device number", known.deviceNumber, deviceNumber)
+            ?? Self.change("disk sequence number", known.diskSequence, diskSequence)
+    }
+
+    private func serialDifference(from known: DeviceIdentity) -> String? {
+        Self.change("serial", known.serial, serial) ?? Self.change("model", known.model, model)
+    }
+
+    private func backingDifference(
+        from known: DeviceIdentity, _ old: DeviceNumber, _ new: DeviceNumber
+    ) -> String? {
+        if known.backingInode != backingInode {
+            return Self.change(
+                "inode of the backing file", known.backingInode.map(String.init) ?? "none",
+                backingInode.map(String.init) ?? "none")
+        }
+        if let change = Self.change(
+            "offset in the backing file", known.backingOffset, backingOffset)
+        {
+            return change
+        }
+        // A file on a filesystem of no single device: its number is another after each boot.
+        if backingInode != nil, old.isAnonymous, new.isAnonymous { return nil }
+        return Self.change("device of the backing file", old, new)
+    }
+
+    /// Nil if they are equal, or one is not known.
+    private static func change<Fact: Equatable>(
+        _ name: String, _ old: Fact?, _ new: Fact?
+    ) -> String? {
+        guard let old, let new, old != new else { return nil }
+        return "its \(name) was \(old), and is \(new)"
+    }
+}
