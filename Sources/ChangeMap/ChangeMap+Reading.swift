@@ -27,7 +27,8 @@ extension ChangeMap {
         let source = MapSource(name: name, deviceSize: deviceSize)
         guard bytes.count <= byteCountMax else {
             throw source.error(
-                .tooLarge, "the file has \(bytes.count) bytes, and at most \(byteCountMax) are read",
+                .tooLarge,
+                "the file has \(bytes.count) bytes, and at most \(byteCountMax) are read",
                 remedy: "Make the map with larger blocks.")
         }
         guard !bytes.isEmpty else {

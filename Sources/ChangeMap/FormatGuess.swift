@@ -63,7 +63,8 @@ struct FormatGuess {
         return names
     }
 
-    private func jsonFormat(_ content: ArraySlice<UInt8>) throws(ChangeMapError) -> ChangeMapFormat {
+    private func jsonFormat(_ content: ArraySlice<UInt8>) throws(ChangeMapError) -> ChangeMapFormat
+    {
         let object = content.prefix(Self.headLength).prefix { $0 != UInt8(ascii: "}") }
         func has(_ key: String) -> Bool { object.firstRange(of: Array("\"\(key)\"".utf8)) != nil }
         if has("percent") { throw totals() }

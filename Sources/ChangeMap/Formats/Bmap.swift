@@ -101,7 +101,8 @@ private struct BmapHandler: MapElementHandler {
 extension ChangeMap {
     /// The blocks of an image that have to be written. Nothing is said of the others: they may
     /// hold anything, and are not zero.
-    static func readBmap(_ bytes: [UInt8], _ source: MapSource) throws(ChangeMapError) -> ChangeMap {
+    static func readBmap(_ bytes: [UInt8], _ source: MapSource) throws(ChangeMapError) -> ChangeMap
+    {
         var handler = BmapHandler(source)
         try readXML(bytes, source, &handler)
         let warnings = try checkBmapSum(bytes, source, handler)

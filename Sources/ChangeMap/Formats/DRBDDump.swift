@@ -108,7 +108,8 @@ private struct DRBDReader {
             version = values.map { String(decoding: $0, as: UTF8.self) }.joined()
             guard version == "\"v08\"" || version == "\"v09\"" else {
                 throw source.error(
-                    .unsupported, at: tokens.place, "version \(excerpt(version.utf8)) of DRBD's "
+                    .unsupported, at: tokens.place,
+                    "version \(excerpt(version.utf8)) of DRBD's "
                         + "metadata isn't supported",
                     remedy: "v08 and v09 are.")
             }
@@ -127,9 +128,10 @@ private struct DRBDReader {
         // Version 8 knows one peer, and its flags stand with the identifiers.
         case "uuid": try readPeer(0)
         case "bm", "bitmap": try readBitmap(key, index)
-        default: while let token = tokens.next() {
-            if case .mark(UInt8(ascii: "}")) = token { return }
-        }
+        default:
+            while let token = tokens.next() {
+                if case .mark(UInt8(ascii: "}")) = token { return }
+            }
             throw damaged("the dump is cut off")
         }
     }
@@ -144,7 +146,8 @@ private struct DRBDReader {
             case .word(let word):
                 if previous.elementsEqual("flags".utf8) {
                     flags[peer] = try source.number(word, "flags", .c, at: tokens.place)
-                } else if previous.elementsEqual("bitmap-index".utf8), !word.elementsEqual("-1".utf8)
+                } else if previous.elementsEqual("bitmap-index".utf8),
+                    !word.elementsEqual("-1".utf8)
                 {
                     let index = try source.number(word, "bitmap-index", at: tokens.place)
                     bitmapIndexes[peer] = index
@@ -185,7 +188,8 @@ extension DRBDReader {
         if flags[peer, default: 0] & Self.fullSyncFlag != 0 {
             try found.add(0, count: bitCount, .copy, at: tokens.place)
             warnings.append(
-                "\(source.name) asks for a full synchronisation: all of the disk counts as changed.")
+                "\(source.name) asks for a full synchronisation: all of the disk counts as changed."
+            )
             try readWords { _, _ throws(ChangeMapError) in }
         } else {
             let place = tokens.place

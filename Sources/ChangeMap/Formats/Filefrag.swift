@@ -99,7 +99,8 @@ extension ChangeMap {
         var lines = TextLines(bytes)
         var reader = FilefragReader(source)
         while let line = lines.next() { try reader.read(line) }
-        guard let extents = reader.extents, reader.isComplete, reader.hasLast || reader.rowCount == 0
+        guard let extents = reader.extents, reader.isComplete,
+            reader.hasLast || reader.rowCount == 0
         else {
             throw source.malformed(
                 .line(lines.lastNumber), "the table doesn't go on to the last extent")
