@@ -1,0 +1,50 @@
+/// The lines of a text that hold something: comments and empty lines are passed over.
+struct TextLines {
+    /// One line, cut at blanks.
+    struct Line {
+        /// Counted from 1.
+        let number: Int
+        /// At least one, none empty.
+        let fields: [ArraySlice<UInt8>]
+
+        var place: ChangeMapError.Place { .line(number) }
+
+        /// A field as text, for comparing and for messages; empty if there is no such field.
+        func text(_ index: Int) -> String {
+            index < fields.count ? String(decoding: fields[index], as: UTF8.self) : ""
+        }
+    }
+
+    private let bytes: [UInt8]
+    private var position = 0
+    private var number = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// Whether the last line is a whole one. A list that was cut off in the middle of a number
+    /// looks fine otherwise.
+    var endsWithNewline: Bool { bytes.last == UInt8(ascii: "\n") }
+
+    /// The number of the line that was read last.
+    var lastNumber: Int { number }
+
+    /// The next line that has fields; nil at the end.
+    mutating func next() -> Line? {
+        while position < bytes.count {
+            let rest = bytes[position...]
+            let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            number += 1
+            position = end + 1
+            let line = rest[..<end]
+            let content = line.prefix { $0 != UInt8(ascii: "#") }
+            let fields = content.split { isBlank($0) }
+            if !fields.isEmpty { return Line(number: number, fields: fields) }
+        }
+        return nil
+    }
+}
+
+/// Blanks within a line; the carriage return of files that were edited elsewhere is one.
+func isBlank(_ byte: UInt8) -> Bool {
+    byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") || byte == UInt8(ascii: "\r")
+}
