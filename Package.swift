@@ -55,19 +55,23 @@ let package = Package(
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
+        module("ChangeMap", ["DirtyBitmap"]),
         module(
             "MirrorEngine",
             [
-                "DirtyBitmap", "Ring", "BlockStorage",
+                "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", systemPackage,
                 .product(name: "Logging", package: "swift-log"),
             ]),
         module(
             "RingMirror",
-            ["BlockStorage", "MirrorEngine", "Ring", systemPackage]),
+            [
+                "DirtyBitmap", "BlockStorage", "BitmapStore", "ChangeMap", "MirrorEngine", "Ring",
+                systemPackage,
+            ]),
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
-                "RingMirror",
+                "RingMirror", systemPackage,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -81,6 +85,7 @@ let package = Package(
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
         tests(
             "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
+        tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),

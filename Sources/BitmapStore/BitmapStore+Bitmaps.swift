@@ -11,6 +11,18 @@ extension BitmapStore {
         }
     }
 
+    /// One bitmap by its name.
+    ///
+    /// - Throws: `noSuchBitmap`.
+    public func bitmap(_ name: String) throws(BitmapStoreError) -> StoredBitmap {
+        try look { view throws(BitmapStoreError) in
+            guard let index = view.catalog.index(ofBitmap: name) else {
+                throw view.noSuchBitmap(name)
+            }
+            return try view.describe(view.catalog.bitmaps[index])
+        }
+    }
+
     /// Adds a bitmap in which nothing is dirty.
     ///
     /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`; `bits` if there would be too many.

@@ -69,6 +69,7 @@ extension BitmapStore {
             let entry = JobEntry(
                 id: id, mode: request.mode, bitmap: bitmap?.id, bitmapMode: request.bitmapMode,
                 source: request.source, sourcePath: request.sourcePath.string,
+                sourceModified: request.sourceModified,
                 target: request.target, targetPath: request.targetPath.string,
                 startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
                 holder: holder, taken: bitmap == nil ? nil : bits, remaining: bits,

@@ -136,11 +136,12 @@ extension JobEntry {
         if let taken { fields.put(14, taken.encoded) }
         fields.put(15, remaining.encoded)
         if let marked { fields.put(16, marked.encoded) }
+        fields.put(17, sourceModified)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
-        try fields.checkTags(1...16, in: "job")
+        try fields.checkTags(1...17, in: "job")
         let isOpen = try need(try fields.number(12, as: UInt8.self), "a job's state")
         guard isOpen <= 1 else { throw .unsupported("a job has state \(isOpen)") }
         self.init(
@@ -151,6 +152,7 @@ extension JobEntry {
             source: try DeviceIdentity(
                 decoding: try need(try fields.fields(5), "a job's source")),
             sourcePath: try need(try fields.text(6), "a job's source"),
+            sourceModified: try fields.number(17),
             target: try DeviceIdentity(
                 decoding: try need(try fields.fields(7), "a job's target")),
             targetPath: try need(try fields.text(8), "a job's target"),

@@ -47,6 +47,8 @@ struct JobEntry: Equatable, Sendable {
     var bitmapMode: BitmapMode
     var source: DeviceIdentity
     var sourcePath: String
+    /// When the source was last written, in nanoseconds since 1970; nil where nobody knows.
+    var sourceModified: Int64?
     var target: DeviceIdentity
     var targetPath: String
     var startedAt: Int64

@@ -115,6 +115,8 @@ public struct JobRequest: Sendable {
     public var source: DeviceIdentity
     /// See `source`.
     public var sourcePath: FilePath
+    /// When the source was last written, in nanoseconds since 1970; nil where nobody knows.
+    public var sourceModified: Int64?
     /// What is written, and how it is called.
     public var target: DeviceIdentity
     /// See `target`.
@@ -149,6 +151,9 @@ public struct StoredJob: Hashable, Sendable {
     public let source: DeviceIdentity
     /// How it was called.
     public let sourcePath: FilePath
+    /// When the source was last written as the job began, in nanoseconds since 1970; nil where
+    /// nobody knows.
+    public let sourceModified: Int64?
     /// What is written.
     public let target: DeviceIdentity
     /// How it was called.

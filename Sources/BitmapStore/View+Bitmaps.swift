@@ -93,6 +93,7 @@ extension StoredJob {
             id: entry.id, mode: entry.mode,
             bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
             bitmapMode: entry.bitmapMode, source: entry.source, sourcePath: .init(entry.sourcePath),
+            sourceModified: entry.sourceModified,
             target: entry.target, targetPath: .init(entry.targetPath), startedAt: entry.startedAt,
             checkpointedAt: entry.checkpointedAt, planned: entry.planned,
             remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,

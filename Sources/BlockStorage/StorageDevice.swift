@@ -61,6 +61,9 @@ public final class StorageDevice: Sendable {
     /// block device it is the one that holds the exclusive claim.
     package var bufferedDescriptor: CInt { buffered.raw }
 
+    /// The same, for this module's own calls.
+    var descriptor: Descriptor { buffered }
+
     /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
     package func currentSize() throws(StorageError) -> Int64 {
         do throws(Errno) {
@@ -72,6 +75,12 @@ public final class StorageDevice: Sendable {
             throw .systemCall(
                 call: kind == .disk ? "BLKGETSIZE64" : "statx", path: path, code: error)
         }
+    }
+
+    /// When an image was last written, in nanoseconds since 1970; nil for a disk, of which nobody
+    /// knows.
+    package var modifiedAt: Int64? {
+        kind == .image ? (try? SystemCalls.status(of: buffered))?.modified : nil
     }
 
     /// What begins at `offset`, which must lie inside `geometry.size`.

@@ -41,6 +41,8 @@ struct FileStatus: Sendable {
     let special: DeviceNumber
     let inode: UInt64
     let size: Int64
+    /// In nanoseconds since 1970.
+    let modified: Int64
     /// Nil where the kernel does not say (before 6.1, or a filesystem that has no answer).
     let direct: DirectAlignment?
 
@@ -125,6 +127,7 @@ enum SystemCalls {
             special: DeviceNumber(major: found.special_major, minor: found.special_minor),
             inode: found.inode,
             size: found.size,
+            modified: found.modified,
             direct: found.direct_known == 0
                 ? nil
                 : DirectAlignment(

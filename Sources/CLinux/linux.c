@@ -72,6 +72,7 @@ int ringmirror_status(
     result->special_minor = found.stx_rdev_minor;
     result->inode = found.stx_ino;
     result->size = (int64_t)found.stx_size;
+    result->modified = found.stx_mtime.tv_sec * 1000000000 + found.stx_mtime.tv_nsec;
 #ifdef STATX_DIOALIGN
     if (found.stx_mask & STATX_DIOALIGN) {
         result->direct_known = 1;

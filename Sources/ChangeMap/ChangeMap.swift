@@ -76,7 +76,7 @@ public struct ChangeMap: Sendable, Hashable {
     }
 
     /// Calls `body` with extents and gaps in ascending order: all of `0..<size`, each byte once.
-    private func forEachRange(_ body: (Range<Int64>, Meaning) -> Void) {
+    func forEachRange(_ body: (Range<Int64>, Meaning) -> Void) {
         var position: Int64 = 0
         for extent in extents {
             if position < extent.range.lowerBound {

@@ -1,3 +1,4 @@
+internal import BitmapStore
 internal import BlockStorage
 package import Logging
 internal import Synchronization
@@ -22,6 +23,10 @@ package final class JobLog: Sendable {
     }
 
     func paused(_ error: MirrorError) { logger?.info("paused: \(error)") }
+
+    func checkpointFailed(_ error: BitmapStoreError) {
+        logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
+    }
 
     func retryPass() { logger?.info("trying again what failed") }
 

@@ -1,5 +1,7 @@
+public import BitmapStore
 public import BlockStorage
 public import Ring
+public import SystemPackage
 
 /// The two ends of a mirror.
 public enum MirrorSide: String, Sendable {
@@ -26,6 +28,15 @@ public enum MirrorError: Error, Sendable {
     case tooManyFailures(limit: Int)
     case cancelled
     case invalidOption(String)
+    /// A bitmap or the record of a job can't be had. Nothing was written to the target.
+    case store(BitmapStoreError)
+    /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
+    /// lacks.
+    case otherTarget(bitmap: String, target: FilePath, recorded: String, difference: String)
+    /// No job to this target was interrupted.
+    case nothingToResume(target: FilePath, store: FilePath)
+    /// A side is not what it was when the job was interrupted.
+    case changed(MirrorSide, path: FilePath, difference: String)
 }
 
 extension MirrorError: CustomStringConvertible {
@@ -50,6 +61,16 @@ extension MirrorError: CustomStringConvertible {
             "more than \(limit) blocks failed; the disk or its connection is broken"
         case .cancelled: "the job was cancelled"
         case .invalidOption(let text): text
+        case .store(let error): "\(error)"
+        case .otherTarget(let bitmap, let target, let recorded, let difference):
+            "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
+                + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "
+                + "--new-target; else make it one with `ringmirror full`."
+        case .nothingToResume(let target, let store):
+            "\(store) has no interrupted job of this kind to \(target): run without --resume"
+        case .changed(let side, let path, let difference):
+            "the job can't be resumed: \(path), its \(side.rawValue), has changed: \(difference). "
+                + "Run without --resume to begin anew."
         }
     }
 

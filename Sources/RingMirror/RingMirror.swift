@@ -7,6 +7,17 @@
 //     let job = try MirrorJob.full(from: source, to: target)
 //     let report = await job.run()
 
+@_exported public import enum BitmapStore.BitmapMode
+@_exported public import enum BitmapStore.BitmapState
+@_exported public import class BitmapStore.BitmapStore
+@_exported public import enum BitmapStore.BitmapStoreError
+@_exported public import struct BitmapStore.JobHolder
+@_exported public import enum BitmapStore.JobMode
+@_exported public import struct BitmapStore.LastSuccess
+@_exported public import class BitmapStore.RecordingSession
+@_exported public import enum BitmapStore.StorePlace
+@_exported public import struct BitmapStore.StoredBitmap
+@_exported public import struct BitmapStore.StoredJob
 @_exported public import enum BlockStorage.Access
 @_exported public import struct BlockStorage.Allocation
 @_exported public import enum BlockStorage.CacheChoice
@@ -19,6 +30,13 @@
 @_exported public import enum BlockStorage.StorageError
 @_exported public import enum BlockStorage.StorageKind
 @_exported public import struct BlockStorage.TargetOptions
+@_exported public import struct ChangeMap.ChangeMap
+@_exported public import struct ChangeMap.ChangeMapError
+@_exported public import enum ChangeMap.ChangeMapFormat
+@_exported public import struct ChangeMap.ChangeMapOptions
+@_exported public import struct DirtyBitmap.DirtyBitmap
+@_exported public import enum DirtyBitmap.DirtyBitmapError
+@_exported public import struct DirtyBitmap.Granularity
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
 @_exported public import enum MirrorEngine.ErrorPolicy
@@ -31,6 +49,7 @@
 @_exported public import struct MirrorEngine.MirrorProgress
 @_exported public import struct MirrorEngine.MirrorReport
 @_exported public import enum MirrorEngine.MirrorSide
+@_exported public import class MirrorEngine.RecordedMirror
 @_exported public import enum MirrorEngine.ZeroHandling
 @_exported public import struct Ring.QueueStatistics
 @_exported public import enum Ring.RingError

@@ -7,6 +7,8 @@ struct ByteSize: ExpressibleByArgument {
 
     private static let units: [Character] = ["K", "M", "G", "T", "P"]
 
+    init(bytes: Int64) { self.bytes = bytes }
+
     init?(argument: String) {
         var text = argument.uppercased()[...]
         // 64K, 64KB and 64KiB all mean the same here; decimal units are not for disks.

@@ -51,24 +51,16 @@ struct CompareRun {
 
     /// Throws the exit code unless both sides are identical.
     func run() async throws {
-        let signals = Signals(stop: { [job] in job.cancel() })
-        let watcher = Task { [self] in await watch() }
-        let report = await job.run()
-        watcher.cancel()
-        await watcher.value
-        _ = signals
+        let report = await compare()
         if output.json { Events.print(Events.Comparison(report, event: event)) }
         try end(report)
     }
 
-    private func watch() async {
-        var line = ProgressLine(verb: "Compared", planned: job.progress.planned)
-        while !Task.isCancelled {
-            try? await Task.sleep(nanoseconds: 200_000_000)
-            line.update(done: job.progress.done)
-            if output.showsProgress { Output.overwriteErrorLine(line.text()) }
-        }
-        if output.showsProgress { Output.overwriteErrorLine("") }
+    /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
+    func compare() async -> CompareReport {
+        let signals = Signals(stop: { [job] in job.cancel() })
+        defer { _ = signals }
+        return await output.watching(CompareWatch(job: job)) { await job.run() }
     }
 
     private func end(_ report: CompareReport) throws {
@@ -109,6 +101,13 @@ struct CompareRun {
                 + "\(report.differingBytes) bytes in \(report.differingClusters) clusters of "
                 + ByteSize.text(report.clusterSize))
     }
+}
+
+private struct CompareWatch: Watched {
+    let job: CompareJob
+
+    var verb: String { "Compared" }
+    var progress: (planned: Int64, done: Int64) { job.progress }
 }
 
 extension Events.Comparison {

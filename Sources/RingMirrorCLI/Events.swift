@@ -16,6 +16,10 @@ enum Events {
         let source: String
         let target: String
         let size: Int64
+        var bitmap: String?
+        /// When the job that is gone on with began, in seconds since 1970.
+        var resumedFrom: Int64?
+        var saved: Int64?
     }
 
     struct Progress: Encodable {
@@ -53,6 +57,10 @@ enum Events {
         let retries: UInt64
         let failed: [FailedBytes]
         let flushed: Bool
+        let bitmap: String?
+        let resumableFrom: String?
+        let saved: Int64?
+        let recordError: String?
         let seconds: Double
         let bytesPerSecond: Int64
         let requestSize, depth, rings: Int

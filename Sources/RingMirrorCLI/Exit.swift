@@ -18,8 +18,10 @@ enum Exit: Int32 {
 
     var asError: ExitCode { ExitCode(rawValue) }
 
-    init(_ error: StorageError) {
-        switch error.category {
+    init(_ error: StorageError) { self.init(error.category) }
+
+    init(_ category: StorageError.Category) {
+        switch category {
         case .usage: self = .usage
         case .refused: self = .refused
         case .failed: self = .failed
@@ -29,7 +31,9 @@ enum Exit: Int32 {
     init(_ error: MirrorError) {
         switch error {
         case .storage(let error): self.init(error)
-        case .invalidOption: self = .usage
+        case .store(let error): self.init(error.category)
+        case .invalidOption, .nothingToResume: self = .usage
+        case .otherTarget, .changed: self = .refused
         case .cancelled: self = .interrupted
         default: self = .failed
         }

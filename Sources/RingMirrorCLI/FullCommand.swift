@@ -20,8 +20,8 @@ struct FullCommand: AsyncParsableCommand {
               ringmirror full vm.img /backup/vm.img --create
               ringmirror full /dev/sda disk.img --create --on-source-error ignore --speed 200M
 
-            A first Ctrl-C stops cleanly: what is in flight is finished and flushed. The target \
-            is not a mirror then.
+            A first Ctrl-C stops cleanly: what is in flight is finished and flushed, and the \
+            progress is recorded. The target is not a mirror then; --resume goes on with it.
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
@@ -30,120 +30,56 @@ struct FullCommand: AsyncParsableCommand {
     @Argument(help: "The disk or image to write.", completion: .file())
     var target: String
 
-    @OptionGroup(title: "Guards") var guards: GuardOptions
-    @OptionGroup(title: "Copying") var copying: CopyOptions
-    @OptionGroup(title: "Output") var output: OutputOptions
-
-    func run() async throws {
-        let complaint = Complaint(output: output)
-        do throws(MirrorError) {
-            try copying.mirrorOptions.validate()
-            // Before the target is opened, which with --create makes it.
-            try MirrorJob.checkRing()
-        } catch {
-            throw complaint.end("\(error)", Exit(error))
-        }
-        let source = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(
-                FilePath(self.source),
-                options: SourceOptions(
-                    cache: copying.cache, allowSourceInUse: guards.allowSourceInUse))
-        }
-        let target = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openTarget(
-                FilePath(self.target), for: source,
-                options: TargetOptions(
-                    cache: copying.cache, create: guards.create, overwrite: guards.overwrite,
-                    allowLarger: guards.allowLarger))
-        }
-        if !output.quiet {
-            for note in source.notes + target.notes { Output.errorLine("ringmirror: \(note)") }
-        }
-        let job: MirrorJob
-        do throws(MirrorError) {
-            job = try MirrorJob.full(
-                from: source, to: target, options: copying.mirrorOptions, logger: output.logger)
-        } catch {
-            throw complaint.end("\(error)", Exit(error))
-        }
-        let run = MirrorRun(
-            job: job, source: source, target: target, output: output, created: guards.create)
-        try await run.mirror()
-        if copying.verify { try await run.verify() }
-    }
-}
-
-struct GuardOptions: ParsableArguments {
-    @Flag(
-        help: "Write over a target that carries a file system, partition table or other signature.")
-    var overwrite = false
-
     @Flag(help: "Make TARGET as a new image file. It must not exist.")
     var create = false
 
-    @Flag(help: "Accept a target that is larger than the source. What lies beyond stays as it is.")
-    var allowLarger = false
-
-    @Flag(
-        help: ArgumentHelp(
-            "Read a source that is mounted or otherwise in use.",
-            discussion: "What is written to it while the job runs may be missing in the mirror."))
-    var allowSourceInUse = false
-}
-
-struct CopyOptions: ParsableArguments {
-    @Flag(help: "Compare both sides after the flush, reading back from the devices.")
-    var verify = false
-
     @Option(
         help: ArgumentHelp(
-            "What to do with zeros: detect, holes or write.",
-            discussion: """
-                detect makes holes of everything that is zero, holes only of holes, and write \
-                allocates the whole target.
-                """))
-    var zeroes = ZeroHandling.detect
+            "A bitmap of SOURCE that the mirror clears when it has succeeded.",
+            discussion: "From then on the bitmap tells what TARGET lacks: see incremental."))
+    var bitmap: String?
 
-    @Flag(help: "Promise that the whole target reads as zeros now, so that zeros need no work.")
-    var targetIsZero = false
+    @OptionGroup(title: "Guards") var guards: GuardOptions
+    @OptionGroup(title: "Copying") var copying: CopyOptions
+    @OptionGroup(title: "Recording") var recording: RecordOptions
+    @OptionGroup(title: "Output") var output: OutputOptions
 
-    @Option(help: "At most this many bytes a second.", completion: nil)
-    var speed: ByteSize?
+    func validate() throws {
+        if create && recording.resume {
+            throw ValidationError(
+                "--resume goes on with a target that is there: leave --create out")
+        }
+    }
 
-    @Option(help: "Bytes in one request, a power of two from 4K to 16M (default: by the devices).")
-    var requestSize: ByteSize?
-
-    @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
-    var depth: Int?
-
-    @Option(help: "Rings, each with a thread, 1 to 64.")
-    var rings = 1
-
-    @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
-    var cache = CacheChoice.automatic
-
-    @Option(
-        help: ArgumentHelp(
-            "When bytes can't be read: report, ignore or stop.",
-            discussion: """
-                report fails the job. ignore copies everything else, tries once more at the end, \
-                and then fails with a list of what is missing. stop pauses until SIGCONT.
-                """))
-    var onSourceError = ErrorPolicy.report
-
-    @Option(help: "When bytes can't be written: report, ignore, stop or enospc (pause when full).")
-    var onTargetError = ErrorPolicy.report
-
-    var mirrorOptions: MirrorOptions {
-        var options = MirrorOptions()
-        options.requestSize = requestSize.map { Int($0.bytes) }
-        options.depth = depth
-        options.rings = rings
-        options.zeroes = zeroes
-        options.targetIsZero = targetIsZero
-        options.speedLimit = speed?.bytes
-        options.sourceErrorPolicy = onSourceError
-        options.targetErrorPolicy = onTargetError
-        return options
+    func run() async throws {
+        let complaint = Complaint(output: output)
+        try MirrorSides.prepare(copying, complaint)
+        let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        let records = RecordedMirror.RecordPlace.path(recording.store.path(for: source))
+        // What is resumed is known by its record, which is checked before the first write.
+        let sides = try MirrorSides(
+            source, target,
+            TargetOptions(
+                cache: copying.cache, create: create,
+                overwrite: guards.overwrite || recording.resume, allowLarger: guards.allowLarger),
+            output: output, complaint)
+        let request = recording.request(.full, bitmap: bitmap, copying)
+        let mirror: RecordedMirror
+        do throws(MirrorError) {
+            mirror =
+                recording.resume
+                ? try .resume(
+                    from: source, to: sides.target, request: request, records: records,
+                    logger: output.logger)
+                : try .full(
+                    from: source, to: sides.target, request: request, records: records,
+                    logger: output.logger)
+        } catch {
+            throw complaint.end(error)
+        }
+        let run = MirrorRun(
+            command: "full", mirror: mirror, sides: sides, bitmap: bitmap, output: output)
+        try await run.mirror()
+        if copying.verify != nil { try await run.verify(.verifyAll) }
     }
 }

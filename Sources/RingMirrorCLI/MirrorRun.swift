@@ -1,117 +1,117 @@
 import ArgumentParser
 import RingMirror
 
-/// Runs a mirror job for a command: progress, signals, and a report that says what happened.
+/// Runs a mirror for a command: progress, signals, and a report that says what happened.
 struct MirrorRun {
-    let job: MirrorJob
-    let source: StorageDevice
-    let target: StorageDevice
+    /// The name of the command.
+    let command: String
+    let mirror: RecordedMirror
+    let sides: MirrorSides
+    /// The named bitmap that the mirror works on.
+    let bitmap: String?
     let output: OutputOptions
-    /// The target was made by this command.
-    let created: Bool
 
-    private var size: Int64 { source.geometry.size }
+    private var source: StorageDevice { sides.source }
+    private var target: StorageDevice { sides.target }
 
-    /// Runs the job. Throws the exit code if the target is not a mirror at its end.
+    /// Runs the job. Throws the exit code unless the target is a mirror at its end and all that was
+    /// to be recorded is.
     func mirror() async throws {
-        if output.json {
-            Events.print(
-                Events.Start(
-                    command: "full", source: source.path.string, target: target.path.string,
-                    size: size))
-        }
+        announceStart()
+        let job = mirror.job
         let signals = Signals(
-            stop: { [job] in job.cancel() }, resume: { [job] in job.resume() },
-            show: { [job] in
+            stop: { job.cancel() }, resume: { job.resume() },
+            show: {
                 let progress = job.progress
                 Output.errorLine(
                     "ringmirror: \(ByteSize.text(progress.done)) of "
                         + "\(ByteSize.text(progress.planned)) mirrored")
             })
-        let watcher = Task { [self] in await watch() }
-        let report = await job.run()
-        watcher.cancel()
-        await watcher.value
+        let report = await output.watching(MirrorWatch(job: job, output: output)) {
+            await mirror.run()
+        }
         _ = signals
         try end(report)
     }
 
-    /// Shows progress until the job has ended.
-    private func watch() async {
-        var line = ProgressLine(verb: "Mirrored", planned: job.progress.planned)
-        var announced = 0
-        var ticks = 0
-        while !Task.isCancelled {
-            try? await Task.sleep(nanoseconds: 200_000_000)
-            let progress = job.progress
-            line.update(done: progress.done)
-            if let error = progress.pausedBy, progress.pauses > announced {
-                announce(error)
-                announced = progress.pauses
-            }
-            ticks += 1
-            if output.json && ticks % 5 == 0 { Events.print(event(progress, line)) }
-            if output.showsProgress && progress.pausedBy == nil {
-                Output.overwriteErrorLine(line.text())
-            }
+    private func announceStart() {
+        if output.json {
+            Events.print(
+                Events.Start(
+                    command: command, source: source.path.string, target: target.path.string,
+                    size: source.geometry.size, bitmap: bitmap,
+                    resumedFrom: mirror.resumed?.startedAt,
+                    saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
         }
-        if output.showsProgress { Output.overwriteErrorLine("") }
+        guard !output.quiet, let job = mirror.resumed else { return }
+        say(
+            "going on with the mirror begun at \(Timestamp.text(job.startedAt)): "
+                + "\(ByteSize.text(job.planned - job.remainingBytes)) of "
+                + "\(ByteSize.text(job.planned)) were done, "
+                + "\(ByteSize.text(mirror.job.progress.planned)) are left")
     }
 
-    private func announce(_ error: MirrorError) {
-        if output.showsProgress { Output.overwriteErrorLine("") }
-        Output.errorLine("ringmirror: paused: \(error)")
-        Output.errorLine(
-            "ringmirror: mend it and send SIGCONT to go on (kill -CONT \(Output.processID)), "
-                + "or press Ctrl-C to stop")
-    }
-
-    private func event(_ progress: MirrorProgress, _ line: ProgressLine) -> Events.Progress {
-        Events.Progress(
-            event: "progress", planned: progress.planned, done: progress.done,
-            read: progress.read, written: progress.written, zeroed: progress.zeroed,
-            skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
-            etaSeconds: line.etaSeconds, paused: progress.isPaused,
-            pausedBy: progress.pausedBy.map { "\($0)" })
-    }
-
-    private func end(_ report: MirrorReport) throws {
-        if output.json { Events.print(Events.Report(report)) }
+    private func end(_ ended: RecordedMirror.Report) throws {
+        let report = ended.mirror
+        if output.json {
+            Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
+        }
         switch report.outcome {
         case .mirrored:
             if !output.quiet && !output.json { Output.line(success(report)) }
+            guard let error = ended.recordError else { return }
+            say("\(error)")
+            say(
+                bitmap.map {
+                    "\(target.path) IS a mirror, but bitmap '\($0)' could not be cleared: the next "
+                        + "incremental mirror copies the same again"
+                } ?? "\(target.path) IS a mirror, but the record of the job could not be removed")
+            throw Exit.failed.asError
         case .failed(let error):
             say("\(error)")
-            for failure in report.failures.prefix(10) {
-                say(
-                    "  \(failure.side.rawValue): \(failure.range.count) bytes at offset "
-                        + "\(failure.range.lowerBound): \(failure.cause)")
-            }
-            if report.failures.count > 10 {
-                say("  and \(report.failures.count - 10) more; --json lists all")
-            }
-            sayNotAMirror(report)
+            listFailures(report)
+            sayNotAMirror(ended)
             throw Exit(error).asError
         case .cancelled:
             say("interrupted")
-            sayNotAMirror(report)
+            sayNotAMirror(ended)
             throw Exit.interrupted.asError
         }
     }
 
     private func say(_ text: String) { Output.errorLine("ringmirror: \(text)") }
 
+    private func listFailures(_ report: MirrorReport) {
+        for failure in report.failures.prefix(10) {
+            say(
+                "  \(failure.side.rawValue): \(failure.range.count) bytes at offset "
+                    + "\(failure.range.lowerBound): \(failure.cause)")
+        }
+        if report.failures.count > 10 {
+            say("  and \(report.failures.count - 10) more; --json lists all")
+        }
+    }
+
     /// The one thing that nobody may overlook.
-    private func sayNotAMirror(_ report: MirrorReport) {
+    private func sayNotAMirror(_ ended: RecordedMirror.Report) {
+        let report = ended.mirror
         say(
             "\(target.path) is NOT a mirror of \(source.path): "
                 + "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied"
                 + (report.flushed ? "" : ", and not flushed"))
-        say(
-            created
-                ? "remove \(target.path) and run the command again, or run it with --overwrite and "
-                    + "without --create"
-                : "run the command again to make it one")
+        if let error = ended.recordError { say("the progress could not be recorded: \(error)") }
+        if let store = ended.resumableFrom {
+            say(
+                "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
+                    + "again with --resume\(sides.isNew ? " and without --create" : "") to go on "
+                    + "with the rest")
+        } else {
+            say(
+                sides.isNew
+                    ? "remove \(target.path) and run the command again, or run it with --overwrite "
+                        + "and without --create"
+                    : "run the command again to make it one")
+        }
     }
 
     private func success(_ report: MirrorReport) -> String {
@@ -124,8 +124,13 @@ struct MirrorRun {
         let io =
             "\(report.sourceCaching.summary) to \(report.targetCaching.summary), "
             + "\(ByteSize.text(Int64(report.requestSize))) requests"
+        let size = source.geometry.size
+        let what =
+            report.planned == size
+            ? ByteSize.text(size)
+            : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
         let head =
-            "\(target.path) is a mirror of \(source.path): \(ByteSize.text(report.planned)) in "
+            "\(target.path) is a mirror of \(source.path): \(what) in "
             + "\(Self.seconds(report.seconds)) s, \(ByteSize.text(report.rate))/s"
         var text = head + "\n  " + parts.joined(separator: ", ") + "\n  " + io
         if let reason = report.plainBuffersReason {
@@ -140,49 +145,49 @@ struct MirrorRun {
         return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest)"
     }
 
-    /// Compares what the devices have now.
-    func verify() async throws {
+    /// Compares what the devices have now: all of them, or what the job was to copy.
+    func verify(_ extent: Verification) async throws {
+        let job: CompareJob
+        if extent == .verify, let bits = mirror.plannedBits() {
+            job = CompareJob(source, target, only: bits, isPrefix: true)
+        } else {
+            job = CompareJob(source, target, isPrefix: true)
+        }
         let comparison = CompareRun(
-            job: CompareJob(source, target, isPrefix: true), first: source, second: target,
-            output: output, event: "verify")
+            job: job, first: source, second: target, output: output, event: "verify")
         try await comparison.run()
     }
 }
 
-extension Events.Report {
-    init(_ report: MirrorReport) {
-        var message: String?
-        switch report.outcome {
-        case .mirrored: outcome = "mirrored"
-        case .cancelled: outcome = "cancelled"
-        case .failed(let error):
-            outcome = "failed"
-            message = "\(error)"
+/// Shows a mirror's progress, and says when it waits for somebody.
+private struct MirrorWatch: Watched {
+    let job: MirrorJob
+    let output: OutputOptions
+    private var announced = 0
+
+    init(job: MirrorJob, output: OutputOptions) {
+        self.job = job
+        self.output = output
+    }
+
+    var verb: String { "Mirrored" }
+    var progress: (planned: Int64, done: Int64) { (job.progress.planned, job.progress.done) }
+
+    mutating func tick(_ line: ProgressLine, _ count: Int) -> Bool {
+        let progress = job.progress
+        if let error = progress.pausedBy, progress.pauses > announced {
+            announce(error)
+            announced = progress.pauses
         }
-        error = message
-        planned = report.planned
-        done = report.done
-        read = report.read
-        written = report.written
-        zeroed = report.zeroed
-        skipped = report.skipped
-        retries = report.retries
-        failed = report.failures.map {
-            Events.FailedBytes(
-                side: $0.side.rawValue, offset: $0.range.lowerBound,
-                length: Int64($0.range.count), cause: "\($0.cause)")
-        }
-        flushed = report.flushed
-        seconds = report.seconds
-        bytesPerSecond = Int64(report.rate)
-        requestSize = report.requestSize
-        depth = report.depth
-        rings = report.rings
-        sourceCache = report.sourceCaching.summary
-        targetCache = report.targetCaching.summary
-        registeredBuffers = report.plainBuffersReason == nil
-        enters = report.statistics.enters
-        submissions = report.statistics.submissions
-        completions = report.statistics.completions
+        if output.json && count % 5 == 0 { Events.print(Events.Progress(progress, line)) }
+        return progress.pausedBy == nil
+    }
+
+    private func announce(_ error: MirrorError) {
+        if output.showsProgress { Output.overwriteErrorLine("") }
+        Output.errorLine("ringmirror: paused: \(error)")
+        Output.errorLine(
+            "ringmirror: mend it and send SIGCONT to go on (kill -CONT \(Output.processID)), "
+                + "or press Ctrl-C to stop")
     }
 }

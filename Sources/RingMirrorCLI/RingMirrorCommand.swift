@@ -11,13 +11,18 @@ struct RingMirrorCommand: AsyncParsableCommand {
               ringmirror full /dev/nvme0n1 /dev/nvme1n1     make the second disk read as the first
               ringmirror full disk.img copy.img --create    the same for image files
               ringmirror compare /dev/nvme0n1 /dev/nvme1n1  do they really?
+              ringmirror bitmap add disk.img nightly        what changes from now on?
+              ringmirror incremental disk.img copy.img --bitmap nightly   move only that
 
             Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command \
             can't be carried out as given; 3 refused by a guard, nothing was written; 4 a \
             comparison found a difference; 130 interrupted.
             """,
         version: "ringmirror 0.1.0",
-        subcommands: [FullCommand.self, CompareCommand.self, InfoCommand.self])
+        subcommands: [
+            FullCommand.self, IncrementalCommand.self, CompareCommand.self, BitmapCommand.self,
+            InfoCommand.self,
+        ])
 }
 
 @main
@@ -25,7 +30,8 @@ enum Main {
     static func main() async {
         Output.reserveStandardStreams()
         do {
-            var command = try RingMirrorCommand.parseAsRoot()
+            let arguments = Verification.translate(Array(CommandLine.arguments.dropFirst()))
+            var command = try RingMirrorCommand.parseAsRoot(arguments)
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

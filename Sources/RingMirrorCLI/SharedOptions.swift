@@ -53,6 +53,10 @@ struct Complaint {
 
     func end(_ error: StorageError) -> ExitCode { end("\(error)", Exit(error)) }
 
+    func end(_ error: MirrorError) -> ExitCode { end("\(error)", Exit(error)) }
+
+    func end(_ error: BitmapStoreError) -> ExitCode { end("\(error)", Exit(error.category)) }
+
     /// Opens something, or ends with why it can't be.
     func attempt(
         _ open: () throws(StorageError) -> StorageDevice

@@ -1,6 +1,8 @@
 /// Who may know whom: section 2 of the design as a table.
 enum Modules {
-    private static let ours = ["DirtyBitmap", "Ring", "BlockStorage", "MirrorEngine"]
+    private static let ours = [
+        "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", "ChangeMap", "MirrorEngine",
+    ]
 
     /// What each module may import. A module that isn't here may not exist: whoever adds one says
     /// here what it knows.
@@ -13,8 +15,10 @@ enum Modules {
         "BitmapStore": [
             "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
         ],
+        "ChangeMap": ["DirtyBitmap", "Foundation", "FoundationEssentials", "FoundationXML"],
         "MirrorEngine": [
-            "DirtyBitmap", "Ring", "BlockStorage", "Glibc", "Logging", "SystemPackage",
+            "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", "Glibc", "Logging",
+            "SystemPackage",
             "Synchronization",
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
@@ -28,6 +32,7 @@ enum Modules {
     /// What comes with the compiler or the C library, so that a package does not declare it.
     static let toolchain: Set = [
         "Glibc", "Synchronization", "Dispatch", "Foundation", "FoundationEssentials",
+        "FoundationXML",
     ]
 }
 

@@ -12,6 +12,7 @@ extension Rule {
         ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
         ("Sources/MirrorEngine/WorkerThread.swift", "pthread_create hands a pointer to a thread"),
         ("Sources/RingMirrorCLI/Output.swift", "standard streams are C's"),
+        ("Sources/RingMirrorCLI/Files.swift", "read fills memory by address"),
         ("Sources/RingMirrorCLI/ProgressLine.swift", "ioctl asks for the terminal's width"),
     ]
 

@@ -57,7 +57,9 @@ struct GuardRunner {
         of target: OpenedObject, for source: StorageDevice, options: TargetOptions
     ) throws(StorageError) {
         try SizeGuard.check(target, for: source, allowLarger: options.allowLarger)
-        try SignatureGuard.check(target, overwrite: options.overwrite)
+        try SignatureGuard.check(
+            target, earlierMirror: options.holdsMirror ? source : nil,
+            overwrite: options.overwrite)
     }
 
     private func survey(for object: OpenedObject) throws(StorageError) -> Survey {

@@ -2,16 +2,25 @@ internal import SystemPackage
 
 /// Looks for a filesystem, partition table or other signature that a mirror would destroy.
 enum SignatureGuard {
-    static func check(_ target: OpenedObject, overwrite: Bool) throws(StorageError) {
+    /// - Parameter earlierMirror: the source of the mirror that the target is said to hold: the same
+    ///   signatures as its own are what such a target carries, and are no reason to refuse.
+    static func check(
+        _ target: OpenedObject, earlierMirror source: StorageDevice?, overwrite: Bool
+    ) throws(StorageError) {
         guard !overwrite else { return }
-        let signatures: [Signature]
+        let found = try signatures(of: target.descriptor, target.path)
+        guard !found.isEmpty else { return }
+        if let source, try signatures(of: source.descriptor, source.path) == found { return }
+        throw .refused(.carriesSignature(target: target.path, signatures: found))
+    }
+
+    private static func signatures(
+        of descriptor: Descriptor, _ path: FilePath
+    ) throws(StorageError) -> [Signature] {
         do throws(Errno) {
-            signatures = try SignatureProbe.signatures(on: target.descriptor)
+            return try SignatureProbe.signatures(on: descriptor)
         } catch {
-            throw .systemCall(call: "probing for signatures", path: target.path, code: error)
-        }
-        guard signatures.isEmpty else {
-            throw .refused(.carriesSignature(target: target.path, signatures: signatures))
+            throw .systemCall(call: "probing for signatures", path: path, code: error)
         }
     }
 }

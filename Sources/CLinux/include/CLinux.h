@@ -36,6 +36,7 @@ struct ringmirror_status {
     uint32_t special_major, special_minor;
     uint64_t inode;
     int64_t size;
+    int64_t modified; /* nanoseconds since 1970 */
     /* Both are 0 where the file refuses direct I/O; they mean nothing if `direct_known` is 0. */
     uint32_t direct_known;
     uint32_t direct_memory, direct_offset;

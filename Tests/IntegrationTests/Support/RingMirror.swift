@@ -55,7 +55,10 @@ extension Scratch {
     func start(
         _ arguments: [String], prefix: [String] = [], closing: [CInt] = []
     ) throws -> Child {
-        try Child(prefix + [RingMirror.path] + arguments, in: self, closing: closing)
+        // What is left of jobs on loop disks must not get into the machine's own state.
+        try Child(
+            ["env", "RINGMIRROR_STATE_DIR=\(path("state"))"] + prefix + [RingMirror.path]
+                + arguments, in: self, closing: closing)
     }
 
     /// Runs ringmirror to its end.
@@ -87,7 +90,7 @@ extension Child.End: CustomTestStringConvertible {
 
     /// The event that tells how it ended.
     func report() throws -> Event {
-        let kinds: Set = ["report", "error", "compare", "info"]
+        let kinds: Set = ["report", "error", "compare", "info", "bitmap", "removed"]
         return try #require(events.last { kinds.contains($0.kind ?? "") }, "no events: \(self)")
     }
 }
@@ -107,6 +110,11 @@ struct Event: @unchecked Sendable {
     func text(_ name: String) -> String? { fields[name] as? String }
     func number(_ name: String) -> Int64? { (fields[name] as? NSNumber)?.int64Value }
     func flag(_ name: String) -> Bool? { fields[name] as? Bool }
+    func event(_ name: String) -> Event? {
+        (fields[name] as? [String: Any]).map { Event(fields: $0) }
+    }
+
+    private init(fields: [String: Any]) { self.fields = fields }
 
     struct Failed: Equatable {
         let side: String

@@ -1,0 +1,167 @@
+public import BitmapStore
+public import BlockStorage
+public import DirtyBitmap
+public import Logging
+internal import SystemPackage
+
+// The ways to begin a recorded mirror. Each checks everything that can be checked, and takes the
+// named bitmap, before the target's first byte is written.
+
+extension RecordedMirror {
+    /// Makes all of `target` read as `source` does. If a bitmap is named, a success clears it:
+    /// from then on it tells what this target lacks.
+    ///
+    /// - Throws: `MirrorError.store` if the bitmap can't be taken; `.invalidOption` for a bitmap
+    ///   that is never cleared, on which a full mirror would have no effect.
+    public static func full(
+        from source: StorageDevice, to target: StorageDevice, request: Request = Request(.full),
+        records: RecordPlace, logger: Logger? = nil
+    ) throws(MirrorError) -> RecordedMirror {
+        guard request.bitmap == nil || request.bitmapMode != .never else {
+            throw .invalidOption(
+                "a full mirror does nothing with a bitmap whose mode is never; leave one of them out"
+            )
+        }
+        var working = DirtyBitmap(
+            size: source.geometry.size,
+            granularity: MirrorJob.granularity(forSize: source.geometry.size))
+        working.setAll()
+        var record: StoreJob?
+        if request.bitmap != nil {
+            record = try storing { () throws(BitmapStoreError) in
+                try records.openExisting(for: source.identity).beginJob(
+                    jobRequest(from: source, to: target, request), working: working.copy())
+            }
+        }
+        return try RecordedMirror(
+            from: source, to: target, request, records: records, record: record, resumed: nil,
+            working: working, logger: logger)
+    }
+
+    /// Makes `target` read as `source` does where the named bitmap of the request is dirty.
+    ///
+    /// - Throws: `MirrorError.store` if the bitmap can't be taken; `.otherTarget` if its last
+    ///   success wrote another target than this, unless the request allows that.
+    public static func incremental(
+        from source: StorageDevice, to target: StorageDevice, request: Request,
+        records: RecordPlace, logger: Logger? = nil
+    ) throws(MirrorError) -> RecordedMirror {
+        guard let name = request.bitmap else {
+            throw .invalidOption("an incremental mirror needs a bitmap or a map")
+        }
+        let store = try storing { () throws(BitmapStoreError) in
+            try records.openExisting(for: source.identity)
+        }
+        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
+        if let last, !request.allowNewTarget,
+            let difference = target.identity.difference(from: last.target)
+        {
+            throw .otherTarget(
+                bitmap: name, target: target.path, recorded: last.targetPath,
+                difference: difference)
+        }
+        let record = try storing { () throws(BitmapStoreError) in
+            try store.beginJob(jobRequest(from: source, to: target, request), working: nil)
+        }
+        let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
+        return try RecordedMirror(
+            from: source, to: target, request, records: .store(store), record: record,
+            resumed: nil, working: working, logger: logger)
+    }
+
+    /// Makes `target` read as `source` does where `dirty` says so, which comes from elsewhere and
+    /// stays as it is.
+    public static func incremental(
+        from source: StorageDevice, to target: StorageDevice, dirty: borrowing DirtyBitmap,
+        request: Request = Request(.incremental), records: RecordPlace, logger: Logger? = nil
+    ) throws(MirrorError) -> RecordedMirror {
+        var request = request
+        request.bitmap = nil
+        return try RecordedMirror(
+            from: source, to: target, request, records: records, record: nil, resumed: nil,
+            working: dirty.copy(), logger: logger)
+    }
+
+    /// Goes on with the interrupted job of this mode, bitmap and target.
+    ///
+    /// - Throws: `MirrorError.nothingToResume`, or `.changed` if the source or the target is not
+    ///   what it was.
+    public static func resume(
+        from source: StorageDevice, to target: StorageDevice, request: Request,
+        records: RecordPlace, logger: Logger? = nil
+    ) throws(MirrorError) -> RecordedMirror {
+        let store: BitmapStore
+        do throws(BitmapStoreError) {
+            store = try records.openExisting(for: source.identity)
+        } catch .notFound {
+            throw .nothingToResume(target: target.path, store: records.path)
+        } catch {
+            throw .store(error)
+        }
+        let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
+        let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == request.bitmap }
+        let same = wanted.first { target.identity.difference(from: $0.target) == nil }
+        guard let job = same ?? wanted.first(where: { $0.targetPath.string == target.resolvedPath })
+        else {
+            throw .nothingToResume(target: target.path, store: records.path)
+        }
+        if let difference = target.identity.difference(from: job.target) {
+            throw .changed(.target, path: target.path, difference: difference)
+        }
+        if let difference = source.identity.difference(from: job.source) {
+            throw .changed(.source, path: source.path, difference: difference)
+        }
+        // What is written to a source with a bitmap is marked there by whoever tracks it.
+        if job.bitmap == nil, let then = job.sourceModified, let now = source.modifiedAt,
+            then != now
+        {
+            throw .changed(.source, path: source.path, difference: "it was written since then")
+        }
+        var request = request
+        request.bitmapMode = job.bitmapMode
+        let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
+        let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
+        return try RecordedMirror(
+            from: source, to: target, request, records: .store(store), record: record,
+            resumed: job, working: working, logger: logger)
+    }
+
+    private static func storing<Value: ~Copyable>(
+        _ body: () throws(BitmapStoreError) -> Value
+    ) throws(MirrorError) -> Value {
+        do throws(BitmapStoreError) { return try body() } catch { throw .store(error) }
+    }
+}
+
+extension RecordedMirror.RecordPlace {
+    var path: FilePath {
+        switch self {
+        case .store(let store): store.path
+        case .path(let path): path
+        }
+    }
+
+    /// The store, made if it is not there.
+    func open(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
+        switch self {
+        case .store(let store): store
+        case .path(let path): try BitmapStore.openOrCreate(path, for: source)
+        }
+    }
+
+    /// The store, if it is there.
+    func existing(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore? {
+        do throws(BitmapStoreError) {
+            return try openExisting(for: source)
+        } catch .notFound {
+            return nil
+        }
+    }
+
+    func openExisting(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
+        switch self {
+        case .store(let store): store
+        case .path(let path): try BitmapStore.open(path, for: source, access: .readWrite)
+        }
+    }
+}

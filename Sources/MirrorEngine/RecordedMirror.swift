@@ -1,0 +1,172 @@
+public import BitmapStore
+internal import BlockStorage
+public import DirtyBitmap
+internal import Logging
+public import SystemPackage
+
+/// A mirror whose progress outlives its process: a job, and its record in a bitmap store.
+///
+/// Every few seconds the job flushes its target and records what is still to be copied, so that an
+/// interrupted mirror goes on instead of beginning again. If it works on a named bitmap, that is
+/// cleared at the end by its `BitmapMode`, after the flush and never before. A job that succeeds
+/// leaves no record; one without a bitmap makes none before its first checkpoint.
+public final class RecordedMirror: Sendable {
+    /// The job: progress, pause, resume, cancel, speed.
+    public let job: MirrorJob
+    /// The record that the job goes on from; nil if it began anew.
+    public let resumed: StoredJob?
+
+    private let mode: JobMode
+    private let source: DeviceIdentity
+    private let target: DeviceIdentity
+    private let records: RecordPlace
+    private let writer: RecordWriter
+    private let initial: InitialBits
+
+    /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
+    /// there is something to keep.
+    public enum RecordPlace: Sendable {
+        /// This store.
+        case store(BitmapStore)
+        /// The store at this path, for the source of the job.
+        case path(FilePath)
+    }
+
+    /// What a job has to know besides its two sides.
+    public struct Request: Sendable {
+        /// What is copied; `.incremental` with a bitmap or a map.
+        public var mode: JobMode
+        /// The named bitmap that the job works on, if any.
+        public var bitmap: String?
+        /// What becomes of the bitmap at the end.
+        public var bitmapMode = BitmapMode.onSuccess
+        /// Work on a bitmap although its last success wrote another target.
+        public var allowNewTarget = false
+        /// Nanoseconds between checkpoints; nil for none.
+        public var checkpointInterval: Int64? = 5_000_000_000
+        /// Keep what was dirty at the beginning for `plannedBits`.
+        public var remembersPlan = false
+        /// How the job copies.
+        public var options = MirrorOptions()
+
+        /// A job of this mode, with defaults for all else.
+        public init(_ mode: JobMode) { self.mode = mode }
+    }
+
+    init(
+        from source: StorageDevice, to target: StorageDevice, _ request: Request,
+        records: RecordPlace, record: StoreJob?, resumed: StoredJob?,
+        working: consuming DirtyBitmap, logger: Logger?
+    ) throws(MirrorError) {
+        let jobRequest = Self.jobRequest(from: source, to: target, request)
+        let initial = InitialBits(
+            record == nil || request.remembersPlan ? working.copy() : nil)
+        self.initial = initial
+        let writer = RecordWriter(record, log: JobLog(logger)) {
+            () throws(BitmapStoreError) in
+            try records.open(for: source.identity).beginJob(jobRequest, working: initial.bits)
+        }
+        job = try MirrorJob(
+            from: source, to: target, working: working, options: request.options,
+            checkpoints: Checkpoints(every: request.checkpointInterval) { writer.keep($0) },
+            logger: logger)
+        self.records = records
+        self.source = source.identity
+        self.target = target.identity
+        mode = request.mode
+        self.resumed = resumed
+        self.writer = writer
+    }
+
+    /// What was dirty at the beginning, for a record that is made later.
+    private final class InitialBits: Sendable {
+        let bits: DirtyBitmap?
+        init(_ bits: consuming DirtyBitmap?) { self.bits = bits }
+    }
+
+    /// What was dirty when the job began or was resumed, if its request asked to remember that.
+    public func plannedBits() -> DirtyBitmap? {
+        switch initial.bits {
+        case .some(let bits): bits.copy()
+        case nil: nil
+        }
+    }
+
+    static func jobRequest(
+        from source: StorageDevice, to target: StorageDevice, _ request: Request
+    ) -> JobRequest {
+        var result = JobRequest(
+            mode: request.mode, bitmap: request.bitmap, bitmapMode: request.bitmapMode,
+            source: source.identity, sourcePath: FilePath(source.resolvedPath),
+            target: target.identity, targetPath: FilePath(target.resolvedPath))
+        result.sourceModified = source.modifiedAt
+        return result
+    }
+
+    /// How a recorded mirror ended.
+    public struct Report: Sendable {
+        /// What the job did.
+        public let mirror: MirrorReport
+        /// The store that has a record to go on from; nil if there is none.
+        public let resumableFrom: FilePath?
+        /// Bytes that resuming would not have to copy again.
+        public let saved: Int64
+        /// Why the end could not be recorded: the bitmap is as it was, and says more than it has to.
+        public let recordError: BitmapStoreError?
+    }
+
+    /// Runs the job and records its end. Cancelling the task cancels the job.
+    public func run() async -> Report {
+        let report = await job.run()
+        return await WorkerThread.result { self.record(report) }
+    }
+
+    /// The same on the caller's thread.
+    public func runAndWait() -> Report { record(job.runAndWait()) }
+
+    /// A full mirror leaves nothing to resume on its target, whoever was interrupted there; and a
+    /// store that was made for a record alone goes with it.
+    private func forgetWhatIsDone() throws(BitmapStoreError) {
+        guard case .path = records, let store = try records.existing(for: source) else { return }
+        if mode == .full {
+            try store.forgetJobs { target.difference(from: $0.target) == nil }
+        }
+        try store.removeFileIfEmpty()
+    }
+
+    private func record(_ report: MirrorReport) -> Report {
+        do throws(BitmapStoreError) {
+            if case .mirrored = report.outcome {
+                if let record = try writer.close(isNeeded: false) {
+                    try record.finish(.success, remaining: nil)
+                }
+                try forgetWhatIsDone()
+                return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: nil)
+            }
+            let undone = job.undone()
+            let left = undone.dirtyBytes ?? report.planned
+            guard
+                let record = try writer.close(isNeeded: left < report.planned)
+            else { return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: nil) }
+            switch undone {
+            case .some(let bits): try record.finish(.failure, remaining: bits.copy())
+            case nil: try record.finish(.failure, remaining: nil)
+            }
+            let kept = record.record
+            return Report(
+                mirror: report, resumableFrom: records.path,
+                saved: kept.planned - kept.remainingBytes, recordError: nil)
+        } catch {
+            return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: error)
+        }
+    }
+}
+
+extension Optional where Wrapped == DirtyBitmap {
+    fileprivate var dirtyBytes: Int64? {
+        switch self {
+        case .some(let bits): bits.dirtyBytes
+        case nil: nil
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import ArgumentParser
+import RingMirror
+
+// The commands that change one bitmap and are done at once.
+
+struct BitmapAddCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "add", abstract: "Add a bitmap in which nothing is dirty.")
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the new bitmap, 1 to 1023 bytes.") var name: String
+
+    @Option(help: "Bytes that one bit stands for, a power of two from 512 to 2G.")
+    var granularity = ByteSize(bytes: Granularity.default.bytes)
+
+    @Flag(help: "It can't be marked before it is enabled.") var disabled = false
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let granularity = try options.granularity(granularity)
+        let device = try options.device(path)
+        let store = try options.storing { () throws(BitmapStoreError) in
+            let store = try BitmapStore.openOrCreate(
+                options.store.path(for: device), for: device.identity)
+            try store.add(name, granularity: granularity, disabled: disabled)
+            return store
+        }
+        try options.tell(name, in: store, "added, \(granularity) a bit")
+    }
+}
+
+extension BitmapOptions {
+    func granularity(_ size: ByteSize) throws -> Granularity {
+        do throws(DirtyBitmapError) {
+            return try Granularity(bytes: size.bytes)
+        } catch {
+            throw complaint.end("\(error)", .usage)
+        }
+    }
+}
+
+struct BitmapRemoveCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Remove a bitmap.",
+        discussion: """
+            Interrupted jobs on it can't be resumed then. With --jobs and no name, only what is left \
+            of interrupted jobs is removed, and all bitmaps stay.
+            """)
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String?
+    @Flag(help: "Give up all interrupted jobs of this disk or image instead.") var jobs = false
+    @OptionGroup var options: BitmapOptions
+
+    func validate() throws {
+        if (name == nil) != jobs { throw ValidationError("name a bitmap, or say --jobs") }
+    }
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        let forgotten = try options.storing { () throws(BitmapStoreError) in
+            let forgotten =
+                if let name { try store.remove(name) } else { try store.forgetJobs { _ in true } }
+            try store.removeFileIfEmpty()
+            return forgotten
+        }
+        options.tellForgotten(forgotten)
+        guard let name else { return }
+        if options.output.json {
+            Events.print(Events.Removed(bitmap: name, store: store.path.string))
+        } else if !options.output.quiet {
+            Output.line("bitmap '\(name)' removed")
+        }
+    }
+}
+
+struct BitmapClearCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "clear", abstract: "Make a bitmap say that nothing is dirty.")
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        let forgotten = try options.storing { () throws(BitmapStoreError) in try store.clear(name) }
+        options.tellForgotten(forgotten)
+        try options.tell(name, in: store, "cleared")
+    }
+}
+
+struct BitmapEnableCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "enable", abstract: "Let a bitmap be marked.")
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        try options.storing { () throws(BitmapStoreError) in try store.setRecording(name, true) }
+        try options.tell(name, in: store, "enabled")
+    }
+}
+
+struct BitmapDisableCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "disable", abstract: "Keep a bitmap as it is: it can't be marked then.")
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        try options.storing { () throws(BitmapStoreError) in try store.setRecording(name, false) }
+        try options.tell(name, in: store, "disabled")
+    }
+}
+
+struct BitmapMergeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge", abstract: "Mark in one bitmap what others have dirty.",
+        discussion: """
+            All of them or, if one can't be merged, none. Granularities may differ: what is dirty is \
+            rounded outward.
+            """)
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The bitmap that is marked.") var into: String
+    @Argument(help: "The bitmaps that stay as they are.") var from: [String]
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        try options.storing { () throws(BitmapStoreError) in try store.merge(into: into, from: from)
+        }
+        try options.tell(into, in: store, "merged")
+    }
+}
+
+struct BitmapMarkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mark", abstract: "Mark ranges of bytes dirty.",
+        discussion: """
+            A range is OFFSET+LENGTH or START-END, such as 1M+64K or 10G-11G; END itself is not in \
+            it. Ranges are rounded outward to the bitmap's granularity. A bitmap can be marked also \
+            while a job works on it: what is marked then stays dirty after the job.
+            """)
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @Argument(help: "Ranges of bytes.") var ranges: [ByteRange]
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path))
+        try options.storing { () throws(BitmapStoreError) in
+            try store.mark(name, ranges.map(\.bytes))
+        }
+        try options.tell(name, in: store, "marked")
+    }
+}

@@ -1,0 +1,63 @@
+import ArgumentParser
+import RingMirror
+
+struct BitmapShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show how much of a bitmap is dirty, and where.")
+
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var options: BitmapOptions
+
+    func run() throws {
+        let store = try options.open(options.device(path), .readOnly)
+        let facts = try options.storing { () throws(BitmapStoreError) in try store.bitmap(name) }
+        let bits = try options.storing { () throws(BitmapStoreError) in try store.load(name) }
+        let runs = DirtyRuns(bits)
+        if options.output.json {
+            Events.print(Events.Bitmap(facts, store: store.path.string, runs: runs))
+            return
+        }
+        var rows = [
+            ("bitmap", "\(name) in \(store.path)"),
+            ("size", "\(facts.size) bytes (\(ByteSize.text(facts.size)))"),
+            ("granularity", "\(facts.granularity), \(bits.granuleCount) granules"),
+            ("state", BitmapText.state(facts)),
+            (
+                "dirty",
+                "\(facts.dirtyBytes) bytes in \(facts.dirtyCount) granules, "
+                    + BitmapText.dirty(facts)
+            ),
+        ]
+        if runs.count > 0 {
+            rows.append(
+                (
+                    "runs", "\(runs.count), the largest \(ByteSize.text(runs.largest))"
+                ))
+        }
+        rows.append(("added", Timestamp.text(facts.createdAt)))
+        rows.append(("last mirror", BitmapText.lastMirror(facts)))
+        let width = rows.map(\.0.count).max() ?? 0
+        for (title, value) in rows {
+            Output.line(title + String(repeating: " ", count: width - title.count) + "  " + value)
+        }
+        for line in DirtyPicture.lines(of: bits) { Output.line(line) }
+    }
+}
+
+/// How the dirty bytes of a bitmap are spread.
+struct DirtyRuns {
+    private(set) var count = 0
+    private(set) var largest: Int64 = 0
+
+    init(_ bits: borrowing DirtyBitmap) {
+        var count = 0
+        var largest: Int64 = 0
+        bits.forEachDirtyRun { run in
+            count += 1
+            largest = max(largest, Int64(run.count))
+        }
+        self.count = count
+        self.largest = largest
+    }
+}

@@ -1,0 +1,79 @@
+import RingMirror
+
+extension Events {
+    /// A bitmap, as it is now.
+    struct Bitmap: Encodable {
+        let event = "bitmap"
+        let store, name: String
+        let size, granularity: Int64
+        let state: String
+        let busy, interrupted: Bool
+        let holder: String?
+        let dirtyBytes: Int64
+        let dirtyGranules: Int
+        let createdAt: Int64
+        let lastMirror: LastMirror?
+        var runs: Int?
+        var largestRun: Int64?
+
+        struct LastMirror: Encodable {
+            let time: Int64
+            let target, mode: String
+            let bytes: Int64
+        }
+
+        init(_ bitmap: StoredBitmap, store: String, runs: DirtyRuns? = nil) {
+            self.store = store
+            name = bitmap.name
+            size = bitmap.size
+            granularity = bitmap.granularity.bytes
+            state = bitmap.state.rawValue
+            busy = bitmap.isBusy
+            interrupted = bitmap.isInterrupted
+            holder = bitmap.holder.map { "\($0)" }
+            dirtyBytes = bitmap.dirtyBytes
+            dirtyGranules = bitmap.dirtyCount
+            createdAt = bitmap.createdAt
+            lastMirror = bitmap.lastSuccess.map {
+                LastMirror(
+                    time: $0.time, target: $0.targetPath, mode: $0.mode.rawValue,
+                    bytes: $0.bytesCopied)
+            }
+            self.runs = runs?.count
+            largestRun = runs?.largest
+        }
+    }
+
+    struct Removed: Encodable {
+        let event = "removed"
+        let bitmap, store: String
+    }
+
+    /// A job that runs or was interrupted.
+    struct Job: Encodable {
+        let event = "job"
+        let store, mode, bitmapMode: String
+        let bitmap: String?
+        let source, target: String
+        let startedAt: Int64
+        let checkpointedAt: Int64?
+        let planned, remaining: Int64
+        let running: Bool
+        let holder: String
+
+        init(_ job: StoredJob, store: String) {
+            self.store = store
+            mode = job.mode.rawValue
+            bitmapMode = job.bitmapMode.rawValue
+            bitmap = job.bitmap
+            source = job.sourcePath.string
+            target = job.targetPath.string
+            startedAt = job.startedAt
+            checkpointedAt = job.checkpointedAt
+            planned = job.planned
+            remaining = job.remainingBytes
+            running = job.isRunning
+            holder = "\(job.holder)"
+        }
+    }
+}

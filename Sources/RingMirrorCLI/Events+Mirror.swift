@@ -1,0 +1,56 @@
+import RingMirror
+
+// How the results of mirrors become events.
+
+extension Events.Progress {
+    init(_ progress: MirrorProgress, _ line: ProgressLine) {
+        self.init(
+            event: "progress", planned: progress.planned, done: progress.done,
+            read: progress.read, written: progress.written, zeroed: progress.zeroed,
+            skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
+            etaSeconds: line.etaSeconds, paused: progress.isPaused,
+            pausedBy: progress.pausedBy.map { "\($0)" })
+    }
+}
+
+extension Events.Report {
+    init(_ report: MirrorReport, recorded: RecordedMirror.Report, bitmap: String?) {
+        var message: String?
+        switch report.outcome {
+        case .mirrored: outcome = "mirrored"
+        case .cancelled: outcome = "cancelled"
+        case .failed(let error):
+            outcome = "failed"
+            message = "\(error)"
+        }
+        error = message
+        planned = report.planned
+        done = report.done
+        read = report.read
+        written = report.written
+        zeroed = report.zeroed
+        skipped = report.skipped
+        retries = report.retries
+        failed = report.failures.map {
+            Events.FailedBytes(
+                side: $0.side.rawValue, offset: $0.range.lowerBound,
+                length: Int64($0.range.count), cause: "\($0.cause)")
+        }
+        flushed = report.flushed
+        self.bitmap = bitmap
+        resumableFrom = recorded.resumableFrom?.string
+        saved = recorded.resumableFrom == nil ? nil : recorded.saved
+        recordError = recorded.recordError.map { "\($0)" }
+        seconds = report.seconds
+        bytesPerSecond = Int64(report.rate)
+        requestSize = report.requestSize
+        depth = report.depth
+        rings = report.rings
+        sourceCache = report.sourceCaching.summary
+        targetCache = report.targetCaching.summary
+        registeredBuffers = report.plainBuffersReason == nil
+        enters = report.statistics.enters
+        submissions = report.statistics.submissions
+        completions = report.statistics.completions
+    }
+}

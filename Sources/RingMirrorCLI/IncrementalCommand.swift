@@ -1,0 +1,128 @@
+import ArgumentParser
+import RingMirror
+
+struct IncrementalCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "incremental",
+        abstract: "Make TARGET read as SOURCE does where a bitmap or a change map says so.",
+        discussion: """
+            TARGET has to hold the mirror that the bitmap goes on from. Nothing but what is dirty \
+            is read or written. When the job has succeeded and TARGET is flushed, the bitmap is \
+            cleared; when it fails, the bitmap is as if the job had never run.
+
+            Examples:
+              ringmirror bitmap add vm.img nightly
+              ringmirror full vm.img /backup/vm.img --create --bitmap nightly
+              ringmirror bitmap mark vm.img nightly 1M+64K
+              ringmirror incremental vm.img /backup/vm.img --bitmap nightly
+              ringmirror incremental /dev/vg/thin /dev/sdb --map delta.xml
+            """)
+
+    @Argument(help: "The disk or image to read.", completion: .file())
+    var source: String
+
+    @Argument(
+        help: "The disk or image to write, which holds an earlier mirror.", completion: .file())
+    var target: String
+
+    @Option(help: "The bitmap of SOURCE that says what is dirty.")
+    var bitmap: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A change map of another tool that says what is dirty, as FILE or FILE:FORMAT.",
+            discussion: "The formats are in docs/change-maps.md; without one the content decides."))
+    var map: MapArgument?
+
+    @Flag(
+        help: """
+            Take a TARGET that the bitmap's last success did not write: you know that it holds the \
+            mirror that the bitmap goes on from.
+            """)
+    var newTarget = false
+
+    @OptionGroup(title: "Reading the map") var mapping: MapOptions
+    @OptionGroup(title: "Guards") var guards: GuardOptions
+    @OptionGroup(title: "Copying") var copying: CopyOptions
+    @OptionGroup(title: "Recording") var recording: RecordOptions
+    @OptionGroup(title: "Output") var output: OutputOptions
+
+    func validate() throws {
+        if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
+            throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
+        }
+        if map != nil && recording.resume {
+            throw ValidationError("--resume knows what is left: leave --map out")
+        }
+        if copying.targetIsZero {
+            throw ValidationError(
+                "--target-is-zero can't be: the target of an incremental mirror holds a mirror")
+        }
+    }
+
+    func run() async throws {
+        let complaint = Complaint(output: output)
+        try MirrorSides.prepare(copying, complaint)
+        let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        let path = recording.store.path(for: source)
+        let dirty = try map.map {
+            try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
+        }
+        // A target that is known by the store is checked against it before the first write.
+        let isKnown =
+            try recording.resume || newTarget || hasSucceeded(source, path, complaint)
+        let sides = try MirrorSides(
+            source, target,
+            TargetOptions(
+                cache: copying.cache, overwrite: guards.overwrite || isKnown, holdsMirror: true,
+                allowLarger: guards.allowLarger),
+            output: output, complaint)
+        let mirror: RecordedMirror
+        do throws(MirrorError) {
+            mirror = try begin(source, sides.target, dirty, .path(path))
+        } catch {
+            throw complaint.end(error)
+        }
+        let run = MirrorRun(
+            command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap, output: output)
+        try await run.mirror()
+        if let extent = copying.verify { try await run.verify(extent) }
+    }
+
+    /// Whether the bitmap has a last success, by which its target is known. Also the first look at
+    /// whether there is such a bitmap at all.
+    private func hasSucceeded(
+        _ source: StorageDevice, _ path: FilePath, _ complaint: Complaint
+    ) throws -> Bool {
+        guard let bitmap else { return false }
+        do throws(BitmapStoreError) {
+            let store = try BitmapStore.open(path, for: source.identity, access: .readOnly)
+            return try store.bitmap(bitmap).lastSuccess != nil
+        } catch {
+            throw complaint.end(error)
+        }
+    }
+
+    private func begin(
+        _ source: StorageDevice, _ target: StorageDevice, _ map: ChangeMap?,
+        _ records: RecordedMirror.RecordPlace
+    ) throws(MirrorError) -> RecordedMirror {
+        var request = recording.request(.incremental, bitmap: bitmap, copying)
+        request.allowNewTarget = newTarget
+        if recording.resume {
+            return try .resume(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
+        guard let map else {
+            return try .incremental(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
+        var dirty = DirtyBitmap(size: source.geometry.size, granularity: map.exactGranularity)
+        map.mark(in: &dirty)
+        return try .incremental(
+            from: source, to: target, dirty: dirty, request: request, records: records,
+            logger: output.logger)
+    }
+}

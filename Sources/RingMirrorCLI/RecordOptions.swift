@@ -1,0 +1,82 @@
+public import ArgumentParser
+public import RingMirror
+
+/// Where bitmaps and the records of jobs are.
+struct StoreOptions: ParsableArguments {
+    @Option(
+        name: .customLong("bitmaps"),
+        help: ArgumentHelp(
+            "The file that keeps SOURCE's bitmaps and what is left of interrupted jobs.",
+            discussion: """
+                By default IMAGE.bitmaps beside an image; for a disk, a file named after the disk's \
+                serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.
+                """, valueName: "file"),
+        completion: .file())
+    var file: String?
+
+    func path(for device: StorageDevice) -> FilePath {
+        file.map { FilePath($0) } ?? StorePlace.path(for: device)
+    }
+}
+
+/// What a mirror that is recorded takes.
+struct RecordOptions: ParsableArguments {
+    @OptionGroup var store: StoreOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "When the bitmap is cleared: on-success, never or always.",
+            discussion: """
+                on-success clears what was copied if all of it was; never leaves the bitmap alone; \
+                always clears also after a failure what is safe on TARGET by then.
+                """))
+    var bitmapMode = BitmapMode.onSuccess
+
+    @Flag(help: "Go on with a job that was interrupted or failed, from its last checkpoint.")
+    var resume = false
+
+    @Option(help: "Flush TARGET and record the progress every so many seconds; 0 for never.")
+    var checkpoint = 5.0
+
+    func validate() throws {
+        guard checkpoint >= 0, checkpoint <= 86400 else {
+            throw ValidationError("--checkpoint takes 0 to 86400 seconds, not \(checkpoint)")
+        }
+    }
+
+    func request(
+        _ mode: JobMode, bitmap: String?, _ copying: CopyOptions
+    ) -> RecordedMirror.Request {
+        var request = RecordedMirror.Request(mode)
+        request.bitmap = bitmap
+        request.bitmapMode = bitmapMode
+        request.checkpointInterval = checkpoint > 0 ? Int64(checkpoint * 1e9) : nil
+        request.remembersPlan = copying.verify == .verify
+        request.options = copying.mirrorOptions
+        return request
+    }
+}
+
+/// What `--verify` compares.
+enum Verification: String, EnumerableFlag {
+    /// What was copied.
+    case verify
+    /// All of both sides.
+    case verifyAll
+
+    static func help(for value: Verification) -> ArgumentHelp? {
+        switch value {
+        case .verify:
+            "Compare what was copied after the flush, reading back from the devices."
+        case .verifyAll: "Compare all of both sides; also --verify=all."
+        }
+    }
+
+    /// `--verify=all` reads better than `--verify-all`, and argument-parser has no options with an
+    /// optional value.
+    static func translate(_ arguments: [String]) -> [String] {
+        arguments.map { $0 == "--verify=all" ? "--verify-all" : $0 }
+    }
+}
+
+extension BitmapMode: ExpressibleByArgument {}
