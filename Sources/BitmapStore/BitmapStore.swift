@@ -77,7 +77,12 @@ public final class BitmapStore: Sendable {
             var transaction = Transaction(
                 file: file, base: generation, now: clock(), mustSync: cache.mustSync)
             let result = try body(&transaction)
-            guard transaction.catalog != generation.catalog else { return result }
+            guard transaction.catalog != generation.catalog else {
+                // Nothing to do: what was asked for is so already, and has to stay so.
+                try transaction.settle()
+                cache.mustSync = false
+                return result
+            }
             do throws(CommitFailure) {
                 cache.generation = try transaction.commit()
                 cache.mustSync = false

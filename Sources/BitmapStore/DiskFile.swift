@@ -7,8 +7,13 @@ final class DiskFile: StoreFile {
     let path: FilePath
     let isWritable: Bool
     private let descriptor: StoreDescriptor
+    /// How often the lock is tried for, with a pause of 10 ms each time.
+    private let lockAttempts: Int
 
-    init(path: FilePath, descriptor: StoreDescriptor, isWritable: Bool) {
+    init(
+        path: FilePath, descriptor: StoreDescriptor, isWritable: Bool, lockAttempts: Int = 1000
+    ) {
+        self.lockAttempts = lockAttempts
         self.path = path
         self.descriptor = descriptor
         self.isWritable = isWritable
@@ -16,7 +21,9 @@ final class DiskFile: StoreFile {
 
     /// Opens what must be there, and be an ordinary file: a link could lead a program that runs as
     /// root to a file of somebody else's choice.
-    static func open(_ path: FilePath, access: Access) throws(BitmapStoreError) -> DiskFile {
+    static func open(
+        _ path: FilePath, access: Access, lockAttempts: Int = 1000
+    ) throws(BitmapStoreError) -> DiskFile {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
         let descriptor: StoreDescriptor
         let status: StoreStatus
@@ -35,7 +42,8 @@ final class DiskFile: StoreFile {
         guard status.isRegular else {
             throw .notAStore(path: path, why: "it is not an ordinary file")
         }
-        return DiskFile(path: path, descriptor: descriptor, isWritable: access == .readWrite)
+        return DiskFile(path: path, descriptor: descriptor, isWritable: access == .readWrite,
+            lockAttempts: lockAttempts)
     }
 
     func length() throws(BitmapStoreError) -> Int64 {
@@ -70,7 +78,6 @@ final class DiskFile: StoreFile {
     }
 
     // A transaction takes milliseconds; who waits longer than 10 s waits for something stuck.
-    private static let lockAttempts = 1000
     private static let lockPauseMilliseconds: UInt32 = 10
 
     func lock(_ mode: LockMode) throws(BitmapStoreError) {
@@ -78,7 +85,7 @@ final class DiskFile: StoreFile {
         let status: StoreStatus
         do throws(Errno) {
             isLocked = try StoreCalls.tryLock(descriptor, mode)
-            for _ in 0..<Self.lockAttempts where !isLocked {
+            for _ in 0..<lockAttempts where !isLocked {
                 StoreCalls.pause(milliseconds: Self.lockPauseMilliseconds)
                 isLocked = try StoreCalls.tryLock(descriptor, mode)
             }

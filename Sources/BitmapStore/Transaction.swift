@@ -73,10 +73,12 @@ struct Transaction {
         return UInt64(start) * UInt64(blockBytes)
     }
 
+    /// Makes the current generation durable, if it may not be.
+    ///
     /// Before a block is reused, the current generation must be durable and in both slots. It need
     /// not be: a process that died may have written it and never synced, and the generation before
     /// it, which the disk may still hold, has its blocks where this one has free ones.
-    private mutating func settle() throws(BitmapStoreError) {
+    mutating func settle() throws(BitmapStoreError) {
         guard mustSettle else { return }
         let bytes = base.superblock.encoded()
         for slot in 0..<Superblock.slotCount {

@@ -1,0 +1,119 @@
+import BlockStorage
+import DirtyBitmap
+
+@testable import BitmapStore
+
+/// Everything a store says, without where it says it.
+struct Snapshot: Equatable, CustomStringConvertible {
+    struct Bitmap: Equatable {
+        var name: String
+        var state: BitmapState
+        var bits: ModelBits
+        var lastTarget: String?
+    }
+
+    struct Job: Equatable {
+        var id: UInt64
+        var bitmap: String?
+        var bitmapMode: BitmapMode
+        var target: String
+        var isOpen: Bool
+        var taken: ModelBits?
+        var remaining: ModelBits
+        var marked: ModelBits?
+    }
+
+    var bitmaps: [Bitmap] = []
+    var jobs: [Job] = []
+    var recorded: [String] = []
+
+    /// Reads all of a file, every page, as a new process would.
+    static func read(_ disk: MemoryDisk) throws(BitmapStoreError) -> Snapshot {
+        let file = MemoryFile(disk, isWritable: false)
+        let generation = try Generation.load(file, known: nil)
+        let reader = BitReader(file: file, tables: generation.tables)
+        let catalog = generation.catalog
+        var snapshot = Snapshot()
+        for entry in catalog.bitmaps {
+            snapshot.bitmaps.append(
+                Bitmap(
+                    name: entry.name, state: entry.state, bits: try bits(entry.bits, reader),
+                    lastTarget: entry.lastSuccess?.targetPath))
+        }
+        for entry in catalog.jobs {
+            snapshot.jobs.append(
+                Job(
+                    id: entry.id, bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
+                    bitmapMode: entry.bitmapMode, target: entry.targetPath, isOpen: entry.isOpen,
+                    taken: try bitsIfAny(entry.taken, reader),
+                    remaining: try bits(entry.remaining, reader),
+                    marked: try bitsIfAny(entry.marked, reader)))
+        }
+        snapshot.recorded = catalog.recorders.compactMap { catalog.bitmap($0.bitmap)?.name }
+        return snapshot
+    }
+
+    private static func bitsIfAny(
+        _ tree: BitTree?, _ reader: BitReader
+    ) throws(BitmapStoreError) -> ModelBits? {
+        guard let tree else { return nil }
+        return try bits(tree, reader)
+    }
+
+    private static func bits(
+        _ tree: BitTree, _ reader: BitReader
+    ) throws(BitmapStoreError) -> ModelBits {
+        ModelBits(try reader.load(tree))
+    }
+
+    var description: String {
+        (bitmaps.map {
+            "\($0.name) \($0.state) \($0.bits)\($0.lastTarget.map { " done to \($0)" } ?? "")"
+        }
+            + jobs.map {
+                "job \($0.id) on \($0.bitmap ?? "-") \($0.bitmapMode) to \($0.target) "
+                    + "open \($0.isOpen) T \($0.taken?.description ?? "-") R \($0.remaining) "
+                    + "M \($0.marked?.description ?? "-")"
+            }
+            + recorded.map { "recorder of \($0)" }).joined(separator: "\n")
+    }
+}
+
+extension ModelBits {
+    init(_ bitmap: borrowing DirtyBitmap) {
+        self.init(size: Int(bitmap.size), shift: bitmap.granularity.shift)
+        bitmap.forEachDirtyRun { run in set(Int(run.lowerBound)..<Int(run.upperBound)) }
+    }
+
+    /// The same bits as the store's users know them.
+    func bitmap() -> DirtyBitmap {
+        var result = DirtyBitmap(
+            size: Int64(size), granularity: try! Granularity(bytes: 1 << Int64(shift)))
+        for granule in bits.indices where bits[granule] {
+            let range = bytes(of: granule)
+            result.set(Int64(range.lowerBound)..<Int64(range.upperBound))
+        }
+        return result
+    }
+}
+
+/// A made-up disk, told by its serial.
+func disk(_ serial: String, size: Int) -> DeviceIdentity {
+    var identity = DeviceIdentity(size: Int64(size))
+    identity.deviceNumber = DeviceNumber(major: 8, minor: 0)
+    identity.model = "model"
+    identity.serial = serial
+    return identity
+}
+
+func openStore(_ disk: MemoryDisk) throws(BitmapStoreError) -> BitmapStore {
+    try BitmapStore.open(
+        MemoryFile(disk), for: nil, holder: JobHolder(pid: 1, command: "test", startedAt: 5),
+        clock: { 1000 })
+}
+
+func makeStore(_ device: DeviceIdentity) throws(BitmapStoreError) -> (MemoryDisk, BitmapStore) {
+    let disk = MemoryDisk()
+    try BitmapStore.format(MemoryFile(disk), for: device)
+    return (disk, try openStore(disk))
+}

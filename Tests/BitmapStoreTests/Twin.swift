@@ -1,0 +1,146 @@
+import BlockStorage
+import DirtyBitmap
+import SystemPackage
+import TestSupport
+
+@testable import BitmapStore
+
+/// A store and its model, to which the same happens.
+final class Twin {
+    let disk: MemoryDisk
+    private(set) var store: BitmapStore
+    private(set) var model: Model
+    private let shifts: [Int]
+    private var jobs: [UInt64: StoreJob] = [:]
+    private var sessions: [String: RecordingSession] = [:]
+
+    private static let names = ["a", "b", "c"]
+    private static let targets = ["x", "y"]
+
+    init(size: Int, shifts: [Int]) throws {
+        self.shifts = shifts
+        model = Model(size: size)
+        (disk, store) = try makeStore(BitmapStoreTests.disk("source", size: size))
+    }
+
+    /// Does it to both.
+    ///
+    /// - Returns: what the model and the store refused it with.
+    func apply(_ operation: Operation) -> (expected: String?, found: String?) {
+        let expected = model.apply(operation)
+        do {
+            try perform(operation)
+            return (expected, nil)
+        } catch {
+            return (expected, (error as! BitmapStoreError).caseName)
+        }
+    }
+
+    private func perform(_ operation: Operation) throws {
+        switch operation {
+        case .add(let name, let shift, let disabled):
+            try store.add(
+                name, granularity: Granularity(bytes: 1 << Int64(shift)), disabled: disabled)
+        case .remove(let name): try store.remove(name)
+        case .clear(let name): try store.clear(name)
+        case .setRecording(let name, let isOn): try store.setRecording(name, isOn)
+        case .mark(let name, let ranges):
+            try store.mark(name, ranges.map { Int64($0.lowerBound)..<Int64($0.upperBound) })
+        case .merge(let name, let names): try store.merge(into: name, from: names)
+        case .bringIn(let name, let bits): try store.merge(into: name, bits: bits.bitmap())
+        case .begin(let name, let mode, let target, let working):
+            let request = JobRequest(
+                mode: working == nil ? .incremental : .full, bitmap: name, bitmapMode: mode,
+                source: try store.device(), sourcePath: "source",
+                target: BitmapStoreTests.disk(target, size: model.size),
+                targetPath: FilePath(target))
+            let job: StoreJob
+            if let working {
+                job = try store.beginJob(request, working: working.bitmap())
+            } else {
+                job = try store.beginJob(request)
+            }
+            jobs[job.record.id] = job
+        case .checkpoint(let id, let bits): try jobs[id]!.checkpoint(bits.bitmap())
+        case .finish(let id, let ending, let bits):
+            if let bits {
+                try jobs[id]!.finish(ending, remaining: bits.bitmap())
+            } else {
+                try jobs[id]!.finish(ending)
+            }
+            jobs[id] = nil
+        case .die(let id): jobs[id] = nil
+        case .resume(let id): jobs[id] = try store.resumeJob(id)
+        case .forget(let id): try store.forgetJobs { $0.id == id }
+        case .record(let name): sessions[name] = try store.record(name)
+        case .note(let name, let range):
+            sessions[name]?.set(Int64(range.lowerBound)..<Int64(range.upperBound))
+        case .close(let name):
+            try sessions[name]?.close()
+            sessions[name] = nil
+        case .dieRecording(let name): sessions[name] = nil
+        }
+    }
+
+    func reopen() throws { store = try openStore(disk) }
+
+    /// Something that may happen next.
+    func anything(_ random: inout SeededGenerator) -> Operation {
+        let name = Self.names.randomElement(using: &random)!
+        let some = Self.names.filter { _ in Bool.random(using: &random) }
+        let live = model.running.sorted()
+        let all = model.state.jobs.map(\.id)
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<12:
+            return .add(
+                name, shift: shifts.randomElement(using: &random)!,
+                disabled: random.chance(percent: 10))
+        case 12..<15: return .remove(name)
+        case 15..<18: return .clear(name)
+        case 18..<23: return .setRecording(name, random.chance(percent: 75))
+        case 23..<29: return .merge(name, some)
+        case 29..<33: return .bringIn(name, bits(&random))
+        case 33..<46:
+            return .begin(
+                random.chance(percent: 80) ? name : nil,
+                BitmapMode.allCases.randomElement(using: &random)!,
+                target: Self.targets.randomElement(using: &random)!,
+                working: random.chance(percent: 30) ? bits(&random) : nil)
+        case 46..<56 where !live.isEmpty:
+            return .checkpoint(live.randomElement(using: &random)!, bits(&random))
+        case 56..<64 where !live.isEmpty:
+            return .finish(
+                live.randomElement(using: &random)!,
+                random.chance(percent: 60) ? .success : .failure,
+                random.chance(percent: 50) ? bits(&random) : nil)
+        case 64..<68 where !live.isEmpty: return .die(live.randomElement(using: &random)!)
+        case 68..<74 where !all.isEmpty: return .resume(all.randomElement(using: &random)!)
+        case 74..<76 where !all.isEmpty: return .forget(all.randomElement(using: &random)!)
+        case 76..<79: return .record(name)
+        case 79..<82: return .note(name, range(&random))
+        case 82..<84: return .close(name)
+        case 84..<85: return .dieRecording(name)
+        default:
+            return .mark(name, (0..<Int.random(in: 1...3, using: &random)).map { _ in range(&random) })
+        }
+    }
+
+    private func range(_ random: inout SeededGenerator) -> Range<Int> {
+        let size = model.size
+        if random.chance(percent: 10) { return 0..<size }
+        let start = Int.random(in: 0..<size, using: &random)
+        let length = random.chance(percent: 80) ? 2000 : size
+        return start..<min(size, start + Int.random(in: 0...length, using: &random))
+    }
+
+    private func bits(_ random: inout SeededGenerator) -> ModelBits {
+        var bits = ModelBits(size: model.size, shift: shifts.randomElement(using: &random)!)
+        for _ in 0..<Int.random(in: 0...3, using: &random) { bits.set(range(&random)) }
+        return bits
+    }
+}
+
+extension BitmapStoreError {
+    /// Such as `noSuchBitmap`.
+    var caseName: String { String("\(Mirror(reflecting: self).children.first?.label ?? "?")") }
+}
