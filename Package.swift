@@ -52,6 +52,7 @@ let package = Package(
         .target(name: "CLinux", dependencies: []),
 
         module("DirtyBitmap", []),
+        module("ChangeMap", ["DirtyBitmap"]),
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
@@ -81,6 +82,7 @@ let package = Package(
             name: "TestSupport", dependencies: [systemPackage], path: "Tests/TestSupport",
             cSettings: gnuSource, swiftSettings: testSettings),
         tests("DirtyBitmapTests", ["DirtyBitmap"]),
+        tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests("RingTests", ["Ring"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
         tests(

@@ -63,14 +63,14 @@ struct ExtentCollector {
     ///
     /// - Throws: `beyondDevice` if the disk is smaller.
     mutating func declare(size: Int64, at place: Place) throws(ChangeMapError) {
-        guard size <= source.deviceSize || size - source.deviceSize <= overhang else {
+        guard size <= source.deviceSize else {
             throw source.error(
                 .beyondDevice, at: place,
                 "the map is for \(size) bytes, and the disk has only \(source.deviceSize)",
                 remedy: Self.otherDisk)
         }
         declaredSize = size
-        limit = min(size, source.deviceSize)
+        limit = size
     }
 
     /// Takes an entry of `count` units from unit `first` on.

@@ -16,10 +16,15 @@ struct TextLines {
     }
 
     private let bytes: [UInt8]
+    private let hasComments: Bool
     private var position = 0
     private var number = 0
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    /// - Parameter hasComments: whether `#` starts a comment; names of files may have it.
+    init(_ bytes: [UInt8], hasComments: Bool = true) {
+        self.bytes = bytes
+        self.hasComments = hasComments
+    }
 
     /// Whether the last line is a whole one. A list that was cut off in the middle of a number
     /// looks fine otherwise.
@@ -36,7 +41,7 @@ struct TextLines {
             number += 1
             position = end + 1
             let line = rest[..<end]
-            let content = line.prefix { $0 != UInt8(ascii: "#") }
+            let content = hasComments ? line.prefix { $0 != UInt8(ascii: "#") } : line
             let fields = content.split { isBlank($0) }
             if !fields.isEmpty { return Line(number: number, fields: fields) }
         }

@@ -2,7 +2,7 @@ import ChangeMap
 import Testing
 
 @Suite struct XMLTests {
-    @Test func `Document types and other encodings never reach the parser`() {
+    @Test func `Document types, and what comes with them, are refused`() {
         let bomb = """
             <?xml version="1.0"?><!DOCTYPE blocks [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>
             <blocks><block block="&b;"/></blocks>
@@ -10,12 +10,45 @@ import Testing
         let external = """
             <!DOCTYPE blocks SYSTEM "file:///etc/hostname"><blocks><block block="1"/></blocks>
             """
-        let encoded = "<?xml version=\"1.0\" encoding=\"UTF-7\"?><blocks/>"
-        let wide = "<\u{0}b\u{0}l\u{0}"
-        for text in [bomb, external, encoded, wide] {
-            expectError(.unsupported) { () throws(ChangeMapError) in
+        for text in [bomb, external, "<blocks><![CDATA[<block/>]]></blocks>"] {
+            expectError(.unsupported, "line 1", "document type") { () throws(ChangeMapError) in
                 try ChangeMap.read(text, .init(format: .era, blockSize: 512))
             }
+        }
+    }
+
+    @Test(arguments: [
+        "<blocks>", "<blocks></block>", "<blocks/><blocks/>", "<blocks/>x", "x<blocks/>",
+        "<blocks", "<blocks/", "<blocks a/>", "<blocks a=1/>", "<blocks a='1/>",
+        "<blocks a='<'/>", "<blocks a='1' a='2'/>", "<blocks><!-- </blocks>", "<?xml <blocks/>",
+        "< blocks/>", "<blocks></ blocks>", "<blocks></blocks x>", "<", "<>", " ", "</blocks>",
+        "<\u{0}b\u{0}l\u{0}", "<blocks a b='1'/>", "<blocks/ >", "<'/>",
+    ])
+    func `What isn't well-formed is refused`(text: String) {
+        expectError(.malformed, "line 1") { () throws(ChangeMapError) in
+            try ChangeMap.read(text, .init(format: .era, blockSize: 512))
+        }
+    }
+
+    @Test(arguments: [
+        "<blocks/>", "\u{FEFF}<blocks></blocks >\n", "<blocks\n>\n\n</blocks\t>",
+        "<blocks a = '1' b=\">\"/>",
+        "<?xml version='1.0'?><!-- <a> -- > --><blocks><!-- --></blocks><!---->",
+    ])
+    func `What is well-formed is read, however it is laid out`(text: String) throws {
+        let map = try ChangeMap.read(text, .init(blockSize: 512))
+        #expect(map.format == .era)
+        #expect(map.extents.isEmpty)
+    }
+
+    @Test func `Bytes that aren't text are an error like any other`() {
+        var bytes = Array("<blocks><bl".utf8) + [0xFF, 0xFE, 0x80, 0]
+        bytes += Array("ock block='1'/></blocks>".utf8)
+        let input = bytes
+        expectError(.malformed, "isn't expected") { () throws(ChangeMapError) in
+            try ChangeMap.read(
+                input, name: "map", deviceSize: 1 << 24,
+                options: .init(format: .era, blockSize: 512))
         }
     }
 
@@ -233,7 +266,7 @@ import Testing
     @Test(arguments: [
         ("[{\"start\":0,\"length\":512,\"data\":true}]", "'zero' in entry 1"),
         ("[{\"start\":0,\"length\":-512,\"zero\":true,\"data\":true}]", "entry 1"),
-        ("[{\"start\":0,\"length\":1e30,\"zero\":true,\"data\":true}]", ""),
+        ("[{\"start\":0,\"length\":1e30,\"zero\":true,\"data\":true}]", "too large"),
         ("[{\"start\":\"0\",\"length\":512,\"zero\":true,\"data\":true}]", "'start'"),
         ("[{\"start\":0,\"length\":512,\"zero\":true,\"data\":true}", "well-formed"),
     ])

@@ -159,10 +159,10 @@ import Testing
     @Test func `Extents behind the end of the file are cut`() throws {
         let text = """
             Filesystem type is: ef53
-            File size of a b (c).img is 5000 (2 blocks of 4096 bytes)
+            File size of a b (#c).img is 5000 (2 blocks of 4096 bytes)
              ext:     logical_offset:        physical_offset: length:   expected: flags:
                0:        1..       3:          9..        11:      3:             last,unwritten,eof
-            a b (c).img: 1 extent found
+            a b (#c).img: 1 extent found
 
             """
         let map = try ChangeMap.read(text, size: 5000)

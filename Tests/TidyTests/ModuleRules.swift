@@ -8,6 +8,7 @@ enum Modules {
     /// here what it knows.
     static let allowedImports: [String: Set<String>] = [
         "DirtyBitmap": [],
+        "ChangeMap": ["DirtyBitmap", "FoundationEssentials"],
         "Ring": ["CLiburing", "Glibc"],
         "BlockStorage": [
             "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",

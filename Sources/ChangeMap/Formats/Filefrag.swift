@@ -39,12 +39,6 @@ private struct FilefragReader {
         guard unit > 0 else { throw source.malformed(line.place, "blocks have 0 bytes") }
         // Blocks may be allocated behind the end of the file.
         var extents = ExtentCollector(source, order: .ascending, unit: unit, overhang: .max)
-        guard size <= source.deviceSize else {
-            throw source.error(
-                .beyondDevice, at: line.place,
-                "the file has \(size) bytes, and the disk only \(source.deviceSize)",
-                remedy: "It is the map of another file: make it for this one.")
-        }
         try extents.declare(size: size, at: line.place)
         return extents
     }
@@ -96,7 +90,7 @@ extension ChangeMap {
     static func readFilefrag(
         _ bytes: [UInt8], _ source: MapSource
     ) throws(ChangeMapError) -> ChangeMap {
-        var lines = TextLines(bytes)
+        var lines = TextLines(bytes, hasComments: false)
         var reader = FilefragReader(source)
         while let line = lines.next() { try reader.read(line) }
         guard let extents = reader.extents, reader.isComplete,
