@@ -76,6 +76,14 @@ def _read_all(fd):
     return os.pread(fd, size, 0).decode(errors="replace") if size else ""
 
 
+def _flush(path):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
 def run(argv, flush=None):
     """Run `argv`; return its Sample and its standard output.
 
@@ -109,11 +117,7 @@ def run(argv, flush=None):
             os.close(watch)
         exited = time.perf_counter()
         if flush:
-            target = os.open(flush, os.O_WRONLY)
-            try:
-                os.fdatasync(target)
-            finally:
-                os.close(target)
+            _flush(flush)
         end = time.perf_counter()
         text, complaint = _read_all(out), _read_all(err)
     finally:
@@ -140,6 +144,36 @@ def run(argv, flush=None):
         machine_cpu=machine_busy() - busy,
     )
     return sample, text
+
+
+def _cpu_of(pid):
+    """CPU seconds of a live process, its ended threads too: utime and stime of /proc/PID/stat, but in ns, not in ticks of 10 ms."""
+    return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) names, which Python lacks
+
+
+def during(pid, work, flush):
+    """What the live process `pid` spends while `work()`, which waits for it, runs: its Sample.
+
+    The clock stops when the path `flush` has been flushed by fdatasync after that, as
+    in `run`. The peak is the process as a whole: what it held before is counted.
+    """
+    with open(f"/proc/{pid}/clear_refs", "w") as reset:
+        reset.write("5\n")  # VmHWM begins again at what is resident now
+    busy, cpu = machine_busy(), _cpu_of(pid)
+    start = time.perf_counter()
+    work()
+    done = time.perf_counter()
+    _flush(flush)
+    end = time.perf_counter()
+    peak, huge = _status(pid)
+    return Sample(
+        wall=end - start,
+        cpu=_cpu_of(pid) - cpu,
+        peak=(peak + huge) / 1024,
+        hugetlb=huge / 1024,
+        flush=end - done,
+        machine_cpu=machine_busy() - busy,
+    )
 
 
 def first_line(argv):
