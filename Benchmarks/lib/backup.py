@@ -21,8 +21,8 @@ class Backup:
     def version_line(self):
         return measure.first_line([daemon.PROGRAM, "--version"])
 
-    def run(self, source, target, job, rest=0):
-        """Copy what `job`, an increments.Job, says is dirty. The page cache is dropped when all is set up."""
+    def run(self, source, target, job):
+        """Copy what `job`, an increments.Job, says is dirty, after a rest of its own when all is set up."""
         with daemon.Daemon() as qemu:
             qemu.add_file("source", source, readonly=True, **self.options)
             qemu.add_file("target", target, **self.options)
@@ -42,7 +42,7 @@ class Backup:
                 )
                 qemu.wait_for_job("copy")
 
-            measure.quiesce(rest)
+            measure.quiesce(job.rest)
             sample = measure.during(qemu.pid, work, flush=target)
         sample.extra = {"dirty_bytes": counted}
         return sample

@@ -58,7 +58,6 @@ class Dirty:
         with open(path, "w") as file:
             file.write(f"fio version 2 iolog\n{filename} add\n{filename} open\n")
             file.writelines(f"{filename} {action} {offset} {length}\n" for offset, length in self.runs(longest))
-            file.write(f"{filename} close\n")
 
     def write_qcow2(self, path):
         """An empty qcow2 image of the same size with these bits as its persistent bitmap: how a bitmap reaches QEMU at once."""

@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -176,13 +177,16 @@ def during(pid, work, flush):
     )
 
 
-def first_line(argv):
-    """The first line a tool says about its version."""
-    import subprocess
-
+def text_of(argv):
+    """What a command that ends at once says, for example about its version; None if there is no such command."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = (done.stdout or done.stderr).strip().splitlines()
+    return done.stdout or done.stderr
+
+
+def first_line(argv):
+    """The first line a tool says about its version."""
+    lines = (text_of(argv) or "").strip().splitlines()
     return lines[0] if lines else None
