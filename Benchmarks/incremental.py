@@ -15,7 +15,9 @@ from lib.disks import show_size  # noqa: E402
 def arguments():
     size = "image size, of which each case's share is dirty"
     names = increments.CASES, increments.NAMES
-    return command.parse(command.parser("incremental", __doc__, *names, size, "64K,256K,1M", "32,64,128"))
+    parser = command.parser("incremental", __doc__, *names, size, "64K,256K,1M", "32,64,128")
+    parser.add_argument("--sweep-qemu", action="store_true", help="instead, race QEMU's settings against one another")
+    return command.parse(parser)
 
 
 def images(plan, workspace):
@@ -31,14 +33,18 @@ def images(plan, workspace):
 def main():
     args = arguments()
     home = command.home_of(args, 2.1)
-    plan = command.Plan(args, increments.contenders(args.ringmirror))
+    what, candidates = "incremental", increments.contenders(args.ringmirror)
+    if args.sweep_qemu:
+        what, candidates = "qemu-settings", increments.qemu_settings()
+        args.contenders = [contender.name for contender in candidates]
+    plan = command.Plan(args, candidates)
     facts = command.introduce(home, plan)
     with disks.Workspace(args.dir) as workspace:
         source, target = images(plan, workspace)
         finished = [increments.incremental_case(key, workspace, plan, source, target, say) for key in args.cases]
-    goals = table.incremental_goals(finished)
+    goals = [] if args.sweep_qemu else table.incremental_goals(finished)
     command.report(plan, finished, goals, table.copy_table)
-    command.save("incremental", args, plan, facts, finished, goals)
+    command.save(what, args, plan, facts, finished, goals)
     return command.status(args, finished, goals)
 
 

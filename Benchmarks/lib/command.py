@@ -121,7 +121,8 @@ def report(plan, finished, goals, lines_of):
             say(line)
     for name, why in plan.skipped.items():
         say(f"\nSkipped: {name}: {why}")
-    say("\nGoals (medians of the ratios of each round)")
+    if goals:
+        say("\nGoals (medians of the ratios of each round)")
     for goal in goals:
         say(goal.line())
 
