@@ -71,7 +71,7 @@ class Transfer:
         known, share = self.crossing(pattern)
         if not known:
             return pattern
-        return f"{pattern} (full is faster from {share * 100:.0f} %)" if share is not None else f"{pattern} (full is never faster)"
+        return f"{pattern} (full is {'never faster' if share is None else f'faster from {share * 100:.0f} %'})"
 
     def crossing(self, pattern):
         """`(known, share)`: from which share on incremental takes longer than full; None if it never does."""
@@ -99,7 +99,8 @@ def qemu_points(path, size):
         for setting in QEMU:
             walls = [sample["wall"] for sample in case["samples"].get(setting, [])]
             if walls:
-                found[setting][dirty["pattern"]].append((dirty["bytes"] / results["size"] * 100, median(walls), 2 * dirty["bytes"]))
+                point = (dirty["bytes"] / results["size"] * 100, median(walls), 2 * dirty["bytes"])
+                found[setting][dirty["pattern"]].append(point)
     return {setting: {pattern: sorted(points) for pattern, points in by.items()} for setting, by in found.items()}
 
 

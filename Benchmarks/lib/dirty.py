@@ -54,13 +54,13 @@ class Dirty:
             file.writelines(f"{offset} {length}\n" for offset, length in self.runs())
 
     def write_replay(self, path, filename, action, longest):
-        """fio's log of I/O to replay, version 2: every dirty byte of `filename` once, in order, `longest` bytes a request at most."""
+        """fio's list of I/O to replay, version 2: all that is dirty in `filename`, in order, at most `longest` bytes a request."""
         with open(path, "w") as file:
             file.write(f"fio version 2 iolog\n{filename} add\n{filename} open\n")
             file.writelines(f"{filename} {action} {offset} {length}\n" for offset, length in self.runs(longest))
 
     def write_qcow2(self, path):
-        """An empty qcow2 image of the same size with these bits as its persistent bitmap: how a bitmap reaches QEMU at once."""
+        """An empty qcow2 image of the same size with these bits as a persistent bitmap: how a bitmap reaches QEMU at once."""
         cluster, data = 1 << 16, self.bits()
         pieces = -(-len(data) // cluster)
         entries = -(-self.size // (cluster // 8 * cluster))  # of the L1 table

@@ -55,7 +55,7 @@ class Incremental(RingMirror):
 
 
 def qemu_settings():
-    """What BEST_OPTIONS and BEST_PERFORMANCE were chosen from: `aio`, workers, longest chunk (0 is as long as QEMU likes, 1 MiB)."""
+    """What BEST_OPTIONS and BEST_PERFORMANCE were chosen from: `aio`, workers, longest chunk (0: as QEMU likes, 1 MiB)."""
     found = [Backup("as it comes"), Backup("direct", {"cache": {"direct": True}})]
     for aio in ("threads", "native", "io_uring"):
         for workers in (8, 16, 32, 64, 128, 256):
@@ -103,7 +103,8 @@ def incremental_case(key, workspace, plan, source, target, say):
         """Spoil what is dirty (all of it in the warm-up), and some of what is clean, to see who writes it."""
         spoilt = dirty.runs()
         if number:
-            spoilt = [(cluster * CLUSTER, CLUSTER) for cluster in dice.sample(dirty.clusters, min(STAMPS, len(dirty.clusters)))]
+            few = dice.sample(dirty.clusters, min(STAMPS, len(dirty.clusters)))
+            spoilt = [(cluster * CLUSTER, CLUSTER) for cluster in few]
         witnesses = dice.sample(dirty.clean, min(STAMPS, len(dirty.clean)))
         if isinstance(contender, ceiling.Fio):
             measure.quiesce(plan.rest)
