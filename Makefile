@@ -6,7 +6,7 @@ SWIFT ?= swift
 # With the Swift runtime inside, so that the program runs where no toolchain is.
 RELEASE := -c release --product ringmirror --static-swift-stdlib
 
-.PHONY: help demo test build release install sanitize bench format lint clean packages test-packages
+.PHONY: help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -14,6 +14,7 @@ help:
 	@echo "make release   build .build/release/ringmirror"
 	@echo "make install   install it under PREFIX ($(PREFIX))"
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
+	@echo "make bench-incremental   the same for incremental mirrors, with QEMU's backup job and fio (as root)"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
 	@echo "make format    format the sources;  make lint  check the format"
 
@@ -38,11 +39,13 @@ test: test-packages lint
 	$(SWIFT) test --skip-build
 	$(SWIFT) build $(RELEASE)
 	@if [ "$$(id -u)" = 0 ]; then \
-	    echo "running the benchmark small, to see that it works; its figures mean nothing at this size"; \
-	    python3 Benchmarks/full.py --size 64M --rounds 1 --rest 0 \
-	        --json .build/bench-smoke.json >.build/bench-smoke.txt \
-	        || { cat .build/bench-smoke.txt; exit 1; }; \
-	else echo "the benchmark's smoke run was skipped: it needs root for loop devices"; fi
+	    echo "running the benchmarks small, to see that they work; their figures mean nothing at this size"; \
+	    for what in full incremental; do \
+	        python3 Benchmarks/$$what.py --size 64M --rounds 1 --rest 0 \
+	            --json .build/bench-$$what-smoke.json >.build/bench-$$what-smoke.txt \
+	            || { cat .build/bench-$$what-smoke.txt; exit 1; }; \
+	    done; \
+	else echo "the benchmarks' smoke runs were skipped: they need root"; fi
 
 # Every sanitizer rebuilds everything, so each has a build folder of its own.
 sanitize: test-packages
@@ -54,6 +57,10 @@ sanitize: test-packages
 bench: release
 	@.ci/install-packages build test
 	python3 Benchmarks/full.py
+
+bench-incremental: release
+	@.ci/install-packages build test
+	python3 Benchmarks/incremental.py
 
 install: release
 	install -D -m 755 .build/release/ringmirror $(DESTDIR)$(PREFIX)/bin/ringmirror

@@ -1,1 +1,1 @@
-"""The parts of Benchmarks/full.py."""
+"""The parts of Benchmarks/full.py and Benchmarks/incremental.py."""

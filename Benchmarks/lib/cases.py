@@ -3,6 +3,7 @@
 from . import ceiling, disks, measure
 from .contenders import as_json
 from .disks import MIB, show_size
+from .table import seconds
 
 STAMPS = 16  # blocks of 1 MiB that are spoilt before and compared after each counted run
 
@@ -39,10 +40,29 @@ def _turns(rounds, rows, dice, say):
         say("")
 
 
-def _checked(source, target, ranges):
+def checked(source, target, ranges):
     where = disks.first_difference(source, target, ranges)
     if where is not None:
         raise measure.Failed(f"exited with 0, but the target differs from the source near byte {where}")
+
+
+def race(case, plan, rows, turn, say):
+    """Everyone in turns, round by round. `turn(contender, number)` prepares, runs, checks and returns the sample.
+
+    Who fails is out of the case. Round 0 is not counted.
+    """
+    for number, order in _turns(plan.rounds, rows, plan.dice, say):
+        for contender in order:
+            if contender.name in case.failed:
+                continue
+            try:
+                sample = turn(contender, number)
+            except measure.Failed as why:
+                case.fail(contender.name, why, say)
+                continue
+            say(f"  {contender.name} {seconds(sample.wall)}s", end="")
+            if number:
+                case.add(contender.name, sample)
 
 
 def copy_case(key, title, workspace, plan, source, targets, say):
@@ -60,32 +80,26 @@ def copy_case(key, title, workspace, plan, source, targets, say):
         say(f"  into the rounds go {' and '.join(fio.name for fio in best)}\n")
         case.details["fio"]["chosen"] = [fio.name for fio in best]
         rows += best
-    for number, order in _turns(plan.rounds, rows, dice, say):
-        for contender in order:
-            if contender.name in case.failed:
-                continue
-            target = targets["truncate" if contender.truncates else "rewrite"]
-            is_fio = isinstance(contender, ceiling.Fio)
-            stamps = sorted({0, size - MIB} | {dice.randrange(size // MIB) * MIB for _ in range(STAMPS - 2)})
-            ranges = [(offset, MIB) for offset in stamps]
-            try:
-                if is_fio:
-                    pass  # it writes what it likes
-                elif number == 0:
-                    disks.fill(target, size)
-                    ranges = [(0, size)]
-                else:
-                    disks.write_random(target, ranges)
-                measure.quiesce(plan.rest)
-                sample = contender.run(source, target)
-                if not is_fio:
-                    _checked(source, target, ranges)
-            except measure.Failed as why:
-                case.fail(contender.name, why, say)
-                continue
-            say(f"  {contender.name} {sample.wall:.2f}s", end="")
-            if number:
-                case.add(contender.name, sample)
+
+    def turn(contender, number):
+        target = targets["truncate" if contender.truncates else "rewrite"]
+        is_fio = isinstance(contender, ceiling.Fio)
+        stamps = sorted({0, size - MIB} | {dice.randrange(size // MIB) * MIB for _ in range(STAMPS - 2)})
+        ranges = [(offset, MIB) for offset in stamps]
+        if is_fio:
+            pass  # it writes what it likes
+        elif number == 0:
+            disks.fill(target, size)
+            ranges = [(0, size)]
+        else:
+            disks.write_random(target, ranges)
+        measure.quiesce(plan.rest)
+        sample = contender.run(source, target)
+        if not is_fio:
+            checked(source, target, ranges)
+        return sample
+
+    race(case, plan, rows, turn, say)
     return case
 
 
@@ -153,7 +167,7 @@ def sparse_case(workspace, plan, say):
                     ranges = _allocated(source, target)
                     if number:
                         ranges = plan.dice.sample(ranges, min(2 * STAMPS, len(ranges)))
-                    _checked(source, target, sorted(ranges))
+                    checked(source, target, sorted(ranges))
             except (measure.Failed, OSError) as why:
                 case.fail(row, why, say)
                 continue

@@ -64,8 +64,11 @@ def lines(found, plan):
         f"Linux {found['kernel']}, {found['cpus']} x {found['processor']}, {found['memory_mib']} MiB, "
         f"{found['filesystem']}, load {' '.join(found['load_before'])}"
     )
+    said = set()
     for name, version in found["versions"].items():
-        yield f"  {name:<12}{version or 'version unknown'}"
+        if not version or version not in said:  # two settings of one tool need one line
+            yield f"  {name:<12}{version or 'version unknown'}"
+        said.add(version)
     for name, why in plan.skipped.items():
         yield f"  {name:<12}skipped: {why}"
     yield f"{plan.rounds} rounds after one warm-up, order by seed {plan.seed}"

@@ -4,6 +4,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -76,6 +77,14 @@ def _read_all(fd):
     return os.pread(fd, size, 0).decode(errors="replace") if size else ""
 
 
+def _flush(path):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
 def run(argv, flush=None):
     """Run `argv`; return its Sample and its standard output.
 
@@ -109,11 +118,7 @@ def run(argv, flush=None):
             os.close(watch)
         exited = time.perf_counter()
         if flush:
-            target = os.open(flush, os.O_WRONLY)
-            try:
-                os.fdatasync(target)
-            finally:
-                os.close(target)
+            _flush(flush)
         end = time.perf_counter()
         text, complaint = _read_all(out), _read_all(err)
     finally:
@@ -142,13 +147,46 @@ def run(argv, flush=None):
     return sample, text
 
 
-def first_line(argv):
-    """The first line a tool says about its version."""
-    import subprocess
+def _cpu_of(pid):
+    """CPU seconds of a live process, its ended threads too: utime and stime of /proc/PID/stat, but in ns, not in ticks of 10 ms."""
+    return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) names, which Python lacks
 
+
+def during(pid, work, flush):
+    """What the live process `pid` spends while `work()`, which waits for it, runs: its Sample.
+
+    The clock stops when the path `flush` has been flushed by fdatasync after that, as
+    in `run`. The peak is the process as a whole: what it held before is counted.
+    """
+    with open(f"/proc/{pid}/clear_refs", "w") as reset:
+        reset.write("5\n")  # VmHWM begins again at what is resident now
+    busy, cpu = machine_busy(), _cpu_of(pid)
+    start = time.perf_counter()
+    work()
+    done = time.perf_counter()
+    _flush(flush)
+    end = time.perf_counter()
+    peak, huge = _status(pid)
+    return Sample(
+        wall=end - start,
+        cpu=_cpu_of(pid) - cpu,
+        peak=(peak + huge) / 1024,
+        hugetlb=huge / 1024,
+        flush=end - done,
+        machine_cpu=machine_busy() - busy,
+    )
+
+
+def text_of(argv):
+    """What a command that ends at once says, for example about its version; None if there is no such command."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    lines = (done.stdout or done.stderr).strip().splitlines()
+    return done.stdout or done.stderr
+
+
+def first_line(argv):
+    """The first line a tool says about its version."""
+    lines = (text_of(argv) or "").strip().splitlines()
     return lines[0] if lines else None

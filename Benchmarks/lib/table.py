@@ -30,6 +30,11 @@ def _cell(value, form, width):
     return f"{'-' if value is None else format(value, form):>{width}}"
 
 
+def seconds(value):
+    """Three digits, or milliseconds."""
+    return f"{value:.{2 if value >= 1 else 3}f}"
+
+
 HEAD = (
     f"  {'':<16}{'wall s':>8}{'min-max':>13}{'MiB/s':>8}{'of fio':>8}{'of ringm.':>10}"
     f"{'CPU s':>8}{'CPU x':>8}{'peak MiB':>10}"
@@ -45,14 +50,14 @@ def copy_table(case):
         times, cpu = walls(case, row), cpus(case, row)
         peak = max(sample.peak for sample in case.samples[row])
         lines.append(
-            f"  {row:<16}{median(times):8.2f}{f'{min(times):.2f}-{max(times):.2f}':>13}"
+            f"  {row:<16}{seconds(median(times)):>8}{f'{seconds(min(times))}-{seconds(max(times))}':>13}"
             f"{case.size / MIB / median(times):8.0f}"
             f"{_cell(paired(ceiling, times), '.2f', 8)}{_cell(paired(ours, times), '.2f', 10)}"
-            f"{median(cpu):8.2f}{_cell(paired(cpu, our_cpu), '.1f', 8)}{peak:10.0f}"
+            f"{seconds(median(cpu)):>8}{_cell(paired(cpu, our_cpu), '.1f', 8)}{peak:10.0f}"
         )
     if ceiling:
         lines.append(
-            f"  {CEILING:<16}{median(ceiling):8.2f}{f'{min(ceiling):.2f}-{max(ceiling):.2f}':>13}"
+            f"  {CEILING:<16}{seconds(median(ceiling)):>8}{f'{seconds(min(ceiling))}-{seconds(max(ceiling))}':>13}"
             f"{case.size / MIB / median(ceiling):8.0f}{1:8.2f}{_cell(paired(ours, ceiling), '.2f', 10)}"
         )
     return lines + _failures(case)
@@ -93,7 +98,7 @@ class Goal:
     def line(self):
         verdict = {True: "met", False: "MISSED", None: "not measured"}[self.met]
         sign = ">=" if self.at_least else "<="
-        return f"  {self.case:<7}{self.what:<52}{_cell(self.value, '.3g', 8)}  ({sign} {self.wanted:.3g})  {verdict}"
+        return f"  {self.case:<12}{self.what:<52}{_cell(self.value, '.3g', 8)}  ({sign} {self.wanted:.3g})  {verdict}"
 
     def as_json(self):
         return {
@@ -127,4 +132,18 @@ def goals(cases, peers):
         ]
         peaks = [sample.peak for sample in case.samples.get("ringmirror", [])]
         found.append(Goal(case.key, "peak memory, MiB", 96, False, max(peaks) if peaks else None))
+    return found
+
+
+def incremental_goals(cases):
+    """What the project has promised for incremental mirrors, and what came out."""
+    found = []
+    for case in cases:
+        ours, our_cpu = walls(case, "ringmirror"), cpus(case, "ringmirror")
+        found += [
+            _goal(case, "throughput against fio's ceiling", 0.95, True, walls(case, CEILING), ours),
+            _goal(case, "throughput against QEMU as it comes", 2.2, True, walls(case, "qemu"), ours),
+            _goal(case, "throughput against QEMU at its best", 1.3, True, walls(case, "qemu best"), ours),
+            _goal(case, "CPU seconds against QEMU's at its best", 0.5, False, our_cpu, cpus(case, "qemu best")),
+        ]
     return found
