@@ -56,7 +56,6 @@ let package = Package(
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
-        module("ChangeMap", ["DirtyBitmap"]),
         module(
             "MirrorEngine",
             [
@@ -87,7 +86,6 @@ let package = Package(
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
         tests(
             "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
-        tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),

@@ -16,7 +16,6 @@ enum Modules {
         "BitmapStore": [
             "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
         ],
-        "ChangeMap": ["DirtyBitmap", "Foundation", "FoundationEssentials", "FoundationXML"],
         "MirrorEngine": [
             "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", "Glibc", "Logging",
             "SystemPackage",
@@ -33,7 +32,6 @@ enum Modules {
     /// What comes with the compiler or the C library, so that a package does not declare it.
     static let toolchain: Set = [
         "Glibc", "Synchronization", "Dispatch", "Foundation", "FoundationEssentials",
-        "FoundationXML",
     ]
 }
 
