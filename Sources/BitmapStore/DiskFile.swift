@@ -42,7 +42,8 @@ final class DiskFile: StoreFile {
         guard status.isRegular else {
             throw .notAStore(path: path, why: "it is not an ordinary file")
         }
-        return DiskFile(path: path, descriptor: descriptor, isWritable: access == .readWrite,
+        return DiskFile(
+            path: path, descriptor: descriptor, isWritable: access == .readWrite,
             lockAttempts: lockAttempts)
     }
 

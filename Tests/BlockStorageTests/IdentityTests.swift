@@ -12,7 +12,7 @@ import Testing
         return identity
     }
 
-    private typealias Change = (inout DeviceIdentity) -> Void
+    private typealias Change = @Sendable (inout DeviceIdentity) -> Void
 
     /// What one look and a later one found, and what of it makes another disk.
     private static let cases: [(name: String, old: Change, new: Change, difference: String?)] = [
