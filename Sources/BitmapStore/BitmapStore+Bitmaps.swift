@@ -92,7 +92,8 @@ extension BitmapStore {
     /// Marks ranges dirty, also while a job works with the bitmap.
     ///
     /// - Parameter ranges: bytes of the disk; they may overlap and needn't be sorted.
-    /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`, `rangeOutside`; nothing is marked then.
+    /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`, `rangeOutside`; nothing is marked
+    ///   then.
     /// - Complexity: O(pages touched).
     public func mark(_ name: String, _ ranges: [Range<Int64>]) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in

@@ -110,6 +110,7 @@ extension BitmapStore {
     ///
     /// Their bitmaps get first what the bitmap mode says for a failure.
     ///
+    /// - Parameter condition: must not call the store, which is locked meanwhile.
     /// - Returns: those that were dropped.
     @discardableResult
     public func forgetJobs(

@@ -26,6 +26,8 @@ public final class BitmapStore: Sendable {
         var generation: Generation?
         /// The file may hold more than the disk does, because a commit failed halfway.
         var mustSync = false
+        /// The second superblock was written by us, and not synced yet.
+        var hasPendingSlot = false
     }
 
     init(
@@ -86,6 +88,7 @@ public final class BitmapStore: Sendable {
             do throws(CommitFailure) {
                 cache.generation = try transaction.commit()
                 cache.mustSync = false
+                cache.hasPendingSlot = true
             } catch {
                 cache.generation = nil
                 if error.isUncertain { cache.mustSync = true }
@@ -117,7 +120,7 @@ public final class BitmapStore: Sendable {
 
     deinit {
         // The second superblock of the last commit; the first one is durable already.
-        if file.isWritable { try? file.sync() }
+        if cache.withLock({ $0.hasPendingSlot }) { try? file.sync() }
     }
 }
 

@@ -35,6 +35,7 @@ final class DiskFile: StoreFile {
             case .noSuchFileOrDirectory: throw .notFound(path: path)
             case .tooManySymbolicLinkLevels:
                 throw .notAStore(path: path, why: "it is a symbolic link, and must be the file")
+            case .noSuchAddressOrDevice: throw .notAStore(path: path, why: "it is a socket")
             case .isDirectory: throw .notAStore(path: path, why: "it is a directory")
             default: throw .systemCall(call: "open", path: path, code: error)
             }
@@ -42,7 +43,8 @@ final class DiskFile: StoreFile {
         guard status.isRegular else {
             throw .notAStore(path: path, why: "it is not an ordinary file")
         }
-        return DiskFile(path: path, descriptor: descriptor, isWritable: access == .readWrite,
+        return DiskFile(
+            path: path, descriptor: descriptor, isWritable: access == .readWrite,
             lockAttempts: lockAttempts)
     }
 

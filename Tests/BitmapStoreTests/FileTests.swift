@@ -101,7 +101,9 @@ import Testing
         #expect(try reader.load("b").dirtyBytes == 65536)
     }
 
-    @Test("A read-only filesystem can be listed and says why it can't be changed", .enabled(if: isRoot))
+    @Test(
+        "A read-only filesystem can be listed and says why it can't be changed",
+        .enabled(if: isRoot))
     func readOnlyFilesystem() throws {
         let scratch = try Scratch()
         let point = try scratch.mount("none", type: "tmpfs", options: "size=1m")

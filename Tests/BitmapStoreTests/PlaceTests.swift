@@ -14,9 +14,12 @@ import Testing
         }
         #expect(place(true, [:]) == "/var/lib/ringmirror")
         #expect(place(true, ["RINGMIRROR_STATE_DIR": "/x"]) == "/x")
-        #expect(place(false, ["RINGMIRROR_STATE_DIR": "", "HOME": "/me"]) == "/me/.local/state/ringmirror")
+        #expect(
+            place(false, ["RINGMIRROR_STATE_DIR": "", "HOME": "/me"])
+                == "/me/.local/state/ringmirror")
         #expect(place(false, ["XDG_STATE_HOME": "/s", "HOME": "/me"]) == "/s/ringmirror")
-        #expect(place(false, ["XDG_STATE_HOME": "s", "HOME": "/me"]) == "/me/.local/state/ringmirror")
+        #expect(
+            place(false, ["XDG_STATE_HOME": "s", "HOME": "/me"]) == "/me/.local/state/ringmirror")
     }
 
     @Test("An image has one store, whatever link it is named by")

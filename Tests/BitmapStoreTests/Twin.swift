@@ -121,7 +121,8 @@ final class Twin {
         case 82..<84: return .close(name)
         case 84..<85: return .dieRecording(name)
         default:
-            return .mark(name, (0..<Int.random(in: 1...3, using: &random)).map { _ in range(&random) })
+            return .mark(
+                name, (0..<Int.random(in: 1...3, using: &random)).map { _ in range(&random) })
         }
     }
 

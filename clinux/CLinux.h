@@ -1,0 +1,77 @@
+#pragma once
+
+/*
+ * What Glibc's Swift import lacks: ioctls, whose numbers are macros, and statx, whose newer fields
+ * are missing from older headers. Every function returns 0 or an errno value, if nothing else is
+ * said.
+ *
+ * Nothing here may depend on _GNU_SOURCE: this header is also read where our modules are imported,
+ * and that is built without it.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The kinds of file, named again, because Swift finds the macros in two modules and calls them
+ * ambiguous. */
+static const uint32_t ringmirror_mode_mask = 0170000;
+static const uint32_t ringmirror_mode_file = 0100000;
+static const uint32_t ringmirror_mode_block = 0060000;
+static const uint32_t ringmirror_mode_directory = 0040000;
+static const uint32_t ringmirror_mode_character = 0020000;
+static const uint32_t ringmirror_mode_pipe = 0010000;
+static const uint32_t ringmirror_mode_socket = 0140000;
+
+struct ringmirror_loop {
+    uint64_t device; /* st_dev of the file below */
+    uint64_t inode;
+    uint64_t special; /* st_rdev of the file below: not 0 for a block device */
+};
+
+struct ringmirror_status {
+    uint32_t mode;
+    uint32_t block_size;
+    uint32_t device_major, device_minor;
+    uint32_t special_major, special_minor;
+    uint64_t inode;
+    int64_t size;
+    /* Both are 0 where the file refuses direct I/O; they mean nothing if `direct_known` is 0. */
+    uint32_t direct_known;
+    uint32_t direct_memory, direct_offset;
+};
+
+int ringmirror_blk_size(int fd, uint64_t *bytes);
+int ringmirror_blk_logical(int fd, int *bytes);
+int ringmirror_blk_physical(int fd, unsigned *bytes);
+int ringmirror_blk_read_only(int fd, int *is_read_only);
+int ringmirror_blk_sequence(int fd, uint64_t *sequence);
+int ringmirror_loop_status(int fd, struct ringmirror_loop *result);
+int ringmirror_status(int directory, const char *path, int flags, struct ringmirror_status *result);
+int ringmirror_filesystem_magic(int fd, int64_t *magic);
+/* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take it? */
+int ringmirror_trial_read(int fd, size_t length);
+
+/* Who keeps `fd` from being locked for writing as a whole (QEMU locks images this way)?
+ * 0 in `found`: nobody. The holder of an open-file-description lock has no pid: -1. */
+int ringmirror_foreign_record_lock(int fd, int *found, int *pid);
+
+/* openat, which Swift does not import because it is variadic: a descriptor, or -1 and errno. */
+int ringmirror_openat(int directory, const char *path, int flags, unsigned mode);
+
+/* The flags, or -1 and errno. */
+int ringmirror_get_flags(int fd);
+
+int ringmirror_set_flags(int fd, int flags);
+/* readlink into bytes: Swift's import wants characters, and a path is neither. */
+ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size);
+
+/* Takes (`take` not 0) or gives back a write lock of the open file description on one byte. EAGAIN
+ * if somebody else has it. */
+int ringmirror_record_lock(int fd, int64_t offset, int take);
+
+/* Whether another open file description holds a lock on that byte. */
+int ringmirror_record_lock_query(int fd, int64_t offset, int *found);
+
+/* rename that fails with EEXIST if there is something at `to`. */
+int ringmirror_rename_new(int directory, const char *from, const char *to);
