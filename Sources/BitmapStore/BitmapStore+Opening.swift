@@ -29,10 +29,14 @@ extension BitmapStore {
         return try open(file, for: device)
     }
 
-    /// Opens the store for writing, or makes it if there is none.
+    /// Opens the store for writing, or makes it if there is none. The state directory is made too;
+    /// any other has to be there.
     public static func openOrCreate(
         _ path: FilePath, for device: DeviceIdentity
     ) throws(BitmapStoreError) -> BitmapStore {
+        if path.removingLastComponent() == StorePlace.stateDirectory() {
+            try StorePlace.makeDirectory(for: path)
+        }
         // Another process may make or remove it between the look and the deed.
         for _ in 0..<16 {
             do throws(BitmapStoreError) {

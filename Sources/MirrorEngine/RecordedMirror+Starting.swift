@@ -65,7 +65,7 @@ extension RecordedMirror {
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         return try RecordedMirror(
-            from: source, to: target, request, records: .store(store), record: record,
+            from: source, to: target, request, records: records, record: record,
             resumed: nil, working: working, logger: logger)
     }
 
@@ -122,7 +122,7 @@ extension RecordedMirror {
         let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         return try RecordedMirror(
-            from: source, to: target, request, records: .store(store), record: record,
+            from: source, to: target, request, records: records, record: record,
             resumed: job, working: working, logger: logger)
     }
 

@@ -227,7 +227,7 @@ extension Processes {
             try scratch.bitmap("add", source, "b")
             var ranges: [String] = []
             for cluster in 0..<10 {
-                let offset = Int64(cluster) * (size / 10) + 64 * kiB
+                let offset = Int64(cluster) * (size / 16) + 64 * kiB
                 try Content.write(UInt64(cluster), to: source, offset..<offset + 64 * kiB)
                 ranges.append("\(offset)+64K")
             }
