@@ -139,7 +139,7 @@ extension ChangeMap {
                 remedy: "Make the map with sha256, as bmaptool does.")
         }
         let sum = value.text
-        guard sum.utf8.count <= 64, let place = bytes.firstRange(of: Array(sum.utf8)) else {
+        guard let place = word(sum, in: bytes) else {
             throw source.malformed(value.place, "<\(key)> has no checksum")
         }
         let zeros = [UInt8](repeating: UInt8(ascii: "0"), count: place.count)
@@ -152,5 +152,20 @@ extension ChangeMap {
                 remedy: "It was damaged or edited: fetch or make it again.")
         }
         return []
+    }
+
+    /// Where `word` stands on its own for the first time. A search for it as a part of others
+    /// would take long in files that are made to make it take long.
+    private static func word(_ word: String, in bytes: [UInt8]) -> Range<Int>? {
+        func isInWord(_ byte: UInt8) -> Bool {
+            !XMLScanner.isBlank(byte) && byte != UInt8(ascii: "<") && byte != UInt8(ascii: ">")
+        }
+        var position = 0
+        while let start = bytes[position...].firstIndex(where: isInWord) {
+            let end = bytes[start...].firstIndex { !isInWord($0) } ?? bytes.count
+            if bytes[start..<end].elementsEqual(word.utf8) { return start..<end }
+            position = end
+        }
+        return nil
     }
 }
