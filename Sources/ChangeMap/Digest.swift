@@ -110,16 +110,17 @@ struct SHA256: Digest {
             let second = late.rotated(left: 15) ^ late.rotated(left: 13) ^ late >> 10
             schedule.append(schedule[index - 16] &+ first &+ schedule[index - 7] &+ second)
         }
-        var state = words
+        var (a, b, c, d) = (words[0], words[1], words[2], words[3])
+        var (e, f, g, h) = (words[4], words[5], words[6], words[7])
         for index in 0..<64 {
-            let (a, b, c, e) = (state[0], state[1], state[2], state[4])
-            let choice = e & state[5] ^ ~e & state[6]
-            let majority = a & b ^ a & c ^ b & c
             let mixedE = e.rotated(left: 26) ^ e.rotated(left: 21) ^ e.rotated(left: 7)
             let mixedA = a.rotated(left: 30) ^ a.rotated(left: 19) ^ a.rotated(left: 10)
-            let sum = state[7] &+ mixedE &+ choice &+ Self.constants[index] &+ schedule[index]
-            state = [sum &+ mixedA &+ majority, a, b, c, state[3] &+ sum, e, state[5], state[6]]
+            let choice = e & f ^ ~e & g
+            let majority = a & b ^ a & c ^ b & c
+            let sum = h &+ mixedE &+ choice &+ Self.constants[index] &+ schedule[index]
+            (h, g, f, e) = (g, f, e, d &+ sum)
+            (d, c, b, a) = (c, b, a, sum &+ mixedA &+ majority)
         }
-        for index in words.indices { words[index] &+= state[index] }
+        for (index, value) in [a, b, c, d, e, f, g, h].enumerated() { words[index] &+= value }
     }
 }

@@ -164,6 +164,7 @@ extension ExtentCollector {
     ) throws(ChangeMapError) -> ChangeMap {
         var warnings = warnings
         if !isSorted { try sort() }
+        var needsJoining = !isSorted
         var covered = 0..<limit
         if order == .contiguous || order == .contiguousFromAnywhere {
             let end = min(lastEnd, limit)
@@ -173,14 +174,17 @@ extension ExtentCollector {
             warnings.append(uncovered("before \(covered.lowerBound)"))
             let head = ChangeMap.Extent(range: 0..<covered.lowerBound, meaning: .copy)
             extents.insert(head, at: 0)
+            needsJoining = true
         }
         if covered.upperBound < source.deviceSize {
             warnings.append(uncovered("from \(covered.upperBound) on"))
             let tail = covered.upperBound..<source.deviceSize
             extents.append(ChangeMap.Extent(range: tail, meaning: .copy))
+            needsJoining = true
         }
         return ChangeMap(
-            format: format, extents: Self.joined(extents), gaps: gaps, size: source.deviceSize,
+            format: format, extents: needsJoining ? Self.joined(extents) : extents, gaps: gaps,
+            size: source.deviceSize,
             deviceSize: declaredSize, name: name, granularity: granularity, warnings: warnings)
     }
 

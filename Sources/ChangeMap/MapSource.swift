@@ -26,7 +26,8 @@ struct MapSource: Sendable {
     ///
     /// - Throws: `malformed` if it isn't one, is negative, or is beyond the largest disk.
     func number(
-        _ field: some Collection<UInt8>, _ what: String, _ syntax: NumberSyntax = .decimal,
+        _ field: some BidirectionalCollection<UInt8>, _ what: String,
+        _ syntax: NumberSyntax = .decimal,
         at place: Place
     ) throws(ChangeMapError) -> Int64 {
         if let number = syntax.parse(field) { return number }

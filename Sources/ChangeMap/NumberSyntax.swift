@@ -8,8 +8,10 @@ enum NumberSyntax {
     /// of 1024.
     case human
 
+    private static let units = Array("kmgtpe".utf8)
+
     /// The number in all of `text`; nil if it isn't one or needs more than 63 bits.
-    func parse(_ text: some Collection<UInt8>) -> Int64? {
+    func parse(_ text: some BidirectionalCollection<UInt8>) -> Int64? {
         var digits = text[...]
         var radix: Int64 = 10
         var shift = 0
@@ -22,12 +24,11 @@ enum NumberSyntax {
                 radix = 8
             }
         }
-        if self == .human, radix == 10, let unit = digits.reversed().first {
-            let units = Array("kmgtpe".utf8)
-            if let power = units.firstIndex(of: unit | 0x20) {
-                shift = 10 * (power + 1)
-                digits = digits.dropLast()
-            }
+        if self == .human, radix == 10, let unit = digits.last,
+            let power = Self.units.firstIndex(of: unit | 0x20)
+        {
+            shift = 10 * (power + 1)
+            digits = digits.dropLast()
         }
         guard let value = parse(digits, radix: radix) else { return nil }
         return value <= Int64.max >> Int64(shift) ? value << Int64(shift) : nil

@@ -10,7 +10,7 @@ import Testing
     @Test(arguments: Sample.all)
     func `Mutated files are read safely`(sample: Sample) {
         let seed = RandomTest.seed(default: 0xF022)
-        for event in 0..<UInt64(RandomTest.events(default: 60)) {
+        for event in 0..<UInt64(RandomTest.events(default: 200)) {
             var random = SeededGenerator(seed: seed &+ event)
             var bytes = sample.bytes
             for _ in 0..<Int.random(in: 1...5, using: &random) {

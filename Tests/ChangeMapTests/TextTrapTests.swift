@@ -138,6 +138,13 @@ import Testing
         #expect(map.lines == ["copy 0..<4096", "copy 253952..<266240", "copy 516096..<528384"])
     }
 
+    @Test func `There are 32 peers at most`() {
+        let dump = Text.drbd09.replacing("peer[4]", with: "peer[32]")
+        expectError(.malformed, "peer 32") { () throws(ChangeMapError) in
+            try ChangeMap.read(dump, size: size)
+        }
+    }
+
     @Test func `Other versions are refused by name`() {
         expectError(.unsupported, "v07", "v08") { () throws(ChangeMapError) in
             try ChangeMap.read("version \"v07\";\nbm { }\n")

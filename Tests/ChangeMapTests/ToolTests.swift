@@ -121,4 +121,39 @@ import Testing
         #expect(map.extents.first?.meaning == .copy)
         #expect(map.dirtyBytes < 1 << 24)
     }
+
+    @Test(.enabled(if: Shell.has("thin_restore", "thin_delta"), needs("thin-provisioning-tools")))
+    func `thin_delta's and thin_dump's XML of real metadata`() throws {
+        let scratch = try Scratch()
+        let metadata = try scratch.file("metadata", size: 1 << 22)
+        let dump = scratch.path("dump.xml")
+        try Data(Text.thinDump.utf8).write(to: URL(fileURLWithPath: dump))
+        try Shell.run("thin_restore", "-i", dump, "-o", metadata)
+        let delta = try Shell.run("thin_delta", "--thin1", "2", "--thin2", "1", metadata)
+        let map = try ChangeMap.read(delta)
+        #expect(map.format == .thinDelta)
+        let expected = ["skip 0..<655360", "copy 655360..<1310720", "zero 2621440..<2949120"]
+        #expect(map.lines == expected)
+        let device = try ChangeMap.read(
+            try Shell.run("thin_dump", metadata), .init(thinDevice: 2))
+        #expect(device.lines == ["copy 0..<1310720", "copy 2621440..<2949120"])
+    }
+
+    @Test(.enabled(if: Shell.has("era_restore", "era_invalidate"), needs("era_invalidate")))
+    func `era_invalidate's XML of real metadata`() throws {
+        let scratch = try Scratch()
+        let metadata = try scratch.file("metadata", size: 1 << 22)
+        let eras = (0..<256).map { block in
+            "<era block=\"\(block)\" era=\"\([7, 20, 21].contains(block) ? 4 : 1)\"/>"
+        }
+        let dump =
+            "<superblock uuid=\"\" block_size=\"128\" nr_blocks=\"256\" current_era=\"5\">"
+            + "<era_array>\(eras.joined())</era_array></superblock>"
+        let path = scratch.path("era.xml")
+        try Data(dump.utf8).write(to: URL(fileURLWithPath: path))
+        try Shell.run("era_restore", "-i", path, "-o", metadata)
+        let text = try Shell.run("era_invalidate", "--written-since", "3", metadata)
+        let map = try ChangeMap.read(text, .init(blockSize: 65536))
+        #expect(map.lines == ["copy 458752..<524288", "copy 1310720..<1441792"])
+    }
 }

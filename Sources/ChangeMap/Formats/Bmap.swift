@@ -132,21 +132,19 @@ extension ChangeMap {
         guard let value = handler.values[key] else {
             throw source.malformed(nil, "there is no <\(key)>")
         }
-        let sum = value.text
-        guard let place = bytes.firstRange(of: Array(sum.utf8)) else {
-            throw source.malformed(value.place, "the checksum isn't plain text")
-        }
-        let zeros = [UInt8](repeating: UInt8(ascii: "0"), count: place.count)
-        let parts = [bytes[..<place.lowerBound], zeros[...], bytes[place.upperBound...]]
-        let actual: String
-        switch type {
-        case "sha1": actual = SHA1.hexadecimal(of: parts)
-        case "sha256": actual = SHA256.hexadecimal(of: parts)
-        default:
+        let digests: [String: any Digest.Type] = ["sha1": SHA1.self, "sha256": SHA256.self]
+        guard let digest = digests[type] else {
             throw source.error(
                 .unsupported, "checksums of the type '\(excerpt(type.utf8))' can't be checked",
                 remedy: "Make the map with sha256, as bmaptool does.")
         }
+        let sum = value.text
+        guard let place = word(sum, in: bytes) else {
+            throw source.malformed(value.place, "<\(key)> has no checksum")
+        }
+        let zeros = [UInt8](repeating: UInt8(ascii: "0"), count: place.count)
+        let actual = digest.hexadecimal(
+            of: [bytes[..<place.lowerBound], zeros[...], bytes[place.upperBound...]])
         guard actual == sum.lowercased() else {
             throw source.error(
                 .untrustworthy, at: value.place,
@@ -154,5 +152,20 @@ extension ChangeMap {
                 remedy: "It was damaged or edited: fetch or make it again.")
         }
         return []
+    }
+
+    /// Where `word` stands on its own for the first time. A search for it as a part of others
+    /// would take long in files that are made to make it take long.
+    private static func word(_ word: String, in bytes: [UInt8]) -> Range<Int>? {
+        func isInWord(_ byte: UInt8) -> Bool {
+            !XMLScanner.isBlank(byte) && byte != UInt8(ascii: "<") && byte != UInt8(ascii: ">")
+        }
+        var position = 0
+        while let start = bytes[position...].firstIndex(where: isInWord) {
+            let end = bytes[start...].firstIndex { !isInWord($0) } ?? bytes.count
+            if bytes[start..<end].elementsEqual(word.utf8) { return start..<end }
+            position = end
+        }
+        return nil
     }
 }

@@ -45,6 +45,9 @@ private struct DRBDReader {
     /// Set in a peer's flags if all of the disk has to be synchronised, whatever the bitmap says.
     private static let fullSyncFlag: Int64 = 1 << 3
 
+    /// DRBD numbers its nodes from 0 to 31.
+    private static let peerCountMax: Int64 = 32
+
     let source: MapSource
     let wantedPeer: Int?
     private var tokens: DRBDTokens
@@ -109,8 +112,7 @@ private struct DRBDReader {
             guard version == "\"v08\"" || version == "\"v09\"" else {
                 throw source.error(
                     .unsupported, at: tokens.place,
-                    "version \(excerpt(version.utf8)) of DRBD's "
-                        + "metadata isn't supported",
+                    "version \(excerpt(version.utf8)) of DRBD's metadata isn't supported",
                     remedy: "v08 and v09 are.")
             }
         case "la-size-sect", "bm-byte-per-bit":
@@ -138,6 +140,7 @@ private struct DRBDReader {
 
     /// The pairs in the block of a peer that matter.
     private mutating func readPeer(_ peer: Int64) throws(ChangeMapError) {
+        guard peer < Self.peerCountMax else { throw damaged("there can't be a peer \(peer)") }
         var previous: [UInt8] = []
         while let token = tokens.next() {
             switch token {

@@ -59,7 +59,7 @@ private struct NBDReader {
         case .depth:
             throw source.error(
                 .unsupported, at: place,
-                "'\(description)' is of the context qemu:allocation-depth, which doesn't say what "
+                "'\(excerpt(description.utf8))' is of the context qemu:allocation-depth, which doesn't say what "
                     + "changed",
                 remedy: "Use `nbdinfo --map` or `nbdinfo --map=qemu:dirty-bitmap:NAME`.")
         case .unknown:
