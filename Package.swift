@@ -62,7 +62,7 @@ let package = Package(
             ]),
         module(
             "RingMirror",
-            ["BlockStorage", "MirrorEngine", "Ring", systemPackage]),
+            ["DirtyBitmap", "BlockStorage", "MirrorEngine", "Ring", systemPackage]),
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
@@ -82,6 +82,7 @@ let package = Package(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
         tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
+        tests("RingMirrorCLITests", ["RingMirrorCLI", "RingMirror"]),
         tests("TidyTests", []),
         // Built as a user of the library is: with none of our settings but the strictest imports.
         .testTarget(

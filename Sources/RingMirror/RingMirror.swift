@@ -19,6 +19,9 @@
 @_exported public import enum BlockStorage.StorageError
 @_exported public import enum BlockStorage.StorageKind
 @_exported public import struct BlockStorage.TargetOptions
+@_exported public import struct DirtyBitmap.DirtyBitmap
+@_exported public import enum DirtyBitmap.DirtyBitmapError
+@_exported public import struct DirtyBitmap.Granularity
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
 @_exported public import enum MirrorEngine.ErrorPolicy

@@ -7,6 +7,8 @@ struct ByteSize: ExpressibleByArgument {
 
     private static let units: [Character] = ["K", "M", "G", "T", "P"]
 
+    init(bytes: Int64) { self.bytes = bytes }
+
     init?(argument: String) {
         var text = argument.uppercased()[...]
         // 64K, 64KB and 64KiB all mean the same here; decimal units are not for disks.
@@ -47,6 +49,17 @@ struct ByteSize: ExpressibleByArgument {
     }
 
     static func text(_ bytes: Int64) -> String { text(Double(bytes)) }
+
+    /// The default in the help, as it would be typed: `64K`.
+    var defaultValueDescription: String {
+        var value = bytes
+        var unit = ""
+        for name in Self.units where value > 0 && value % 1024 == 0 {
+            value /= 1024
+            unit = String(name)
+        }
+        return "\(value)\(unit)"
+    }
 
     private static func digits(_ value: Double) -> String {
         if value >= 100 { return "\(Int64(value))" }

@@ -36,29 +36,9 @@ struct FullCommand: AsyncParsableCommand {
 
     func run() async throws {
         let complaint = Complaint(output: output)
-        do throws(MirrorError) {
-            try copying.mirrorOptions.validate()
-            // Before the target is opened, which with --create makes it.
-            try MirrorJob.checkRing()
-        } catch {
-            throw complaint.end("\(error)", Exit(error))
-        }
-        let source = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(
-                FilePath(self.source),
-                options: SourceOptions(
-                    cache: copying.cache, allowSourceInUse: guards.allowSourceInUse))
-        }
-        let target = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openTarget(
-                FilePath(self.target), for: source,
-                options: TargetOptions(
-                    cache: copying.cache, create: guards.create, overwrite: guards.overwrite,
-                    allowLarger: guards.allowLarger))
-        }
-        if !output.quiet {
-            for note in source.notes + target.notes { Output.errorLine("ringmirror: \(note)") }
-        }
+        try complaint.checkJobs(copying)
+        let source = try complaint.openSource(self.source, guards, copying)
+        let target = try complaint.openTarget(self.target, for: source, guards, copying)
         let job: MirrorJob
         do throws(MirrorError) {
             job = try MirrorJob.full(

@@ -9,6 +9,8 @@ struct MirrorRun {
     let output: OutputOptions
     /// The target was made by this command.
     let created: Bool
+    /// What the line of progress begins with.
+    var verb = "Mirrored"
 
     private var size: Int64 { source.geometry.size }
 
@@ -37,8 +39,8 @@ struct MirrorRun {
     }
 
     /// Shows progress until the job has ended.
-    private func watch() async {
-        var line = ProgressLine(verb: "Mirrored", planned: job.progress.planned)
+    func watch() async {
+        var line = ProgressLine(verb: verb, planned: job.progress.planned)
         var announced = 0
         var ticks = 0
         while !Task.isCancelled {
@@ -75,7 +77,8 @@ struct MirrorRun {
             pausedBy: progress.pausedBy.map { "\($0)" })
     }
 
-    private func end(_ report: MirrorReport) throws {
+    /// Says how the job ended. Throws the exit code if it did not end with a mirror.
+    func end(_ report: MirrorReport) throws {
         if output.json { Events.print(Events.Report(report)) }
         switch report.outcome {
         case .mirrored:

@@ -17,7 +17,9 @@ struct RingMirrorCommand: AsyncParsableCommand {
             comparison found a difference; 130 interrupted.
             """,
         version: "ringmirror 0.1.0",
-        subcommands: [FullCommand.self, CompareCommand.self, InfoCommand.self])
+        subcommands: [
+            FullCommand.self, CompareCommand.self, InfoCommand.self, BenchCommand.self,
+        ])
 }
 
 @main
