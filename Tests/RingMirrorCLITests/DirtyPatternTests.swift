@@ -68,8 +68,10 @@ import Testing
             let first = try bitmap(seed)
             let second = try bitmap(seed)
             let other = try bitmap(seed &+ 1)
-            #expect(first.isEqual(to: second))
-            #expect(!first.isEqual(to: other))
+            let isSame = first.isEqual(to: second)
+            #expect(isSame)
+            let isOther = !first.isEqual(to: other)
+            #expect(isOther)
         }
     }
 

@@ -6,8 +6,8 @@ enum Crossing {
 
     /// The smallest share at which an incremental mirror takes as long as the full one.
     ///
-    /// Between two measured shares the line is straight. Where even the smallest share takes as long
-    /// or longer, nothing is known of what lies below, and that share is the answer.
+    /// Between two measured shares the line is straight. Where even the smallest share takes as
+    /// long or longer, nothing is known of what lies below, and that share is the answer.
     ///
     /// - Parameter points: by ascending share.
     /// - Returns: nil if the lines don't cross within what was measured.

@@ -53,7 +53,7 @@ struct TransferRun {
         }
     }
 
-    /// Makes the target a mirror, which the incremental ones build on, with all its blocks allocated.
+    /// Makes the target a mirror, which the incremental ones build on, with its blocks allocated.
     private func warmUp(_ current: CurrentJob) async throws {
         // A promise about the target is about what it holds before this job.
         let (report, _) = try await mirror(.full, "warm-up", current, options, seed: 0)
