@@ -90,6 +90,7 @@ let package = Package(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
         tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
+        tests("RingMirrorCLITests", ["RingMirrorCLI", "RingMirror"]),
         tests("TidyTests", []),
         // Built as a user of the library is: with none of our settings but the strictest imports.
         .testTarget(

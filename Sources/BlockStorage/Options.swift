@@ -46,8 +46,8 @@ public struct TargetOptions: Sendable {
     public var create = false
     /// Write over a target that carries a filesystem, partition table or other signature.
     public var overwrite = false
-    /// The target is said to hold an earlier mirror of the source, so that it may carry the source's
-    /// own signatures.
+    /// The target is said to hold an earlier mirror of the source, so that it may carry the
+    /// source's own signatures.
     public var holdsMirror = false
     /// Accept a target that is larger than the source; what lies beyond stays as it is.
     public var allowLarger = false

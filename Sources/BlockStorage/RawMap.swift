@@ -23,6 +23,7 @@ package struct RawMap: SourceMap, TargetMap {
     package init(_ device: StorageDevice, size: Int64? = nil, for access: Access? = nil) {
         self.device = device
         isWritten = (access ?? device.access) == .readWrite
+        startsZero = isWritten && device.takeStartsZero()
         self.size = size ?? device.geometry.size
         alignment = device.geometry.offsetAlignment
         let isAligned = self.size % Int64(alignment) == 0
@@ -35,7 +36,7 @@ package struct RawMap: SourceMap, TargetMap {
         [device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor]
     }
 
-    package var startsZero: Bool { device.startsZero }
+    package let startsZero: Bool
 
     package var zeroesRanges: Bool { device.kind == .image }
 

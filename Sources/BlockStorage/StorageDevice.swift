@@ -1,4 +1,5 @@
 import Glibc
+internal import Synchronization
 public import SystemPackage
 
 /// A disk or image that is open. Owns its descriptors, claims and locks until its last use.
@@ -15,8 +16,9 @@ public final class StorageDevice: Sendable {
     public let identity: DeviceIdentity
     public let caching: Caching
     public let zeroing: ZeroingAbility
-    /// True if this opening made the file: it reads as zeros everywhere until it is written.
-    public let startsZero: Bool
+    /// True if this opening made the file, and nobody has asked for `takeStartsZero` yet.
+    public var startsZero: Bool { isUntouched.load(ordering: .relaxed) }
+    private let isUntouched: Atomic<Bool>
     /// What an engineer should know about this opening, in sentences.
     public let notes: [String]
 
@@ -43,7 +45,7 @@ public final class StorageDevice: Sendable {
         identity = description.identity
         caching = direct.caching
         zeroing = description.zeroing
-        self.startsZero = startsZero
+        isUntouched = Atomic(startsZero)
         self.notes = notes
         node = opened.status.identity
         resolvedPath = opened.resolvedPath
@@ -92,6 +94,12 @@ public final class StorageDevice: Sendable {
             return StorageExtent(range: offset..<geometry.size, content: .data)
         }
         return ExtentScanner(descriptor: buffered.raw, size: geometry.size).extent(at: offset)
+    }
+
+    /// Whether the device reads as zeros everywhere. True at most once: whoever asks is going to
+    /// write it, and for the next one it is not so.
+    package func takeStartsZero() -> Bool {
+        isUntouched.exchange(false, ordering: .relaxed)
     }
 
     /// True if the range is known to read as zeros without a look at its bytes: a hole of a file,

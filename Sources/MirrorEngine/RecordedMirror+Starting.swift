@@ -19,7 +19,7 @@ extension RecordedMirror {
     ) throws(MirrorError) -> RecordedMirror {
         guard request.bitmap == nil || request.bitmapMode != .never else {
             throw .invalidOption(
-                "a full mirror does nothing with a bitmap whose mode is never; leave one of them out"
+                "a full mirror does nothing with a bitmap whose mode is never: leave one out"
             )
         }
         var working = DirtyBitmap(

@@ -111,8 +111,21 @@ public final class RecordedMirror: Sendable {
         public let resumableFrom: FilePath?
         /// Bytes that resuming would not have to copy again.
         public let saved: Int64
-        /// Why the end could not be recorded: the bitmap is as it was, and says more than it has to.
+        /// Why the end could not be recorded: the bitmap is as it was, and says more than need be.
         public let recordError: BitmapStoreError?
+
+        init(
+            _ mirror: MirrorReport, resumableFrom: FilePath? = nil, saved: Int64 = 0,
+            recordError: BitmapStoreError? = nil
+        ) {
+            self.mirror = mirror
+            self.resumableFrom = resumableFrom
+            self.saved = saved
+            self.recordError = recordError
+        }
+
+        /// The end of a job that has no record.
+        public init(unrecorded mirror: MirrorReport) { self.init(mirror) }
     }
 
     /// Runs the job and records its end. Cancelling the task cancels the job.
@@ -141,23 +154,23 @@ public final class RecordedMirror: Sendable {
                     try record.finish(.success, remaining: nil)
                 }
                 try forgetWhatIsDone()
-                return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: nil)
+                return Report(report)
             }
             let undone = job.undone()
             let left = undone.dirtyBytes ?? report.planned
             guard
                 let record = try writer.close(isNeeded: left < report.planned)
-            else { return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: nil) }
+            else { return Report(report) }
             switch undone {
             case .some(let bits): try record.finish(.failure, remaining: bits.copy())
             case nil: try record.finish(.failure, remaining: nil)
             }
             let kept = record.record
             return Report(
-                mirror: report, resumableFrom: records.path,
-                saved: kept.planned - kept.remainingBytes, recordError: nil)
+                report, resumableFrom: records.path,
+                saved: kept.planned - kept.remainingBytes)
         } catch {
-            return Report(mirror: report, resumableFrom: nil, saved: 0, recordError: error)
+            return Report(report, recordError: error)
         }
     }
 }

@@ -50,6 +50,17 @@ struct ByteSize: ExpressibleByArgument {
 
     static func text(_ bytes: Int64) -> String { text(Double(bytes)) }
 
+    /// The default in the help, as it would be typed: `64K`.
+    var defaultValueDescription: String {
+        var value = bytes
+        var unit = ""
+        for name in Self.units where value > 0 && value % 1024 == 0 {
+            value /= 1024
+            unit = String(name)
+        }
+        return "\(value)\(unit)"
+    }
+
     private static func digits(_ value: Double) -> String {
         if value >= 100 { return "\(Int64(value))" }
         let tenths = Int64(value * 10)

@@ -78,7 +78,7 @@ struct CompareRun {
                 Output.line(
                     "\(first.path) and \(second.path) are identical: "
                         + "\(ByteSize.text(report.compared)) compared in "
-                        + "\(MirrorRun.seconds(report.seconds)) s")
+                        + "\(Seconds.text(report.seconds)) s")
             }
             return
         }

@@ -8,8 +8,8 @@ struct StoreOptions: ParsableArguments {
         help: ArgumentHelp(
             "The file that keeps SOURCE's bitmaps and what is left of interrupted jobs.",
             discussion: """
-                By default IMAGE.bitmaps beside an image; for a disk, a file named after the disk's \
-                serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.
+                By default IMAGE.bitmaps beside an image; for a disk, a file named after the \
+                disk's serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.
                 """, valueName: "file"),
         completion: .file())
     var file: String?

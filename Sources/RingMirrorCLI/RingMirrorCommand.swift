@@ -21,7 +21,7 @@ struct RingMirrorCommand: AsyncParsableCommand {
         version: "ringmirror 0.1.0",
         subcommands: [
             FullCommand.self, IncrementalCommand.self, CompareCommand.self, BitmapCommand.self,
-            InfoCommand.self,
+            InfoCommand.self, BenchCommand.self,
         ])
 }
 

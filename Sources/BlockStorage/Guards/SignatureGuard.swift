@@ -2,8 +2,8 @@ internal import SystemPackage
 
 /// Looks for a filesystem, partition table or other signature that a mirror would destroy.
 enum SignatureGuard {
-    /// - Parameter earlierMirror: the source of the mirror that the target is said to hold: the same
-    ///   signatures as its own are what such a target carries, and are no reason to refuse.
+    /// - Parameter earlierMirror: the source of the mirror that the target is said to hold: its own
+    ///   signatures are what such a target carries, and are no reason to refuse.
     static func check(
         _ target: OpenedObject, earlierMirror source: StorageDevice?, overwrite: Bool
     ) throws(StorageError) {

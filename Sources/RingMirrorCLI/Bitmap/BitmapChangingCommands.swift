@@ -43,8 +43,8 @@ struct BitmapRemoveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "remove", abstract: "Remove a bitmap.",
         discussion: """
-            Interrupted jobs on it can't be resumed then. With --jobs and no name, only what is left \
-            of interrupted jobs is removed, and all bitmaps stay.
+            Interrupted jobs on it can't be resumed then. With --jobs and no name, only what is \
+            left of interrupted jobs is removed, and all bitmaps stay.
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: String
@@ -124,8 +124,8 @@ struct BitmapMergeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "merge", abstract: "Mark in one bitmap what others have dirty.",
         discussion: """
-            All of them or, if one can't be merged, none. Granularities may differ: what is dirty is \
-            rounded outward.
+            All of them or, if one can't be merged, none. Granularities may differ: what is dirty \
+            is rounded outward.
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: String
@@ -146,8 +146,8 @@ struct BitmapMarkCommand: ParsableCommand {
         commandName: "mark", abstract: "Mark ranges of bytes dirty.",
         discussion: """
             A range is OFFSET+LENGTH or START-END, such as 1M+64K or 10G-11G; END itself is not in \
-            it. Ranges are rounded outward to the bitmap's granularity. A bitmap can be marked also \
-            while a job works on it: what is marked then stays dirty after the job.
+            it. Ranges are rounded outward to the bitmap's granularity. A bitmap can be marked \
+            also while a job works on it: what is marked then stays dirty after the job.
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: String

@@ -6,8 +6,8 @@ struct BitmapCommand: AsyncParsableCommand {
         commandName: "bitmap",
         abstract: "Keep named bitmaps of what has changed on a disk or image.",
         discussion: """
-            Bitmaps live in one small file for each disk or image: IMAGE.bitmaps beside an image, a \
-            file named after the disk in the state directory, or where --bitmaps says.
+            Bitmaps live in one small file for each disk or image: IMAGE.bitmaps beside an image, \
+            a file named after the disk in the state directory, or where --bitmaps says.
 
             Examples:
               ringmirror bitmap add vm.img nightly
@@ -69,8 +69,8 @@ struct BitmapOptions: ParsableArguments {
         guard !output.quiet else { return }
         for job in jobs {
             Output.errorLine(
-                "ringmirror: the interrupted \(job.mode.rawValue) mirror to \(job.targetPath) can't "
-                    + "be resumed any more")
+                "ringmirror: the interrupted \(job.mode.rawValue) mirror to \(job.targetPath) "
+                    + "can't be resumed any more")
         }
     }
 }

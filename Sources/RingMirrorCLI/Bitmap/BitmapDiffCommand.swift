@@ -5,9 +5,9 @@ struct BitmapDiffCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff", abstract: "Mark in a bitmap of A what differs in B.",
         discussion: """
-            Both are read to the end. This is how incremental mirrors begin where nobody has tracked \
-            the changes: `ringmirror incremental A B --bitmap NAME` then makes B read as A. The \
-            bitmap is added if it is not there.
+            Both are read to the end. This is how incremental mirrors begin where nobody has \
+            tracked the changes: `ringmirror incremental A B --bitmap NAME` then makes B read as \
+            A. The bitmap is added if it is not there.
             """)
 
     @Argument(help: "The disk or image that the bitmap belongs to.", completion: .file())

@@ -38,7 +38,8 @@ enum BitmapText {
         let done =
             "\(ByteSize.text(job.planned - job.remainingBytes)) of \(ByteSize.text(job.planned))"
         return job.isRunning
-            ? "running: \(what) to \(job.targetPath) in \(job.holder), \(done) at the last checkpoint"
+            ? "running: \(what) to \(job.targetPath) in \(job.holder), \(done) at the last "
+                + "checkpoint"
             : "interrupted: \(what) to \(job.targetPath), begun \(Timestamp.text(job.startedAt)), "
                 + "\(done) done; go on with --resume"
     }

@@ -53,8 +53,8 @@ struct BitmapImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Mark in a bitmap what another tool says has changed.",
         discussion: """
-            The formats are in docs/change-maps.md; without one the content decides. What was dirty \
-            stays dirty. Reading or understanding the map may fail; the bitmap is then as it was.
+            The formats are in docs/change-maps.md; without one the content decides. What was \
+            dirty stays dirty. If the map can't be read or understood, the bitmap is as it was.
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: String

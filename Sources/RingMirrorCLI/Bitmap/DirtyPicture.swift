@@ -23,7 +23,7 @@ enum DirtyPicture {
             text = String(text.dropFirst(columns))
         }
         return lines + [
-            " \(ByteSize.text(cell)) each: · clean, ░ ▒ ▓ up to 1/3, 2/3, not all of it dirty, █ all"
+            " \(ByteSize.text(cell)) each: · clean, ░ ▒ ▓ up to 1/3, 2/3, not all dirty, █ all"
         ]
     }
 

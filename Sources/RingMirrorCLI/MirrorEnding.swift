@@ -1,0 +1,102 @@
+import ArgumentParser
+import RingMirror
+
+/// Says how a mirror ended, and what to do about it.
+struct MirrorEnding {
+    let sides: MirrorSides
+    /// The named bitmap that the mirror worked on.
+    let bitmap: String?
+    let output: OutputOptions
+
+    private var source: StorageDevice { sides.source }
+    private var target: StorageDevice { sides.target }
+
+    /// Throws the exit code unless the target is a mirror and all that was to be recorded is.
+    func tell(_ ended: RecordedMirror.Report) throws {
+        let report = ended.mirror
+        if output.json {
+            Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
+        }
+        switch report.outcome {
+        case .mirrored:
+            if !output.quiet && !output.json { Output.line(success(report)) }
+            guard let error = ended.recordError else { return }
+            say("\(error)")
+            say(
+                bitmap.map {
+                    "\(target.path) IS a mirror, but bitmap '\($0)' could not be cleared: the next "
+                        + "incremental mirror copies the same again"
+                } ?? "\(target.path) IS a mirror, but the record of the job could not be removed")
+            throw Exit.failed.asError
+        case .failed(let error):
+            say("\(error)")
+            listFailures(report)
+            sayNotAMirror(ended)
+            throw Exit(error).asError
+        case .cancelled:
+            say("interrupted")
+            sayNotAMirror(ended)
+            throw Exit.interrupted.asError
+        }
+    }
+
+    private func say(_ text: String) { Output.errorLine("ringmirror: \(text)") }
+
+    private func listFailures(_ report: MirrorReport) {
+        for failure in report.failures.prefix(10) {
+            say(
+                "  \(failure.side.rawValue): \(failure.range.count) bytes at offset "
+                    + "\(failure.range.lowerBound): \(failure.cause)")
+        }
+        if report.failures.count > 10 {
+            say("  and \(report.failures.count - 10) more; --json lists all")
+        }
+    }
+
+    /// The one thing that nobody may overlook.
+    private func sayNotAMirror(_ ended: RecordedMirror.Report) {
+        let report = ended.mirror
+        say(
+            "\(target.path) is NOT a mirror of \(source.path): "
+                + "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied"
+                + (report.flushed ? "" : ", and not flushed"))
+        if let error = ended.recordError { say("the progress could not be recorded: \(error)") }
+        if let store = ended.resumableFrom {
+            say(
+                "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
+                    + "again with --resume\(sides.isNew ? " and without --create" : "") to go on "
+                    + "with the rest")
+        } else {
+            say(
+                sides.isNew
+                    ? "remove \(target.path) and run the command again, or run it with --overwrite "
+                        + "and without --create"
+                    : "run the command again to make it one")
+        }
+    }
+
+    private func success(_ report: MirrorReport) -> String {
+        var parts = [
+            "\(ByteSize.text(report.read)) read", "\(ByteSize.text(report.written)) written",
+        ]
+        if report.zeroed > 0 { parts.append("\(ByteSize.text(report.zeroed)) zeroed") }
+        if report.skipped > 0 { parts.append("\(ByteSize.text(report.skipped)) zero already") }
+        if report.retries > 0 { parts.append("\(report.retries) requests retried") }
+        let io =
+            "\(report.sourceCaching.summary) to \(report.targetCaching.summary), "
+            + "\(ByteSize.text(Int64(report.requestSize))) requests"
+        let size = source.geometry.size
+        let what =
+            report.planned == size
+            ? ByteSize.text(size)
+            : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
+        let head =
+            "\(target.path) is a mirror of \(source.path): \(what) in "
+            + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
+        var text = head + "\n  " + parts.joined(separator: ", ") + "\n  " + io
+        if let reason = report.plainBuffersReason {
+            text += "\n  buffers not registered: \(reason)"
+        }
+        return text
+    }
+}
