@@ -59,8 +59,8 @@ private struct NBDReader {
         case .depth:
             throw source.error(
                 .unsupported, at: place,
-                "'\(excerpt(description.utf8))' is of the context qemu:allocation-depth, which doesn't say what "
-                    + "changed",
+                "'\(excerpt(description.utf8))' is of the context qemu:allocation-depth, which "
+                    + "doesn't say what changed",
                 remedy: "Use `nbdinfo --map` or `nbdinfo --map=qemu:dirty-bitmap:NAME`.")
         case .unknown:
             guard let requested else {
