@@ -60,7 +60,18 @@ def copy_table(case):
             f"  {CEILING:<16}{seconds(median(ceiling)):>8}{f'{seconds(min(ceiling))}-{seconds(max(ceiling))}':>13}"
             f"{case.size / MIB / median(ceiling):8.0f}{1:8.2f}{_cell(paired(ours, ceiling), '.2f', 10)}"
         )
-    return lines + _failures(case)
+    return lines + _processes(case) + _failures(case)
+
+
+def _processes(case):
+    """What a contender cost from exec to exit, where its clock is only that of its job."""
+    lines = []
+    for row, samples in case.samples.items():
+        whole = [sample.extra["exec_to_exit"] for sample in samples if "exec_to_exit" in sample.extra]
+        if whole:
+            wall, cpu = (median(run[what] for run in whole) for what in ("wall", "cpu"))
+            lines.append(f"  {row} from exec to exit, read from a cold disk: {seconds(wall)} s, CPU {seconds(cpu)} s")
+    return lines
 
 
 def sparse_table(case):

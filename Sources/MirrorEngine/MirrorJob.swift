@@ -94,6 +94,7 @@ public final class MirrorJob: Sendable {
     /// Runs the job on threads of its own and waits for its end.
     public func runAndWait() -> MirrorReport {
         let start = Clock.now
+        let processor = Clock.processor
         state.log.started(state.plan, bytes: state.planned)
         WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
             let slab = try BufferSlab(byteCount: plan.slabBytes)
@@ -103,7 +104,8 @@ public final class MirrorJob: Sendable {
             if let reason = setup.plainBuffersReason { state.log.plainBuffers(reason) }
             return ring
         }
-        return report(seconds: Double(Clock.now - start) / 1e9)
+        return report(
+            seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
     }
 
     /// Runs the job without blocking the caller's thread. Cancelling the task cancels the job.
@@ -137,14 +139,14 @@ public final class MirrorJob: Sendable {
             pausedBy: error, pauses: pauses)
     }
 
-    private func report(seconds: Double) -> MirrorReport {
+    private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {
         let counters = state.counters
         return MirrorReport(
             outcome: state.outcome(), planned: state.planned, done: counters.done.value,
             read: counters.read.value, written: counters.written.value,
             zeroed: counters.zeroed.value, skipped: counters.skipped.value,
             retries: state.retries, failures: state.failures.all, flushed: state.isFlushed,
-            seconds: seconds, statistics: state.statistics, requestSize: sizing.requestSize,
+            seconds: seconds, cpuSeconds: cpuSeconds, statistics: state.statistics, requestSize: sizing.requestSize,
             depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
             targetCaching: target.caching,
             plainBuffersReason: ringSetup.withLock { $0?.plainBuffersReason })

@@ -32,6 +32,8 @@ public struct MirrorReport: Sendable {
     public let flushed: Bool
     /// From the first request to the end of the flush, in seconds.
     public let seconds: Double
+    /// CPU seconds of the whole process meanwhile, the kernel's work for it included.
+    public let cpuSeconds: Double
     public let statistics: QueueStatistics
     public let requestSize: Int
     public let depth: Int

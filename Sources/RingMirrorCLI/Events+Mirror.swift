@@ -42,6 +42,7 @@ extension Events.Report {
         saved = recorded.resumableFrom == nil ? nil : recorded.saved
         recordError = recorded.recordError.map { "\($0)" }
         seconds = report.seconds
+        cpuSeconds = report.cpuSeconds
         bytesPerSecond = Int64(report.rate)
         requestSize = report.requestSize
         depth = report.depth

@@ -61,7 +61,7 @@ enum Events {
         let resumableFrom: String?
         let saved: Int64?
         let recordError: String?
-        let seconds: Double
+        let seconds, cpuSeconds: Double
         let bytesPerSecond: Int64
         let requestSize, depth, rings: Int
         let sourceCache, targetCache: String
