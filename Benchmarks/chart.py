@@ -77,7 +77,7 @@ class Transfer:
         """`(known, share)`: from which share on incremental takes longer than full; None if it never does."""
         for entry in self.summary.get("crossings", []):
             if entry["pattern"] == pattern:
-                return True, entry["share"]
+                return True, entry.get("share")
         return False, None
 
 

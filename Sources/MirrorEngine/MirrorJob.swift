@@ -146,7 +146,8 @@ public final class MirrorJob: Sendable {
             read: counters.read.value, written: counters.written.value,
             zeroed: counters.zeroed.value, skipped: counters.skipped.value,
             retries: state.retries, failures: state.failures.all, flushed: state.isFlushed,
-            seconds: seconds, cpuSeconds: cpuSeconds, statistics: state.statistics, requestSize: sizing.requestSize,
+            seconds: seconds, cpuSeconds: cpuSeconds, statistics: state.statistics,
+            requestSize: sizing.requestSize,
             depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
             targetCaching: target.caching,
             plainBuffersReason: ringSetup.withLock { $0?.plainBuffersReason })

@@ -85,7 +85,7 @@ extension RecordedMirror {
     /// Goes on with the interrupted job of this mode, bitmap and target.
     ///
     /// - Throws: `MirrorError.nothingToResume`, or `.changed` if the source or the target is not
-    ///   what it was.
+    ///   what it was, as far as their identities and a sample of what was copied tell.
     public static func resume(
         from source: StorageDevice, to target: StorageDevice, request: Request,
         records: RecordPlace, logger: Logger? = nil
@@ -121,6 +121,15 @@ extension RecordedMirror {
         request.bitmapMode = job.bitmapMode
         let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
+        // What an incremental mirror did not copy itself may differ for reasons of its own.
+        if job.mode == .full,
+            let offset = ResumeCheck.firstDifference(source, target, without: working)
+        {
+            throw .changed(
+                .target, path: target.path,
+                difference: "it differs from \(source.path) at offset \(offset), which the job had "
+                    + "copied; one of them was written since")
+        }
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
             resumed: job, working: working, logger: logger)

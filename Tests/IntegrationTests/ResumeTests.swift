@@ -112,7 +112,9 @@ extension Integration {
             #expect(try Content.fingerprint(target) == before)
         }
 
-        @Test(arguments: ["source written", "target replaced", "target resized"])
+        @Test(arguments: [
+            "source written", "target written", "target replaced", "target resized",
+        ])
         func `a changed disk is refused`(how: String) throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)
@@ -121,6 +123,7 @@ extension Integration {
                 scratch, ["full", source, target], by: SIGINT, store: source + ".bitmaps")
             switch how {
             case "source written": try Content.write(3, to: source, 0..<4096)
+            case "target written": try Content.write(3, to: target, 0..<Self.size)
             case "target replaced":
                 try Shell.run("cp", target, target + ".new")
                 try Shell.run("mv", target + ".new", target)

@@ -52,6 +52,52 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
+    @Test("A bitmap leads an incremental mirror", .timeLimit(.minutes(1)))
+    func incremental() async throws {
+        let images = try Images()
+        let (source, target) = try images.open()
+        let store = try BitmapStore.openOrCreate(
+            StorePlace.path(for: source), for: source.identity)
+        try store.add("nightly", granularity: try Granularity(bytes: 4096))
+        var request = RecordedMirror.Request(.full)
+        request.bitmap = "nightly"
+        let full = try RecordedMirror.full(
+            from: source, to: target, request: request, records: .store(store))
+        let first = await full.run()
+        #expect(first.mirror.outcome.isMirrored && first.recordError == nil)
+        #expect(try store.bitmap("nightly").lastSuccess?.mode == .full)
+
+        // The device stays open between the jobs, and what was zero at its making is no longer so.
+        let file = try #require(FileHandle(forWritingAtPath: images.source.string))
+        try file.write(contentsOf: Data(repeating: 0, count: 4096))
+        try file.seek(toOffset: 1 << 20)
+        try file.write(contentsOf: Data(repeating: 7, count: 4096))
+        try file.close()
+        try store.mark("nightly", [0..<4096, 1 << 20..<(1 << 20) + 4096])
+        request = RecordedMirror.Request(.incremental)
+        request.bitmap = "nightly"
+        let mirror = try RecordedMirror.incremental(
+            from: source, to: target, request: request, records: .store(store))
+        #expect(try store.bitmap("nightly").isBusy)
+        let report = await mirror.run()
+        #expect(report.mirror.outcome.isMirrored && report.mirror.planned == 8192)
+        #expect(try store.bitmap("nightly").dirtyBytes == 0)
+        #expect(try !store.bitmap("nightly").isBusy)
+        let comparison = await CompareJob(source, target).run()
+        #expect(comparison.isIdentical)
+    }
+
+    @Test("A map of another tool is a bitmap", .timeLimit(.minutes(1)))
+    func changeMap() throws {
+        let map = try ChangeMap.read(
+            Array("0 512\n4096 4096\n".utf8), name: "map", deviceSize: 8192,
+            options: ChangeMapOptions(format: .ranges))
+        var bitmap = DirtyBitmap(size: 8192, granularity: map.exactGranularity)
+        map.mark(in: &bitmap)
+        let bytes = bitmap.dirtyBytes
+        #expect(bytes == 512 + 4096)
+    }
+
     @Test("A job can be paused, slowed down, resumed and cancelled", .timeLimit(.minutes(1)))
     func steering() async throws {
         let images = try Images()
@@ -105,4 +151,8 @@ struct LibraryTests {
             #expect("\(error)".contains("--create"))
         }
     }
+}
+
+extension MirrorOutcome {
+    fileprivate var isMirrored: Bool { if case .mirrored = self { true } else { false } }
 }
