@@ -165,10 +165,8 @@ public final class RecordedMirror: Sendable {
             case .some(let bits): try record.finish(.failure, remaining: bits.copy())
             case nil: try record.finish(.failure, remaining: nil)
             }
-            let kept = record.record
             return Report(
-                report, resumableFrom: records.path,
-                saved: kept.planned - kept.remainingBytes)
+                report, resumableFrom: records.path, saved: max(0, record.record.planned - left))
         } catch {
             return Report(report, recordError: error)
         }

@@ -48,6 +48,7 @@ extension Integration {
             if signal == SIGINT {
                 #expect(end.code == Code.interrupted, "\(end)")
                 #expect(end.errors.contains("--resume"), "\(end)")
+                #expect(!end.errors.contains(" 0 bytes are safe"), "\(end)")
             }
             let list = try scratch.bitmap("list", source)
             #expect(list.output.contains("interrupted: full mirror"), "\(list)")

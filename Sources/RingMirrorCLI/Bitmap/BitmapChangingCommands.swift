@@ -78,15 +78,15 @@ struct BitmapClearCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "clear", abstract: "Make a bitmap say that nothing is dirty.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
-    @Argument(help: "The name of the bitmap.") var name: String
-    @OptionGroup var options: BitmapOptions
+    @OptionGroup var one: OneBitmap
 
     func run() throws {
-        let store = try options.open(options.device(path))
-        let forgotten = try options.storing { () throws(BitmapStoreError) in try store.clear(name) }
-        options.tellForgotten(forgotten)
-        try options.tell(name, in: store, "cleared")
+        let store = try one.open()
+        let forgotten = try one.options.storing { () throws(BitmapStoreError) in
+            try store.clear(one.name)
+        }
+        one.options.tellForgotten(forgotten)
+        try one.options.tell(one.name, in: store, "cleared")
     }
 }
 
@@ -94,29 +94,27 @@ struct BitmapEnableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "enable", abstract: "Let a bitmap be marked.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
-    @Argument(help: "The name of the bitmap.") var name: String
-    @OptionGroup var options: BitmapOptions
+    @OptionGroup var one: OneBitmap
 
-    func run() throws {
-        let store = try options.open(options.device(path))
-        try options.storing { () throws(BitmapStoreError) in try store.setRecording(name, true) }
-        try options.tell(name, in: store, "enabled")
-    }
+    func run() throws { try one.setRecording(true) }
 }
 
 struct BitmapDisableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable", abstract: "Keep a bitmap as it is: it can't be marked then.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
-    @Argument(help: "The name of the bitmap.") var name: String
-    @OptionGroup var options: BitmapOptions
+    @OptionGroup var one: OneBitmap
 
-    func run() throws {
-        let store = try options.open(options.device(path))
-        try options.storing { () throws(BitmapStoreError) in try store.setRecording(name, false) }
-        try options.tell(name, in: store, "disabled")
+    func run() throws { try one.setRecording(false) }
+}
+
+extension OneBitmap {
+    fileprivate func setRecording(_ isRecording: Bool) throws {
+        let store = try open()
+        try options.storing { () throws(BitmapStoreError) in
+            try store.setRecording(name, isRecording)
+        }
+        try options.tell(name, in: store, isRecording ? "enabled" : "disabled")
     }
 }
 
@@ -150,16 +148,14 @@ struct BitmapMarkCommand: ParsableCommand {
             also while a job works on it: what is marked then stays dirty after the job.
             """)
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
-    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var one: OneBitmap
     @Argument(help: "Ranges of bytes.") var ranges: [ByteRange]
-    @OptionGroup var options: BitmapOptions
 
     func run() throws {
-        let store = try options.open(options.device(path))
-        try options.storing { () throws(BitmapStoreError) in
-            try store.mark(name, ranges.map(\.bytes))
+        let store = try one.open()
+        try one.options.storing { () throws(BitmapStoreError) in
+            try store.mark(one.name, ranges.map(\.bytes))
         }
-        try options.tell(name, in: store, "marked")
+        try one.options.tell(one.name, in: store, "marked")
     }
 }

@@ -24,6 +24,17 @@ struct BitmapCommand: AsyncParsableCommand {
         ])
 }
 
+/// A bitmap that is there, as most commands name it.
+struct OneBitmap: ParsableArguments {
+    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The name of the bitmap.") var name: String
+    @OptionGroup var options: BitmapOptions
+
+    func open(_ access: Access = .readWrite) throws -> BitmapStore {
+        try options.open(options.device(path), access)
+    }
+}
+
 /// What every command on bitmaps takes.
 struct BitmapOptions: ParsableArguments {
     @OptionGroup var store: StoreOptions

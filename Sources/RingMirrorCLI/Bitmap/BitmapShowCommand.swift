@@ -5,12 +5,11 @@ struct BitmapShowCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show how much of a bitmap is dirty, and where.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
-    @Argument(help: "The name of the bitmap.") var name: String
-    @OptionGroup var options: BitmapOptions
+    @OptionGroup var one: OneBitmap
 
     func run() throws {
-        let store = try options.open(options.device(path), .readOnly)
+        let (name, options) = (one.name, one.options)
+        let store = try one.open(.readOnly)
         let facts = try options.storing { () throws(BitmapStoreError) in try store.bitmap(name) }
         let bits = try options.storing { () throws(BitmapStoreError) in try store.load(name) }
         let runs = DirtyRuns(bits)
@@ -25,8 +24,8 @@ struct BitmapShowCommand: ParsableCommand {
             ("state", BitmapText.state(facts)),
             (
                 "dirty",
-                "\(facts.dirtyBytes) bytes in \(facts.dirtyCount) granules, "
-                    + BitmapText.dirty(facts)
+                "\(facts.dirtyBytes) bytes in \(facts.dirtyCount) granules ("
+                    + BitmapText.percent(facts.dirtyBytes, facts.size) + ")"
             ),
         ]
         if runs.count > 0 {
