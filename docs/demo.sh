@@ -41,15 +41,27 @@ fi
 say "2. What is the first one?"
 run info "$source"
 
-say "3. Mirror it"
-run full "$source" "$target" --progress
+say "3. A bitmap, to know from now on what changes; then mirror it all"
+bitmaps=(--bitmaps "$work/bitmaps")
+run bitmap add "$source" nightly "${bitmaps[@]}"
+run full "$source" "$target" --bitmap nightly "${bitmaps[@]}" --progress
 
 say "4. Is the second now what the first is?"
 run compare "$source" "$target"
 
-say "5. A disk that somebody uses is never overwritten"
+say "5. Something is written to the first, and whoever writes it marks that"
+dd if=/dev/urandom of="$source" bs=64K count=100 seek=1000 conv=notrunc,fsync status=none
+dd if=/dev/urandom of="$source" bs=64K count=10 seek=9000 conv=notrunc,fsync status=none
+run bitmap mark "$source" nightly "$((1000 * 65536))+$((100 * 65536))" \
+    "$((9000 * 65536))+$((10 * 65536))" "${bitmaps[@]}"
+run bitmap show "$source" nightly "${bitmaps[@]}"
+
+say "6. An incremental mirror moves only that, and clears the bitmap"
+run incremental "$source" "$target" --bitmap nightly "${bitmaps[@]}" --verify=all
+
+say "7. A disk that somebody uses is never overwritten"
 status=0
 run full "$source" "$source" || status=$?
 echo "(exit code $status: refused by a guard, nothing was written)"
 
-say "Done. 'ringmirror full --help' tells the rest."
+say "Done. 'ringmirror help incremental' and docs/cli.md tell the rest."
