@@ -7,7 +7,7 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
+.PHONY: fuzz help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
 	@echo "make bench-incremental   the same for incremental mirrors, with QEMU's backup job and fio (as root)"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
+	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps (FUZZ_SECONDS=$(FUZZ_SECONDS))"
 	@echo "make format    format the sources;  make lint  check the format"
 
 # What building needs, and what testing needs on top. Only missing packages are installed.
@@ -55,6 +56,21 @@ sanitize: test-packages
 	    $(SWIFT) test --sanitize=address --scratch-path .build-address
 	SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize=thread --scratch-path .build-thread
 
+# libFuzzer on everything that reads foreign change maps; a finding is left in .build-fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := -O -g -sanitize=fuzzer,address -swift-version 6 -package-name ringmirror -I .build-fuzz
+fuzz:
+	mkdir -p .build-fuzz/corpus
+	for module in DirtyBitmap ChangeMap; do \
+	    $(SWIFT)c $(FUZZ_FLAGS) -parse-as-library -wmo -emit-module -emit-library -static \
+	        -module-name $$module -emit-module-path .build-fuzz/$$module.swiftmodule \
+	        -o .build-fuzz/lib$$module.a $$(find Sources/$$module -name '*.swift') || exit 1; \
+	done
+	$(SWIFT)c $(FUZZ_FLAGS) -parse-as-library -L .build-fuzz -lChangeMap -lDirtyBitmap \
+	    -o .build-fuzz/fuzzer Tests/Fuzzing/ChangeMapFuzzer.swift
+	SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 .build-fuzz/fuzzer -rss_limit_mb=4096 \
+	    -timeout=20 -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.build-fuzz/ .build-fuzz/corpus
+
 bench: release
 	@.ci/install-packages build test
 	python3 Benchmarks/full.py
@@ -73,4 +89,4 @@ lint:
 	$(SWIFT) format lint --strict --configuration .swift-format -r Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-address .build-thread
+	rm -rf .build .build-address .build-thread .build-fuzz
