@@ -19,51 +19,100 @@ struct BitReader {
         return bytes
     }
 
-    /// References to the pages of a table, whether it has a block or not.
-    func references(_ table: Reference, count: Int) throws(BitmapStoreError) -> [Reference] {
-        guard table.isStored else { return Array(repeating: table, count: count) }
+    /// References to the pages of a table.
+    func references(_ table: Reference) throws(BitmapStoreError) -> TableReferences {
+        guard table.isStored else { return TableReferences(table, stored: nil) }
         guard let found = tables[table] else {
             throw .damaged(
                 path: file.path, offset: Int64(table.offset), why: "a table was never read")
         }
-        return Array(found.prefix(count))
+        return TableReferences(table, stored: found)
     }
 
     /// The whole bitmap.
     ///
-    /// - Complexity: O(words), and a read for each page that has a block.
+    /// - Complexity: O(words) to make it; beyond that, only pages that are not clean are touched,
+    ///   and those that have a block are read.
     func load(_ tree: BitTree) throws(BitmapStoreError) -> DirtyBitmap {
-        let layout = tree.layout
-        let geometry = layout.geometry
-        var bitmap = DirtyBitmap(size: geometry.size, granularity: geometry.granularity)
-        for (index, table) in tree.tables.enumerated() where table != .clean {
-            let pages = layout.pages(ofTable: index)
-            for (page, reference) in zip(pages, try references(table, count: pages.count)) {
-                if reference == .clean { continue }
-                if reference == .dirty {
-                    bitmap.set(layout.bytes(ofPage: page))
-                    continue
-                }
-                let bytes = try BitReader.block(reference, file)
-                let words = layout.words(ofPage: page)
-                do throws(DirtyBitmapError) {
-                    try bitmap.load(
-                        words: bytes.span.extracting(first: words.count * 8),
-                        at: words.lowerBound)
-                } catch {
-                    throw .damaged(
-                        path: file.path, offset: Int64(reference.offset),
-                        why: error.description)
-                }
-            }
-        }
-        guard bitmap.dirtyBytes == tree.dirtyBytes else {
-            throw .damaged(
-                path: file.path, offset: 0,
-                why: "a bitmap has \(bitmap.dirtyBytes) dirty bytes and not the "
-                    + "\(tree.dirtyBytes) that the directory says")
+        var dirtyBytes: Int64 = 0
+        let bitmap = try load(BitFormula(tree), counting: &dirtyBytes)
+        guard dirtyBytes == tree.dirtyBytes else {
+            throw wrongCount(dirtyBytes, insteadOf: tree.dirtyBytes)
         }
         return bitmap
+    }
+
+    /// What a formula comes to, as one bitmap.
+    ///
+    /// - Complexity: as for one tree; if the layouts differ, O(words) for each.
+    func load(_ formula: BitFormula) throws(BitmapStoreError) -> DirtyBitmap {
+        if formula.hasOneLayout {
+            var dirtyBytes: Int64 = 0
+            return try load(formula, counting: &dirtyBytes)
+        }
+        var bitmap = try load(formula.first)
+        for (operation, tree) in zip(formula.operations, formula.trees.dropFirst()) {
+            try operation.apply(try load(tree), to: &bitmap)
+        }
+        return bitmap
+    }
+
+    private func load(
+        _ formula: BitFormula, counting dirtyBytes: inout Int64
+    ) throws(BitmapStoreError) -> DirtyBitmap {
+        let layout = formula.layout
+        let geometry = layout.geometry
+        var bitmap = DirtyBitmap(size: geometry.size, granularity: geometry.granularity)
+        var counts: [Reference: Int64] = [:]
+        for index in 0..<layout.tableCount {
+            let table = try FormulaTable(formula, at: index, self)
+            if table.whole == .clean { continue }
+            for page in layout.pages(ofTable: index) {
+                let reference = table.resolve(page)
+                if reference == .clean { continue }
+                let area = layout.bytes(ofPage: page)
+                if reference == .dirty {
+                    bitmap.set(area)
+                } else if let reference {
+                    try load(reference, into: &bitmap, layout.words(ofPage: page))
+                } else {
+                    let words = try table.compute(page, self, counts: &counts).serialized()
+                    try put(words, into: &bitmap, layout.words(ofPage: page).lowerBound)
+                }
+                dirtyBytes += bitmap.dirtyBytes(in: area)
+            }
+        }
+        return bitmap
+    }
+
+    private func load(
+        _ reference: Reference, into bitmap: inout DirtyBitmap, _ words: Range<Int>
+    ) throws(BitmapStoreError) {
+        let bytes = try BitReader.block(reference, file)
+        do throws(DirtyBitmapError) {
+            try bitmap.load(
+                words: bytes.span.extracting(first: words.count * 8), at: words.lowerBound)
+        } catch {
+            throw .damaged(
+                path: file.path, offset: Int64(reference.offset), why: error.description)
+        }
+    }
+
+    private func put(
+        _ words: [UInt8], into bitmap: inout DirtyBitmap, _ first: Int
+    ) throws(BitmapStoreError) {
+        do throws(DirtyBitmapError) {
+            try bitmap.load(words: words, at: first)
+        } catch {
+            throw .bits(error)
+        }
+    }
+
+    private func wrongCount(_ found: Int64, insteadOf expected: Int64) -> BitmapStoreError {
+        .damaged(
+            path: file.path, offset: 0,
+            why: "a bitmap has \(found) dirty bytes and not the \(expected) that the directory "
+                + "says")
     }
 
     /// One page as a bitmap of its own, which begins where the page does.
@@ -74,15 +123,7 @@ struct BitReader {
         var bitmap = DirtyBitmap(
             size: range.upperBound - range.lowerBound, granularity: layout.geometry.granularity)
         if reference == .dirty { bitmap.setAll() }
-        guard reference.isStored else { return bitmap }
-        let bytes = try BitReader.block(reference, file)
-        do throws(DirtyBitmapError) {
-            try bitmap.load(
-                words: bytes.span.extracting(first: bitmap.wordCount * 8), at: 0)
-        } catch {
-            throw .damaged(
-                path: file.path, offset: Int64(reference.offset), why: error.description)
-        }
+        if reference.isStored { try load(reference, into: &bitmap, 0..<bitmap.wordCount) }
         return bitmap
     }
 }

@@ -129,8 +129,7 @@ extension BitmapStore {
                 sources.append(place)
             }
             for source in sources where source != index {
-                let bits = try transaction.reader.load(transaction.catalog.bitmaps[source].bits)
-                try transaction.merge(bits, bitmapAt: index)
+                try transaction.merge(transaction.catalog.bitmaps[source].bits, bitmapAt: index)
             }
         }
     }

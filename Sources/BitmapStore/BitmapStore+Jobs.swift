@@ -25,12 +25,12 @@ extension BitmapStore {
         switch working {
         case .none: return try begin(request) { _ in nil }
         case .some(let bits):
-            let copy = bits.copy()
+            let known = KnownBits(bits.copy())
             let job = try begin(request) { transaction throws(BitmapStoreError) in
-                try transaction.requireSize(copy.size)
-                return try transaction.store(copy)
+                try transaction.requireSize(known.bits.size)
+                return try transaction.store(known.bits)
             }
-            job.remember(copy)
+            job.remember(known)
             return job
         }
     }

@@ -14,15 +14,8 @@ public final class StoreJob: Sendable {
     private struct Progress: Sendable {
         /// Nil once the job has ended.
         var claim: (any JobClaim)?
-        /// What the file has as remaining, word for word; nil: not known, must be read.
-        var persisted: Persisted?
-    }
-
-    /// A bitmap that is never changed, so that references to it can be kept.
-    private final class Persisted: Sendable {
-        let bits: DirtyBitmap
-
-        init(_ bits: consuming DirtyBitmap) { self.bits = bits }
+        /// What the file has as remaining, word for word; nil: not known.
+        var persisted: KnownBits?
     }
 
     init(store: BitmapStore, record: StoredJob, claim: any JobClaim) {
@@ -32,9 +25,8 @@ public final class StoreJob: Sendable {
     }
 
     /// Notes what the file has, so that it need not be read for the first checkpoint.
-    func remember(_ bits: borrowing DirtyBitmap) {
-        let persisted = Persisted(bits.copy())
-        progress.withLock { $0.persisted = persisted }
+    func remember(_ bits: KnownBits) {
+        progress.withLock { $0.persisted = bits }
     }
 
     /// What is not known to be durable on the target: the work of a job that was resumed.
@@ -111,26 +103,28 @@ public final class StoreJob: Sendable {
         _ remaining: borrowing DirtyBitmap,
         _ body: (inout Transaction, Int) throws(BitmapStoreError) -> Void
     ) throws(BitmapStoreError) {
-        let new = Persisted(remaining.copy())
+        let new = KnownBits(remaining.copy())
         try progress.withLock { progress throws(BitmapStoreError) -> Void in
             guard progress.claim != nil else {
                 throw .noSuchJob(id: record.id, path: store.path)
             }
-            let old: Persisted
-            if let known = progress.persisted {
-                old = known
-            } else {
-                old = Persisted(try loadRemaining())
-            }
+            let old = progress.persisted
             try store.transact { transaction throws(BitmapStoreError) in
                 try transaction.requireSize(new.bits.size)
                 let place = try transaction.index(ofJob: record.id)
                 let tree = transaction.catalog.jobs[place].remaining
                 transaction.catalog.jobs[place].remaining = try transaction.store(
-                    new.bits, since: old.bits, in: tree)
+                    new.bits, since: old, in: tree)
                 try body(&transaction, place)
             }
             progress.persisted = new
         }
     }
+}
+
+/// A bitmap that is never changed, so that references to it can be kept.
+final class KnownBits: Sendable {
+    let bits: DirtyBitmap
+
+    init(_ bits: consuming DirtyBitmap) { self.bits = bits }
 }

@@ -126,13 +126,22 @@ extension Transaction {
         }
     }
 
+    /// The same with bits that are stored.
+    mutating func merge(_ tree: BitTree, bitmapAt index: Int) throws(BitmapStoreError) {
+        let id = catalog.bitmaps[index].id
+        catalog.bitmaps[index].bits = try merge(tree, into: catalog.bitmaps[index].bits)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            guard let marked = catalog.jobs[place].marked else { continue }
+            catalog.jobs[place].marked = try merge(tree, into: marked)
+        }
+    }
+
     /// The tree with more bits set; the same one if it had them all.
     mutating func merge(
-        _ bits: borrowing DirtyBitmap, into tree: BitTree
+        _ other: BitTree, into tree: BitTree
     ) throws(BitmapStoreError) -> BitTree {
-        let old = try reader.load(tree)
-        var new = old.copy()
-        do throws(DirtyBitmapError) { try new.merge(bits) } catch { throw .bits(error) }
-        return try store(new, since: old, in: tree)
+        var formula = BitFormula(tree)
+        formula.merge(other)
+        return try evaluate(formula)
     }
 }

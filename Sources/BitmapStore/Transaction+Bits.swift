@@ -3,35 +3,100 @@ internal import DirtyBitmap
 // Changing bits: only pages that differ are written, and only tables above such pages.
 
 extension Transaction {
-    /// Stores all of a bitmap.
+    /// Stores a bitmap in place of `tree`, whose blocks stay where nothing has changed.
     ///
+    /// - Parameter previous: what is stored in `tree`; nil: not known, so that pages are read where
+    ///   both it and `bits` have some dirty.
     /// - Complexity: O(words).
-    mutating func store(_ bits: borrowing DirtyBitmap) throws(BitmapStoreError) -> BitTree {
+    mutating func store(
+        _ bits: borrowing DirtyBitmap, since previous: KnownBits? = nil, in tree: BitTree? = nil
+    ) throws(BitmapStoreError) -> BitTree {
         let layout = BitLayout(bits.geometry)
         var edit = TreeEdit(.clean(layout))
+        var previous = previous
+        if let tree, tree.layout == layout { edit = TreeEdit(tree) } else { previous = nil }
         for page in 0..<layout.pageCount {
-            let reference = try write(page: page, of: bits, layout)
-            if reference != .clean { try edit.set(page, reference, reader) }
+            if let previous {
+                let words = layout.words(ofPage: page)
+                if haveEqualWords(bits, previous.bits, words) { continue }
+            }
+            let old = previous == nil ? try edit.reference(page, reader) : .clean
+            try edit.set(page, try write(page: page, of: bits, layout, replacing: old), reader)
         }
         return try finish(edit, dirtyBytes: bits.dirtyBytes)
     }
 
-    /// Stores a bitmap of which `previous` is stored in `tree`.
+    /// Makes the first tree of a formula what the formula comes to.
     ///
-    /// - Complexity: O(words).
-    mutating func store(
-        _ bits: borrowing DirtyBitmap, since previous: borrowing DirtyBitmap, in tree: BitTree
+    /// - Complexity: if all have one layout, O(pages) comparisons of references, and only such
+    ///   pages are read and written for which no reference stands; otherwise O(words).
+    mutating func evaluate(_ formula: BitFormula) throws(BitmapStoreError) -> BitTree {
+        guard formula.hasOneLayout else {
+            return try store(try reader.load(formula), in: formula.first)
+        }
+        let layout = formula.layout
+        var edit = TreeEdit(formula.first)
+        var counts: [Reference: Int64] = [:]
+        for index in 0..<layout.tableCount {
+            let table = try FormulaTable(formula, at: index, reader)
+            if let whole = table.whole {
+                edit.set(table: index, whole)
+                continue
+            }
+            for page in layout.pages(ofTable: index) {
+                if let reference = table.resolve(page) {
+                    try edit.set(page, reference, reader)
+                    continue
+                }
+                let bits = try table.compute(page, reader, counts: &counts)
+                let reference = try write(
+                    page: 0, of: bits, BitLayout(bits.geometry),
+                    replacing: try edit.reference(page, reader))
+                if reference.isStored { counts[reference] = bits.dirtyBytes }
+                try edit.set(page, reference, reader)
+            }
+        }
+        var tree = try finish(edit, dirtyBytes: 0)
+        tree.dirtyBytes = try reader.dirtyBytes(of: tree, like: formula.trees, counts)
+        return tree
+    }
+
+    /// Marks dirty what a bitmap of any granularity has dirty.
+    ///
+    /// - Complexity: O(words), and of the tree only pages are read in which there is something to
+    ///   mark.
+    mutating func merge(
+        _ bits: borrowing DirtyBitmap, into tree: BitTree
     ) throws(BitmapStoreError) -> BitTree {
-        let layout = BitLayout(bits.geometry)
-        guard layout == tree.layout, previous.geometry == bits.geometry else {
-            return try store(bits)
-        }
+        let layout = tree.layout
         var edit = TreeEdit(tree)
+        var dirtyBytes = tree.dirtyBytes
         for page in 0..<layout.pageCount
-        where !haveEqualWords(bits, previous, layout.words(ofPage: page)) {
-            try edit.set(page, try write(page: page, of: bits, layout), reader)
+        where bits.containsDirty(in: layout.bytes(ofPage: page)) {
+            let piece = try self.page(page, of: bits, layout)
+            dirtyBytes += try add(piece, toPage: page, &edit)
         }
-        return try finish(edit, dirtyBytes: bits.dirtyBytes)
+        return try finish(edit, dirtyBytes: dirtyBytes)
+    }
+
+    private func page(
+        _ page: Int, of bits: borrowing DirtyBitmap, _ layout: BitLayout
+    ) throws(BitmapStoreError) -> DirtyBitmap {
+        var piece = try reader.load(page: page, .clean, layout)
+        guard bits.granularity == layout.geometry.granularity else {
+            let area = layout.bytes(ofPage: page)
+            bits.forEachDirtyRun(in: area) { run in
+                piece.set(run.lowerBound - area.lowerBound..<run.upperBound - area.lowerBound)
+            }
+            return piece
+        }
+        var words: [UInt8] = []
+        words.reserveCapacity(blockBytes)
+        bits.serialize(words: layout.words(ofPage: page), into: &words)
+        do throws(DirtyBitmapError) { try piece.load(words: words, at: 0) } catch {
+            throw .bits(error)
+        }
+        return piece
     }
 
     /// Marks ranges dirty; they must be within the disk.
@@ -64,29 +129,39 @@ extension Transaction {
         return try finish(edit, dirtyBytes: dirtyBytes)
     }
 
-    /// - Returns: the bytes that became dirty.
     private mutating func mark(
         _ pieces: [Range<Int64>], inPage page: Int, _ edit: inout TreeEdit
     ) throws(BitmapStoreError) -> Int64 {
-        let layout = edit.tree.layout
-        let old = try edit.reference(page, reader)
-        if old == .dirty { return 0 }
+        let layout = edit.layout
         let start = layout.bytes(ofPage: page).lowerBound
-        var bits = try reader.load(page: page, old, layout)
-        let before = bits.dirtyBytes
+        var bits = try reader.load(page: page, .clean, layout)
         for piece in pieces {
             bits.set(piece.lowerBound - start..<piece.upperBound - start)
         }
+        return try add(bits, toPage: page, &edit)
+    }
+
+    /// - Returns: the bytes that became dirty.
+    private mutating func add(
+        _ piece: borrowing DirtyBitmap, toPage page: Int, _ edit: inout TreeEdit
+    ) throws(BitmapStoreError) -> Int64 {
+        let old = try edit.reference(page, reader)
+        if old == .dirty { return 0 }
+        var bits = try reader.load(page: page, old, edit.layout)
+        let before = bits.dirtyBytes
+        try BitOperation.merge.apply(piece, to: &bits)
         let gained = bits.dirtyBytes - before
         guard gained > 0 else { return 0 }
-        let reference = try write(page: 0, of: bits, BitLayout(bits.geometry))
-        try edit.set(page, reference, reader)
+        try edit.set(page, try write(page: 0, of: bits, BitLayout(bits.geometry)), reader)
         return gained
     }
 
     /// One page of a bitmap, as a block if it takes one.
+    ///
+    /// - Parameter old: the page in whose place it comes, and which stays if it is the same.
     private mutating func write(
-        page: Int, of bits: borrowing DirtyBitmap, _ layout: BitLayout
+        page: Int, of bits: borrowing DirtyBitmap, _ layout: BitLayout,
+        replacing old: Reference = .clean
     ) throws(BitmapStoreError) -> Reference {
         let words = layout.words(ofPage: page)
         switch content(of: bits, words, isLast: words.upperBound == bits.wordCount) {
@@ -97,6 +172,7 @@ extension Transaction {
             block.reserveCapacity(blockBytes)
             bits.serialize(words: words, into: &block)
             block += Array(repeating: 0, count: blockBytes - block.count)
+            if old.isStored, try BitReader.block(old, file) == block { return old }
             return try write(block)
         }
     }
@@ -122,17 +198,18 @@ extension Transaction {
 
 /// References of one bitmap that are being changed.
 private struct TreeEdit {
-    let tree: BitTree
+    private(set) var tree: BitTree
     /// Those that differ from the tree's.
     private(set) var tables: [Int: [Reference]] = [:]
 
     init(_ tree: BitTree) { self.tree = tree }
 
+    var layout: BitLayout { tree.layout }
+
     func reference(_ page: Int, _ reader: BitReader) throws(BitmapStoreError) -> Reference {
         let (index, place) = page.quotientAndRemainder(dividingBy: BitLayout.pagesPerTable)
         if let table = tables[index] { return table[place] }
-        let count = tree.layout.pages(ofTable: index).count
-        return try reader.references(tree.tables[index], count: count)[place]
+        return try reader.references(tree.tables[index])[place]
     }
 
     mutating func set(
@@ -140,12 +217,16 @@ private struct TreeEdit {
     ) throws(BitmapStoreError) {
         let (index, place) = page.quotientAndRemainder(dividingBy: BitLayout.pagesPerTable)
         if tables[index] == nil {
-            let count = tree.layout.pages(ofTable: index).count
-            let table = try reader.references(tree.tables[index], count: count)
+            let table = try reader.references(tree.tables[index])
             if table[place] == reference { return }
-            tables[index] = table
+            tables[index] = table.array(count: layout.pages(ofTable: index).count)
         }
         tables[index]?[place] = reference
+    }
+
+    /// - Parameter reference: to a table that there is already.
+    mutating func set(table index: Int, _ reference: Reference) {
+        tree.tables[index] = reference
     }
 }
 

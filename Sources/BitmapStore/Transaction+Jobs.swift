@@ -41,11 +41,9 @@ extension Transaction {
             // It counts as all dirty, and stays so.
             catalog.bitmaps[index].state != .inconsistent
         else { return }
-        let tree = catalog.bitmaps[index].bits
-        let old = try reader.load(tree)
-        var new = old.copy()
-        try reader.settle(&new, job, keepsRemaining: keepsRemaining)
-        catalog.bitmaps[index].bits = try store(new, since: old, in: tree)
+        var formula = BitFormula(catalog.bitmaps[index].bits)
+        formula.settle(job, keepsRemaining: keepsRemaining)
+        catalog.bitmaps[index].bits = try evaluate(formula)
     }
 
     /// Drops records of jobs to the same target that do not run.
@@ -69,21 +67,19 @@ extension Transaction {
             return
         }
         guard marked.dirtyBytes > 0 else { return }
-        let markedBits = try reader.load(marked)
-        let newTaken = try merge(markedBits, into: taken)
-        var newRemaining = try merge(markedBits, into: job.remaining)
+        let newTaken = try merge(marked, into: taken)
+        var newRemaining = try merge(marked, into: job.remaining)
         if taken.layout != job.remaining.layout {
             // A coarser T rounds to more than was marked; what it claims has to be copied, too.
-            var claimed = try reader.load(newTaken)
-            let before = try reader.load(taken)
-            try reader.combine { () throws(DirtyBitmapError) in try claimed.subtract(before) }
-            newRemaining = try merge(claimed, into: newRemaining)
+            var claimed = BitFormula(newTaken)
+            claimed.subtract(taken)
+            newRemaining = try merge(try reader.load(claimed), into: newRemaining)
         }
         catalog.jobs[place].taken = newTaken
         catalog.jobs[place].remaining = newRemaining
         catalog.jobs[place].marked = .clean(marked.layout)
         if let index = catalog.bitmaps.firstIndex(where: { $0.id == bitmap }) {
-            catalog.bitmaps[index].bits = try merge(markedBits, into: catalog.bitmaps[index].bits)
+            catalog.bitmaps[index].bits = try merge(marked, into: catalog.bitmaps[index].bits)
         }
     }
 }

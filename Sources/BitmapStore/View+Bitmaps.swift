@@ -54,36 +54,23 @@ extension View {
             bits.setAll()
             return bits
         }
-        var bits = try reader.load(entry.bits)
+        var formula = BitFormula(entry.bits)
         for job in catalog.jobs where job.bitmap == entry.id && job.bitmapMode == .always {
             guard job.isOpen, try !isRunning(job) else { continue }
-            try reader.settle(&bits, job, keepsRemaining: true)
+            formula.settle(job, keepsRemaining: true)
         }
-        return bits
+        return formula.operations.isEmpty
+            ? try reader.load(entry.bits) : try reader.load(formula)
     }
 }
 
-extension BitReader {
+extension BitFormula {
     /// B := (B - T) | M, and | R if the job failed.
-    func settle(
-        _ bits: inout DirtyBitmap, _ job: JobEntry, keepsRemaining: Bool
-    ) throws(BitmapStoreError) {
+    mutating func settle(_ job: JobEntry, keepsRemaining: Bool) {
         guard let taken = job.taken, let marked = job.marked else { return }
-        let takenBits = try load(taken)
-        let markedBits = try load(marked)
-        try combine { () throws(DirtyBitmapError) in
-            try bits.subtract(takenBits)
-            try bits.merge(markedBits)
-        }
-        if keepsRemaining {
-            let remainingBits = try load(job.remaining)
-            try combine { () throws(DirtyBitmapError) in try bits.merge(remainingBits) }
-        }
-    }
-
-    /// All bitmaps of a store have one size, so that combining them can't fail.
-    func combine(_ body: () throws(DirtyBitmapError) -> Void) throws(BitmapStoreError) {
-        do throws(DirtyBitmapError) { try body() } catch { throw .bits(error) }
+        subtract(taken)
+        merge(marked)
+        if keepsRemaining { merge(job.remaining) }
     }
 }
 
