@@ -12,7 +12,6 @@ extension BitReader {
         of tree: BitTree, like others: [BitTree], _ counts: [Reference: Int64]
     ) throws(BitmapStoreError) -> Int64 {
         let layout = tree.layout
-        var counts = counts
         var best: (base: Int64, differences: [PageDifference], reads: Int)?
         for other in others + [.clean(layout), .dirty(layout)] {
             let differences = try differences(of: tree, from: other)
@@ -23,15 +22,8 @@ extension BitReader {
         }
         var dirtyBytes = best?.base ?? 0
         for difference in best?.differences ?? [] {
-            for (reference, sign) in [(difference.new, 1 as Int64), (difference.old, -1)] {
-                let area = layout.bytes(ofPage: difference.page)
-                if reference == .dirty { dirtyBytes &+= sign * Int64(area.count) }
-                guard reference.isStored else { continue }
-                if counts[reference] == nil {
-                    counts[reference] = try load(page: difference.page, reference, layout).dirtyBytes
-                }
-                dirtyBytes &+= sign * (counts[reference] ?? 0)
-            }
+            dirtyBytes &+= try count(difference.new, difference.page, layout, counts)
+            dirtyBytes &-= try count(difference.old, difference.page, layout, counts)
         }
         guard (0...layout.geometry.size).contains(dirtyBytes) else {
             throw .damaged(
@@ -39,6 +31,16 @@ extension BitReader {
                 why: "a bitmap has fewer or more dirty bytes than the directory says")
         }
         return dirtyBytes
+    }
+
+    private func count(
+        _ reference: Reference, _ page: Int, _ layout: BitLayout, _ counts: [Reference: Int64]
+    ) throws(BitmapStoreError) -> Int64 {
+        guard reference.isStored else {
+            return reference == .dirty ? Int64(layout.bytes(ofPage: page).count) : 0
+        }
+        if let known = counts[reference] { return known }
+        return try load(page: page, reference, layout).dirtyBytes
     }
 
     private func differences(

@@ -140,7 +140,6 @@ extension BitmapStore {
     public func merge(
         into name: String, bits: borrowing DirtyBitmap
     ) throws(BitmapStoreError) {
-        let bits = bits.copy()
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
             try transaction.requireSize(bits.size)

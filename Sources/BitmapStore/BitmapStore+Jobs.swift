@@ -25,12 +25,14 @@ extension BitmapStore {
         switch working {
         case .none: return try begin(request) { _ in nil }
         case .some(let bits):
-            let known = KnownBits(bits.copy())
+            let copy = SharedBits(bits.copy())
+            var stored: BitTree?
             let job = try begin(request) { transaction throws(BitmapStoreError) in
-                try transaction.requireSize(known.bits.size)
-                return try transaction.store(known.bits)
+                try transaction.requireSize(copy.bits.size)
+                stored = try transaction.store(copy.bits)
+                return stored
             }
-            job.remember(known)
+            if let stored { job.remember(KnownBits(tree: stored, copy: copy)) }
             return job
         }
     }

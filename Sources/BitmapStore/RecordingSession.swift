@@ -75,14 +75,13 @@ public final class RecordingSession: Sendable {
     public func close() throws(BitmapStoreError) {
         try state.withLock { state throws(BitmapStoreError) -> Void in
             guard state.claim != nil else { return }
-            let bits = state.bits.copy()
             try store.transact { transaction throws(BitmapStoreError) in
                 guard let recorder = transaction.catalog.recorders.first(where: { $0.id == id }),
                     let index = transaction.catalog.bitmaps.firstIndex(where: {
                         $0.id == recorder.bitmap
                     })
                 else { throw .noSuchJob(id: id, path: store.path) }
-                try transaction.merge(bits, bitmapAt: index)
+                try transaction.merge(state.bits, bitmapAt: index)
                 transaction.catalog.recorders.removeAll { $0.id == id }
             }
             state.claim = nil

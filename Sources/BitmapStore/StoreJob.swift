@@ -14,7 +14,7 @@ public final class StoreJob: Sendable {
     private struct Progress: Sendable {
         /// Nil once the job has ended.
         var claim: (any JobClaim)?
-        /// What the file has as remaining, word for word; nil: not known.
+        /// What the file had as remaining when this process last wrote it; nil: not known.
         var persisted: KnownBits?
     }
 
@@ -47,7 +47,8 @@ public final class StoreJob: Sendable {
     ///   Bytes missing here count as copied from now on, also after a power cut.
     /// - Complexity: O(words); only pages that differ from the last checkpoint are written.
     public func checkpoint(_ remaining: borrowing DirtyBitmap) throws(BitmapStoreError) {
-        try advance(remaining) { transaction, place throws(BitmapStoreError) in
+        let bits = SharedBits(remaining.copy())
+        try advance(bits.bits, keeping: bits) { transaction, place throws(BitmapStoreError) in
             transaction.catalog.jobs[place].checkpointedAt = transaction.now
         }
     }
@@ -67,7 +68,7 @@ public final class StoreJob: Sendable {
         let bytesCopied = bytesCopied ?? record.planned
         switch remaining {
         case .some(let bits):
-            try advance(bits) { transaction, place throws(BitmapStoreError) in
+            try advance(bits, keeping: nil) { transaction, place throws(BitmapStoreError) in
                 try Self.end(ending, &transaction, place, bytesCopied)
             }
         case .none:
@@ -99,32 +100,41 @@ public final class StoreJob: Sendable {
     }
 
     /// R := remaining, and what `body` does, in one transaction.
+    ///
+    /// - Parameter copy: of `remaining`, to be kept for the next time; nil if there is none.
     private func advance(
-        _ remaining: borrowing DirtyBitmap,
+        _ remaining: borrowing DirtyBitmap, keeping copy: SharedBits?,
         _ body: (inout Transaction, Int) throws(BitmapStoreError) -> Void
     ) throws(BitmapStoreError) {
-        let new = KnownBits(remaining.copy())
         try progress.withLock { progress throws(BitmapStoreError) -> Void in
             guard progress.claim != nil else {
                 throw .noSuchJob(id: record.id, path: store.path)
             }
-            let old = progress.persisted
-            try store.transact { transaction throws(BitmapStoreError) in
-                try transaction.requireSize(new.bits.size)
+            let known = progress.persisted
+            let tree = try store.transact { transaction throws(BitmapStoreError) in
+                try transaction.requireSize(remaining.size)
                 let place = try transaction.index(ofJob: record.id)
-                let tree = transaction.catalog.jobs[place].remaining
-                transaction.catalog.jobs[place].remaining = try transaction.store(
-                    new.bits, since: old, in: tree)
+                let tree = try transaction.store(
+                    remaining, in: transaction.catalog.jobs[place].remaining, known)
+                transaction.catalog.jobs[place].remaining = tree
                 try body(&transaction, place)
+                return tree
             }
-            progress.persisted = new
+            progress.persisted = copy.map { KnownBits(tree: tree, copy: $0) }
         }
     }
 }
 
 /// A bitmap that is never changed, so that references to it can be kept.
-final class KnownBits: Sendable {
+final class SharedBits: Sendable {
     let bits: DirtyBitmap
 
     init(_ bits: consuming DirtyBitmap) { self.bits = bits }
+}
+
+/// What a tree has, word for word. It says nothing about any other tree: after a commit of which
+/// nobody knows whether it happened, the file may have another one than expected.
+struct KnownBits: Sendable {
+    let tree: BitTree
+    let copy: SharedBits
 }

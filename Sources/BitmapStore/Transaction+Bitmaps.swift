@@ -105,34 +105,37 @@ extension Transaction {
     mutating func mark(
         _ ranges: [Range<Int64>], bitmapAt index: Int
     ) throws(BitmapStoreError) {
-        let id = catalog.bitmaps[index].id
-        catalog.bitmaps[index].bits = try mark(ranges, in: catalog.bitmaps[index].bits)
-        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
-            guard let marked = catalog.jobs[place].marked else { continue }
-            catalog.jobs[place].marked = try mark(ranges, in: marked)
+        try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
+            try transaction.mark(ranges, in: tree)
         }
     }
 
-    /// B |= bits, and M |= bits in every record: what is merged in differs from what a job has
-    /// copied, as much as what is marked does.
+    /// B |= bits, and M |= bits in every record.
     mutating func merge(
         _ bits: borrowing DirtyBitmap, bitmapAt index: Int
     ) throws(BitmapStoreError) {
-        let id = catalog.bitmaps[index].id
-        catalog.bitmaps[index].bits = try merge(bits, into: catalog.bitmaps[index].bits)
-        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
-            guard let marked = catalog.jobs[place].marked else { continue }
-            catalog.jobs[place].marked = try merge(bits, into: marked)
+        try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
+            try transaction.merge(bits, into: tree)
         }
     }
 
     /// The same with bits that are stored.
-    mutating func merge(_ tree: BitTree, bitmapAt index: Int) throws(BitmapStoreError) {
+    mutating func merge(_ other: BitTree, bitmapAt index: Int) throws(BitmapStoreError) {
+        try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
+            try transaction.merge(other, into: tree)
+        }
+    }
+
+    /// What is merged in differs from what a job has copied, as much as what is marked does.
+    private mutating func add(
+        toBitmapAt index: Int,
+        _ body: (inout Transaction, BitTree) throws(BitmapStoreError) -> BitTree
+    ) throws(BitmapStoreError) {
         let id = catalog.bitmaps[index].id
-        catalog.bitmaps[index].bits = try merge(tree, into: catalog.bitmaps[index].bits)
+        catalog.bitmaps[index].bits = try body(&self, catalog.bitmaps[index].bits)
         for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
             guard let marked = catalog.jobs[place].marked else { continue }
-            catalog.jobs[place].marked = try merge(tree, into: marked)
+            catalog.jobs[place].marked = try body(&self, marked)
         }
     }
 

@@ -3,18 +3,19 @@ internal import DirtyBitmap
 // Changing bits: only pages that differ are written, and only tables above such pages.
 
 extension Transaction {
-    /// Stores a bitmap in place of `tree`, whose blocks stay where nothing has changed.
+    /// Stores a bitmap in place of a tree, whose blocks stay where nothing has changed.
     ///
-    /// - Parameter previous: what is stored in `tree`; nil: not known, so that pages are read where
-    ///   both it and `bits` have some dirty.
+    /// - Parameters:
+    ///   - tree: may have another layout, and is of no use then; nil: there is none.
+    ///   - known: if it is what `tree` has, no page of that need be read to compare it.
     /// - Complexity: O(words).
     mutating func store(
-        _ bits: borrowing DirtyBitmap, since previous: KnownBits? = nil, in tree: BitTree? = nil
+        _ bits: borrowing DirtyBitmap, in tree: BitTree? = nil, _ known: KnownBits? = nil
     ) throws(BitmapStoreError) -> BitTree {
         let layout = BitLayout(bits.geometry)
-        var edit = TreeEdit(.clean(layout))
-        var previous = previous
-        if let tree, tree.layout == layout { edit = TreeEdit(tree) } else { previous = nil }
+        let base = tree?.layout == layout ? tree ?? .clean(layout) : .clean(layout)
+        let previous = known?.tree == base ? known?.copy : nil
+        var edit = TreeEdit(base)
         for page in 0..<layout.pageCount {
             if let previous {
                 let words = layout.words(ofPage: page)

@@ -70,11 +70,15 @@ public struct DirtyBitmap: ~Copyable, Sendable {
     ///
     /// - Complexity: O(words).
     public func copy() -> DirtyBitmap {
-        var result = DirtyBitmap(geometry: geometry)
-        let source = words.span
-        var target = result.words.mutableSpan
-        for index in source.indices { target[index] = source[index] }
-        return result
+        DirtyBitmap(copying: words, geometry: geometry)
+    }
+
+    /// Memory is written once, and not cleared before: bitmaps are large.
+    private init(copying source: [UInt64], geometry: BitmapGeometry) {
+        self.geometry = geometry
+        words = []
+        words.reserveCapacity(source.count)
+        words.append(contentsOf: source)
     }
 
     /// Whether both have the same size, the same granularity and the same bits.

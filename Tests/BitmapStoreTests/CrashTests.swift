@@ -126,6 +126,35 @@ import Testing
         }
     }
 
+    @Test("After a checkpoint that failed, the next one is recorded whole")
+    func failingCheckpoints() throws {
+        for failure in 0..<12 {
+            for failures in 1...4 {
+                let twin = try Twin(size: 40_100, shifts: [9])
+                _ = twin.apply(.add("a", shift: 9, disabled: false))
+                _ = twin.apply(.mark("a", [0..<2048]))
+                let job = try twin.store.beginJob(
+                    JobRequest(
+                        mode: .incremental, bitmap: "a", source: try twin.store.device(),
+                        sourcePath: "s", target: BitmapStoreTests.disk("t", size: 40_100),
+                        targetPath: "t"))
+                let all = try job.loadRemaining()
+                try job.checkpoint(all)
+                var some = all.copy()
+                some.clear(0..<1024)
+                twin.disk.callsUntilFailure = failure
+                twin.disk.failures = failures
+                try? job.checkpoint(some)
+                twin.disk.callsUntilFailure = nil
+                // What was thought to be copied was set again.
+                try job.checkpoint(all)
+                #expect(
+                    try job.loadRemaining().isEqual(to: all),
+                    "call \(failure) failed \(failures) times")
+            }
+        }
+    }
+
     @Test("A damaged superblock costs nothing, and is repaired by the next transaction")
     func damagedSlot() throws {
         for slot in 0..<2 {

@@ -22,6 +22,7 @@ final class MemoryDisk: @unchecked Sendable {
     private(set) var atStart: (durable: [UInt8], pending: [Event], content: [UInt8]) = ([], [], [])
     var claims: Set<UInt64> = []
     var writtenBytes = 0
+    var readBytes = 0
     /// Which call that changes or syncs fails, counted down; nil: none.
     var callsUntilFailure: Int?
     var failure = Errno.noSpace
@@ -131,6 +132,7 @@ final class MemoryFile: StoreFile, @unchecked Sendable {
         guard end <= disk.content.count else {
             throw .truncated(path: path, length: Int64(disk.content.count), needed: Int64(end))
         }
+        disk.readBytes += count
         return Array(disk.content[Int(offset)..<end])
     }
 

@@ -41,6 +41,87 @@ import Testing
         #expect(disk.writtenBytes <= 4 * blockBytes + 1024)
     }
 
+    /// What a transaction reads and writes besides bits: the superblocks, and one directory.
+    private let overheadRead = 2 * Superblock.byteCount
+    private let overheadWritten = blockBytes + 2 * Superblock.byteCount
+
+    /// A disk of 8 TiB with ten dirty granules far apart, each in a page of its own.
+    private func sparse() throws -> (MemoryDisk, BitmapStore) {
+        let (disk, store) = try makeStore(disk("source", size: 8 << 40))
+        try store.add("b")
+        try store.mark("b", (0..<10).map { $0 << 39..<($0 << 39) + 65536 })
+        return (disk, store)
+    }
+
+    /// - Returns: bytes of blocks that were read and written.
+    private func cost(_ disk: MemoryDisk, _ body: () throws -> Void) rethrows -> [Int] {
+        disk.readBytes = 0
+        disk.writtenBytes = 0
+        try body()
+        return [disk.readBytes - overheadRead, disk.writtenBytes - overheadWritten]
+    }
+
+    @Test("A job that ends well reads and writes only pages that were marked meanwhile")
+    func successOfFew() throws {
+        let (disk, store) = try sparse()
+        var job = try store.beginJob(request("b", size: 8 << 40))
+        #expect(try cost(disk) { try job.finish(.success) } == [0, 0])
+        #expect(try store.bitmap("b").dirtyBytes == 0)
+
+        try store.mark("b", (0..<10).map { $0 << 39..<($0 << 39) + 65536 })
+        #expect(
+            try cost(disk) { job = try store.beginJob(request("b", size: 8 << 40)) } == [0, 0])
+        // One in a page that the job took, one in a page that was clean.
+        try store.mark("b", [65536..<65537, 1 << 38..<(1 << 38) + 1])
+        let found = try cost(disk) { try job.finish(.success) }
+        #expect(found[0] <= 7 * blockBytes && found[1] <= 2 * blockBytes, "\(found)")
+        #expect(try store.bitmap("b").dirtyBytes == 2 * 65536)
+        var expected = DirtyBitmap(size: 8 << 40)
+        expected.set(65536..<65537)
+        expected.set(1 << 38..<(1 << 38) + 1)
+        #expect(try store.load("b").isEqual(to: expected))
+    }
+
+    @Test("A job that fails reads and writes only pages that changed")
+    func failureOfFew() throws {
+        let (disk, store) = try sparse()
+        var remaining = try store.load("b")
+        let job = try store.beginJob(request("b", size: 8 << 40, .always))
+        remaining.clear(0..<1 << 40)
+        #expect(try cost(disk) { try job.checkpoint(remaining) }[1] <= blockBytes)
+        // What remains is what was taken, or nothing, in every page.
+        remaining.clear(0..<2 << 40)
+        let found = try cost(disk) { try job.finish(.failure, remaining: remaining.copy()) }
+        #expect(found[0] == 0 && found[1] <= blockBytes, "\(found)")
+        #expect(try store.load("b").isEqual(to: remaining))
+        try store.mark("b", [5..<6])
+        let id = try store.jobs()[0].id
+        let resuming = try cost(disk) { _ = try store.resumeJob(id) }
+        #expect(resuming[0] <= 6 * blockBytes && resuming[1] == 0, "\(resuming)")
+    }
+
+    @Test("Merging one bitmap into another reads and writes only pages that both have")
+    func mergeOfFew() throws {
+        let (disk, store) = try sparse()
+        try store.add("c")
+        #expect(try cost(disk) { try store.merge(into: "c", from: ["b"]) } == [0, 0])
+        try store.mark("c", [65536..<65537])
+        let found = try cost(disk) { try store.merge(into: "b", from: ["c"]) }
+        // Two pages to merge, one of them once more to compare it; a page and its table.
+        #expect(found == [3 * blockBytes, 2 * blockBytes], "\(found)")
+        #expect(try store.bitmap("b").dirtyBytes == 11 * 65536)
+    }
+
+    @Test("Loading reads only pages that are neither clean nor full")
+    func loadOfFew() throws {
+        let (disk, store) = try sparse()
+        try store.mark("b", [4 << 40..<5 << 40])
+        var dirtyBytes: Int64 = 0
+        let found = try cost(disk) { dirtyBytes = try store.load("b").dirtyBytes }
+        #expect(dirtyBytes == (1 << 40) + (8 << 16))
+        #expect(found[0] == 8 * blockBytes)
+    }
+
     @Test("Empty and full bitmaps of any size take no blocks")
     func noBlocks() throws {
         let (disk, store) = try makeStore(disk("source", size: terabytes16))
@@ -72,9 +153,11 @@ import Testing
         #expect(disk.content.count <= 40 * blockBytes)
     }
 
-    private func request(_ name: String, size: Int = 16 << 40) throws -> JobRequest {
+    private func request(
+        _ name: String, size: Int = 16 << 40, _ mode: BitmapMode = .onSuccess
+    ) throws -> JobRequest {
         JobRequest(
-            mode: .incremental, bitmap: name, source: disk("source", size: size),
+            mode: .incremental, bitmap: name, bitmapMode: mode, source: disk("source", size: size),
             sourcePath: "/dev/source", target: disk("target", size: size),
             targetPath: "/dev/target")
     }
