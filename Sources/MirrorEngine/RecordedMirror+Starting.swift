@@ -84,6 +84,8 @@ extension RecordedMirror {
 
     /// Goes on with the interrupted job of this mode, bitmap and target.
     ///
+    /// A promise that the target is zero is not taken: what was copied before is there.
+    ///
     /// - Throws: `MirrorError.nothingToResume`, or `.changed` if the source or the target is not
     ///   what it was.
     public static func resume(
@@ -119,6 +121,8 @@ extension RecordedMirror {
         }
         var request = request
         request.bitmapMode = job.bitmapMode
+        // It was true before the first attempt wrote there.
+        request.options.targetIsZero = false
         let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         return try RecordedMirror(

@@ -101,6 +101,20 @@ extension Integration {
             #expect(try scratch.dirtyBytes(source, "b") == 0)
         }
 
+        /// What the first attempt wrote is there, whatever the target was like before it.
+        @Test func `a promise that the target is zero ends with the first attempt`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.file("target", size: Self.size)
+            try scratch.bitmap("add", source, "b")
+            let arguments = ["full", source, target, "--bitmap", "b", "--target-is-zero"]
+            _ = try interrupted(scratch, arguments, by: SIGKILL, store: source)
+            try Content.zeros(to: source, 0..<miB)
+            try scratch.bitmap("mark", source, "b", "0-1M")
+            _ = try resume(scratch, arguments)
+            expectSame(source, target)
+        }
+
         @Test func `nothing to resume`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: miB, seed: 1)
