@@ -165,10 +165,11 @@ public final class RecordedMirror: Sendable {
             case .some(let bits): try record.finish(.failure, remaining: bits.copy())
             case nil: try record.finish(.failure, remaining: nil)
             }
+            // Without an answer the record says what it said when this job took it up.
             let kept = record.record
+            let remaining = undone.dirtyBytes ?? kept.remainingBytes
             return Report(
-                report, resumableFrom: records.path,
-                saved: kept.planned - kept.remainingBytes)
+                report, resumableFrom: records.path, saved: max(kept.planned - remaining, 0))
         } catch {
             return Report(report, recordError: error)
         }

@@ -115,6 +115,19 @@ extension Integration {
             expectSame(source, target)
         }
 
+        @Test func `what is said to be safe is what resuming leaves out`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try scratch.bitmap("add", source, "b")
+            let arguments = ["full", source, target, "--bitmap", "b"]
+            let end = try interrupted(scratch, arguments + ["--json"], by: SIGINT, store: source)
+            let said = try #require(try end.report().number("saved"))
+            #expect(said > 0)
+            let (start, _) = try resume(scratch, arguments)
+            #expect(start.number("saved") == said)
+        }
+
         @Test func `nothing to resume`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: miB, seed: 1)
