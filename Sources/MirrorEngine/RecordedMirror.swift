@@ -21,6 +21,7 @@ public final class RecordedMirror: Sendable {
     private let target: DeviceIdentity
     private let records: RecordPlace
     private let writer: RecordWriter
+    private let log: JobLog
     private let initial: InitialBits
 
     /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
@@ -62,7 +63,8 @@ public final class RecordedMirror: Sendable {
         let initial = InitialBits(
             record == nil || request.remembersPlan ? working.copy() : nil)
         self.initial = initial
-        let writer = RecordWriter(record, log: JobLog(logger)) {
+        log = JobLog(logger)
+        let writer = RecordWriter(record, log: log) {
             () throws(BitmapStoreError) in
             try records.open(for: source.identity).beginJob(jobRequest, working: initial.bits)
         }
@@ -138,13 +140,19 @@ public final class RecordedMirror: Sendable {
     public func runAndWait() -> Report { record(job.runAndWait()) }
 
     /// A full mirror leaves nothing to resume on its target, whoever was interrupted there; and a
-    /// store that was made for a record alone goes with it.
-    private func forgetWhatIsDone() throws(BitmapStoreError) {
-        guard case .path = records, let store = try records.existing(for: source) else { return }
-        if mode == .full {
-            try store.forgetJobs { target.difference(from: $0.target) == nil }
+    /// store that was made for a record alone goes with it. A store that does not allow that, or
+    /// is of another disk, makes the mirror no worse: who uses it will hear of it.
+    private func forgetWhatIsDone() {
+        guard case .path = records else { return }
+        do throws(BitmapStoreError) {
+            guard let store = try records.existing(for: source) else { return }
+            if mode == .full {
+                try store.forgetJobs { target.difference(from: $0.target) == nil }
+            }
+            try store.removeFileIfEmpty()
+        } catch {
+            log.leftBehind(error)
         }
-        try store.removeFileIfEmpty()
     }
 
     private func record(_ report: MirrorReport) -> Report {
@@ -153,7 +161,7 @@ public final class RecordedMirror: Sendable {
                 if let record = try writer.close(isNeeded: false) {
                     try record.finish(.success, remaining: nil)
                 }
-                try forgetWhatIsDone()
+                forgetWhatIsDone()
                 return Report(report)
             }
             let undone = job.undone()

@@ -148,6 +148,27 @@ extension Processes {
             #expect(!FileManager.default.fileExists(atPath: source + ".bitmaps"))
         }
 
+        /// Looking for old records in a store is no reason to call a mirror a failure.
+        @Test(arguments: ["garbage", "directory", "of another image"])
+        func `a mirror without a bitmap needs no store`(what: String) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let store = source + ".bitmaps"
+            switch what {
+            case "garbage": try Content.write(7, to: store, 0..<8192)
+            case "directory":
+                try FileManager.default.createDirectory(
+                    atPath: store, withIntermediateDirectories: false)
+            default:
+                let other = try scratch.file("other", size: Self.size)
+                try scratch.bitmap("add", other, "b", "--bitmaps", store)
+            }
+            let target = scratch.path("target")
+            try scratch.mirror(source, target, "--create")
+            expectSame(source, target)
+            #expect(FileManager.default.fileExists(atPath: store))
+        }
+
         @Test func `names of any kind`() throws {
             let scratch = try Scratch()
             let source = try source(scratch)
