@@ -17,7 +17,8 @@ extension RecordedMirror {
         from source: StorageDevice, to target: StorageDevice, request: Request = Request(.full),
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        guard request.bitmap == nil || request.bitmapMode != .never else {
+        try requireBitmapForMode(request)
+        guard request.bitmapMode != .never else {
             throw .invalidOption(
                 "a full mirror does nothing with a bitmap whose mode is never: leave one out"
             )
@@ -77,6 +78,7 @@ extension RecordedMirror {
     ) throws(MirrorError) -> RecordedMirror {
         var request = request
         request.bitmap = nil
+        try requireBitmapForMode(request)
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: nil, resumed: nil,
             working: dirty.copy(), logger: logger)
@@ -86,12 +88,13 @@ extension RecordedMirror {
     ///
     /// A promise that the target is zero is not taken: what was copied before is there.
     ///
-    /// - Throws: `MirrorError.nothingToResume`, or `.changed` if the source or the target is not
-    ///   what it was.
+    /// - Throws: `MirrorError.nothingToResume`; `.changed` if the source or the target is not what
+    ///   it was; `.invalidOption` for another bitmap mode than the job's.
     public static func resume(
         from source: StorageDevice, to target: StorageDevice, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
+        try requireBitmapForMode(request)
         let store: BitmapStore
         do throws(BitmapStoreError) {
             store = try records.openExisting(for: source.identity)
@@ -119,6 +122,11 @@ extension RecordedMirror {
         {
             throw .changed(.source, path: source.path, difference: "it was written since then")
         }
+        if let mode = request.bitmapMode, mode != job.bitmapMode {
+            throw .invalidOption(
+                "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), which "
+                    + "can't be changed: leave the option out, or run without --resume")
+        }
         var request = request
         request.bitmapMode = job.bitmapMode
         // It was true before the first attempt wrote there.
@@ -128,6 +136,12 @@ extension RecordedMirror {
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
             resumed: job, working: working, logger: logger)
+    }
+
+    private static func requireBitmapForMode(_ request: Request) throws(MirrorError) {
+        guard request.bitmapMode == nil || request.bitmap != nil else {
+            throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
+        }
     }
 
     private static func storing<Value: ~Copyable>(

@@ -39,8 +39,9 @@ public final class RecordedMirror: Sendable {
         public var mode: JobMode
         /// The named bitmap that the job works on, if any.
         public var bitmap: String?
-        /// What becomes of the bitmap at the end.
-        public var bitmapMode = BitmapMode.onSuccess
+        /// What becomes of the bitmap at the end; nil: `.onSuccess` or, for a job that is resumed,
+        /// what it was begun with, which can't be changed. Without a bitmap it has to be nil.
+        public var bitmapMode: BitmapMode?
         /// Work on a bitmap although its last success wrote another target.
         public var allowNewTarget = false
         /// Nanoseconds between checkpoints; nil for none.
@@ -98,7 +99,8 @@ public final class RecordedMirror: Sendable {
         from source: StorageDevice, to target: StorageDevice, _ request: Request
     ) -> JobRequest {
         var result = JobRequest(
-            mode: request.mode, bitmap: request.bitmap, bitmapMode: request.bitmapMode,
+            mode: request.mode, bitmap: request.bitmap,
+            bitmapMode: request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         result.sourceModified = source.modifiedAt

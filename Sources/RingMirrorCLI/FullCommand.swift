@@ -45,6 +45,7 @@ struct FullCommand: AsyncParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func validate() throws {
+        try recording.validate(bitmap: bitmap)
         if create && recording.resume {
             throw ValidationError(
                 "--resume goes on with a target that is there: leave --create out")

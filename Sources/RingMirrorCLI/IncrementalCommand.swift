@@ -48,6 +48,7 @@ struct IncrementalCommand: AsyncParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func validate() throws {
+        try recording.validate(bitmap: bitmap)
         if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
             throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
         }

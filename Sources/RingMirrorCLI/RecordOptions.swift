@@ -25,12 +25,12 @@ struct RecordOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "When the bitmap is cleared: on-success, never or always.",
+            "When the bitmap is cleared: on-success (default), never or always.",
             discussion: """
                 on-success clears what was copied if all of it was; never leaves the bitmap alone; \
                 always clears also after a failure what is safe on TARGET by then.
                 """))
-    var bitmapMode = BitmapMode.onSuccess
+    var bitmapMode: BitmapMode?
 
     @Flag(help: "Go on with a job that was interrupted or failed, from its last checkpoint.")
     var resume = false
@@ -41,6 +41,14 @@ struct RecordOptions: ParsableArguments {
     func validate() throws {
         guard checkpoint >= 0, checkpoint <= 86400 else {
             throw ValidationError("--checkpoint takes 0 to 86400 seconds, not \(checkpoint)")
+        }
+    }
+
+    /// What can't be seen before it is known whether there is a bitmap.
+    func validate(bitmap: String?) throws {
+        if bitmapMode != nil && bitmap == nil {
+            throw ValidationError(
+                "--bitmap-mode says what becomes of a bitmap: it goes with --bitmap NAME")
         }
     }
 

@@ -128,6 +128,28 @@ extension Integration {
             #expect(start.number("saved") == said)
         }
 
+        /// The mode belongs to the job. Another one would be ignored, and the bitmap cleared that
+        /// should never be.
+        @Test func `resuming with another mode is refused`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try scratch.bitmap("add", source, "b")
+            try scratch.bitmap("mark", source, "b", "0-\(Self.size)")
+            let arguments = ["incremental", source, target, "--bitmap", "b"]
+            _ = try interrupted(scratch, arguments, by: SIGKILL, store: source)
+            let before = try Content.fingerprint(target)
+            for mode in ["never", "always"] {
+                let end = try scratch.run(arguments + ["--resume", "--bitmap-mode", mode])
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(end.errors.contains("on-success"), "\(end)")
+            }
+            #expect(try Content.fingerprint(target) == before)
+            #expect(try scratch.dirtyBytes(source, "b") == Self.size)
+            _ = try resume(scratch, arguments + ["--bitmap-mode", "on-success"])
+            expectSame(source, target)
+        }
+
         @Test func `nothing to resume`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: miB, seed: 1)
