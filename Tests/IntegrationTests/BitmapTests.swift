@@ -49,6 +49,7 @@ extension Processes {
                 (["mark", source, "c", "0+1"], "b"),
                 (["merge", source, "b", "c"], "'c'"),
                 (["remove", source], "--jobs"),
+                (["add", source, "c", "--bitmaps", scratch.path("none/store")], "directory"),
                 (["show", scratch.path("none"), "b"], "no such file"),
             ]
             for (arguments, word) in cases {

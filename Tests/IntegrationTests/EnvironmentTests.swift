@@ -137,6 +137,18 @@ extension Processes {
                 #expect(end.errors.contains("permission"), "\(end)")
             }
             #expect(try [secret, disk.backing].map { try Content.fingerprint($0) } == before)
+            // Neither a store that belongs to somebody else, nor a directory that does.
+            let store = try scratch.file("store", size: 0)
+            let closed = scratch.path("closed")
+            try FileManager.default.createDirectory(
+                atPath: closed, withIntermediateDirectories: false)
+            for path in [store, closed + "/store"] {
+                let end = try Child(
+                    prefix + ["bitmap", "add", own, "b", "--bitmaps", path], in: scratch
+                ).wait()
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(end.errors.lowercased().contains("permission"), "\(end)")
+            }
         }
 
         @Test(arguments: [
