@@ -113,6 +113,13 @@ extension Processes {
             let json = try Child(command + ["--json"], in: scratch).wait()
             #expect(json.code == Code.done, "\(json)")
             #expect(try json.report().flag("registeredBuffers") == false)
+            // Some kernels count rings too, and not only old ones.
+            let none = try Child(["prlimit", "--memlock=0:0"] + command.dropFirst(2), in: scratch)
+                .wait()
+            if none.code != Code.done {
+                #expect(none.code == Code.failed && none.errors.contains("ulimit -l"), "\(none)")
+                #expect(!none.errors.contains("kernels before"), "\(none)")
+            }
         }
 
         @Test(.enabled(if: Needs.root && Needs.loops, Needs.loopsReason))
