@@ -17,6 +17,21 @@ struct StoreOptions: ParsableArguments {
     func path(for device: StorageDevice) -> FilePath {
         file.map { FilePath($0) } ?? StorePlace.path(for: device)
     }
+
+    /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
+    func bitmap(
+        _ name: String, of source: StorageDevice, _ complaint: Complaint
+    ) throws -> StoredBitmap {
+        do throws(BitmapStoreError) {
+            let path = path(for: source)
+            let store = try BitmapStore.open(path, for: source.identity, access: .readWrite)
+            let bitmap = try store.bitmap(name)
+            if bitmap.state == .inconsistent { throw .inconsistent(name: name, path: path) }
+            return bitmap
+        } catch {
+            throw complaint.end(error)
+        }
+    }
 }
 
 /// What a mirror that is recorded takes.

@@ -170,6 +170,19 @@ extension Processes {
             #expect(FileManager.default.fileExists(atPath: store))
         }
 
+        @Test func `no target is made for a bitmap that can't be used`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let target = scratch.path("target")
+            try scratch.bitmap("add", source, "b")
+            for options in [["unknown"], ["b", "--bitmap-mode", "never"]] {
+                let end = try scratch.run(
+                    ["full", source, target, "--create", "--bitmap"] + options)
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(!FileManager.default.fileExists(atPath: target))
+            }
+        }
+
         @Test func `names of any kind`() throws {
             let scratch = try Scratch()
             let source = try source(scratch)
