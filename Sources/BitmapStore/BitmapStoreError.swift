@@ -66,6 +66,10 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
         case .busy, .targetBusy, .inconsistent, .disabled, .wrongDevice, .wrongSize, .notAStore,
             .unsupportedVersion, .damaged, .truncated, .locked, .noLocks, .jobRunning:
             .refused
+        case .systemCall(_, _, .permissionDenied, _), .systemCall(_, _, .notPermitted, _),
+            .systemCall(_, _, .readOnlyFileSystem, _),
+            .systemCall(_, _, .noSuchFileOrDirectory, _), .systemCall(_, _, .notDirectory, _):
+            .usage
         case .vanished, .systemCall: .failed
         }
     }

@@ -28,6 +28,10 @@ package final class JobLog: Sendable {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }
 
+    func leftBehind(_ error: BitmapStoreError) {
+        logger?.info("records of earlier jobs were not looked for: \(error)")
+    }
+
     func retryPass() { logger?.info("trying again what failed") }
 
     func started(_ plan: JobPlan, bytes: Int64) {

@@ -17,7 +17,8 @@ extension RecordedMirror {
         from source: StorageDevice, to target: StorageDevice, request: Request = Request(.full),
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        guard request.bitmap == nil || request.bitmapMode != .never else {
+        try requireBitmapForMode(request)
+        guard request.bitmapMode != .never else {
             throw .invalidOption(
                 "a full mirror does nothing with a bitmap whose mode is never: leave one out"
             )
@@ -77,6 +78,7 @@ extension RecordedMirror {
     ) throws(MirrorError) -> RecordedMirror {
         var request = request
         request.bitmap = nil
+        try requireBitmapForMode(request)
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: nil, resumed: nil,
             working: dirty.copy(), logger: logger)
@@ -84,12 +86,16 @@ extension RecordedMirror {
 
     /// Goes on with the interrupted job of this mode, bitmap and target.
     ///
-    /// - Throws: `MirrorError.nothingToResume`, or `.changed` if the source or the target is not
-    ///   what it was, as far as their identities and a sample of what was copied tell.
+    /// A promise that the target is zero is not taken: what was copied before is there.
+    ///
+    /// - Throws: `MirrorError.nothingToResume`; `.changed` if the source or the target is not what
+    ///   it was, as far as their identities and a sample of what was copied tell; `.invalidOption`
+    ///   for another bitmap mode than the job's.
     public static func resume(
         from source: StorageDevice, to target: StorageDevice, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
+        try requireBitmapForMode(request)
         let store: BitmapStore
         do throws(BitmapStoreError) {
             store = try records.openExisting(for: source.identity)
@@ -117,8 +123,15 @@ extension RecordedMirror {
         {
             throw .changed(.source, path: source.path, difference: "it was written since then")
         }
+        if let mode = request.bitmapMode, mode != job.bitmapMode {
+            throw .invalidOption(
+                "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), which "
+                    + "can't be changed: leave the option out, or run without --resume")
+        }
         var request = request
         request.bitmapMode = job.bitmapMode
+        // It was true before the first attempt wrote there.
+        request.options.targetIsZero = false
         let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         // What an incremental mirror did not copy itself may differ for reasons of its own.
@@ -133,6 +146,12 @@ extension RecordedMirror {
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
             resumed: job, working: working, logger: logger)
+    }
+
+    private static func requireBitmapForMode(_ request: Request) throws(MirrorError) {
+        guard request.bitmapMode == nil || request.bitmap != nil else {
+            throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
+        }
     }
 
     private static func storing<Value: ~Copyable>(

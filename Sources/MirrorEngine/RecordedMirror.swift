@@ -21,6 +21,7 @@ public final class RecordedMirror: Sendable {
     private let target: DeviceIdentity
     private let records: RecordPlace
     private let writer: RecordWriter
+    private let log: JobLog
     private let initial: InitialBits
 
     /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
@@ -38,8 +39,9 @@ public final class RecordedMirror: Sendable {
         public var mode: JobMode
         /// The named bitmap that the job works on, if any.
         public var bitmap: String?
-        /// What becomes of the bitmap at the end.
-        public var bitmapMode = BitmapMode.onSuccess
+        /// What becomes of the bitmap at the end; nil: `.onSuccess` or, for a job that is resumed,
+        /// what it was begun with, which can't be changed. Without a bitmap it has to be nil.
+        public var bitmapMode: BitmapMode?
         /// Work on a bitmap although its last success wrote another target.
         public var allowNewTarget = false
         /// Nanoseconds between checkpoints; nil for none.
@@ -62,7 +64,8 @@ public final class RecordedMirror: Sendable {
         let initial = InitialBits(
             record == nil || request.remembersPlan ? working.copy() : nil)
         self.initial = initial
-        let writer = RecordWriter(record, log: JobLog(logger)) {
+        log = JobLog(logger)
+        let writer = RecordWriter(record, log: log) {
             () throws(BitmapStoreError) in
             try records.open(for: source.identity).beginJob(jobRequest, working: initial.bits)
         }
@@ -96,7 +99,8 @@ public final class RecordedMirror: Sendable {
         from source: StorageDevice, to target: StorageDevice, _ request: Request
     ) -> JobRequest {
         var result = JobRequest(
-            mode: request.mode, bitmap: request.bitmap, bitmapMode: request.bitmapMode,
+            mode: request.mode, bitmap: request.bitmap,
+            bitmapMode: request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         result.sourceModified = source.modifiedAt
@@ -138,13 +142,19 @@ public final class RecordedMirror: Sendable {
     public func runAndWait() -> Report { record(job.runAndWait()) }
 
     /// A full mirror leaves nothing to resume on its target, whoever was interrupted there; and a
-    /// store that was made for a record alone goes with it.
-    private func forgetWhatIsDone() throws(BitmapStoreError) {
-        guard case .path = records, let store = try records.existing(for: source) else { return }
-        if mode == .full {
-            try store.forgetJobs { target.difference(from: $0.target) == nil }
+    /// store that was made for a record alone goes with it. A store that does not allow that, or
+    /// is of another disk, makes the mirror no worse: who uses it will hear of it.
+    private func forgetWhatIsDone() {
+        guard case .path = records else { return }
+        do throws(BitmapStoreError) {
+            guard let store = try records.existing(for: source) else { return }
+            if mode == .full {
+                try store.forgetJobs { target.difference(from: $0.target) == nil }
+            }
+            try store.removeFileIfEmpty()
+        } catch {
+            log.leftBehind(error)
         }
-        try store.removeFileIfEmpty()
     }
 
     private func record(_ report: MirrorReport) -> Report {
@@ -153,7 +163,7 @@ public final class RecordedMirror: Sendable {
                 if let record = try writer.close(isNeeded: false) {
                     try record.finish(.success, remaining: nil)
                 }
-                try forgetWhatIsDone()
+                forgetWhatIsDone()
                 return Report(report)
             }
             let undone = job.undone()
@@ -165,8 +175,11 @@ public final class RecordedMirror: Sendable {
             case .some(let bits): try record.finish(.failure, remaining: bits.copy())
             case nil: try record.finish(.failure, remaining: nil)
             }
+            // Without an answer the record says what it said when this job took it up.
+            let kept = record.record
+            let remaining = undone.dirtyBytes ?? kept.remainingBytes
             return Report(
-                report, resumableFrom: records.path, saved: max(0, record.record.planned - left))
+                report, resumableFrom: records.path, saved: max(kept.planned - remaining, 0))
         } catch {
             return Report(report, recordError: error)
         }

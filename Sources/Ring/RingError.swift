@@ -34,8 +34,9 @@ public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
                 + "allow io_uring_setup, io_uring_enter and io_uring_register there "
                 + "(docker run --security-opt seccomp=…), or run outside the container"
         case .outOfMemory:
-            "the kernel has no memory for an io_uring; on kernels before 5.12 raise the memlock "
-                + "limit (ulimit -l), else free memory or lower --depth"
+            // Kernels before 5.12 count a ring against that limit, and recent ones again.
+            "the kernel has no memory for an io_uring; raise the memlock limit (ulimit -l), free "
+                + "memory, or lower --depth"
         case .noBufferMemory(let bytes, let code):
             "\(bytes >> 20) MiB of buffers can't be mapped: \(errorText(code)); "
                 + "lower --depth or --request-size"

@@ -45,6 +45,11 @@ struct FullCommand: AsyncParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func validate() throws {
+        try recording.validate(bitmap: bitmap)
+        if recording.bitmapMode == .never {
+            throw ValidationError(
+                "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
+        }
         if create && recording.resume {
             throw ValidationError(
                 "--resume goes on with a target that is there: leave --create out")
@@ -55,6 +60,7 @@ struct FullCommand: AsyncParsableCommand {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         let records = RecordedMirror.RecordPlace.path(recording.store.path(for: source))
         // What is resumed is known by its record, which is checked before the first write.
         let sides = try MirrorSides(

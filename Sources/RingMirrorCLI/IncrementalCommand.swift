@@ -48,6 +48,7 @@ struct IncrementalCommand: AsyncParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func validate() throws {
+        try recording.validate(bitmap: bitmap)
         if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
             throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
         }
@@ -69,8 +70,10 @@ struct IncrementalCommand: AsyncParsableCommand {
             try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
         }
         // A target that is known by the store is checked against it before the first write.
-        let isKnown =
-            try recording.resume || newTarget || hasSucceeded(source, path, complaint)
+        let last = try bitmap.map {
+            try recording.store.bitmap($0, of: source, complaint).lastSuccess
+        }
+        let isKnown = recording.resume || newTarget || last.flatMap(\.self) != nil
         let sides = try MirrorSides(
             source, target,
             TargetOptions(
@@ -87,20 +90,6 @@ struct IncrementalCommand: AsyncParsableCommand {
             command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap, output: output)
         try await run.mirror()
         if let extent = copying.verify { try await run.verify(extent) }
-    }
-
-    /// Whether the bitmap has a last success, by which its target is known. Also the first look at
-    /// whether there is such a bitmap at all.
-    private func hasSucceeded(
-        _ source: StorageDevice, _ path: FilePath, _ complaint: Complaint
-    ) throws -> Bool {
-        guard let bitmap else { return false }
-        do throws(BitmapStoreError) {
-            let store = try BitmapStore.open(path, for: source.identity, access: .readOnly)
-            return try store.bitmap(bitmap).lastSuccess != nil
-        } catch {
-            throw complaint.end(error)
-        }
     }
 
     private func begin(

@@ -17,6 +17,21 @@ struct StoreOptions: ParsableArguments {
     func path(for device: StorageDevice) -> FilePath {
         file.map { FilePath($0) } ?? StorePlace.path(for: device)
     }
+
+    /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
+    func bitmap(
+        _ name: String, of source: StorageDevice, _ complaint: Complaint
+    ) throws -> StoredBitmap {
+        do throws(BitmapStoreError) {
+            let path = path(for: source)
+            let store = try BitmapStore.open(path, for: source.identity, access: .readWrite)
+            let bitmap = try store.bitmap(name)
+            if bitmap.state == .inconsistent { throw .inconsistent(name: name, path: path) }
+            return bitmap
+        } catch {
+            throw complaint.end(error)
+        }
+    }
 }
 
 /// What a mirror that is recorded takes.
@@ -25,12 +40,12 @@ struct RecordOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "When the bitmap is cleared: on-success, never or always.",
+            "When the bitmap is cleared: on-success (default), never or always.",
             discussion: """
                 on-success clears what was copied if all of it was; never leaves the bitmap alone; \
                 always clears also after a failure what is safe on TARGET by then.
                 """))
-    var bitmapMode = BitmapMode.onSuccess
+    var bitmapMode: BitmapMode?
 
     @Flag(help: "Go on with a job that was interrupted or failed, from its last checkpoint.")
     var resume = false
@@ -41,6 +56,14 @@ struct RecordOptions: ParsableArguments {
     func validate() throws {
         guard checkpoint >= 0, checkpoint <= 86400 else {
             throw ValidationError("--checkpoint takes 0 to 86400 seconds, not \(checkpoint)")
+        }
+    }
+
+    /// What can't be seen before it is known whether there is a bitmap.
+    func validate(bitmap: String?) throws {
+        if bitmapMode != nil && bitmap == nil {
+            throw ValidationError(
+                "--bitmap-mode says what becomes of a bitmap: it goes with --bitmap NAME")
         }
     }
 

@@ -49,6 +49,7 @@ extension Processes {
                 (["mark", source, "c", "0+1"], "b"),
                 (["merge", source, "b", "c"], "'c'"),
                 (["remove", source], "--jobs"),
+                (["add", source, "c", "--bitmaps", scratch.path("none/store")], "directory"),
                 (["show", scratch.path("none"), "b"], "no such file"),
             ]
             for (arguments, word) in cases {
@@ -146,6 +147,40 @@ extension Processes {
             let end = try scratch.bitmap("list", source)
             #expect(end.output.contains("no bitmaps"), "\(end)")
             #expect(!FileManager.default.fileExists(atPath: source + ".bitmaps"))
+        }
+
+        /// Looking for old records in a store is no reason to call a mirror a failure.
+        @Test(arguments: ["garbage", "directory", "of another image"])
+        func `a mirror without a bitmap needs no store`(what: String) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let store = source + ".bitmaps"
+            switch what {
+            case "garbage": try Content.write(7, to: store, 0..<8192)
+            case "directory":
+                try FileManager.default.createDirectory(
+                    atPath: store, withIntermediateDirectories: false)
+            default:
+                let other = try scratch.file("other", size: Self.size)
+                try scratch.bitmap("add", other, "b", "--bitmaps", store)
+            }
+            let target = scratch.path("target")
+            try scratch.mirror(source, target, "--create")
+            expectSame(source, target)
+            #expect(FileManager.default.fileExists(atPath: store))
+        }
+
+        @Test func `no target is made for a bitmap that can't be used`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let target = scratch.path("target")
+            try scratch.bitmap("add", source, "b")
+            for options in [["unknown"], ["b", "--bitmap-mode", "never"]] {
+                let end = try scratch.run(
+                    ["full", source, target, "--create", "--bitmap"] + options)
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(!FileManager.default.fileExists(atPath: target))
+            }
         }
 
         @Test func `names of any kind`() throws {

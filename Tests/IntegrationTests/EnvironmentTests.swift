@@ -113,6 +113,13 @@ extension Processes {
             let json = try Child(command + ["--json"], in: scratch).wait()
             #expect(json.code == Code.done, "\(json)")
             #expect(try json.report().flag("registeredBuffers") == false)
+            // Some kernels count rings too, and not only old ones.
+            let none = try Child(["prlimit", "--memlock=0:0"] + command.dropFirst(2), in: scratch)
+                .wait()
+            if none.code != Code.done {
+                #expect(none.code == Code.failed && none.errors.contains("ulimit -l"), "\(none)")
+                #expect(!none.errors.contains("kernels before"), "\(none)")
+            }
         }
 
         @Test(.enabled(if: Needs.root && Needs.loops, Needs.loopsReason))
@@ -137,6 +144,18 @@ extension Processes {
                 #expect(end.errors.contains("permission"), "\(end)")
             }
             #expect(try [secret, disk.backing].map { try Content.fingerprint($0) } == before)
+            // Neither a store that belongs to somebody else, nor a directory that does.
+            let store = try scratch.file("store", size: 0)
+            let closed = scratch.path("closed")
+            try FileManager.default.createDirectory(
+                atPath: closed, withIntermediateDirectories: false)
+            for path in [store, closed + "/store"] {
+                let end = try Child(
+                    prefix + ["bitmap", "add", own, "b", "--bitmaps", path], in: scratch
+                ).wait()
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(end.errors.lowercased().contains("permission"), "\(end)")
+            }
         }
 
         @Test(arguments: [

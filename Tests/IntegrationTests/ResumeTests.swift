@@ -102,6 +102,55 @@ extension Integration {
             #expect(try scratch.dirtyBytes(source, "b") == 0)
         }
 
+        /// What the first attempt wrote is there, whatever the target was like before it.
+        @Test func `a promise that the target is zero ends with the first attempt`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.file("target", size: Self.size)
+            try scratch.bitmap("add", source, "b")
+            let arguments = ["full", source, target, "--bitmap", "b", "--target-is-zero"]
+            _ = try interrupted(scratch, arguments, by: SIGKILL, store: source)
+            try Content.zeros(to: source, 0..<miB)
+            try scratch.bitmap("mark", source, "b", "0-1M")
+            _ = try resume(scratch, arguments)
+            expectSame(source, target)
+        }
+
+        @Test func `what is said to be safe is what resuming leaves out`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try scratch.bitmap("add", source, "b")
+            let arguments = ["full", source, target, "--bitmap", "b"]
+            let end = try interrupted(scratch, arguments + ["--json"], by: SIGINT, store: source)
+            let said = try #require(try end.report().number("saved"))
+            #expect(said > 0)
+            let (start, _) = try resume(scratch, arguments)
+            #expect(start.number("saved") == said)
+        }
+
+        /// The mode belongs to the job. Another one would be ignored, and the bitmap cleared that
+        /// should never be.
+        @Test func `resuming with another mode is refused`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try scratch.bitmap("add", source, "b")
+            try scratch.bitmap("mark", source, "b", "0-\(Self.size)")
+            let arguments = ["incremental", source, target, "--bitmap", "b"]
+            _ = try interrupted(scratch, arguments, by: SIGKILL, store: source)
+            let before = try Content.fingerprint(target)
+            for mode in ["never", "always"] {
+                let end = try scratch.run(arguments + ["--resume", "--bitmap-mode", mode])
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(end.errors.contains("on-success"), "\(end)")
+            }
+            #expect(try Content.fingerprint(target) == before)
+            #expect(try scratch.dirtyBytes(source, "b") == Self.size)
+            _ = try resume(scratch, arguments + ["--bitmap-mode", "on-success"])
+            expectSame(source, target)
+        }
+
         @Test func `nothing to resume`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: miB, seed: 1)

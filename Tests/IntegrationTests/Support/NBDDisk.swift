@@ -24,6 +24,8 @@ final class NBDDisk {
         /// Writes say that the disk is full.
         case full
         case flush
+        /// Flushes wait for as long as the fault is there.
+        case hang
     }
 
     /// Serves `image` with faults on command. Each request is a shell script, so keep the disk
@@ -54,7 +56,11 @@ final class NBDDisk {
                 if [ -e \(faults)/full ]; then echo ENOSPC full >&2; exit 1; fi
                 exec dd of=\(image) bs=1M seek=$4 oflag=seek_bytes conv=notrunc status=none
                 """,
-                "flush=if [ -e \(faults)/flush ]; then echo EIO no flush >&2; exit 1; fi",
+                """
+                flush=while [ -e \(faults)/hang ]; do : > \(faults)/flushing; sleep 0.01; done
+                rm -f \(faults)/flushing
+                if [ -e \(faults)/flush ]; then echo EIO no flush >&2; exit 1; fi
+                """,
             ], in: scratch)
     }
 
@@ -103,6 +109,15 @@ final class NBDDisk {
 
     func set(_ fault: Fault, at offset: Int64 = 0) throws {
         try Data("\(offset)\n".utf8).write(to: URL(fileURLWithPath: "\(faults)/\(fault.rawValue)"))
+    }
+
+    /// Waits until a flush has begun that `.hang` keeps from ending; false if none does.
+    func waitForFlush() -> Bool {
+        for _ in 0..<4000 {
+            if access("\(faults)/flushing", F_OK) == 0 { return true }
+            usleep(5_000)
+        }
+        return false
     }
 
     func heal(_ fault: Fault) { unlink("\(faults)/\(fault.rawValue)") }
