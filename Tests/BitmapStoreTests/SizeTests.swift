@@ -97,7 +97,7 @@ import Testing
         try store.mark("b", [5..<6])
         let id = try store.jobs()[0].id
         let resuming = try cost(disk) { _ = try store.resumeJob(id) }
-        #expect(resuming[0] <= 6 * blockBytes && resuming[1] == 0, "\(resuming)")
+        #expect(resuming[0] <= 7 * blockBytes && resuming[1] == 0, "\(resuming)")
     }
 
     @Test("Merging one bitmap into another reads and writes only pages that both have")
