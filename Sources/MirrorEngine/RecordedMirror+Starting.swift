@@ -125,8 +125,8 @@ extension RecordedMirror {
         }
         if let mode = request.bitmapMode, mode != job.bitmapMode {
             throw .invalidOption(
-                "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), which "
-                    + "can't be changed: leave the option out, or run without --resume")
+                "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), "
+                    + "which can't be changed: leave the option out, or run without --resume")
         }
         var request = request
         request.bitmapMode = job.bitmapMode

@@ -3,8 +3,8 @@ import DirtyBitmap
 
 /// What libFuzzer calls with each input it makes up: `make fuzz`.
 ///
-/// The first byte chooses the format, none among them; the rest is the file. Whatever it is, reading
-/// ends with an error or with a map whose extents are in order, apart, and within the disk.
+/// The first byte chooses the format, none among them; the rest is the file. Whatever it is,
+/// reading ends with an error or with a map whose extents are in order, apart, and within the disk.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let start, count > 0 else { return 0 }

@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 extension Integration {
-    /// What a bitmap has after a job that went well, was cancelled, or failed, against sets that are
-    /// worked out by hand; and that a second job always mends what the first one left.
+    /// What a bitmap has after a job that went well, was cancelled, or failed, against sets that
+    /// are worked out by hand; and that a second job always mends what the first one left.
     ///
     /// Four groups of writes overlap each other at all edges of granules: G0 before the first
     /// mirror, G1 before the job under test, G2 during it, G3 before the second job.
