@@ -33,6 +33,9 @@ public enum MirrorError: Error, Sendable {
     /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
     /// lacks.
     case otherTarget(bitmap: String, target: FilePath, recorded: String, difference: String)
+    /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
+    /// the bitmap goes on from.
+    case halfMirror(bitmap: String, target: FilePath)
     /// No job to this target was interrupted.
     case nothingToResume(target: FilePath, store: FilePath)
     /// A side is not what it was when the job was interrupted.
@@ -66,6 +69,11 @@ extension MirrorError: CustomStringConvertible {
             "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
                 + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "
                 + "--new-target; else make it one with `ringmirror full`."
+        case .halfMirror(let bitmap, let target):
+            "\(target) is half a mirror: a full mirror to it was interrupted, and bitmap "
+                + "'\(bitmap)' has never been mirrored to it. Go on with "
+                + "`ringmirror full --resume`. If \(target) held the mirror that the bitmap goes "
+                + "on from, say --new-target."
         case .nothingToResume(let target, let store):
             "\(store) has no interrupted job of this kind to \(target): run without --resume"
         case .changed(let side, let path, let difference):

@@ -41,8 +41,9 @@ extension RecordedMirror {
 
     /// Makes `target` read as `source` does where the named bitmap of the request is dirty.
     ///
-    /// - Throws: `MirrorError.store` if the bitmap can't be taken; `.otherTarget` if its last
-    ///   success wrote another target than this, unless the request allows that.
+    /// - Throws: `MirrorError.store` if the bitmap can't be taken; unless the request allows that,
+    ///   `.otherTarget` if its last success wrote another target than this, and `.halfMirror` if
+    ///   it has none and a full mirror to this target was interrupted.
     public static func incremental(
         from source: StorageDevice, to target: StorageDevice, request: Request,
         records: RecordPlace, logger: Logger? = nil
@@ -53,14 +54,7 @@ extension RecordedMirror {
         let store = try storing { () throws(BitmapStoreError) in
             try records.openExisting(for: source.identity)
         }
-        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
-        if let last, !request.allowNewTarget,
-            let difference = target.identity.difference(from: last.target)
-        {
-            throw .otherTarget(
-                bitmap: name, target: target.path, recorded: last.targetPath,
-                difference: difference)
-        }
+        if !request.allowNewTarget { try requireBase(target, of: name, in: store) }
         let record = try storing { () throws(BitmapStoreError) in
             try store.beginJob(jobRequest(from: source, to: target, request), working: nil)
         }
@@ -146,6 +140,27 @@ extension RecordedMirror {
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
             resumed: job, working: working, logger: logger)
+    }
+
+    /// Refuses a target that does not hold the mirror that a bitmap goes on from, as far as the
+    /// store can tell.
+    private static func requireBase(
+        _ target: StorageDevice, of name: String, in store: BitmapStore
+    ) throws(MirrorError) {
+        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
+        if let last {
+            guard let difference = target.identity.difference(from: last.target) else { return }
+            throw .otherTarget(
+                bitmap: name, target: target.path, recorded: last.targetPath,
+                difference: difference)
+        }
+        let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
+        for job in jobs
+        where job.mode == .full && target.identity.difference(from: job.target) == nil {
+            // A bitmap in this mode has got all that the full mirror of it left undone.
+            if job.bitmap == name && job.bitmapMode == .always { continue }
+            throw .halfMirror(bitmap: name, target: target.path)
+        }
     }
 
     private static func requireBitmapForMode(_ request: Request) throws(MirrorError) {

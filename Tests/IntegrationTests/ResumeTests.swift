@@ -116,6 +116,25 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// The bitmap is clean, because nothing was marked since it was added, and says nothing
+        /// about what the first mirror has not come to.
+        @Test(arguments: [true, false])
+        func `half a mirror is no base for an increment`(isItsOwn: Bool) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try scratch.bitmap("add", source, "b")
+            let full = ["full", source, target] + (isItsOwn ? ["--bitmap", "b"] : [])
+            _ = try interrupted(scratch, full, by: SIGINT, store: source + ".bitmaps")
+            let before = try Content.fingerprint(target)
+            let end = try scratch.run("incremental", source, target, "--bitmap", "b")
+            #expect(end.code == Code.refused, "\(end)")
+            #expect(end.errors.contains("--resume") && end.errors.contains("--new-target"))
+            #expect(try Content.fingerprint(target) == before)
+            _ = try resume(scratch, full)
+            try scratch.increment(source, target, "--bitmap", "b", "--verify=all")
+        }
+
         @Test func `what is said to be safe is what resuming leaves out`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)

@@ -46,6 +46,9 @@ public final class Child {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, outputPath, mode, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, errorPath, mode, 0o600)
+        // What other tests have open belongs to them: a disk or image would stay in use for as long
+        // as this program runs.
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         for descriptor in closing { posix_spawn_file_actions_addclose(&actions, descriptor) }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
