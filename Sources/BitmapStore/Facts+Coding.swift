@@ -79,17 +79,19 @@ extension LastSuccess {
         fields.put(3, targetPath)
         fields.put(4, bytesCopied)
         fields.put(5, mode.rawValue)
+        fields.put(6, targetModified)
         return fields
     }
 
     init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...5, in: "last success")
+        try fields.checkTags(1...6, in: "last success")
         self.init(
             time: try need(try fields.number(1), "a time"),
             target: try DeviceIdentity(decoding: try need(try fields.fields(2), "a target")),
             targetPath: try need(try fields.text(3), "a target"),
             bytesCopied: try need(try fields.number(4), "an amount"),
-            mode: try need(try fields.word(5), "a mode"))
+            mode: try need(try fields.word(5), "a mode"),
+            targetModified: try fields.number(6))
     }
 }
 

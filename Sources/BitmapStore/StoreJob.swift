@@ -62,14 +62,16 @@ public final class StoreJob: Sendable {
     ///   - remaining: what is not durable on the target; nil: what the last checkpoint said. After
     ///     a success there is nothing; if there is, it stays dirty in the bitmap.
     ///   - bytesCopied: for the bitmap's `lastSuccess`; nil: as many as were planned.
+    ///   - targetModified: for the same, in nanoseconds since 1970; nil where nobody knows.
     public func finish(
-        _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil
+        _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
+        targetModified: Int64? = nil
     ) throws(BitmapStoreError) {
-        let bytesCopied = bytesCopied ?? record.planned
+        let written = Written(bytes: bytesCopied ?? record.planned, modified: targetModified)
         switch remaining {
         case .some(let bits):
             try advance(bits, keeping: nil) { transaction, place throws(BitmapStoreError) in
-                try Self.end(ending, &transaction, place, bytesCopied)
+                try Self.end(ending, &transaction, place, written)
             }
         case .none:
             guard progress.withLock({ $0.claim != nil }) else {
@@ -81,7 +83,7 @@ public final class StoreJob: Sendable {
                     let layout = transaction.catalog.jobs[place].remaining.layout
                     transaction.catalog.jobs[place].remaining = .clean(layout)
                 }
-                try Self.end(ending, &transaction, place, bytesCopied)
+                try Self.end(ending, &transaction, place, written)
             }
         }
         progress.withLock {
@@ -91,10 +93,10 @@ public final class StoreJob: Sendable {
     }
 
     private static func end(
-        _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ bytesCopied: Int64
+        _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ written: Written
     ) throws(BitmapStoreError) {
         switch ending {
-        case .success: try transaction.endInSuccess(jobAt: place, bytesCopied: bytesCopied)
+        case .success: try transaction.endInSuccess(jobAt: place, written)
         case .failure: try transaction.endInFailure(jobAt: place)
         }
     }

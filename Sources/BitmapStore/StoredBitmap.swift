@@ -63,12 +63,16 @@ public struct LastSuccess: Hashable, Sendable, Codable {
     public let bytesCopied: Int64
     /// What the job copied.
     public let mode: JobMode
+    /// When the target had last been written, in nanoseconds since 1970; nil where nobody knows.
+    public let targetModified: Int64?
 
     /// Facts about a job that ended.
     public init(
-        time: Int64, target: DeviceIdentity, targetPath: String, bytesCopied: Int64, mode: JobMode
+        time: Int64, target: DeviceIdentity, targetPath: String, bytesCopied: Int64, mode: JobMode,
+        targetModified: Int64? = nil
     ) {
         self.time = time
+        self.targetModified = targetModified
         self.target = target
         self.targetPath = targetPath
         self.bytesCopied = bytesCopied

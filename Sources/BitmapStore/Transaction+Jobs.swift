@@ -4,6 +4,13 @@ internal import SystemPackage
 
 // The life of a job's record; docs/bitmap-store.md has the rules as a table.
 
+/// What a job that succeeded has done to its target.
+struct Written {
+    let bytes: Int64
+    /// When the target was last written, by the job itself; nil where nobody knows.
+    let modified: Int64?
+}
+
 extension Transaction {
     func index(ofJob id: UInt64) throws(BitmapStoreError) -> Int {
         guard let index = catalog.jobs.firstIndex(where: { $0.id == id }) else {
@@ -21,7 +28,9 @@ extension Transaction {
     }
 
     /// The record of a job that has succeeded goes.
-    mutating func endInSuccess(jobAt place: Int, bytesCopied: Int64) throws(BitmapStoreError) {
+    mutating func endInSuccess(
+        jobAt place: Int, _ written: Written
+    ) throws(BitmapStoreError) {
         let job = catalog.jobs[place]
         if job.bitmapMode != .never {
             try settle(job, keepsRemaining: job.remaining.dirtyBytes > 0)
@@ -29,7 +38,7 @@ extension Transaction {
         if let index = catalog.bitmaps.firstIndex(where: { $0.id == job.bitmap }) {
             catalog.bitmaps[index].lastSuccess = LastSuccess(
                 time: now, target: job.target, targetPath: job.targetPath,
-                bytesCopied: bytesCopied, mode: job.mode)
+                bytesCopied: written.bytes, mode: job.mode, targetModified: written.modified)
         }
         catalog.jobs.remove(at: place)
     }

@@ -55,13 +55,14 @@ extension RecordedMirror {
             try records.openExisting(for: source.identity)
         }
         if !request.allowNewTarget { try requireBase(target, of: name, in: store) }
+        let notes = try foreignWrites(to: target, name, in: store)
         let record = try storing { () throws(BitmapStoreError) in
             try store.beginJob(jobRequest(from: source, to: target, request), working: nil)
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
-            resumed: nil, working: working, logger: logger)
+            resumed: nil, working: working, notes: notes, logger: logger)
     }
 
     /// Makes `target` read as `source` does where `dirty` says so, which comes from elsewhere and
@@ -161,6 +162,21 @@ extension RecordedMirror {
             if job.bitmap == name && job.bitmapMode == .always { continue }
             throw .halfMirror(bitmap: name, target: target.path)
         }
+    }
+
+    /// A note if somebody else has written to a target image since the bitmap's last success: what
+    /// the bitmap says may then not be all that the target lacks.
+    private static func foreignWrites(
+        to target: StorageDevice, _ name: String, in store: BitmapStore
+    ) throws(MirrorError) -> [String] {
+        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
+        guard let then = last?.targetModified, let now = target.modifiedAt, then != now,
+            last.map({ target.identity.difference(from: $0.target) == nil }) == true
+        else { return [] }
+        return [
+            "\(target.path) was written by something else since the last mirror by '\(name)', so "
+                + "that it may lack more than the bitmap says; --verify=all tells"
+        ]
     }
 
     private static func requireBitmapForMode(_ request: Request) throws(MirrorError) {

@@ -13,12 +13,14 @@ public import SystemPackage
 public final class RecordedMirror: Sendable {
     /// The job: progress, pause, resume, cancel, speed.
     public let job: MirrorJob
+    /// What whoever runs the job should know of it beforehand, in sentences.
+    public let notes: [String]
     /// The record that the job goes on from; nil if it began anew.
     public let resumed: StoredJob?
 
     private let mode: JobMode
     private let source: DeviceIdentity
-    private let target: DeviceIdentity
+    private let target: StorageDevice
     private let records: RecordPlace
     private let writer: RecordWriter
     private let log: JobLog
@@ -58,7 +60,7 @@ public final class RecordedMirror: Sendable {
     init(
         from source: StorageDevice, to target: StorageDevice, _ request: Request,
         records: RecordPlace, record: StoreJob?, resumed: StoredJob?,
-        working: consuming DirtyBitmap, logger: Logger?
+        working: consuming DirtyBitmap, notes: [String] = [], logger: Logger?
     ) throws(MirrorError) {
         let jobRequest = Self.jobRequest(from: source, to: target, request)
         let initial = InitialBits(
@@ -75,9 +77,10 @@ public final class RecordedMirror: Sendable {
             logger: logger)
         self.records = records
         self.source = source.identity
-        self.target = target.identity
+        self.target = target
         mode = request.mode
         self.resumed = resumed
+        self.notes = notes
         self.writer = writer
     }
 
@@ -149,7 +152,7 @@ public final class RecordedMirror: Sendable {
         do throws(BitmapStoreError) {
             guard let store = try records.existing(for: source) else { return }
             if mode == .full {
-                try store.forgetJobs { target.difference(from: $0.target) == nil }
+                try store.forgetJobs { target.identity.difference(from: $0.target) == nil }
             }
             try store.removeFileIfEmpty()
         } catch {
@@ -161,7 +164,8 @@ public final class RecordedMirror: Sendable {
         do throws(BitmapStoreError) {
             if case .mirrored = report.outcome {
                 if let record = try writer.close(isNeeded: false) {
-                    try record.finish(.success, remaining: nil)
+                    try record.finish(
+                        .success, remaining: nil, targetModified: target.modifiedAt)
                 }
                 forgetWhatIsDone()
                 return Report(report)

@@ -84,7 +84,8 @@ struct FullCommand: AsyncParsableCommand {
             throw complaint.end(error)
         }
         let run = MirrorRun(
-            command: "full", mirror: mirror, sides: sides, bitmap: bitmap, output: output)
+            command: "full", mirror: mirror, sides: sides, bitmap: bitmap,
+            leaveOut: create ? "--create" : nil, output: output)
         try await run.mirror()
         if copying.verify != nil { try await run.verify(.verifyAll) }
     }

@@ -87,7 +87,8 @@ struct IncrementalCommand: AsyncParsableCommand {
             throw complaint.end(error)
         }
         let run = MirrorRun(
-            command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap, output: output)
+            command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
+            leaveOut: map == nil ? nil : "--map", output: output)
         try await run.mirror()
         if let extent = copying.verify { try await run.verify(extent) }
     }

@@ -6,6 +6,8 @@ struct MirrorEnding {
     let sides: MirrorSides
     /// The named bitmap that the mirror worked on.
     let bitmap: String?
+    /// The option that --resume does not go with, if the command had it.
+    var leaveOut: String?
     let output: OutputOptions
 
     private var source: StorageDevice { sides.source }
@@ -64,7 +66,7 @@ struct MirrorEnding {
         if let store = ended.resumableFrom {
             say(
                 "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
-                    + "again with --resume\(sides.isNew ? " and without --create" : "") to go on "
+                    + "again with --resume\(leaveOut.map { " and without \($0)" } ?? "") to go on "
                     + "with the rest")
         } else {
             say(

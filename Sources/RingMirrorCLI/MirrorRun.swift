@@ -9,6 +9,8 @@ struct MirrorRun {
     let sides: MirrorSides
     /// The named bitmap that the mirror works on.
     let bitmap: String?
+    /// The option that --resume does not go with, if the command had it.
+    var leaveOut: String?
     let output: OutputOptions
 
     private var source: StorageDevice { sides.source }
@@ -31,7 +33,8 @@ struct MirrorRun {
             await mirror.run()
         }
         _ = signals
-        try MirrorEnding(sides: sides, bitmap: bitmap, output: output).tell(report)
+        try MirrorEnding(sides: sides, bitmap: bitmap, leaveOut: leaveOut, output: output).tell(
+            report)
     }
 
     private func announceStart() {
@@ -43,7 +46,9 @@ struct MirrorRun {
                     resumedFrom: mirror.resumed?.startedAt,
                     saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
         }
-        guard !output.quiet, let job = mirror.resumed else { return }
+        guard !output.quiet else { return }
+        for note in mirror.notes { Output.errorLine("ringmirror: \(note)") }
+        guard let job = mirror.resumed else { return }
         Output.errorLine(
             "ringmirror: going on with the mirror begun at \(Timestamp.text(job.startedAt)): "
                 + "\(ByteSize.text(job.planned - job.remainingBytes)) of "

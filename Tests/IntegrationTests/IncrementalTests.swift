@@ -56,8 +56,10 @@ extension Processes {
                 try scratch.bitmap(
                     "mark", source, "nightly", "\(changed.lowerBound)+\(changed.count)")
                 #expect(try scratch.dirtyBytes(source, "nightly") == 256 * kiB)
-                let report = try scratch.increment(
-                    source, target, "--bitmap", "nightly", "--verify")
+                let end = try scratch.run(
+                    "incremental", source, target, "--bitmap", "nightly", "--verify", "--json")
+                #expect(end.code == Code.done && !end.errors.contains("something else"), "\(end)")
+                let report = try #require(end.events.first { $0.kind == "report" })
                 #expect(report.number("planned") == 256 * kiB)
                 #expect(report.number("written") == 256 * kiB)
                 #expect(try scratch.dirtyBytes(source, "nightly") == 0)
@@ -70,7 +72,11 @@ extension Processes {
             let (source, target) = try mirrored(scratch)
             try Content.write(9, to: target, 0..<Self.size)
             try scratch.bitmap("mark", source, "nightly", "5M+64K")
-            try scratch.increment(source, target, "--bitmap", "nightly", "--verify")
+            let first = try scratch.run(
+                "incremental", source, target, "--bitmap", "nightly", "--verify")
+            #expect(first.code == Code.done, "\(first)")
+            // It was written behind the bitmap's back, which is said.
+            #expect(first.errors.contains("written by something else"), "\(first)")
             let change = 5 * miB..<5 * miB + 64 * kiB
             #expect(try Content.read(target, change) == Content.read(source, change))
             #expect(
