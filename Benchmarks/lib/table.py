@@ -70,7 +70,7 @@ def _processes(case):
         whole = [sample.extra["exec_to_exit"] for sample in samples if "exec_to_exit" in sample.extra]
         if whole:
             wall, cpu = (median(run[what] for run in whole) for what in ("wall", "cpu"))
-            lines.append(f"  {row} from exec to exit, read from a cold disk: {seconds(wall)} s, CPU {seconds(cpu)} s")
+            lines.append(f"  {row} from exec to exit: {seconds(wall)} s, CPU {seconds(cpu)} s")
     return lines
 
 

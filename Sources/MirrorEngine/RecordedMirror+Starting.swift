@@ -20,8 +20,7 @@ extension RecordedMirror {
         try requireBitmapForMode(request)
         guard request.bitmapMode != .never else {
             throw .invalidOption(
-                "a full mirror does nothing with a bitmap whose mode is never: leave one out"
-            )
+                "a full mirror does nothing with a bitmap whose mode is never: leave one out")
         }
         var working = DirtyBitmap(
             size: source.geometry.size,
