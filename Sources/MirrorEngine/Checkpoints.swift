@@ -15,6 +15,18 @@ package final class Checkpoints: Sendable {
         var noted: DirtyBitmap?
         /// What the last checkpoint that succeeded had noted.
         var durable: DirtyBitmap?
+
+        /// Whether what is noted is what is known to be durable already.
+        var hasNothingNew: Bool {
+            switch noted {
+            case .some(let noted):
+                switch durable {
+                case .some(let durable): noted == durable
+                case nil: false
+                }
+            case nil: false
+            }
+        }
     }
 
     /// Between checkpoints, in nanoseconds; nil for none.
@@ -40,14 +52,16 @@ package final class Checkpoints: Sendable {
             self.due.compareExchange(expected: due, desired: .max, ordering: .acquiringAndReleasing)
                 .exchanged
         else { return false }
-        let remaining = dispenser.remaining()
-        // Nothing new was written, as in a pause: the last one still tells.
-        if durable(is: remaining) {
-            schedule()
+        var remaining: DirtyBitmap? = dispenser.remaining()
+        let isNews = state.withLock { state in
+            state.noted = remaining.take()
+            guard state.hasNothingNew else { return true }
+            state.noted = nil
             return false
         }
-        state.withLock { $0.noted = remaining.copy() }
-        return true
+        // Nothing new was written, as in a pause: the last one still tells.
+        if !isNews { schedule() }
+        return isNews
     }
 
     /// The flush has succeeded.
@@ -63,15 +77,6 @@ package final class Checkpoints: Sendable {
     private func schedule() {
         guard let interval else { return }
         due.store(Clock.now + interval, ordering: .releasing)
-    }
-
-    private func durable(is remaining: borrowing DirtyBitmap) -> Bool {
-        state.withLock { state in
-            switch state.durable {
-            case .some(let durable): durable == remaining
-            case nil: false
-            }
-        }
     }
 
     /// What the target was not known to hold at the last checkpoint; nil if there was none.

@@ -33,9 +33,9 @@ final class RecordWriter: Sendable {
 
     /// Takes a checkpoint; the one before it is dropped if it was not written yet.
     func keep(_ remaining: borrowing DirtyBitmap) {
-        let copy = remaining.copy()
+        var copy: DirtyBitmap? = remaining.copy()
         state.withLock { state in
-            state.latest = copy.copy()
+            state.latest = copy.take()
             guard !state.isWriting else { return }
             // The thread before has said that it is over, so that this does not wait.
             state.thread?.join()

@@ -70,10 +70,11 @@ struct IncrementalCommand: AsyncParsableCommand {
             try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
         }
         // A target that is known by the store is checked against it before the first write.
-        let last = try bitmap.map {
-            try recording.store.bitmap($0, of: source, complaint).lastSuccess
-        }
-        let isKnown = recording.resume || newTarget || last.flatMap(\.self) != nil
+        let hasSucceeded =
+            try bitmap.map {
+                try recording.store.bitmap($0, of: source, complaint).lastSuccess != nil
+            } ?? false
+        let isKnown = recording.resume || newTarget || hasSucceeded
         let sides = try MirrorSides(
             source, target,
             TargetOptions(
@@ -99,6 +100,7 @@ struct IncrementalCommand: AsyncParsableCommand {
     ) throws(MirrorError) -> RecordedMirror {
         var request = recording.request(.incremental, bitmap: bitmap, copying)
         request.allowNewTarget = newTarget
+        request.remembersPlan = copying.verify == .verify
         if recording.resume {
             return try .resume(
                 from: source, to: target, request: request, records: records,

@@ -74,7 +74,6 @@ struct RecordOptions: ParsableArguments {
         request.bitmap = bitmap
         request.bitmapMode = bitmapMode
         request.checkpointInterval = checkpoint > 0 ? Int64(checkpoint * 1e9) : nil
-        request.remembersPlan = copying.verify == .verify
         request.options = copying.mirrorOptions
         return request
     }

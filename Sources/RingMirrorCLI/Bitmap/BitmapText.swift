@@ -16,8 +16,7 @@ enum BitmapText {
         let hundredths = Int64(Double(part) / Double(whole) * 10000)
         if hundredths == 0 { return part == 0 ? "0 %" : "< 0.01 %" }
         if hundredths >= 1000 { return "\(min(hundredths / 100, 99)) %" }
-        let rest = hundredths % 100
-        return "\(hundredths / 100).\(rest < 10 ? "0" : "")\(rest) %"
+        return Seconds.fixed(Double(hundredths) / 100, digits: 2) + " %"
     }
 
     static func state(_ bitmap: StoredBitmap) -> String {
