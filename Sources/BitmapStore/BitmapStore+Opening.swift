@@ -102,7 +102,7 @@ extension JobHolder {
     /// The process that we are.
     static func thisProcess() -> JobHolder {
         var command = "?"
-        if let file = try? StoreCalls.open("/proc/self/comm", O_RDONLY),
+        if let file = try? SystemCalls.open("/proc/self/comm", O_RDONLY),
             let bytes = try? StoreCalls.read(file, at: 0, count: 64)
         {
             command = String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)

@@ -17,9 +17,9 @@ extension DiskFile {
         // Short, so that a long name does not become too long.
         let temporary = FilePath(
             ".ringmirror-" + String(UInt64.random(in: 0 ... .max), radix: 36) + ".new")
-        let descriptor: StoreDescriptor
+        let descriptor: Descriptor
         do throws(Errno) {
-            descriptor = try StoreCalls.open(
+            descriptor = try SystemCalls.open(
                 temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, mode: mode,
                 in: directory.raw)
         } catch {
@@ -29,9 +29,9 @@ extension DiskFile {
             let file = DiskFile(path: path, descriptor: descriptor, isWritable: true)
             try fill(file)
             do throws(Errno) {
-                try StoreCalls.sync(descriptor)
+                try SystemCalls.sync(descriptor)
                 try StoreCalls.renameNew(temporary, to: name, in: directory)
-                try StoreCalls.sync(directory)
+                try SystemCalls.sync(directory)
             } catch .fileExists {
                 throw BitmapStoreError.alreadyExists(path: path)
             } catch {
@@ -40,7 +40,7 @@ extension DiskFile {
             }
             return file
         } catch {
-            try? StoreCalls.unlink(temporary, in: directory)
+            try? SystemCalls.unlink(temporary, in: directory)
             throw error
         }
     }

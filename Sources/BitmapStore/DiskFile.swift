@@ -6,12 +6,12 @@ internal import SystemPackage
 final class DiskFile: StoreFile {
     let path: FilePath
     let isWritable: Bool
-    private let descriptor: StoreDescriptor
+    private let descriptor: Descriptor
     /// How often the lock is tried for, with a pause of 10 ms each time.
     private let lockAttempts: Int
 
     init(
-        path: FilePath, descriptor: StoreDescriptor, isWritable: Bool, lockAttempts: Int = 1000
+        path: FilePath, descriptor: Descriptor, isWritable: Bool, lockAttempts: Int = 1000
     ) {
         self.lockAttempts = lockAttempts
         self.path = path
@@ -25,10 +25,10 @@ final class DiskFile: StoreFile {
         _ path: FilePath, access: Access, lockAttempts: Int = 1000
     ) throws(BitmapStoreError) -> DiskFile {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
-        let descriptor: StoreDescriptor
+        let descriptor: Descriptor
         let status: StoreStatus
         do throws(Errno) {
-            descriptor = try StoreCalls.open(path, flags)
+            descriptor = try SystemCalls.open(path, flags)
             status = try StoreCalls.status(of: descriptor)
         } catch {
             switch error {
@@ -75,7 +75,7 @@ final class DiskFile: StoreFile {
 
     func truncate(to length: Int64) throws(BitmapStoreError) {
         try call("ftruncate", length) { () throws(Errno) in
-            try StoreCalls.truncate(descriptor, to: length)
+            try SystemCalls.truncate(descriptor, to: length)
         }
     }
 
@@ -88,7 +88,7 @@ final class DiskFile: StoreFile {
         do throws(Errno) {
             isLocked = try StoreCalls.tryLock(descriptor, mode)
             for _ in 0..<lockAttempts where !isLocked {
-                StoreCalls.pause(milliseconds: Self.lockPauseMilliseconds)
+                SystemCalls.sleep(milliseconds: Self.lockPauseMilliseconds)
                 isLocked = try StoreCalls.tryLock(descriptor, mode)
             }
             status = try StoreCalls.status(of: descriptor)
@@ -115,7 +115,7 @@ final class DiskFile: StoreFile {
         // from this one. By number, so that nobody can slip another file underneath.
         let own = FilePath("/proc/self/fd/\(descriptor.raw)")
         let claim = try call("opening once more") { () throws(Errno) in
-            try StoreCalls.open(own, O_RDWR)
+            try SystemCalls.open(own, O_RDWR)
         }
         do throws(Errno) {
             let isTaken = try StoreCalls.tryLockByte(claim, at: Self.byte(ofJob: id))
@@ -140,8 +140,8 @@ final class DiskFile: StoreFile {
             let named = try StoreCalls.status(at: path)
             let own = try StoreCalls.status(of: descriptor)
             guard named.inode == own.inode, named.device == own.device else { return }
-            try StoreCalls.unlink(name, in: directory)
-            try StoreCalls.sync(directory)
+            try SystemCalls.unlink(name, in: directory)
+            try SystemCalls.sync(directory)
         }
     }
 
@@ -165,23 +165,23 @@ final class DiskFile: StoreFile {
 }
 
 private final class FileClaim: JobClaim {
-    private let descriptor: StoreDescriptor
+    private let descriptor: Descriptor
 
-    init(descriptor: StoreDescriptor) { self.descriptor = descriptor }
+    init(descriptor: Descriptor) { self.descriptor = descriptor }
 }
 
 /// The directory that a store's file is in.
 enum StoreDirectory {
     static func open(
         of path: FilePath
-    ) throws(BitmapStoreError) -> (directory: StoreDescriptor, name: FilePath) {
+    ) throws(BitmapStoreError) -> (directory: Descriptor, name: FilePath) {
         guard let component = path.lastComponent, component.kind == .regular else {
             throw .notAStore(path: path, why: "it is not the name of a file")
         }
         let parent = path.removingLastComponent()
         let directory = parent.isEmpty ? FilePath(".") : parent
         do throws(Errno) {
-            let descriptor = try StoreCalls.open(directory, O_RDONLY | O_DIRECTORY)
+            let descriptor = try SystemCalls.open(directory, O_RDONLY | O_DIRECTORY)
             return (descriptor, FilePath(root: nil, [component]))
         } catch {
             throw .systemCall(call: "open", path: directory, code: error)

@@ -3,15 +3,6 @@ internal import CLinux
 import Glibc
 internal import SystemPackage
 
-/// An open file, closed when its last owner goes.
-final class StoreDescriptor: Sendable {
-    let raw: CInt
-
-    init(_ raw: CInt) { self.raw = raw }
-
-    deinit { _ = Glibc.close(raw) }
-}
-
 /// What the kernel says about the file of a store.
 struct StoreStatus: Equatable, Sendable {
     let isRegular: Bool
@@ -22,22 +13,10 @@ struct StoreStatus: Equatable, Sendable {
     let links: Int
 }
 
-/// The system calls of this module, each behind a safe signature. Nothing else in the module
-/// handles pointers.
+/// The system calls that this module makes besides those of `SystemCalls`, each behind a safe
+/// signature. Nothing else in the module handles pointers.
 enum StoreCalls {
-    static func open(
-        _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
-    ) throws(Errno) -> StoreDescriptor {
-        while true {
-            let raw = unsafe path.withPlatformString { pointer in
-                unsafe ringmirror_openat(directory, pointer, flags | O_CLOEXEC, mode)
-            }
-            if raw >= 0 { return StoreDescriptor(raw) }
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-    }
-
-    static func status(of descriptor: StoreDescriptor) throws(Errno) -> StoreStatus {
+    static func status(of descriptor: Descriptor) throws(Errno) -> StoreStatus {
         var found = stat()
         guard unsafe fstat(descriptor.raw, &found) == 0 else { throw Errno(rawValue: errno) }
         return StoreStatus(found)
@@ -53,7 +32,7 @@ enum StoreCalls {
 
     /// - Returns: fewer bytes only at the end of the file.
     static func read(
-        _ descriptor: StoreDescriptor, at offset: Int64, count: Int
+        _ descriptor: Descriptor, at offset: Int64, count: Int
     ) throws(Errno) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
@@ -75,7 +54,7 @@ enum StoreCalls {
     }
 
     static func write(
-        _ descriptor: StoreDescriptor, _ bytes: [UInt8], at offset: Int64
+        _ descriptor: Descriptor, _ bytes: [UInt8], at offset: Int64
     ) throws(Errno) {
         var done = 0
         while done < bytes.count {
@@ -92,39 +71,22 @@ enum StoreCalls {
         }
     }
 
-    static func syncData(_ descriptor: StoreDescriptor) throws(Errno) {
+    static func syncData(_ descriptor: Descriptor) throws(Errno) {
         while fdatasync(descriptor.raw) != 0 {
             if errno != EINTR { throw Errno(rawValue: errno) }
         }
     }
 
-    static func sync(_ descriptor: StoreDescriptor) throws(Errno) {
-        while fsync(descriptor.raw) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-    }
-
-    static func truncate(_ descriptor: StoreDescriptor, to length: Int64) throws(Errno) {
-        while ftruncate(descriptor.raw, Int(length)) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-    }
-
     /// True if the lock was taken, false if somebody else has it.
-    static func tryLock(_ descriptor: StoreDescriptor, _ mode: LockMode) throws(Errno) -> Bool {
-        let operation = mode == .shared ? LOCK_SH : LOCK_EX
-        while flock(descriptor.raw, operation | LOCK_NB) != 0 {
-            if errno == EWOULDBLOCK { return false }
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-        return true
+    static func tryLock(_ descriptor: Descriptor, _ mode: LockMode) throws(Errno) -> Bool {
+        try SystemCalls.tryLock(descriptor, mode == .shared ? LOCK_SH : LOCK_EX)
     }
 
-    static func unlock(_ descriptor: StoreDescriptor) { _ = flock(descriptor.raw, LOCK_UN) }
+    static func unlock(_ descriptor: Descriptor) { _ = flock(descriptor.raw, LOCK_UN) }
 
     /// True if the byte was locked for this open file, false if another has it.
     static func tryLockByte(
-        _ descriptor: StoreDescriptor, at offset: Int64
+        _ descriptor: Descriptor, at offset: Int64
     ) throws(Errno) -> Bool {
         let failure = ringmirror_record_lock(descriptor.raw, offset, 1)
         if failure == EAGAIN || failure == EACCES { return false }
@@ -133,7 +95,7 @@ enum StoreCalls {
     }
 
     static func isByteLocked(
-        _ descriptor: StoreDescriptor, at offset: Int64
+        _ descriptor: Descriptor, at offset: Int64
     ) throws(Errno) -> Bool {
         var found: CInt = 0
         let failure = unsafe ringmirror_record_lock_query(descriptor.raw, offset, &found)
@@ -143,17 +105,12 @@ enum StoreCalls {
 
     /// Renames within a directory, and never over something.
     static func renameNew(
-        _ from: FilePath, to name: FilePath, in directory: StoreDescriptor
+        _ from: FilePath, to name: FilePath, in directory: Descriptor
     ) throws(Errno) {
         let failure = unsafe from.withPlatformString { from in
             unsafe name.withPlatformString { unsafe ringmirror_rename_new(directory.raw, from, $0) }
         }
         if failure != 0 { throw Errno(rawValue: failure) }
-    }
-
-    static func unlink(_ name: FilePath, in directory: StoreDescriptor) throws(Errno) {
-        let result = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
-        if result != 0 { throw Errno(rawValue: errno) }
     }
 
     static func makeDirectory(_ path: FilePath, mode: mode_t) throws(Errno) {
@@ -169,8 +126,6 @@ enum StoreCalls {
             return unsafe FilePath(platformString: found)
         }
     }
-
-    static func pause(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
 
     /// Seconds since 1970.
     static func now() -> Int64 { Int64(time(nil)) }

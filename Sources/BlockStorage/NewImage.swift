@@ -60,13 +60,13 @@ struct NewImage {
                 path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true)
             return NewImage(opened: opened, directory: directory, name: name)
         } catch {
-            SystemCalls.unlink(name, in: directory)
+            try? SystemCalls.unlink(name, in: directory)
             throw error
         }
     }
 
     /// Takes the file away again, in the directory where it was made.
-    func remove() { SystemCalls.unlink(name, in: directory) }
+    func remove() { try? SystemCalls.unlink(name, in: directory) }
 
     private static func openDirectory(of path: FilePath) throws(StorageError) -> Descriptor {
         let parent = path.removingLastComponent()

@@ -1,6 +1,6 @@
 internal import CLinux
 import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 /// A device number as the kernel prints it, such as 8:1.
 public struct DeviceNumber: Hashable, Sendable, Codable, CustomStringConvertible {
@@ -73,19 +73,20 @@ package enum NodeIdentity: Hashable, Sendable {
 }
 
 /// A descriptor that is closed when its last owner goes.
-final class Descriptor: Sendable {
-    let raw: CInt
+package final class Descriptor: Sendable {
+    package let raw: CInt
 
-    init(_ raw: CInt) { self.raw = raw }
+    package init(_ raw: CInt) { self.raw = raw }
 
     deinit { _ = Glibc.close(raw) }
 }
 
-/// The system calls this module makes, each behind a safe signature.
+/// The system calls this module makes, each behind a safe signature; the plain ones serve other
+/// modules too.
 ///
 /// This file, `SignatureProbe.swift` and nothing else in the module handles pointers.
-enum SystemCalls {
-    static func open(
+package enum SystemCalls {
+    package static func open(
         _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
     ) throws(Errno) -> Descriptor {
         while true {
@@ -162,24 +163,25 @@ enum SystemCalls {
         return Int64(result)
     }
 
-    static func truncate(_ descriptor: Descriptor, to size: Int64) throws(Errno) {
+    package static func truncate(_ descriptor: Descriptor, to size: Int64) throws(Errno) {
         while ftruncate(descriptor.raw, Int(size)) != 0 {
             if errno != EINTR { throw Errno(rawValue: errno) }
         }
     }
 
-    static func sync(_ descriptor: Descriptor) throws(Errno) {
+    package static func sync(_ descriptor: Descriptor) throws(Errno) {
         while fsync(descriptor.raw) != 0 {
             if errno != EINTR { throw Errno(rawValue: errno) }
         }
     }
 
-    static func unlink(_ name: FilePath, in directory: Descriptor) {
-        _ = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
+    package static func unlink(_ name: FilePath, in directory: Descriptor) throws(Errno) {
+        let result = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
+        if result != 0 { throw Errno(rawValue: errno) }
     }
 
     /// True if the lock was taken, false if somebody else has it.
-    static func tryLock(_ descriptor: Descriptor, _ operation: CInt) throws(Errno) -> Bool {
+    package static func tryLock(_ descriptor: Descriptor, _ operation: CInt) throws(Errno) -> Bool {
         while flock(descriptor.raw, operation | LOCK_NB) != 0 {
             if errno == EWOULDBLOCK { return false }
             if errno != EINTR { throw Errno(rawValue: errno) }
@@ -197,7 +199,7 @@ enum SystemCalls {
         ringmirror_trial_read(descriptor.raw, length) == 0
     }
 
-    static func sleep(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
+    package static func sleep(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
 
     static func check(_ failure: CInt) throws(Errno) {
         if failure != 0 { throw Errno(rawValue: failure) }
