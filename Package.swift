@@ -49,12 +49,15 @@ let package = Package(
         .systemLibrary(
             name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CBlkid", pkgConfig: "blkid", providers: [.apt(["libblkid-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux", dependencies: []),
 
         module("DirtyBitmap", []),
         module("ChangeMap", ["DirtyBitmap"]),
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
+        module("QCOW2", ["BlockStorage", "DirtyBitmap", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
         module(
             "MirrorEngine",
@@ -84,6 +87,7 @@ let package = Package(
         tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests("RingTests", ["Ring"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
+        tests("QCOW2Tests", ["QCOW2", "DirtyBitmap", "BlockStorage", systemPackage]),
         tests(
             "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
         tests(

@@ -6,7 +6,8 @@ package struct HostExtent: Sendable, Equatable {
     package let hostOffset: Int64
     /// Bytes, at least one.
     package let length: Int64
-    /// Offsets and lengths of requests to that file must be multiples of this, a power of two.
+    /// Offsets and lengths of requests to that file must be multiples of this, a power of two. Only
+    /// at the end of the disk may a length be none.
     package let alignment: Int
 
     package init(file: Int, hostOffset: Int64, length: Int64, alignment: Int) {
@@ -14,6 +15,64 @@ package struct HostExtent: Sendable, Equatable {
         self.hostOffset = hostOffset
         self.length = length
         self.alignment = alignment
+    }
+}
+
+/// How the bytes of a cluster were compressed.
+package enum Compression: UInt8, Sendable, Equatable {
+    /// Raw deflate with a window of 4 KiB, as qcow2 has it.
+    case zlib
+    case zstd
+}
+
+/// A stretch of a disk that has to be decompressed: the part `skip..<skip + length` of a cluster.
+package struct CompressedExtent: Sendable, Equatable {
+    /// One of the map's files.
+    package let file: Int
+    /// Where the compressed bytes begin in that file: anywhere.
+    package let hostOffset: Int64
+    /// How many bytes to read at most. What was compressed may end before that, and so may the
+    /// file.
+    package let packedLength: Int
+    /// Requests to the file must be multiples of this, as in `HostExtent`.
+    package let alignment: Int
+    package let compression: Compression
+    /// Bytes that come out when it is decompressed.
+    package let clusterLength: Int
+    /// Bytes of the cluster before the stretch.
+    package let skip: Int
+    /// Bytes of the stretch, at least one.
+    package let length: Int64
+
+    package init(
+        file: Int, hostOffset: Int64, packedLength: Int, alignment: Int, compression: Compression,
+        clusterLength: Int, skip: Int, length: Int64
+    ) {
+        self.file = file
+        self.hostOffset = hostOffset
+        self.packedLength = packedLength
+        self.alignment = alignment
+        self.compression = compression
+        self.clusterLength = clusterLength
+        self.skip = skip
+        self.length = length
+    }
+}
+
+/// How to come by a stretch of a source.
+package enum SourcePlace: Sendable, Equatable {
+    case stored(HostExtent)
+    /// So many bytes that read as zeros.
+    case zero(length: Int64)
+    case compressed(CompressedExtent)
+
+    /// Bytes of the stretch.
+    package var length: Int64 {
+        switch self {
+        case .stored(let extent): extent.length
+        case .zero(let length): length
+        case .compressed(let extent): extent.length
+        }
     }
 }
 
@@ -30,10 +89,9 @@ package protocol DiskMap: Sendable {
     var descriptors: [CInt] { get }
     /// The alignment of requests anywhere but at an unaligned end.
     var alignment: Int { get }
-    /// Where the bytes from `offset` on live, up to `limit`.
-    ///
-    /// Precondition: `0 <= offset < limit <= size`.
-    func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent
+    /// Runs are best cut at multiples of this many bytes, a power of two: a cluster. 1 if it makes
+    /// no difference.
+    var unit: Int64 { get }
     /// Whether the device still has all the bytes it had when it was opened. Devices vanish and
     /// shrink, and then answer with errors that mean something else: writes find no space, reads no
     /// bytes.
@@ -53,24 +111,64 @@ package struct SizeChange: Sendable, Equatable {
 
 /// A disk that is read.
 package protocol SourceMap: DiskMap {
+    /// The most bytes that a `CompressedExtent` asks for; 0 if there will be none.
+    var packedLengthMax: Int { get }
     /// Whether what begins at `offset` reads as zeros without being read, and how far that goes.
+    /// What is data may have zeros in it: they are found by `locate`.
     func content(at offset: Int64) throws(StorageError) -> StorageExtent
+    /// Where the bytes from `offset` on live, up to `limit`.
+    ///
+    /// Precondition: `0 <= offset < limit <= size`.
+    func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace
 }
 
 /// A disk that is written.
+///
+/// A map that has to allocate keeps that to itself until it is told what has been written, and
+/// makes it last in two steps around a flush: `seal`, flush of `controlFile`, `commit`.
 package protocol TargetMap: DiskMap {
     /// The file that flushing and zeroing go to, as the one that may: on a claimed disk only the
     /// descriptor that holds the claim is sure to be allowed to zero.
     var controlFile: Int { get }
     /// Whether every byte read as zero when the target was opened.
     var startsZero: Bool { get }
+    /// Whether places may be zeroed by fallocate; else only by `zeroInMap` and by writing zeros.
+    var zeroesPlaces: Bool { get }
     /// Whether zeroing a range is more than the kernel writing zeros. On disks it isn't, and then
     /// writing them ourselves keeps progress, errors and cancelling.
     var zeroesRanges: Bool { get }
     /// Whether the range is known to read as zeros without being read.
     func readsAsZero(_ range: Range<Int64>) -> Bool
+    /// Where to write the bytes from `offset` on, up to `limit`; allocates what isn't there.
+    ///
+    /// Precondition: `0 <= offset < limit <= size`.
+    func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent
+    /// Makes a range read as zeros, from its start on, as far as the map alone can do it.
+    ///
+    /// - Returns: how many bytes; 0 where zeros have to be written.
+    func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64
+    /// All that was to be written to this range has arrived where `place` said.
+    func wrote(_ range: Range<Int64>)
+    /// Notes what has been written by now. A flush of `controlFile` that succeeds has to follow
+    /// before `commit`.
+    func seal()
+    /// Makes what was sealed last. `isFinal` after the last write of the job.
+    func commit(isFinal: Bool) throws(StorageError)
+}
+
+extension DiskMap {
+    package var unit: Int64 { 1 }
+}
+
+extension SourceMap {
+    package var packedLengthMax: Int { 0 }
 }
 
 extension TargetMap {
+    package var zeroesPlaces: Bool { true }
     package var zeroesRanges: Bool { true }
+    package func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 { 0 }
+    package func wrote(_ range: Range<Int64>) {}
+    package func seal() {}
+    package func commit(isFinal: Bool) throws(StorageError) {}
 }

@@ -60,6 +60,10 @@ package struct RawMap: SourceMap, TargetMap {
             file: 0, hostOffset: offset, length: end - offset, alignment: alignment)
     }
 
+    package func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace {
+        .stored(try place(at: offset, limit: limit))
+    }
+
     package func sizeChange() throws(StorageError) -> SizeChange? {
         let now = try device.currentSize()
         return now < device.geometry.size ? SizeChange(from: device.geometry.size, to: now) : nil

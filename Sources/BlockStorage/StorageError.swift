@@ -16,6 +16,8 @@ public enum StorageError: Error, Equatable, Sendable {
     case changedWhileOpening(path: FilePath)
     case systemCall(call: String, path: FilePath, code: Errno, offset: Int64? = nil)
     case refused(GuardRefusal)
+    /// The file is there, and what is in it can't be used.
+    case image(ImageProblem)
 
     /// What the failure means to a caller; the CLI makes exit codes of it.
     public enum Category: Sendable, Equatable {
@@ -33,6 +35,7 @@ public enum StorageError: Error, Equatable, Sendable {
             .directIORefused:
             .usage
         case .refused: .refused
+        case .image(let problem): problem.category
         case .changedWhileOpening, .systemCall: .failed
         }
     }
@@ -65,6 +68,8 @@ extension StorageError: CustomStringConvertible {
                 + "\(code).\(Self.remedy(for: code))"
         case .refused(let refusal):
             refusal.description
+        case .image(let problem):
+            problem.description
         }
     }
 

@@ -175,6 +175,56 @@ package enum SystemCalls {
         }
     }
 
+    package static func syncData(_ descriptor: Descriptor) throws(Errno) {
+        while fdatasync(descriptor.raw) != 0 {
+            if errno != EINTR { throw Errno(rawValue: errno) }
+        }
+    }
+
+    /// Reads up to `count` bytes; fewer come only where the file ends.
+    package static func read(
+        _ descriptor: CInt, at offset: Int64, count: Int
+    ) throws(Errno) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let result = unsafe bytes.withUnsafeMutableBytes { buffer in
+                unsafe pread(
+                    descriptor, buffer.baseAddress.map { unsafe $0 + done }, count - done,
+                    Int(offset) + done)
+            }
+            if result == 0 { break }
+            if result > 0 {
+                done += result
+            } else if errno != EINTR {
+                throw Errno(rawValue: errno)
+            }
+        }
+        bytes.removeLast(count - done)
+        return bytes
+    }
+
+    package static func write(
+        _ descriptor: CInt, _ bytes: [UInt8], at offset: Int64
+    ) throws(Errno) {
+        var done = 0
+        while done < bytes.count {
+            let result = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe pwrite(
+                    descriptor, buffer.baseAddress.map { unsafe $0 + done }, bytes.count - done,
+                    Int(offset) + done)
+            }
+            if result > 0 {
+                done += result
+            } else if result == 0 {
+                // The kernel has no reason to do that, and going on would never end.
+                throw .ioError
+            } else if errno != EINTR {
+                throw Errno(rawValue: errno)
+            }
+        }
+    }
+
     package static func unlink(_ name: FilePath, in directory: Descriptor) throws(Errno) {
         let result = unsafe name.withPlatformString { unsafe unlinkat(directory.raw, $0, 0) }
         if result != 0 { throw Errno(rawValue: errno) }
@@ -276,7 +326,7 @@ extension SystemCalls {
         var content: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 * 1024)
         while true {
-            let count = unsafe read(descriptor.raw, &chunk, chunk.count)
+            let count = unsafe Glibc.read(descriptor.raw, &chunk, chunk.count)
             if count == 0 { return content }
             if count > 0 {
                 content.append(contentsOf: chunk[..<count])

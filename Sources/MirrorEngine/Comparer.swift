@@ -100,7 +100,11 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let map = side == 0 ? job.pair.first : job.pair.second
         let extent: HostExtent
         do throws(StorageError) {
-            extent = try map.place(at: offset, limit: slot.range.upperBound)
+            guard
+                case .stored(let stored) = try map.locate(
+                    at: offset, limit: slot.range.upperBound)
+            else { preconditionFailure("only raw disks so far") }
+            extent = stored
         } catch {
             job.control.fail(.storage(error))
             return

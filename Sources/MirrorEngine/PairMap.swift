@@ -31,8 +31,8 @@ struct PairMap: SourceMap {
     }
 
     /// A pair has no single place; its sides are asked.
-    func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent {
-        try first.place(at: offset, limit: limit)
+    func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace {
+        try first.locate(at: offset, limit: limit)
     }
 
     func sizeChange() throws(StorageError) -> SizeChange? {

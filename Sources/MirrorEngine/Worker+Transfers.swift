@@ -6,7 +6,10 @@ extension Worker where Queue: ~Copyable {
     /// Starts the next read of a run.
     mutating func startRead(_ index: Int) throws(StorageError) {
         let offset = slots[index].cursor
-        let extent = try plan.source.place(at: offset, limit: slots[index].range.upperBound)
+        let place = try plan.source.locate(at: offset, limit: slots[index].range.upperBound)
+        guard case .stored(let extent) = place else {
+            preconditionFailure("only raw sources so far")
+        }
         start(.read, plan.sourceFile(extent.file), extent, at: offset, index)
     }
 

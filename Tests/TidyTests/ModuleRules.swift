@@ -1,7 +1,7 @@
 /// Who may know whom: section 2 of the design as a table.
 enum Modules {
     private static let ours = [
-        "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", "ChangeMap", "MirrorEngine",
+        "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "ChangeMap", "MirrorEngine",
     ]
 
     /// What each module may import. A module that isn't here may not exist: whoever adds one says
@@ -13,20 +13,23 @@ enum Modules {
         "BlockStorage": [
             "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
         ],
+        "QCOW2": [
+            "CZlib", "CZstd", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage",
+            "Synchronization",
+        ],
         "BitmapStore": [
             "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
         ],
         "MirrorEngine": [
-            "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", "Glibc", "Logging",
-            "SystemPackage",
-            "Synchronization",
+            "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "Glibc", "Logging",
+            "SystemPackage", "Synchronization",
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
         "RingMirrorCLI": [
             "RingMirror", "ArgumentParser", "Logging", "SystemPackage", "Synchronization", "Glibc",
             "Dispatch", "Foundation", "FoundationEssentials",
         ],
-        "CLiburing": [], "CLinux": [], "CBlkid": [],
+        "CLiburing": [], "CLinux": [], "CBlkid": [], "CZlib": [], "CZstd": [],
     ]
 
     /// What comes with the compiler or the C library, so that a package does not declare it.

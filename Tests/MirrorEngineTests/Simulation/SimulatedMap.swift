@@ -96,6 +96,10 @@ struct SimulatedMap: SourceMap, TargetMap {
             length: stop - offset, alignment: isTail ? 1 : alignment)
     }
 
+    func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace {
+        .stored(try place(at: offset, limit: limit))
+    }
+
     func content(at offset: Int64) throws(StorageError) -> StorageExtent {
         try check(offset)
         var cursor = offset

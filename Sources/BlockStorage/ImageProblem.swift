@@ -1,0 +1,57 @@
+public import SystemPackage
+
+/// Why a file that is there can't be used as the image that it is said to be.
+public struct ImageProblem: Error, Equatable, Sendable {
+    /// What kind of trouble it is.
+    public enum Kind: Sendable, Equatable {
+        /// It breaks the rules of its format.
+        case malformed
+        /// It is as its format wants it, and uses something that ringmirror does not know.
+        case unsupported
+        /// It does not hold what was asked for by name.
+        case missing
+        /// It is in a state in which the operation would do harm.
+        case refused
+        /// A limit of the format is reached.
+        case full
+    }
+
+    /// The file.
+    public let path: FilePath
+    /// What kind of trouble it is.
+    public let kind: Kind
+    /// Where in the file, in bytes; nil if it is about no one place.
+    public let offset: Int64?
+    /// What is wrong: a clause without a full stop.
+    public let what: String
+    /// What to do about it: a sentence with a full stop, or nothing.
+    public let remedy: String
+
+    /// A problem of the file at `path`.
+    public init(
+        _ kind: Kind, _ path: FilePath, at offset: Int64? = nil, _ what: String,
+        remedy: String = ""
+    ) {
+        self.kind = kind
+        self.path = path
+        self.offset = offset
+        self.what = what
+        self.remedy = remedy
+    }
+
+    var category: StorageError.Category {
+        switch kind {
+        case .malformed, .full: .failed
+        case .unsupported, .missing: .usage
+        case .refused: .refused
+        }
+    }
+}
+
+extension ImageProblem: CustomStringConvertible {
+    /// What is wrong, where, and what to do about it.
+    public var description: String {
+        let place = offset.map { ", at offset \($0)" } ?? ""
+        return "\(path)\(place): \(what).\(remedy.isEmpty ? "" : " " + remedy)"
+    }
+}
