@@ -1,4 +1,4 @@
-public import BlockStorage
+package import BlockStorage
 public import DirtyBitmap
 public import Ring
 internal import Synchronization
@@ -102,6 +102,8 @@ package final class CompareState: Sendable {
 /// A job runs once. Any thread may watch and cancel it while it runs.
 public final class CompareJob: Sendable {
     private let state: CompareState
+    /// Open as long as the job lives.
+    private let disks: (Disk, Disk)
     private let sizes: (Int64, Int64)
     private let planned: Int64
 
@@ -111,8 +113,7 @@ public final class CompareJob: Sendable {
 
     /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
     /// second may be larger, as a target that a smaller source was mirrored to.
-    public convenience init(_ first: StorageDevice, _ second: StorageDevice, isPrefix: Bool = false)
-    {
+    public convenience init(_ first: Disk, _ second: Disk, isPrefix: Bool = false) {
         let size = min(first.geometry.size, second.geometry.size)
         var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
         runs.setAll()
@@ -122,14 +123,15 @@ public final class CompareJob: Sendable {
     /// Compares only what `runs` has dirty, cluster by cluster of its granularity. Its size must
     /// be the smaller one of both sides, or the program stops.
     public init(
-        _ first: StorageDevice, _ second: StorageDevice, only runs: consuming DirtyBitmap,
+        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap,
         isPrefix: Bool = false
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
-        let left = RawMap(first, size: size, for: .readOnly)
-        let right = RawMap(second, size: size, for: .readOnly)
+        disks = (first, second)
+        let left = first.sourceMap(size: size)
+        let right = second.sourceMap(size: size)
         let block = JobPlan.blockSize(left.alignment, right.alignment, runs.granularity.bytes)
         let runs = runs.coarsened(to: block)
         planned = runs.dirtyBytes

@@ -1,4 +1,4 @@
-public import BlockStorage
+internal import BlockStorage
 public import DirtyBitmap
 public import Logging
 internal import Ring
@@ -8,8 +8,8 @@ internal import Synchronization
 ///
 /// A job runs once. Any thread may steer and watch it while it runs.
 public final class MirrorJob: Sendable {
-    private let source: StorageDevice
-    private let target: StorageDevice
+    private let source: Disk
+    private let target: Disk
     private let options: MirrorOptions
     private let sizing: JobSizing
     private let state: JobState
@@ -17,7 +17,7 @@ public final class MirrorJob: Sendable {
 
     /// A job that makes all of `target` read as `source` does.
     public static func full(
-        from source: StorageDevice, to target: StorageDevice,
+        from source: Disk, to target: Disk,
         options: MirrorOptions = MirrorOptions(), logger: Logger? = nil
     ) throws(MirrorError) -> MirrorJob {
         let size = source.geometry.size
@@ -35,7 +35,7 @@ public final class MirrorJob: Sendable {
     ///
     /// - Throws: `.invalidOption` also for a bitmap of another size than the source's.
     public static func incremental(
-        from source: StorageDevice, to target: StorageDevice, dirty: borrowing DirtyBitmap,
+        from source: Disk, to target: Disk, dirty: borrowing DirtyBitmap,
         options: MirrorOptions = MirrorOptions(), logger: Logger? = nil
     ) throws(MirrorError) -> MirrorJob {
         try MirrorJob(
@@ -43,10 +43,12 @@ public final class MirrorJob: Sendable {
     }
 
     package init(
-        from source: StorageDevice, to target: StorageDevice, working: consuming DirtyBitmap,
+        from source: Disk, to target: Disk, working: consuming DirtyBitmap,
         options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?
     ) throws(MirrorError) {
-        precondition(target.access == .readWrite, "the target was not opened for writing")
+        guard let targetMap = target.targetMap(size: source.geometry.size) else {
+            preconditionFailure("the target was not opened for writing")
+        }
         guard working.size == source.geometry.size else {
             throw .invalidOption(
                 "the bitmap is of a disk of \(working.size) bytes, and \(source.path) has "
@@ -56,11 +58,9 @@ public final class MirrorJob: Sendable {
         self.source = source
         self.target = target
         self.options = options
-        let sourceMap = RawMap(source)
-        let targetMap = RawMap(target, size: source.geometry.size)
         let plan = JobPlan(
-            source: sourceMap, target: targetMap,
-            options: options, requestSize: sizing.requestSize, depth: sizing.depth,
+            source: source.sourceMap(), target: targetMap, options: options,
+            requestSize: sizing.requestSize, depth: sizing.depth,
             bufferBytes: sizing.bufferBytes, granularity: working.granularity.bytes,
             dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct)

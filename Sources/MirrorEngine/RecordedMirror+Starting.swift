@@ -1,5 +1,5 @@
 public import BitmapStore
-public import BlockStorage
+internal import BlockStorage
 public import DirtyBitmap
 public import Logging
 internal import SystemPackage
@@ -14,7 +14,7 @@ extension RecordedMirror {
     /// - Throws: `MirrorError.store` if the bitmap can't be taken; `.invalidOption` for a bitmap
     ///   that is never cleared, on which a full mirror would have no effect.
     public static func full(
-        from source: StorageDevice, to target: StorageDevice, request: Request = Request(.full),
+        from source: Disk, to target: Disk, request: Request = Request(.full),
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
         try requireBitmapForMode(request)
@@ -44,7 +44,7 @@ extension RecordedMirror {
     ///   `.otherTarget` if its last success wrote another target than this, and `.halfMirror` if
     ///   it has none and a full mirror to this target was interrupted.
     public static func incremental(
-        from source: StorageDevice, to target: StorageDevice, request: Request,
+        from source: Disk, to target: Disk, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
         guard let name = request.bitmap else {
@@ -67,7 +67,7 @@ extension RecordedMirror {
     /// Makes `target` read as `source` does where `dirty` says so, which comes from elsewhere and
     /// stays as it is.
     public static func incremental(
-        from source: StorageDevice, to target: StorageDevice, dirty: borrowing DirtyBitmap,
+        from source: Disk, to target: Disk, dirty: borrowing DirtyBitmap,
         request: Request = Request(.incremental), records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
         var request = request
@@ -86,7 +86,7 @@ extension RecordedMirror {
     ///   it was, as far as their identities and a sample of what was copied tell; `.invalidOption`
     ///   for another bitmap mode than the job's.
     public static func resume(
-        from source: StorageDevice, to target: StorageDevice, request: Request,
+        from source: Disk, to target: Disk, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
         try requireBitmapForMode(request)
@@ -145,7 +145,7 @@ extension RecordedMirror {
     /// Refuses a target that does not hold the mirror that a bitmap goes on from, as far as the
     /// store can tell.
     private static func requireBase(
-        _ target: StorageDevice, of name: String, in store: BitmapStore
+        _ target: Disk, of name: String, in store: BitmapStore
     ) throws(MirrorError) {
         let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
         if let last {
@@ -166,7 +166,7 @@ extension RecordedMirror {
     /// A note if somebody else has written to a target image since the bitmap's last success: what
     /// the bitmap says may then not be all that the target lacks.
     private static func foreignWrites(
-        to target: StorageDevice, _ name: String, in store: BitmapStore
+        to target: Disk, _ name: String, in store: BitmapStore
     ) throws(MirrorError) -> [String] {
         let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
         guard let then = last?.targetModified, let now = target.modifiedAt, then != now,

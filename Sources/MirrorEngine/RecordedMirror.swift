@@ -20,7 +20,7 @@ public final class RecordedMirror: Sendable {
 
     private let mode: JobMode
     private let source: DeviceIdentity
-    private let target: StorageDevice
+    private let target: Disk
     private let records: RecordPlace
     private let writer: RecordWriter
     private let log: JobLog
@@ -58,7 +58,7 @@ public final class RecordedMirror: Sendable {
     }
 
     init(
-        from source: StorageDevice, to target: StorageDevice, _ request: Request,
+        from source: Disk, to target: Disk, _ request: Request,
         records: RecordPlace, record: StoreJob?, resumed: StoredJob?,
         working: consuming DirtyBitmap, notes: [String] = [], logger: Logger?
     ) throws(MirrorError) {
@@ -99,7 +99,7 @@ public final class RecordedMirror: Sendable {
     }
 
     static func jobRequest(
-        from source: StorageDevice, to target: StorageDevice, _ request: Request
+        from source: Disk, to target: Disk, _ request: Request
     ) -> JobRequest {
         var result = JobRequest(
             mode: request.mode, bitmap: request.bitmap,

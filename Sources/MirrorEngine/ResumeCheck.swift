@@ -14,7 +14,7 @@ enum ResumeCheck {
     /// The first place found where the two sides differ and that is not in `remaining`; nil if
     /// there is none, or if they can't be read, which the job will find out by itself.
     static func firstDifference(
-        _ source: StorageDevice, _ target: StorageDevice, without remaining: borrowing DirtyBitmap
+        _ source: Disk, _ target: Disk, without remaining: borrowing DirtyBitmap
     ) -> Int64? {
         CompareJob(source, target, only: sample(without: remaining), isPrefix: true)
             .runAndWait().firstDifference

@@ -4,7 +4,7 @@
 //
 //     let source = try StorageDevice.openSource("/dev/nvme0n1")
 //     let target = try StorageDevice.openTarget("/dev/nvme1n1", for: source)
-//     let job = try MirrorJob.full(from: source, to: target)
+//     let job = try MirrorJob.full(from: Disk(source), to: Disk(target))
 //     let report = await job.run()
 
 @_exported public import enum BitmapStore.BitmapMode
@@ -39,6 +39,7 @@
 @_exported public import struct DirtyBitmap.Granularity
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
+@_exported public import class MirrorEngine.Disk
 @_exported public import enum MirrorEngine.ErrorPolicy
 @_exported public import struct MirrorEngine.FailedRange
 @_exported public import enum MirrorEngine.FailureCause

@@ -28,12 +28,14 @@ struct CompareCommand: AsyncParsableCommand {
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
         let options = SourceOptions(cache: cache, allowSourceInUse: true)
-        let first = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(FilePath(self.first), options: options)
+        let open = { (path: String) throws in
+            Disk(
+                try complaint.attempt { () throws(StorageError) in
+                    try StorageDevice.openSource(FilePath(path), options: options)
+                })
         }
-        let second = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(FilePath(self.second), options: options)
-        }
+        let first = try open(self.first)
+        let second = try open(self.second)
         let run = CompareRun(
             job: CompareJob(first, second), first: first, second: second, output: output,
             event: "compare")
@@ -44,8 +46,8 @@ struct CompareCommand: AsyncParsableCommand {
 /// Runs a comparison for a command, and says what it found.
 struct CompareRun {
     let job: CompareJob
-    let first: StorageDevice
-    let second: StorageDevice
+    let first: Disk
+    let second: Disk
     let output: OutputOptions
     let event: String
 

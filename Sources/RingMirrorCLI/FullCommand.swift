@@ -75,10 +75,10 @@ struct FullCommand: AsyncParsableCommand {
             mirror =
                 recording.resume
                 ? try .resume(
-                    from: source, to: sides.target, request: request, records: records,
+                    from: sides.source, to: sides.target, request: request, records: records,
                     logger: output.logger)
                 : try .full(
-                    from: source, to: sides.target, request: request, records: records,
+                    from: sides.source, to: sides.target, request: request, records: records,
                     logger: output.logger)
         } catch {
             throw complaint.end(error)

@@ -83,7 +83,7 @@ struct IncrementalCommand: AsyncParsableCommand {
             output: output, complaint)
         let mirror: RecordedMirror
         do throws(MirrorError) {
-            mirror = try begin(source, sides.target, dirty, .path(path))
+            mirror = try begin(sides.source, sides.target, dirty, .path(path))
         } catch {
             throw complaint.end(error)
         }
@@ -95,7 +95,7 @@ struct IncrementalCommand: AsyncParsableCommand {
     }
 
     private func begin(
-        _ source: StorageDevice, _ target: StorageDevice, _ map: ChangeMap?,
+        _ source: Disk, _ target: Disk, _ map: ChangeMap?,
         _ records: RecordedMirror.RecordPlace
     ) throws(MirrorError) -> RecordedMirror {
         var request = recording.request(.incremental, bitmap: bitmap, copying)

@@ -10,8 +10,8 @@ struct MirrorEnding {
     var leaveOut: String?
     let output: OutputOptions
 
-    private var source: StorageDevice { sides.source }
-    private var target: StorageDevice { sides.target }
+    private var source: Disk { sides.source }
+    private var target: Disk { sides.target }
 
     /// Throws the exit code unless the target is a mirror and all that was to be recorded is.
     func tell(_ ended: RecordedMirror.Report) throws {

@@ -13,8 +13,8 @@ struct MirrorRun {
     var leaveOut: String?
     let output: OutputOptions
 
-    private var source: StorageDevice { sides.source }
-    private var target: StorageDevice { sides.target }
+    private var source: Disk { sides.source }
+    private var target: Disk { sides.target }
 
     /// Runs the job. Throws the exit code unless the target is a mirror at its end and all that was
     /// to be recorded is.

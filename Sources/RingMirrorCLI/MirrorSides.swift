@@ -2,8 +2,8 @@ import RingMirror
 
 /// Opens the two ends of a mirror for a command, with every guard.
 struct MirrorSides {
-    let source: StorageDevice
-    let target: StorageDevice
+    let source: Disk
+    let target: Disk
     /// The target was made by this command.
     let isNew: Bool
 
@@ -32,10 +32,11 @@ struct MirrorSides {
         _ source: StorageDevice, _ path: String, _ options: TargetOptions,
         output: OutputOptions, _ complaint: Complaint
     ) throws {
-        target = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openTarget(FilePath(path), for: source, options: options)
-        }
-        self.source = source
+        target = Disk(
+            try complaint.attempt { () throws(StorageError) in
+                try StorageDevice.openTarget(FilePath(path), for: source, options: options)
+            })
+        self.source = Disk(source)
         isNew = options.create
         if !output.quiet {
             for note in source.notes + target.notes { Output.errorLine("ringmirror: \(note)") }

@@ -262,9 +262,9 @@ private final class OracleRig {
         let mirror =
             mode == .full
             ? try RecordedMirror.full(
-                from: device, to: mirrored, request: request, records: .store(store))
+                from: Disk(device), to: Disk(mirrored), request: request, records: .store(store))
             : try RecordedMirror.incremental(
-                from: device, to: mirrored, request: request, records: .store(store))
+                from: Disk(device), to: Disk(mirrored), request: request, records: .store(store))
         guard let during else { return mirror.runAndWait() }
         let running = Running(mirror)
         #expect(target.waitForFlush())

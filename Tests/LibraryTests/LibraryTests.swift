@@ -39,7 +39,7 @@ struct LibraryTests {
     func mirror() async throws {
         let images = try Images()
         let (source, target) = try images.open()
-        let job = try MirrorJob.full(from: source, to: target)
+        let job = try MirrorJob.full(from: Disk(source), to: Disk(target))
         let report = await job.run()
         guard case .mirrored = report.outcome else {
             Issue.record("\(report.outcome)")
@@ -48,7 +48,7 @@ struct LibraryTests {
         #expect(report.planned == Int64(Images.size) && report.done == report.planned)
         #expect(report.flushed && report.failures.isEmpty)
         #expect(job.progress.done == report.done)
-        let comparison = await CompareJob(source, target).run()
+        let comparison = await CompareJob(Disk(source), Disk(target)).run()
         #expect(comparison.isIdentical)
     }
 
@@ -62,7 +62,7 @@ struct LibraryTests {
         var request = RecordedMirror.Request(.full)
         request.bitmap = "nightly"
         let full = try RecordedMirror.full(
-            from: source, to: target, request: request, records: .store(store))
+            from: Disk(source), to: Disk(target), request: request, records: .store(store))
         let first = await full.run()
         #expect(first.mirror.outcome.isMirrored && first.recordError == nil)
         #expect(try store.bitmap("nightly").lastSuccess?.mode == .full)
@@ -77,13 +77,13 @@ struct LibraryTests {
         request = RecordedMirror.Request(.incremental)
         request.bitmap = "nightly"
         let mirror = try RecordedMirror.incremental(
-            from: source, to: target, request: request, records: .store(store))
+            from: Disk(source), to: Disk(target), request: request, records: .store(store))
         #expect(try store.bitmap("nightly").isBusy)
         let report = await mirror.run()
         #expect(report.mirror.outcome.isMirrored && report.mirror.planned == 8192)
         #expect(try store.bitmap("nightly").dirtyBytes == 0)
         #expect(try !store.bitmap("nightly").isBusy)
-        let comparison = await CompareJob(source, target).run()
+        let comparison = await CompareJob(Disk(source), Disk(target)).run()
         #expect(comparison.isIdentical)
     }
 
@@ -105,7 +105,7 @@ struct LibraryTests {
         var options = MirrorOptions()
         options.speedLimit = 1 << 20
         options.zeroes = .write
-        let job = try MirrorJob.full(from: source, to: target, options: options)
+        let job = try MirrorJob.full(from: Disk(source), to: Disk(target), options: options)
         job.pause()
         #expect(job.progress.isPaused)
         async let report = job.run()
@@ -127,7 +127,7 @@ struct LibraryTests {
         let (source, target) = try images.open()
         var options = MirrorOptions()
         options.speedLimit = 1 << 20
-        let job = try MirrorJob.full(from: source, to: target, options: options)
+        let job = try MirrorJob.full(from: Disk(source), to: Disk(target), options: options)
         let task = Task { await job.run() }
         task.cancel()
         guard case .cancelled = await task.value.outcome else {

@@ -52,9 +52,8 @@ struct TransferCommand: AsyncParsableCommand {
         try await run.run()
         guard copying.verify != nil else { return }
         let comparison = CompareRun(
-            job: CompareJob(source, sides.target, isPrefix: true), first: source,
-            second: sides.target,
-            output: output, event: "verify")
+            job: CompareJob(sides.source, sides.target, isPrefix: true), first: sides.source,
+            second: sides.target, output: output, event: "verify")
         try await comparison.run()
     }
 

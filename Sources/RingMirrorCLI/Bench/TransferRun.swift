@@ -20,8 +20,8 @@ struct TransferRun {
     let options: MirrorOptions
     let output: OutputOptions
 
-    private var source: StorageDevice { sides.source }
-    private var target: StorageDevice { sides.target }
+    private var source: Disk { sides.source }
+    private var target: Disk { sides.target }
     private var size: Int64 { source.geometry.size }
 
     /// Throws the exit code if a job does not end with a mirror.

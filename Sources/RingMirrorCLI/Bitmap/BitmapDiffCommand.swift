@@ -43,9 +43,10 @@ struct BitmapDiffCommand: AsyncParsableCommand {
         let (store, clusters) = try prepare(first, granularity)
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
+        let disks = (Disk(first), Disk(second))
         let run = CompareRun(
-            job: CompareJob(first, second, only: all, isPrefix: true), first: first,
-            second: second, output: options.output, event: "compare")
+            job: CompareJob(disks.0, disks.1, only: all, isPrefix: true), first: disks.0,
+            second: disks.1, output: options.output, event: "compare")
         let report = await run.compare()
         if let error = report.error {
             throw options.complaint.end(

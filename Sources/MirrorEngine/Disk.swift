@@ -1,0 +1,83 @@
+public import BlockStorage
+public import SystemPackage
+
+/// One side of a mirror, in whatever form it is kept: a raw disk or image, or an image of a format
+/// that says where the disk's bytes live.
+///
+/// It keeps open all files that it consists of. Nothing in it changes: it can be shared between
+/// threads freely, and be a side of several jobs, one after another.
+public final class Disk: Sendable {
+    /// As the user gave it.
+    public let path: FilePath
+    /// Whether it may be written.
+    public let access: Access
+    /// Sizes and limits. The size is the disk's; a file in a format may be larger or smaller.
+    public let geometry: Geometry
+    /// Which disk or image it is.
+    public let identity: DeviceIdentity
+    /// Whether its bytes go around the page cache.
+    public let caching: Caching
+    /// What an engineer should know about this opening, in sentences.
+    public let notes: [String]
+    /// How the disk is kept: `raw`, `qcow2`.
+    public let format: String
+
+    /// The path with links resolved.
+    package let resolvedPath: String
+    /// All files that it consists of, the one at `path` first.
+    package let devices: [StorageDevice]
+    private let modified: @Sendable () -> Int64?
+    private let makeSourceMap: @Sendable (_ size: Int64?) -> any SourceMap
+    private let makeTargetMap: (@Sendable (_ size: Int64) -> any TargetMap)?
+
+    /// A disk of a format.
+    ///
+    /// - Parameters:
+    ///   - modifiedAt: when it was last written, in nanoseconds since 1970; nil where nobody knows.
+    ///   - sourceMap: makes a map of the first bytes for reading, nil for all. Also of a disk that
+    ///     was opened for writing, which then is read for what is on stable storage.
+    ///   - targetMap: makes a map of the first bytes for writing; nil for a disk that can't be.
+    package init(
+        path: FilePath, format: String, access: Access, geometry: Geometry,
+        identity: DeviceIdentity, caching: Caching, notes: [String], resolvedPath: String,
+        devices: [StorageDevice], modifiedAt: @escaping @Sendable () -> Int64?,
+        sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
+        targetMap: (@Sendable (_ size: Int64) -> any TargetMap)?
+    ) {
+        self.path = path
+        self.format = format
+        self.access = access
+        self.geometry = geometry
+        self.identity = identity
+        self.caching = caching
+        self.notes = notes
+        self.resolvedPath = resolvedPath
+        self.devices = devices
+        modified = modifiedAt
+        makeSourceMap = sourceMap
+        makeTargetMap = targetMap
+    }
+
+    /// A raw disk or image: its bytes are the file's.
+    public convenience init(_ device: StorageDevice) {
+        let written: @Sendable (Int64) -> any TargetMap = { RawMap(device, size: $0) }
+        self.init(
+            path: device.path, format: "raw", access: device.access, geometry: device.geometry,
+            identity: device.identity, caching: device.caching, notes: device.notes,
+            resolvedPath: device.resolvedPath, devices: [device],
+            modifiedAt: { device.modifiedAt },
+            sourceMap: { (size: Int64?) -> any SourceMap in
+                RawMap(device, size: size, for: .readOnly)
+            },
+            targetMap: device.access == .readWrite ? written : nil)
+    }
+
+    /// When it was last written, in nanoseconds since 1970; nil where nobody knows.
+    package var modifiedAt: Int64? { modified() }
+
+    /// A map of the first `size` bytes for reading; nil for all.
+    package func sourceMap(size: Int64? = nil) -> any SourceMap { makeSourceMap(size) }
+
+    /// A map of the first `size` bytes for writing; nil if the disk was not opened for that.
+    package func targetMap(size: Int64) -> (any TargetMap)? { makeTargetMap?(size) }
+}
