@@ -96,7 +96,7 @@ final class DiskFile: StoreFile {
             throw lockFailure("flock", error)
         }
         guard isLocked else {
-            let holder = LockGuard.flockHolder(device: status.device, inode: status.inode)
+            let holder = LockHolders.ofFlock(device: status.device, inode: status.inode)
             throw .locked(path: path, holder: holder)
         }
         guard status.links > 0 else {

@@ -32,6 +32,13 @@ public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
     public var size: Int64
 
     package init(size: Int64) { self.size = size }
+
+    /// The same storage with another size: that of the disk in an image, whose file has its own.
+    package func withSize(_ size: Int64) -> DeviceIdentity {
+        var copy = self
+        copy.size = size
+        return copy
+    }
 }
 
 extension SystemView {

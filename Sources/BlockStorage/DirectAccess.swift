@@ -45,7 +45,10 @@ struct DirectAccess {
         if opened.kind == .disk, let logical = try? SystemCalls.logicalBlockSize(descriptor) {
             return DirectAlignment(memory: logical, offset: logical)
         }
-        var length = 512
+        // At the end of a file every request is accepted, so that a trial of an empty one proves
+        // nothing. 4096 suits every disk.
+        let isEmpty = (try? SystemCalls.status(of: descriptor).size) == 0
+        var length = isEmpty ? 4096 : 512
         while length <= alignmentMax {
             if SystemCalls.trialRead(descriptor, length: length) {
                 return DirectAlignment(memory: length, offset: length)

@@ -38,6 +38,9 @@ struct Filesystem: Equatable, Sendable {
     /// OpenZFS reported data that was still in memory as a hole, and copies lost it.
     var holesCanBeTrusted: Bool { self != .zfs }
 
+    /// Linux asks their servers for a lock on all bytes when somebody calls flock.
+    var makesFileLocksOfRecordLocks: Bool { [.nfs, .cifs, .smb2].contains(self) }
+
     var punchesHoles: Bool? {
         switch self {
         case .ext4, .xfs, .btrfs, .tmpfs, .f2fs: true

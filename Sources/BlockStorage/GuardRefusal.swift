@@ -38,6 +38,8 @@ public enum Use: Hashable, Sendable {
     case openForWriting(ProcessName)
     /// The kernel offers it over a network.
     case exported(device: String, by: String)
+    /// A virtual machine or a program of QEMU's has marked it as in use.
+    case imageLock(ImageLock)
     /// The kernel says that somebody has claimed it, not who: `by` are those who have it open.
     case claimed(device: String, by: [ProcessName])
 }
@@ -91,6 +93,7 @@ extension Use: CustomStringConvertible {
             "\(device) is a member of the mounted filesystem \(filesystem)"
         case .openForWriting(let process): "\(process) has it open for writing"
         case .exported(let device, let exporter): "\(device) is exported by \(exporter)"
+        case .imageLock(let lock): lock.description
         case .claimed(let device, let openers):
             openers.isEmpty
                 ? "something holds \(device) exclusively"
@@ -110,6 +113,7 @@ extension Use: CustomStringConvertible {
         case .filesystemMember: "unmount that filesystem"
         case .openForWriting(let process): "end process \(process.pid)"
         case .exported(_, let exporter): "stop the export in \(exporter)"
+        case .imageLock(let lock): lock.remedy
         case .claimed(let device, _): "find the holder (lsblk, fuser -v \(device)) and stop it"
         }
     }

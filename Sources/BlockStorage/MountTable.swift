@@ -63,6 +63,10 @@ extension SystemView {
 
     func processes() -> [Int] { entries("/proc").compactMap { Int($0) } }
 
+    func processName(_ pid: Int) -> ProcessName {
+        ProcessName(pid: pid, command: value("/proc/\(pid)/comm") ?? "?")
+    }
+
     /// The paths of active swap space; empty also where the kernel has no swap.
     func swaps() -> [String] {
         let lines = (text("/proc/swaps") ?? "").split(separator: "\n").dropFirst()

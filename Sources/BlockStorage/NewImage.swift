@@ -10,11 +10,11 @@ struct NewImage {
     /// Readable and writable by its owner alone: an image holds all that the disk held.
     private static let mode: UInt32 = 0o600
 
-    /// Makes the file at `path`, as long as the source and durable in its directory.
+    /// Makes the file at `path`, of this length and durable in its directory.
     ///
     /// - Returns: nil if there is something at `path` that is to be opened as it is.
     static func create(
-        _ path: FilePath, for source: StorageDevice, options: TargetOptions
+        _ path: FilePath, size: Int64, options: TargetOptions
     ) throws(StorageError) -> NewImage? {
         do throws(Errno) {
             _ = try SystemCalls.status(at: path)
@@ -41,7 +41,7 @@ struct NewImage {
         } catch {
             throw .opening(path, .readWrite, error)
         }
-        return try stretch(descriptor, path, name, directory, to: source.geometry.size)
+        return try stretch(descriptor, path, name, directory, to: size)
     }
 
     private static func stretch(
@@ -65,8 +65,14 @@ struct NewImage {
         }
     }
 
-    /// Takes the file away again, in the directory where it was made.
-    func remove() { try? SystemCalls.unlink(name, in: directory) }
+    /// Takes the file away again, in the directory where it was made, if it still has its name
+    /// there.
+    func remove() {
+        guard let found = try? SystemCalls.status(of: name, in: directory),
+            found.identity == opened.status.identity
+        else { return }
+        try? SystemCalls.unlink(name, in: directory)
+    }
 
     private static func openDirectory(of path: FilePath) throws(StorageError) -> Descriptor {
         let parent = path.removingLastComponent()

@@ -4,8 +4,8 @@ public import SystemPackage
 extension StorageDevice {
     /// Opens what is to be read.
     ///
-    /// A disk is claimed with O_EXCL, an image locked against other ringmirror targets, for as
-    /// long as the device lives.
+    /// A disk is claimed with O_EXCL, an image locked against other ringmirror targets, and both
+    /// against virtual machines that would write them, for as long as the device lives.
     ///
     /// - Throws: `StorageError.refused(.sourceInUse)` if anybody may write it meanwhile and
     ///   `allowSourceInUse` was not given.
@@ -21,12 +21,15 @@ extension StorageDevice {
         let opened = try OpenedObject.open(path, access: .readOnly)
         var notes: [String] = []
         notes += try GuardRunner(view: view).checkSource(opened, options: options)
-        let lock = try StorageLock.lockSource(opened, view: view)
+        var locks = [try StorageLock.lockSource(opened, view: view)]
+        if !options.allowSourceInUse {
+            locks.append(try ImageLocking.take(on: opened, as: .source, view))
+        }
         let direct = try DirectAccess.open(opened, access: .readOnly, choice: options.cache)
         notes += StorageDescription.notes(opened, direct, view)
         return StorageDevice(
-            opened: opened, access: .readOnly, direct: direct, lock: lock,
-            description: try .describe(opened, direct, view), startsZero: false, notes: notes)
+            opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
+            description: try .describe(opened, direct, view), created: nil, notes: notes)
     }
 
     /// Opens what is to be written, or makes it, and runs every guard against `source`.
@@ -35,40 +38,75 @@ extension StorageDevice {
     public static func openTarget(
         _ path: FilePath, for source: StorageDevice, options: TargetOptions = TargetOptions()
     ) throws(StorageError) -> StorageDevice {
-        try openTarget(path, for: source, options: options, view: .live)
+        try openTarget(
+            path, apartFrom: [source], size: source.geometry.size, options: options,
+            content: .disk, signatureSource: source)
     }
 
+    /// Opens what is to be written, or makes it, and runs every guard against all the files of a
+    /// source.
+    ///
+    /// - Parameters:
+    ///   - size: how many bytes the disk has that is copied. A new image file is made as long for
+    ///     `.disk`, and empty for `.format`.
+    ///   - content: for `.format`, neither the size nor the signatures of what is there are looked
+    ///     at.
+    ///   - signatureSource: what carries the signatures that the target of an earlier mirror may
+    ///     have (`options.holdsMirror`): the source, if it is a disk byte by byte.
     package static func openTarget(
-        _ path: FilePath, for source: StorageDevice, options: TargetOptions, view: SystemView
+        _ path: FilePath, apartFrom sources: [StorageDevice], size: Int64,
+        options: TargetOptions, content: TargetContent, signatureSource: StorageDevice? = nil,
+        view: SystemView = .live
     ) throws(StorageError) -> StorageDevice {
-        if let image = try NewImage.create(path, for: source, options: options) {
-            do throws(StorageError) {
-                let device = try finishTarget(
-                    image.opened, for: source, options: options, startsZero: true, view: view)
-                return device
-            } catch {
-                // What this call made and nobody may use must not stay behind.
-                image.remove()
-                throw error
+        let length = content == .disk ? size : 0
+        let created = try NewImage.create(path, size: length, options: options)
+        do throws(StorageError) {
+            let opened: OpenedObject
+            if let created {
+                opened = created.opened
+            } else {
+                opened = try .open(path, access: .readWrite)
             }
+            return try finish(
+                opened, created, apartFrom: sources, as: .target, cache: options.cache, view
+            ) { () throws(StorageError) in
+                guard content == .disk else { return }
+                try GuardRunner(view: view).checkContent(
+                    of: opened, size: size, signatureSource: signatureSource, options: options)
+            }
+        } catch {
+            // What this call made and nobody may use must not stay behind.
+            created?.remove()
+            throw error
         }
-        let opened = try OpenedObject.open(path, access: .readWrite)
-        return try finishTarget(
-            opened, for: source, options: options, startsZero: false, view: view)
     }
 
-    private static func finishTarget(
-        _ opened: OpenedObject, for source: StorageDevice, options: TargetOptions,
-        startsZero: Bool, view: SystemView
+    /// Opens what is there already and is changed in place, with all guards of a target but those
+    /// that look at its content.
+    package static func openForChange(
+        _ path: FilePath, apartFrom sources: [StorageDevice], cache: CacheChoice = .automatic,
+        view: SystemView = .live
     ) throws(StorageError) -> StorageDevice {
-        let guards = GuardRunner(view: view)
-        try guards.checkTarget(opened, for: source)
-        let lock = try StorageLock.lockTarget(opened, view: view)
-        try guards.checkContent(of: opened, for: source, options: options)
-        let direct = try DirectAccess.open(opened, access: .readWrite, choice: options.cache)
+        try finish(
+            .open(path, access: .readWrite), nil, apartFrom: sources, as: .change, cache: cache,
+            view)
+    }
+
+    private static func finish(
+        _ opened: OpenedObject, _ created: NewImage?, apartFrom sources: [StorageDevice],
+        as role: ImageLocking.Role, cache: CacheChoice, _ view: SystemView,
+        checkingContent check: () throws(StorageError) -> Void = {}
+    ) throws(StorageError) -> StorageDevice {
+        try GuardRunner(view: view).checkTarget(opened, apartFrom: sources)
+        let locks = [
+            try StorageLock.lockTarget(opened, view: view),
+            try ImageLocking.take(on: opened, as: role, view),
+        ]
+        try check()
+        let direct = try DirectAccess.open(opened, access: .readWrite, choice: cache)
         return StorageDevice(
-            opened: opened, access: .readWrite, direct: direct, lock: lock,
-            description: try .describe(opened, direct, view), startsZero: startsZero,
+            opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
+            description: try .describe(opened, direct, view), created: created,
             notes: StorageDescription.notes(opened, direct, view))
     }
 }

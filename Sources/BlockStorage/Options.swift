@@ -39,6 +39,15 @@ public struct SourceOptions: Sendable {
     }
 }
 
+/// What a target is to hold.
+package enum TargetContent: Sendable {
+    /// The bytes of a disk, one by one: the target must be large enough for them, and what it
+    /// carries now is lost.
+    case disk
+    /// An image format, which grows its file and judges for itself what is there already.
+    case format
+}
+
 /// How to open the side that is written.
 public struct TargetOptions: Sendable {
     public var cache: CacheChoice = .automatic

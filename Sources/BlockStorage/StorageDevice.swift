@@ -29,14 +29,16 @@ public final class StorageDevice: Sendable {
     private let holesCanBeTrusted: Bool
 
     // Swift destroys these in order: the direct descriptor goes before the one that holds the
-    // exclusive claim, and the lock that keeps udev away goes last.
+    // exclusive claim, and the locks, one of which keeps udev away, go after it.
     private let direct: Descriptor?
     private let buffered: Descriptor
-    private let lock: Descriptor?
+    private let locks: [Descriptor]
+    private let created: NewImage?
 
+    /// - Parameter created: the file, if this opening made it.
     init(
-        opened: OpenedObject, access: Access, direct: DirectAccess, lock: Descriptor?,
-        description: StorageDescription, startsZero: Bool, notes: [String]
+        opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
+        description: StorageDescription, created: NewImage?, notes: [String]
     ) {
         path = opened.path
         kind = opened.kind
@@ -45,7 +47,7 @@ public final class StorageDevice: Sendable {
         identity = description.identity
         caching = direct.caching
         zeroing = description.zeroing
-        isUntouched = Atomic(startsZero)
+        isUntouched = Atomic(created != nil)
         self.notes = notes
         node = opened.status.identity
         resolvedPath = opened.resolvedPath
@@ -53,8 +55,13 @@ public final class StorageDevice: Sendable {
             opened.kind == .image && description.filesystem?.holesCanBeTrusted == true
         self.direct = direct.descriptor
         buffered = opened.descriptor
-        self.lock = lock
+        self.locks = locks
+        self.created = created
     }
+
+    /// Takes the file away if this opening made it: what could not be made an image must not stay
+    /// behind, or the corrected command is refused.
+    package func removeIfCreated() { created?.remove() }
 
     /// The O_DIRECT descriptor; nil if access is buffered.
     package var directDescriptor: CInt? { direct?.raw }
@@ -85,7 +92,8 @@ public final class StorageDevice: Sendable {
         kind == .image ? (try? SystemCalls.status(of: buffered))?.modified : nil
     }
 
-    /// What begins at `offset`, which must lie inside `geometry.size`.
+    /// What begins at `offset`, which must lie inside `geometry.size`. What the file has grown by
+    /// since it was opened is not looked at.
     ///
     /// Complexity: a few system calls; at most some hundred where holes are very small.
     package func extent(at offset: Int64) throws(StorageError) -> StorageExtent {

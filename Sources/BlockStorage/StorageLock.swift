@@ -4,7 +4,8 @@ internal import SystemPackage
 /// Advisory locks for the length of a run.
 ///
 /// Programs that lock a disk's whole node keep udev from probing it half written, and keep out of
-/// each other's way; two mirrors onto one image keep apart the same way.
+/// each other's way; two mirrors onto one image keep apart the same way. `ImageLocking` has the
+/// locks by which virtual machines do.
 enum StorageLock {
     /// udev holds its shared lock for as long as it probes, which is short: wait that out.
     private static let attemptsMax = 40
@@ -15,7 +16,7 @@ enum StorageLock {
     static func lockSource(
         _ source: OpenedObject, view: SystemView
     ) throws(StorageError) -> Descriptor? {
-        guard source.kind == .image else { return nil }
+        guard source.kind == .image, !isMadeOfRecordLocks(on: source) else { return nil }
         return try lock(source.descriptor, LOCK_SH, source.path, view)
     }
 
@@ -24,11 +25,19 @@ enum StorageLock {
     ) throws(StorageError) -> Descriptor? {
         switch target.kind {
         case .image:
+            guard !isMadeOfRecordLocks(on: target) else { return nil }
             return try lock(target.descriptor, LOCK_EX, target.path, view)
         case .disk:
             let node = wholeDiskNode(of: target, view) ?? target.descriptor
             return try lock(node, LOCK_EX, target.path, view)
         }
+    }
+
+    /// Where flock locks the whole file with a record lock, it would contradict the image locks:
+    /// QEMU's, and on another descriptor our own. Those keep mirrors apart as well.
+    private static func isMadeOfRecordLocks(on image: OpenedObject) -> Bool {
+        guard let magic = try? SystemCalls.filesystemMagic(image.descriptor) else { return false }
+        return Filesystem(magic: magic).makesFileLocksOfRecordLocks
     }
 
     /// The lock is on the node's inode, so it must be the node that udev uses, found by number
@@ -60,7 +69,7 @@ enum StorageLock {
             throw .systemCall(call: "flock", path: path, code: error)
         }
         let holder = (try? SystemCalls.status(of: descriptor)).flatMap {
-            LockGuard.flockHolder(of: $0, view)
+            LockHolders.ofFlock(on: $0, view)
         }
         throw .refused(.lockedByOther(path: path, holder: holder))
     }

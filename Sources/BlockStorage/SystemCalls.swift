@@ -114,6 +114,11 @@ package enum SystemCalls {
         return try status(path, in: AT_FDCWD, flags: follow | AT_STATX_DONT_SYNC)
     }
 
+    /// What stands under this name in an open directory. A link is not followed.
+    static func status(of name: FilePath, in directory: Descriptor) throws(Errno) -> FileStatus {
+        try status(name, in: directory.raw, flags: AT_SYMLINK_NOFOLLOW)
+    }
+
     private static func status(
         _ path: FilePath, in directory: CInt, flags: CInt
     ) throws(Errno) -> FileStatus {
@@ -256,7 +261,7 @@ package enum SystemCalls {
     }
 }
 
-// MARK: Block device ioctls
+// MARK: Block device ioctls, locks
 
 extension SystemCalls {
     static func blockDeviceSize(_ descriptor: CInt) throws(Errno) -> Int64 {
@@ -309,6 +314,21 @@ extension SystemCalls {
         var pid: CInt = 0
         try check(unsafe ringmirror_foreign_record_lock(descriptor.raw, &found, &pid))
         return found == 0 ? .none : .held(pid: pid > 0 ? Int(pid) : nil)
+    }
+
+    /// Takes a lock on one byte that others may share. False if somebody has it for himself.
+    static func shareRecordLock(_ descriptor: Descriptor, at byte: Int64) throws(Errno) -> Bool {
+        let failure = ringmirror_record_lock_share(descriptor.raw, byte)
+        if failure == EAGAIN || failure == EACCES { return false }
+        try check(failure)
+        return true
+    }
+
+    /// Whether anybody has a lock on this byte, other than by this very descriptor.
+    static func isRecordLocked(_ descriptor: Descriptor, at byte: Int64) throws(Errno) -> Bool {
+        var found: CInt = 0
+        try check(unsafe ringmirror_record_lock_query(descriptor.raw, byte, &found))
+        return found != 0
     }
 }
 

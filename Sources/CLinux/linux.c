@@ -107,8 +107,8 @@ int ringmirror_trial_read(int fd, size_t length) {
     return failure;
 }
 
-/* Who keeps `fd` from being locked for writing as a whole (QEMU locks images this way)?
- * 0 in `found`: nobody. The holder of an open-file-description lock has no pid: -1. */
+/* Who keeps `fd` from being locked for writing as a whole? 0 in `found`: nobody. The holder of an
+ * open-file-description lock has no pid: -1. */
 int ringmirror_foreign_record_lock(int fd, int *found, int *pid) {
     struct flock lock;
     memset(&lock, 0, sizeof lock);
@@ -150,6 +150,11 @@ static struct flock one_byte(int64_t offset, short type) {
 
 int ringmirror_record_lock(int fd, int64_t offset, int take) {
     struct flock lock = one_byte(offset, take ? F_WRLCK : F_UNLCK);
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? errno : 0;
+}
+
+int ringmirror_record_lock_share(int fd, int64_t offset) {
+    struct flock lock = one_byte(offset, F_RDLCK);
     return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? errno : 0;
 }
 

@@ -58,6 +58,13 @@ func openTarget(
     try StorageDevice.openTarget(FilePath(path), for: source, options: options)
 }
 
+/// Opens the file of an image format, which is there already unless it is to be made.
+func openFormat(_ path: String, create: Bool = false) throws -> StorageDevice {
+    try StorageDevice.openTarget(
+        FilePath(path), apartFrom: [], size: mebibyte, options: TargetOptions(create: create),
+        content: .format)
+}
+
 /// Writes a byte pattern at an offset, through a descriptor of its own.
 func write(_ count: Int, at offset: Int64, to path: String, byte: UInt8 = 0xA5) {
     let descriptor = open(path, O_WRONLY | O_CLOEXEC)

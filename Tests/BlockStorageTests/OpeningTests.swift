@@ -238,24 +238,6 @@ import Testing
         #expect(target.access == .readWrite)
     }
 
-    /// Virtual machines mark their images by locks on single bytes.
-    @Test func theRecordLockOfAMachineIsRespected() throws {
-        let scratch = try Scratch()
-        let source = try openSource(scratch.file("source", size: 8192))
-        let path = try scratch.file("target", size: 8192)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        defer { close(descriptor) }
-        var lock = flock()
-        lock.l_type = Int16(F_RDLCK)
-        lock.l_start = 100
-        lock.l_len = 1
-        let setOpenFileLock: CInt = 37  // F_OFD_SETLK, which is not imported
-        try #require(fcntl(descriptor, setOpenFileLock, &lock) == 0)
-        #expect(
-            refusal { try openTarget(path, for: source) }
-                == .lockedByOther(path: FilePath(path), holder: nil))
-    }
-
     @Test func aProcessThatWritesItIsNamed() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 8192))

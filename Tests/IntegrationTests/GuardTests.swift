@@ -235,6 +235,55 @@ extension Integration {
             }
         }
 
+        /// What reads only, has no descriptor that could write: its locks alone tell.
+        @Test(.enabled(if: Shell.has("qemu-storage-daemon", "qemu-img", "qemu-io")))
+        func `an image that a virtual machine has open`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let image = try scratch.image("image", size: Self.size, seed: 2)
+            for mode in ["on", "off"] {
+                let ready = scratch.path("ready-\(mode)")
+                let machine = try Child(
+                    [
+                        "qemu-storage-daemon", "--pidfile", ready,
+                        "--nbd-server", "addr.type=unix,addr.path=\(ready).socket",
+                        "--blockdev",
+                        "driver=file,filename=\(image),node-name=disk,read-only=\(mode)",
+                        "--export",
+                        "type=nbd,id=e,node-name=disk,writable=\(mode == "on" ? "off" : "on")",
+                    ], in: scratch)
+                #expect(
+                    machine.wait(until: { _ in FileManager.default.fileExists(atPath: ready) }))
+                try expectRefused(
+                    scratch, [source, image], naming: [image, "\(machine.pid)"],
+                    untouched: [image])
+                let copy = scratch.path("copy-\(mode)")
+                let end = try scratch.run("full", image, copy, "--create")
+                #expect(end.code == (mode == "on" ? Code.done : Code.refused), "\(end)")
+                #expect(FileManager.default.fileExists(atPath: copy) == (mode == "on"))
+                machine.kill(group: SIGKILL)
+            }
+            try scratch.mirror(source, image)
+            expectSame(source, image)
+        }
+
+        @Test(.enabled(if: Shell.has("qemu-io")))
+        func `a virtual machine stays away while a job runs`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let image = try scratch.image("target", size: Self.size, seed: 2)
+            let job = try scratch.start(["full", source, image, "--speed", "6M", "--json"])
+            #expect(job.wait(until: { $0.output.contains("start") }))
+            for path in [source, image] {
+                let error = #expect(throws: Shell.Failure.self) {
+                    try Shell.run("qemu-io", "-f", "raw", "-c", "write 0 64k", path)
+                }
+                #expect(error?.output.contains("lock") == true)
+            }
+            #expect(try job.wait().code == Code.done)
+            expectSame(source, image)
+        }
+
         @Test func `two mirrors onto one target`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)

@@ -15,6 +15,10 @@ struct GuardRunner {
         var uses = findings.uses
         uses += ProcessGuard.lastingWriters(to: findings.reach, view).map { .openForWriting($0) }
         if uses.isEmpty && !source.isClaimed { uses = claims(on: source, findings.reach) }
+        if uses.isEmpty && options.allowSourceInUse {
+            // Without the option, this is asked while the locks are taken.
+            uses = ImageLocking.use(of: source, view).map { [$0] } ?? []
+        }
         guard !uses.isEmpty else { return [] }
         guard options.allowSourceInUse else {
             throw .refused(.sourceInUse(source: source.path, uses: uses))
@@ -23,19 +27,12 @@ struct GuardRunner {
         return ["the source is in use (\(list)): the copy may be of no one moment"]
     }
 
-    /// Asks whether the target may be written at all, and will not change the source.
-    func checkTarget(_ target: OpenedObject, for source: StorageDevice) throws(StorageError) {
+    /// Asks whether the target may be written at all, and will not change any of the sources.
+    func checkTarget(
+        _ target: OpenedObject, apartFrom sources: [StorageDevice]
+    ) throws(StorageError) {
         let survey = try survey(for: target)
-        let verdict = OverlapGuard(survey: survey).compare(
-            source: .init(identity: source.node, resolvedPath: source.resolvedPath),
-            target: .init(identity: target.status.identity, resolvedPath: target.resolvedPath))
-        switch verdict {
-        case .apart: break
-        case .same:
-            throw .refused(.sourceIsTarget(source: source.path, target: target.path))
-        case .overlap(let how):
-            throw .refused(.overlaps(source: source.path, target: target.path, how: how))
-        }
+        for source in sources { try checkOverlap(target, source, survey) }
         try ReadOnlyGuard.check(target)
         let findings = UseGuard(survey: survey).findings(on: target.status.identity)
         guard findings.uses.isEmpty else {
@@ -49,16 +46,32 @@ struct GuardRunner {
             throw .refused(
                 .targetInUse(target: target.path, uses: claims(on: target, findings.reach)))
         }
-        try LockGuard.check(target, view)
     }
 
-    /// Asks what a mirror would do to what the target holds. Called with the lock held.
-    func checkContent(
-        of target: OpenedObject, for source: StorageDevice, options: TargetOptions
+    private func checkOverlap(
+        _ target: OpenedObject, _ source: StorageDevice, _ survey: Survey
     ) throws(StorageError) {
-        try SizeGuard.check(target, for: source, allowLarger: options.allowLarger)
+        let verdict = OverlapGuard(survey: survey).compare(
+            source: .init(identity: source.node, resolvedPath: source.resolvedPath),
+            target: .init(identity: target.status.identity, resolvedPath: target.resolvedPath))
+        switch verdict {
+        case .apart: break
+        case .same:
+            throw .refused(.sourceIsTarget(source: source.path, target: target.path))
+        case .overlap(let how):
+            throw .refused(.overlaps(source: source.path, target: target.path, how: how))
+        }
+    }
+
+    /// Asks what a mirror of a disk of `size` would do to what the target holds. Called with the
+    /// locks held.
+    func checkContent(
+        of target: OpenedObject, size: Int64, signatureSource: StorageDevice?,
+        options: TargetOptions
+    ) throws(StorageError) {
+        try SizeGuard.check(target, for: size, allowLarger: options.allowLarger)
         try SignatureGuard.check(
-            target, earlierMirror: options.holdsMirror ? source : nil,
+            target, earlierMirror: options.holdsMirror ? signatureSource : nil,
             overwrite: options.overwrite)
     }
 

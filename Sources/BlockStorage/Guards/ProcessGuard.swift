@@ -14,9 +14,7 @@ enum ProcessGuard {
         let ownProcess = Int(getpid())
         return view.processes().filter { $0 != ownProcess }.compactMap { pid in
             guard let canWrite = access(of: pid, to: reach, view) else { return nil }
-            let command = view.value("/proc/\(pid)/comm") ?? "?"
-            return Opener(
-                process: ProcessName(pid: pid, command: command), canWrite: canWrite)
+            return Opener(process: view.processName(pid), canWrite: canWrite)
         }
     }
 

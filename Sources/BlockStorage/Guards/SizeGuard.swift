@@ -3,9 +3,8 @@ internal import SystemPackage
 /// Compares sizes before the first write: a copy that ends in the middle is worth nothing.
 enum SizeGuard {
     static func check(
-        _ target: OpenedObject, for source: StorageDevice, allowLarger: Bool
+        _ target: OpenedObject, for sourceSize: Int64, allowLarger: Bool
     ) throws(StorageError) {
-        let sourceSize = source.geometry.size
         let size: Int64
         do throws(Errno) {
             switch target.kind {

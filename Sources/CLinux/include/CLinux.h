@@ -53,8 +53,8 @@ int ringmirror_filesystem_magic(int fd, int64_t *magic);
 /* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take it? */
 int ringmirror_trial_read(int fd, size_t length);
 
-/* Who keeps `fd` from being locked for writing as a whole (QEMU locks images this way)?
- * 0 in `found`: nobody. The holder of an open-file-description lock has no pid: -1. */
+/* Who keeps `fd` from being locked for writing as a whole? 0 in `found`: nobody. The holder of an
+ * open-file-description lock has no pid: -1. */
 int ringmirror_foreign_record_lock(int fd, int *found, int *pid);
 
 /* openat, which Swift does not import because it is variadic: a descriptor, or -1 and errno. */
@@ -70,6 +70,10 @@ ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size);
 /* Takes (`take` not 0) or gives back a write lock of the open file description on one byte. EAGAIN
  * if somebody else has it. */
 int ringmirror_record_lock(int fd, int64_t offset, int take);
+
+/* Takes a lock of the open file description on one byte that others may share, for which `fd` must
+ * be readable. EAGAIN if somebody has a write lock there. */
+int ringmirror_record_lock_share(int fd, int64_t offset);
 
 /* Whether another open file description holds a lock on that byte. */
 int ringmirror_record_lock_query(int fd, int64_t offset, int *found);
