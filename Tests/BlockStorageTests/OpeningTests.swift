@@ -124,6 +124,14 @@ import Testing
         #expect(device.identity.partition == 1 && device.identity.partitionStart == 2048)
     }
 
+    @Test func anIdentityCanBeGivenTheSizeOfItsDisk() throws {
+        let scratch = try Scratch()
+        let known = try openSource(scratch.file("source", size: 4096)).identity
+        let disk = known.withSize(mebibyte)
+        #expect(disk.size == mebibyte && disk.difference(from: known) != nil)
+        #expect(disk.withSize(4096) == known)
+    }
+
     @Test func identitySurvivesCoding() throws {
         var identity = DeviceIdentity(size: 4096)
         identity.serial = "S1"
