@@ -51,6 +51,8 @@ package struct Transfer: Sendable {
     /// Bytes before `position` that its owner chose to leave out.
     var skipped: Int64 = 0
     var fruitlessTries: Int32 = 0
+    /// The most bytes of the block at `position` that came, when only a part of it did.
+    var partOfBlock: Int64 = 0
 
     /// Bytes that arrived.
     package var transferred: Int64 { position - start - skipped }

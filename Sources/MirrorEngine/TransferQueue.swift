@@ -28,8 +28,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     /// A request that moves nothing this many times in a row has failed.
     private static var patience: Int32 { 32 }
-    /// A direct read that ends off the block has most likely met the end of the file.
-    private static var patienceAtEnd: Int32 { 4 }
+    /// What comes of the last block of a file is all there is when it was that much so often.
+    private static var patienceAtEnd: Int32 { 16 }
 
     package init(queue: consuming Queue, zeroArea: Range<Int>, mayPoll: Bool = false) {
         let capacity = queue.depth
@@ -156,12 +156,14 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             count &= ~(transfers[index].alignment - 1)
         }
         guard count > 0 else {
-            if transfers[index].kind == .readPacked,
-                result == 0 || transfers[index].fruitlessTries >= Self.patienceAtEnd
-            {
-                transfers[index].position += result
-                transfers[index].end = transfers[index].position
-                return finishOrIssue(index).map { .finished($0) }
+            if transfers[index].kind == .readPacked {
+                // A direct read that ends off the block again and again has met the file's end.
+                let isLongest = result >= transfers[index].partOfBlock
+                if isLongest { transfers[index].partOfBlock = result }
+                if result == 0 || isLongest && transfers[index].fruitlessTries >= Self.patienceAtEnd
+                {
+                    return finishAtEnd(index, result)
+                }
             }
             if result == 0 && transfers[index].kind == .read {
                 return .failed(index, transfers[index], .endOfFile, count: left)
@@ -169,8 +171,16 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return tryAgain(index, orFailWith: .noProgress)
         }
         transfers[index].fruitlessTries = 0
+        transfers[index].partOfBlock = 0
         transfers[index].position += count
         widen(index)
+        return finishOrIssue(index).map { .finished($0) }
+    }
+
+    /// There are no more bytes in the file, and need not be.
+    private mutating func finishAtEnd(_ index: Int, _ count: Int64) -> Outcome? {
+        transfers[index].position += count
+        transfers[index].end = transfers[index].position
         return finishOrIssue(index).map { .finished($0) }
     }
 

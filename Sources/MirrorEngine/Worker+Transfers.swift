@@ -127,6 +127,8 @@ extension Worker where Queue: ~Copyable {
     /// Takes what a finished transfer left in the page cache out of it, where files are buffered.
     /// There is room: the transfer that has just ended made it.
     mutating func dropCache(behind transfer: Transfer, as kind: Transfer.Kind) {
+        // Of compressed bytes there may have been none.
+        guard transfer.end > transfer.start else { return }
         var hint = transfer
         hint.kind = kind
         hint.owner = Worker.noOwner
