@@ -4,6 +4,7 @@
    the same include guard; taking the kernel's first lets one program import both modules. */
 #include <linux/io_uring.h>
 #include <liburing.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 
 /* Swift does not import the IOSQE_* macros, whose values are shifts of enumerators. */
@@ -17,6 +18,12 @@ static inline unsigned ringmirror_load_acquire(const unsigned *counter) {
 
 static inline void ringmirror_store_release(unsigned *counter, unsigned value) {
     __atomic_store_n(counter, value, __ATOMIC_RELEASE);
+}
+
+/* Glibc's module has no eventfd. A counted one gives one for each read, others all at once, and never
+   wait. */
+static inline int ringmirror_eventfd(int counted) {
+    return eventfd(0, EFD_CLOEXEC | (counted ? EFD_SEMAPHORE : EFD_NONBLOCK));
 }
 
 /* getrlimit takes an enumeration whose members Swift can't name. */

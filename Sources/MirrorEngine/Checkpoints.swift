@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// When a job makes durable what it has done so far while it goes on, and who is told.
 ///
-/// A checkpoint is: note what is not written yet, flush the target, and only if that succeeded tell
-/// the keeper of the state. What was noted is a superset of what the target lacks then, whatever is
+/// A checkpoint is: note what is not written yet, have the target's map note what is, flush the
+/// target, have the map make it last, and only if all of that succeeded tell the keeper of the state. What was noted is a superset of what the target lacks then, whatever is
 /// written meanwhile. One checkpoint is under way at a time, on whichever worker came first.
 package final class Checkpoints: Sendable {
     /// Takes what a target is not known to hold. Called on a worker's thread, so it must not block.
@@ -43,8 +43,8 @@ package final class Checkpoints: Sendable {
         due = Atomic(interval.map { Clock.now + $0 } ?? .max)
     }
 
-    /// Whether a checkpoint is due, and now under way: the caller flushes the target and says
-    /// `end`, or lets the job fail.
+    /// Whether a checkpoint is due, and now under way: the caller seals, flushes and commits the
+    /// target and says `end`, or lets the job fail.
     func begin(_ dispenser: RunDispenser) -> Bool {
         guard interval != nil else { return false }
         let due = due.load(ordering: .relaxed)
@@ -64,7 +64,7 @@ package final class Checkpoints: Sendable {
         return isNews
     }
 
-    /// The flush has succeeded.
+    /// The flush has succeeded, and what was sealed before it has been committed.
     func end() {
         state.withLock { state in
             guard let noted = state.noted.take() else { return }

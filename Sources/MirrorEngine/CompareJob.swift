@@ -29,7 +29,12 @@ public struct CompareReport: Sendable {
 package final class CompareState: Sendable {
     let pair: PairMap
     let requestSize: Int
+    /// Runs that are read at the same time.
     let depth: Int
+    /// Bytes of the largest run. Each slot has memory for two.
+    let runBytes: Int
+    /// Where the slab has compressed bytes, behind the slots.
+    let packed: PackedArea
     /// Which sides are read through the page cache.
     let isBuffered: (Bool, Bool)
     let dispenser: RunDispenser
@@ -48,17 +53,29 @@ package final class CompareState: Sendable {
         _ first: any SourceMap, _ second: any SourceMap, runs: consuming DirtyBitmap,
         requestSize: Int, depth: Int, isBuffered: (Bool, Bool) = (false, false)
     ) {
-        pair = PairMap(first, second)
+        let block = JobPlan.blockSize(first.alignment, second.alignment, runs.granularity.bytes)
+        let pair = PairMap(first, second)
+        let unit = max(pair.unit, block)
+        runBytes = max(requestSize, Int(unit))
+        // Larger runs are fewer, so that the memory stays about the same.
+        self.depth = min(depth, max(2, depth * requestSize / runBytes))
+        let slots = 2 * self.depth * runBytes
+        packed = PackedArea.fitting(pair, atMost: slots / 4).starting(at: slots)
+        self.pair = pair
         self.requestSize = requestSize
-        self.depth = depth
         self.isBuffered = isBuffered
         findings = Mutex(
             Findings(clusters: DirtyBitmap(size: runs.size, granularity: runs.granularity)))
-        let block = JobPlan.blockSize(
-            first.alignment, second.alignment, runs.granularity.bytes)
         dispenser = RunDispenser(
-            working: runs, source: pair, blockSize: block, slots: depth)
+            working: runs, source: pair, blockSize: block, unit: unit, slots: self.depth)
     }
+
+    /// Two reads a run, and the poll of an unpacker.
+    package var queueDepth: Int { 2 * depth + 1 }
+
+    package var slabBytes: Int { packed.range.upperBound }
+
+    package var hasPacked: Bool { packed.count > 0 }
 
     func differences() -> DirtyBitmap { findings.withLock { $0.clusters.copy() } }
 
@@ -106,6 +123,7 @@ public final class CompareJob: Sendable {
     private let disks: (Disk, Disk)
     private let sizes: (Int64, Int64)
     private let planned: Int64
+    private let makeUnpacking: MakeUnpacking
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -122,14 +140,21 @@ public final class CompareJob: Sendable {
 
     /// Compares only what `runs` has dirty, cluster by cluster of its granularity. Its size must
     /// be the smaller one of both sides, or the program stops.
-    public init(
-        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap,
-        isPrefix: Bool = false
+    public convenience init(
+        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool = false
+    ) {
+        self.init(first, second, only: runs, isPrefix: isPrefix, unpacking: standardUnpacking)
+    }
+
+    package init(
+        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
+        unpacking: @escaping MakeUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
+        makeUnpacking = unpacking
         let left = first.sourceMap(size: size)
         let right = second.sourceMap(size: size)
         let block = JobPlan.blockSize(left.alignment, right.alignment, runs.granularity.bytes)
@@ -146,8 +171,8 @@ public final class CompareJob: Sendable {
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {
         let start = Clock.now
-        let thread = WorkerThread { [state] in Self.work(state) }
-        if let thread { thread.join() } else { Self.work(state) }
+        let thread = WorkerThread { [state, makeUnpacking] in Self.work(state, makeUnpacking) }
+        if let thread { thread.join() } else { Self.work(state, makeUnpacking) }
         return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
     }
 
@@ -168,12 +193,15 @@ public final class CompareJob: Sendable {
         (planned, state.counters.done.value)
     }
 
-    private static func work(_ state: CompareState) {
+    private static func work(_ state: CompareState, _ makeUnpacking: @escaping MakeUnpacking) {
+        let pool = UnpackPool(makeUnpacking)
+        defer { pool.close() }
         do throws(RingError) {
-            let slab = try BufferSlab(byteCount: 2 * depth * requestSize)
-            let ring = try Ring(
-                depth: 2 * depth + 2, files: state.pair.descriptors, buffers: slab)
-            var comparer = Comparer(job: state, queue: ring)
+            let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
+            let slab = try BufferSlab(byteCount: state.slabBytes)
+            let files = state.pair.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
+            let ring = try Ring(depth: state.queueDepth, files: files, buffers: slab)
+            var comparer = Comparer(job: state, queue: ring, unpacker: unpacker)
             comparer.run()
             state.add(comparer.statistics)
         } catch {

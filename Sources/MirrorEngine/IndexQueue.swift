@@ -14,6 +14,14 @@ struct IndexQueue {
         count += 1
     }
 
+    /// Puts an element before all others.
+    mutating func prepend(_ element: Int) {
+        precondition(count < elements.count)
+        head = (head + elements.count - 1) % elements.count
+        elements[head] = element
+        count += 1
+    }
+
     mutating func removeFirst() -> Int {
         precondition(count > 0)
         let element = elements[head]

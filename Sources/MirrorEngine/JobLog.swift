@@ -39,7 +39,7 @@ package final class JobLog: Sendable {
             "mirroring \(bytes) bytes of \(plan.source.name) to \(plan.target.name)",
             metadata: [
                 "requestSize": "\(plan.requestSize)", "depth": "\(plan.depth)",
-                "bufferBytes": "\(plan.bufferBytes)",
+                "bufferBytes": "\(plan.layout.runBytes)",
             ])
     }
 }

@@ -14,11 +14,13 @@ package struct JobPlan: Sendable {
     package let requestSize: Int
     /// Requests in flight on each ring.
     package let depth: Int
-    /// Bytes in flight on each ring, at most.
-    package let bufferBytes: Int
+    /// The memory of each ring.
+    package let layout: SlabLayout
     /// Runs begin and end on multiples of this, but for the end of the disk: the larger of the two
     /// sides' blocks, and at least a page unless the bitmap is finer than that.
     package let blockSize: Int64
+    /// What runs are best cut at multiples of: the larger of the two sides' units.
+    package let unit: Int64
     /// Drop what was read and written from the page cache.
     package let dropSourceCache: Bool
     package let dropTargetCache: Bool
@@ -27,8 +29,12 @@ package struct JobPlan: Sendable {
     /// and some file systems hold their lock for all of it.
     package static let zeroLimit: Int64 = 1 << 30
 
-    /// Zeros are looked for in pieces of this size; smaller holes cost more than they save.
-    package static let zeroGranule: Int64 = 64 << 10
+    /// Zeros are looked for in pieces of this size; smaller holes cost more than they save. And a
+    /// cluster of the target is left alone as a whole or not at all.
+    package var zeroGranule: Int64 { max(64 << 10, target.unit) }
+
+    /// Bytes of the largest run.
+    package var runBytes: Int { max(requestSize, Int(unit)) }
 
     package init(
         source: any SourceMap, target: any TargetMap, options: MirrorOptions, requestSize: Int,
@@ -41,10 +47,15 @@ package struct JobPlan: Sendable {
         targetStartsZero = options.targetIsZero || target.startsZero
         sourcePolicy = options.sourceErrorPolicy
         targetPolicy = options.targetErrorPolicy
-        blockSize = Self.blockSize(source.alignment, target.alignment, granularity)
+        let block = Self.blockSize(source.alignment, target.alignment, granularity)
+        let unit = max(source.unit, target.unit, block)
+        blockSize = block
+        self.unit = unit
         self.requestSize = requestSize
         self.depth = depth
-        self.bufferBytes = bufferBytes
+        layout = SlabLayout(
+            source, bufferBytes: bufferBytes, largestRun: max(requestSize, Int(unit)),
+            requestSize: requestSize)
         self.dropSourceCache = dropSourceCache
         self.dropTargetCache = dropTargetCache
     }
@@ -64,9 +75,14 @@ package struct JobPlan: Sendable {
         FileIndex(UInt32(source.descriptors.count + index))
     }
 
-    /// The slab: room for the bytes in flight, and behind it zeros as large as a request.
-    package var slabBytes: Int { bufferBytes + requestSize }
-    var zeroArea: Range<Int> { bufferBytes..<(bufferBytes + requestSize) }
+    /// Whether clusters may have to be decompressed.
+    package var hasPacked: Bool { layout.packed.count > 0 }
+
+    /// What a queue needs room for: the requests, and the poll of an unpacker.
+    package var queueDepth: Int { depth + (hasPacked ? 1 : 0) }
+
+    package var slabBytes: Int { layout.byteCount }
+    var zeroArea: Range<Int> { layout.zeros }
 }
 
 extension DirtyBitmap {

@@ -40,11 +40,11 @@ package final class JobState: Sendable {
         self.log = log
         planned = working.dirtyBytes
         dispenser = RunDispenser(
-            working: working, source: plan.source, blockSize: plan.blockSize,
+            working: working, source: plan.source, blockSize: plan.blockSize, unit: plan.unit,
             slots: workers * plan.depth)
         control = JobControl(speedLimit: speedLimit)
         zeroing = ZeroLadder(
-            start: plan.zeroes == .write ? .writeZeros : .punchHole,
+            start: plan.zeroes == .write || !plan.target.zeroesPlaces ? .writeZeros : .punchHole,
             zeroesRanges: plan.target.zeroesRanges)
         crew = Mutex(Crew(active: workers))
     }
@@ -81,6 +81,12 @@ package final class JobState: Sendable {
     func flushFailed(_ cause: FailureCause) {
         crew.withLock { $0.hasLostWrites = true }
         control.fail(.flush(name: plan.target.name, cause: cause))
+    }
+
+    /// What was flushed could not be made last, which is as final.
+    func commitFailed(_ error: StorageError) {
+        crew.withLock { $0.hasLostWrites = true }
+        control.fail(.storage(error))
     }
 
     var hasLostWrites: Bool { crew.withLock { $0.hasLostWrites } }

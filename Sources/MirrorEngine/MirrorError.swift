@@ -83,12 +83,14 @@ extension MirrorError: CustomStringConvertible {
     }
 
     private static func remedy(_ side: MirrorSide, _ cause: FailureCause) -> String {
+        let elsewhere = "; --on-source-error ignore copies everything else"
+        if cause == .corruptData { return elsewhere }
         guard case .errno(let code) = cause else { return "" }
         if side == .target && Errors.isOutOfSpace(code) {
             return "; free space for it, or use --on-target-error enospc to wait for space"
         }
         if side == .source && Errors.isLocal(code) {
-            return "; --on-source-error ignore copies everything else"
+            return elsewhere
         }
         return ""
     }
@@ -100,6 +102,7 @@ extension FailureCause: CustomStringConvertible {
         case .errno(let code): errorText(code)
         case .endOfFile: "the file ended early"
         case .noProgress: "the kernel moved no bytes, many times in a row"
+        case .corruptData: "its compressed data is damaged"
         }
     }
 }

@@ -13,6 +13,7 @@ public final class MirrorJob: Sendable {
     private let options: MirrorOptions
     private let sizing: JobSizing
     private let state: JobState
+    private let makeUnpacking: MakeUnpacking
     private let ringSetup = Mutex<RingSetup?>(nil)
 
     /// A job that makes all of `target` read as `source` does.
@@ -44,7 +45,8 @@ public final class MirrorJob: Sendable {
 
     package init(
         from source: Disk, to target: Disk, working: consuming DirtyBitmap,
-        options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?
+        options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?,
+        unpacking: @escaping MakeUnpacking = standardUnpacking
     ) throws(MirrorError) {
         guard let targetMap = target.targetMap(size: source.geometry.size) else {
             preconditionFailure("the target was not opened for writing")
@@ -58,6 +60,7 @@ public final class MirrorJob: Sendable {
         self.source = source
         self.target = target
         self.options = options
+        makeUnpacking = unpacking
         let plan = JobPlan(
             source: source.sourceMap(), target: targetMap, options: options,
             requestSize: sizing.requestSize, depth: sizing.depth,
@@ -96,14 +99,19 @@ public final class MirrorJob: Sendable {
         let start = Clock.now
         let processor = Clock.processor
         state.log.started(state.plan, bytes: state.planned)
-        WorkerCrew.run(state, workers: options.rings) { [self] (plan) throws(RingError) in
+        let pool = UnpackPool(makeUnpacking)
+        WorkerCrew.run(state, workers: options.rings) { () throws(RingError) in
+            try pool.makeUnpacker()
+        } makeQueue: { [self] (plan, unpacker) throws(RingError) in
             let slab = try BufferSlab(byteCount: plan.slabBytes)
-            let ring = try Ring(depth: plan.depth, files: plan.descriptors, buffers: slab)
+            let files = plan.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
+            let ring = try Ring(depth: plan.queueDepth, files: files, buffers: slab)
             let setup = ring.setup
             ringSetup.withLock { $0 = setup }
             if let reason = setup.plainBuffersReason { state.log.plainBuffers(reason) }
             return ring
         }
+        pool.close()
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
     }

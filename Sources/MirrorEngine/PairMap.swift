@@ -15,6 +15,8 @@ struct PairMap: SourceMap {
     var name: String { "\(first.name) and \(second.name)" }
     var descriptors: [CInt] { first.descriptors + second.descriptors }
     var alignment: Int { max(first.alignment, second.alignment) }
+    var unit: Int64 { max(first.unit, second.unit) }
+    var packedLengthMax: Int { max(first.packedLengthMax, second.packedLengthMax) }
 
     func content(at offset: Int64) throws(StorageError) -> StorageExtent {
         let left = try first.content(at: offset)

@@ -33,33 +33,36 @@ package final class RunDispenser: Sendable {
 
     private let state: Mutex<State>
     private let source: any SourceMap
-    private let blockSize: Int64
+    private let unit: Int64
 
     /// Runs are cut on multiples of `blockSize` only, which no granule may be smaller than.
     ///
-    /// - Parameter slots: how many runs will be out at once, so that nothing allocates later.
+    /// - Parameters:
+    ///   - unit: what runs are cut at multiples of where what is dirty goes on, a power of two.
+    ///   - slots: how many runs will be out at once, so that nothing allocates later.
     package init(
-        working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64, slots: Int = 0
+        working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64, unit: Int64 = 1,
+        slots: Int = 0
     ) {
         precondition(working.granularity.bytes >= blockSize)
         self.source = source
-        self.blockSize = blockSize
+        self.unit = max(unit, blockSize)
         var state = State(working: working)
         state.outstanding.reserveCapacity(slots)
         self.state = Mutex(state)
     }
 
     /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at
-    /// the end of the pass. Complexity: O(1) for most runs, O(words) over clean stretches of the
+    /// the end of the pass. No limit may be less than the unit. Complexity: O(1) for most runs, O(words) over clean stretches of the
     /// bitmap.
     package func next(dataLimit: Int64, zeroLimit: Int64) throws(StorageError) -> Run? {
-        try state.withLock { (state) throws(StorageError) -> Run? in
+        precondition(min(dataLimit, zeroLimit) >= unit)
+        return try state.withLock { (state) throws(StorageError) -> Run? in
             if state.pending.isEmpty {
                 // A gulp is much larger than a run, so that the bitmap is looked at rarely.
-                guard state.cursor < state.working.size,
-                    let run = state.working.takeDirtyRun(
-                        from: state.cursor, limit: max(dataLimit, zeroLimit))
-                else { return nil }
+                guard let run = state.takeDirtyRun(max(dataLimit, zeroLimit), cutAt: unit) else {
+                    return nil
+                }
                 state.cursor = run.upperBound
                 state.pending = run
             }
@@ -68,18 +71,19 @@ package final class RunDispenser: Sendable {
                 (state.extent, state.extentIsZero) = try alignedExtent(at: start)
             }
             let limit = state.extentIsZero ? zeroLimit : dataLimit
-            let end = min(state.pending.upperBound, state.extent.upperBound, start + limit)
+            let cut = (start + limit) & ~(unit - 1)
+            let end = min(state.pending.upperBound, state.extent.upperBound, cut)
             state.pending = end..<state.pending.upperBound
             state.outstanding.append(start..<end)
             return Run(range: start..<end, isZero: state.extentIsZero)
         }
     }
 
-    /// What the source has at `start`, with its end moved onto a block: data grows, zeros shrink.
+    /// What the source has at `start`, with its end moved onto a unit: data grows, zeros shrink.
     private func alignedExtent(at start: Int64) throws(StorageError) -> (Range<Int64>, Bool) {
         let extent = try source.content(at: start)
         let end = extent.range.upperBound
-        let mask = blockSize - 1
+        let mask = unit - 1
         let isZero = extent.content == .zero
         if end == source.size { return (start..<end, isZero) }
         if isZero, end & ~mask > start { return (start..<(end & ~mask), true) }
@@ -134,6 +138,18 @@ package final class RunDispenser: Sendable {
 }
 
 extension RunDispenser.State {
+    /// The next dirty bytes; if they go on, they end with a unit.
+    fileprivate mutating func takeDirtyRun(_ limit: Int64, cutAt unit: Int64) -> Range<Int64>? {
+        guard cursor < working.size, let run = working.takeDirtyRun(from: cursor, limit: limit)
+        else { return nil }
+        let end = run.upperBound & ~(unit - 1)
+        guard end > run.lowerBound, end < run.upperBound, run.upperBound < working.size,
+            working.isDirty(at: run.upperBound)
+        else { return run }
+        working.set(end..<run.upperBound)
+        return run.lowerBound..<end
+    }
+
     fileprivate mutating func takeBack(_ range: Range<Int64>) {
         var index = 0
         while index < outstanding.count {

@@ -4,10 +4,13 @@ package import Ring
 /// a time moves from `position` to `end`.
 ///
 /// Short reads and writes move the cursor a little, failures shrink the requests, and neither needs
-/// a second transfer. Positions are those of the disk, not of the file that holds it.
+/// a second transfer. Positions are those of the disk, not of the file that holds it, but for
+/// compressed bytes.
 package struct Transfer: Sendable {
     package enum Kind: UInt8, Sendable {
         case read, write
+        /// Reads compressed bytes, of which there may be fewer than were asked for.
+        case readPacked
         /// Writes zeros from the queue's zero area, again and again.
         case writeZeros
         case punchHole, zeroRange
@@ -15,9 +18,12 @@ package struct Transfer: Sendable {
         case flush
         /// The same for what has been written so far, while the job goes on.
         case checkpoint
+        /// Waits until an unpacker has something to tell.
+        case poll
         /// Hints about the page cache; their failure means nothing.
         case writeBack, dropCache
 
+        var isRead: Bool { self == .read || self == .readPacked }
         var isZeroing: Bool { self == .punchHole || self == .zeroRange || self == .writeZeros }
     }
 
@@ -45,6 +51,8 @@ package struct Transfer: Sendable {
     /// Bytes before `position` that its owner chose to leave out.
     var skipped: Int64 = 0
     var fruitlessTries: Int32 = 0
+    /// The most bytes of the block at `position` that came, when only a part of it did.
+    var partOfBlock: Int64 = 0
 
     /// Bytes that arrived.
     package var transferred: Int64 { position - start - skipped }
@@ -84,4 +92,6 @@ public enum FailureCause: Sendable, Equatable {
     case endOfFile
     /// The kernel moved no bytes, or too few to go on, many times in a row.
     case noProgress
+    /// The bytes were read, and don't make what they are to be decompressed to.
+    case corruptData
 }

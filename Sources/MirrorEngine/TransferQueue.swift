@@ -18,29 +18,38 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// started.
     package private(set) var isForsaken = false
 
+    /// Whether an unpacker is waited for.
+    package private(set) var isPolling = false
+
     private var transfers: [Transfer]
     private var free: [Int]
+    /// Whether a place is kept for the poll, which can't wait for one.
+    private let mayPoll: Bool
 
     /// A request that moves nothing this many times in a row has failed.
     private static var patience: Int32 { 32 }
+    /// What comes of the last block of a file is all there is when it was that much so often.
+    private static var patienceAtEnd: Int32 { 16 }
 
-    package init(queue: consuming Queue, zeroArea: Range<Int>) {
+    package init(queue: consuming Queue, zeroArea: Range<Int>, mayPoll: Bool = false) {
         let capacity = queue.depth
         let placeholder = Transfer(
             .flush, file: FileIndex(0), owner: -1, range: 0..<0, alignment: 1, stride: 0)
         self.queue = queue
         self.zeroArea = zeroArea
+        self.mayPoll = mayPoll
         transfers = Array(repeating: placeholder, count: capacity)
         free = Array((0..<capacity).reversed())
     }
 
-    package var hasRoom: Bool { !free.isEmpty }
+    package var hasRoom: Bool { free.count > (mayPoll && !isPolling ? 1 : 0) }
     package var inFlight: Int { queue.inFlight }
 
-    /// Starts a transfer of at least one byte, or a flush.
+    /// Starts a transfer of at least one byte, or a flush, or a poll.
     ///
-    /// Precondition: `hasRoom`.
+    /// Precondition: `hasRoom`, or it is the one poll or takes the place of what has just ended.
     package mutating func start(_ transfer: Transfer) {
+        if transfer.kind == .poll { isPolling = true }
         let index = free.removeLast()
         transfers[index] = transfer
         issue(index)
@@ -83,7 +92,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     /// Answers a failure: the rest will not be transferred.
-    package mutating func abandon(_ index: Int) { free.append(index) }
+    package mutating func abandon(_ index: Int) { release(index) }
 
     /// Answers a failure of zeroing: the rest is zeroed in another way.
     package mutating func change(_ index: Int, to kind: Transfer.Kind, file: FileIndex) {
@@ -105,7 +114,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let buffer = Int(transfer.position + transfer.bufferDelta)
         let request: Request
         switch transfer.kind {
-        case .read:
+        case .read, .readPacked:
             // The end of the disk may be off the sector; a direct read has to ask for all of it.
             count = (count + transfer.alignment - 1) & ~(transfer.alignment - 1)
             request = .read(transfer.file, at: offset, count: Int(count), into: buffer)
@@ -118,6 +127,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .zeroRange: request = .zeroRange(transfer.file, at: offset, count: count)
         case .flush: request = .sync(transfer.file)
         case .checkpoint: request = .dataSync(transfer.file)
+        case .poll: request = .pollIn(transfer.file)
         case .writeBack: request = .writeBack(transfer.file, at: offset, count: count)
         case .dropCache: request = .dropCache(transfer.file, at: offset, count: count)
         }
@@ -129,8 +139,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func advance(_ index: Int, _ result: Int32) -> Outcome? {
         if result < 0 { return fail(index, code: -result) }
         switch transfers[index].kind {
-        case .read, .write, .writeZeros: return move(index, Int64(result))
-        case .punchHole, .zeroRange, .flush, .checkpoint, .writeBack, .dropCache:
+        case .read, .readPacked, .write, .writeZeros: return move(index, Int64(result))
+        case .punchHole, .zeroRange, .flush, .checkpoint, .poll, .writeBack, .dropCache:
             transfers[index].position += transfers[index].requested
             transfers[index].fruitlessTries = 0
             widen(index)
@@ -146,14 +156,31 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             count &= ~(transfers[index].alignment - 1)
         }
         guard count > 0 else {
+            if transfers[index].kind == .readPacked {
+                // A direct read that ends off the block again and again has met the file's end.
+                let isLongest = result >= transfers[index].partOfBlock
+                if isLongest { transfers[index].partOfBlock = result }
+                if result == 0 || isLongest && transfers[index].fruitlessTries >= Self.patienceAtEnd
+                {
+                    return finishAtEnd(index, result)
+                }
+            }
             if result == 0 && transfers[index].kind == .read {
                 return .failed(index, transfers[index], .endOfFile, count: left)
             }
             return tryAgain(index, orFailWith: .noProgress)
         }
         transfers[index].fruitlessTries = 0
+        transfers[index].partOfBlock = 0
         transfers[index].position += count
         widen(index)
+        return finishOrIssue(index).map { .finished($0) }
+    }
+
+    /// There are no more bytes in the file, and need not be.
+    private mutating func finishAtEnd(_ index: Int, _ count: Int64) -> Outcome? {
+        transfers[index].position += count
+        transfers[index].end = transfers[index].position
         return finishOrIssue(index).map { .finished($0) }
     }
 
@@ -162,8 +189,13 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             issue(index)
             return nil
         }
-        free.append(index)
+        release(index)
         return transfers[index]
+    }
+
+    private mutating func release(_ index: Int) {
+        if transfers[index].kind == .poll { isPolling = false }
+        free.append(index)
     }
 
     // MARK: failures
@@ -175,7 +207,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return .finished(transfers[index])
         }
         if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if kind != .flush, kind != .checkpoint, Errors.isLocal(code), narrow(index) {
+        if kind.isDivisible, Errors.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil
@@ -217,6 +249,16 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let wider = min(transfer.stride * 16, transfer.fullStride)
         if (transfer.position + transfer.hostDelta) % wider == 0 {
             transfers[index].stride = wider
+        }
+    }
+}
+
+extension Transfer.Kind {
+    /// Whether smaller requests may save some of the bytes. Compressed ones are of no use in part.
+    fileprivate var isDivisible: Bool {
+        switch self {
+        case .read, .write, .writeZeros, .punchHole, .zeroRange: true
+        case .readPacked, .flush, .checkpoint, .poll, .writeBack, .dropCache: false
         }
     }
 }

@@ -14,7 +14,8 @@ extension Worker where Queue: ~Copyable {
     mutating func holdIfZero(_ index: Int) -> Bool {
         let slot = slots[index]
         guard plan.zeroes == .detect, slot.unreadable.isEmpty, !slot.isIncomplete,
-            job.zeroing.current != .writeZeros, isZeroInMemory(index, slot.range),
+            job.zeroing.current != .writeZeros || !plan.target.zeroesPlaces,
+            isZeroInMemory(index, slot.range),
             !isZeroOnTarget(slot.range)
         else { return false }
         memory.release(slot.memory)

@@ -14,19 +14,27 @@ extension Worker where Queue: ~Copyable {
     private mutating func finish(_ transfer: Transfer) {
         if transfer.owner == Worker.noOwner {
             if transfer.kind == .writeBack { dropCache(behind: transfer, as: .dropCache) }
-            if transfer.kind == .checkpoint { job.checkpoints.end() }
+            if transfer.kind == .checkpoint { endCheckpoint() }
+            if transfer.kind == .poll { collectUnpacked() }
             return
         }
         count(transfer)
-        if transfer.kind == .read && plan.dropSourceCache {
+        if transfer.kind.isRead && plan.dropSourceCache {
             dropCache(behind: transfer, as: .dropCache)
         } else if transfer.kind == .write && plan.dropTargetCache {
             dropCache(behind: transfer, as: .writeBack)
         }
-        slots[transfer.owner].outstanding -= 1
-        if slots[transfer.owner].cursor == slots[transfer.owner].range.upperBound {
-            advancePhase(transfer.owner)
+        if transfer.kind == .readPacked {
+            unpack(transfer)
+        } else {
+            finishPart(of: transfer.owner)
         }
+    }
+
+    /// A transfer of a slot has ended, or a decompression.
+    mutating func finishPart(of index: Int) {
+        slots[index].outstanding -= 1
+        if slots[index].cursor == slots[index].range.upperBound { advancePhase(index) }
     }
 
     private func count(_ transfer: Transfer) {
@@ -35,7 +43,8 @@ extension Worker where Queue: ~Copyable {
         case .read: job.counters.read.count(bytes)
         case .write, .writeZeros: job.counters.written.count(bytes)
         case .punchHole, .zeroRange: job.counters.zeroed.count(bytes)
-        case .flush, .checkpoint, .writeBack, .dropCache: break
+        // Compressed bytes are counted when they are what they stand for.
+        case .readPacked, .flush, .checkpoint, .poll, .writeBack, .dropCache: break
         }
     }
 
@@ -49,10 +58,19 @@ extension Worker where Queue: ~Copyable {
             changeZeroing(index, transfer)
             return
         }
-        if transfer.kind == .checkpoint {
+        switch transfer.kind {
+        case .checkpoint:
             job.flushFailed(cause)
             transfers.abandon(index)
             return
+        case .poll:
+            job.control.fail(.ring(.systemCall("IORING_OP_POLL_ADD", code: cause.code)))
+            transfers.abandon(index)
+            return
+        case .readPacked:
+            failPackedRead(transfer.owner, cause, transfer: index)
+            return
+        default: break
         }
         let side: MirrorSide = transfer.kind == .read ? .source : .target
         if let error = shrinkage(of: side) {
@@ -71,11 +89,11 @@ extension Worker where Queue: ~Copyable {
             job.control.fail(error)
             giveUp(index, transfer, failure)
         case .stop:
-            parked.append(index)
+            parked.append(.transfer(index))
             job.control.pause(because: error)
             job.log.paused(error)
         case .ignore:
-            note(failure, transfer)
+            note(failure, transfer.owner, isRead: transfer.kind == .read)
             job.dispenser.defer(failure.range)
             slots[transfer.owner].deferredBytes += Int64(failure.range.count)
             if let finished = transfers.skip(
@@ -105,18 +123,21 @@ extension Worker where Queue: ~Copyable {
         transfers.change(index, to: kind, file: file)
     }
 
-    /// What can't be copied because `count` bytes failed at a transfer's position. What can't be
-    /// read costs whole blocks of the target, which may be larger than the source's.
+    /// What can't be copied because `count` bytes failed at a transfer's position.
     private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
         let failed = transfer.position..<min(transfer.position + count, transfer.end)
-        guard transfer.kind == .read else { return failed }
+        return transfer.kind == .read ? wholeBlocks(failed, transfer.owner) : failed
+    }
+
+    /// What can't be read costs whole blocks of the target, which may be larger than the source's.
+    func wholeBlocks(_ range: Range<Int64>, _ index: Int) -> Range<Int64> {
         let mask = Int64(max(plan.target.alignment, 512)) - 1
-        let run = slots[transfer.owner].range
-        return (failed.lowerBound & ~mask)..<min((failed.upperBound + mask) & ~mask, run.upperBound)
+        let end = slots[index].range.upperBound
+        return (range.lowerBound & ~mask)..<min((range.upperBound + mask) & ~mask, end)
     }
 
     /// The policy that applies; `.enospc` never comes out.
-    private func verdict(_ side: MirrorSide, _ cause: FailureCause) -> ErrorPolicy {
+    func verdict(_ side: MirrorSide, _ cause: FailureCause) -> ErrorPolicy {
         let policy = side == .source ? plan.sourcePolicy : plan.targetPolicy
         guard policy == .enospc else { return policy }
         guard side == .target, case .errno(let code) = cause, Errors.isOutOfSpace(code) else {
@@ -126,7 +147,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// A device that was pulled out or resized answers like a full or short one: ask for its size.
-    private func shrinkage(of side: MirrorSide) -> MirrorError? {
+    func shrinkage(of side: MirrorSide) -> MirrorError? {
         let map: any DiskMap = side == .source ? plan.source : plan.target
         do throws(StorageError) {
             guard let change = try map.sizeChange() else { return nil }
@@ -138,14 +159,14 @@ extension Worker where Queue: ~Copyable {
 
     /// Ends a transfer that the job will not finish.
     private mutating func giveUp(_ index: Int, _ transfer: Transfer, _ failure: FailedRange?) {
-        if let failure { note(failure, transfer) }
+        if let failure { note(failure, transfer.owner, isRead: transfer.kind == .read) }
         slots[transfer.owner].isIncomplete = true
         transfers.abandon(index)
         finish(transfer)
     }
 
-    private mutating func note(_ failure: FailedRange, _ transfer: Transfer) {
-        if transfer.kind == .read { slots[transfer.owner].unreadable.append(failure.range) }
+    mutating func note(_ failure: FailedRange, _ index: Int, isRead: Bool) {
+        if isRead { slots[index].unreadable.append(failure.range) }
         if !job.failures.add(failure) {
             job.control.fail(.tooManyFailures(limit: FailureLog.limit))
         }
@@ -154,17 +175,28 @@ extension Worker where Queue: ~Copyable {
     mutating func unpark() {
         let waiting = parked
         parked.removeAll(keepingCapacity: true)
-        for index in waiting { transfers.retry(index) }
+        for one in waiting {
+            switch one {
+            case .transfer(let index): transfers.retry(index)
+            case .packed(let buffer): restarts.append(buffer)
+            }
+        }
     }
+}
+
+extension FailureCause {
+    /// The errno; 0 where there is none.
+    var code: CInt { if case .errno(let code) = self { code } else { 0 } }
 }
 
 extension Transfer.Kind {
     var verb: String {
         switch self {
-        case .read: "reading"
+        case .read, .readPacked: "reading"
         case .write: "writing"
         case .writeZeros, .punchHole, .zeroRange: "zeroing"
         case .flush, .checkpoint: "flushing"
+        case .poll: "waiting for"
         case .writeBack, .dropCache: "dropping the page cache of"
         }
     }

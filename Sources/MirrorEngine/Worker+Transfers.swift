@@ -1,18 +1,8 @@
 internal import BlockStorage
 internal import Ring
 
-/// How runs become transfers: where to read, what is zero, where to write.
+/// How runs become transfers to the target: what is zero, where to write, when to flush.
 extension Worker where Queue: ~Copyable {
-    /// Starts the next read of a run.
-    mutating func startRead(_ index: Int) throws(StorageError) {
-        let offset = slots[index].cursor
-        let place = try plan.source.locate(at: offset, limit: slots[index].range.upperBound)
-        guard case .stored(let extent) = place else {
-            preconditionFailure("only raw sources so far")
-        }
-        start(.read, plan.sourceFile(extent.file), extent, at: offset, index)
-    }
-
     /// Starts the next write of a run, or finds that the next bytes need none.
     mutating func startWrite(_ index: Int) throws(StorageError) {
         let offset = slots[index].cursor
@@ -49,21 +39,28 @@ extension Worker where Queue: ~Copyable {
     ) -> (end: Int64, isZeroAlready: Bool) {
         guard plan.zeroes == .detect else { return (limit, false) }
         var end = granuleEnd(offset, limit)
-        let isZeroAlready = isZeroOnBothSides(index, offset..<end)
+        let isZeroAlready = mayStay(index, offset..<end)
         while end < limit {
             let next = granuleEnd(end, limit)
-            if isZeroOnBothSides(index, end..<next) != isZeroAlready { break }
+            if mayStay(index, end..<next) != isZeroAlready { break }
             end = next
         }
         return (end, isZeroAlready)
     }
 
     private func granuleEnd(_ offset: Int64, _ limit: Int64) -> Int64 {
-        min((offset / JobPlan.zeroGranule + 1) * JobPlan.zeroGranule, limit)
+        min((offset / plan.zeroGranule + 1) * plan.zeroGranule, limit)
     }
 
-    private func isZeroOnBothSides(_ index: Int, _ range: Range<Int64>) -> Bool {
-        isZeroInMemory(index, range) && isZeroOnTarget(range)
+    /// Whether a piece of a run is zero on both sides, and all that the run has of its granules: a
+    /// cluster that is written in part has to be written as far as the run goes.
+    private func mayStay(_ index: Int, _ piece: Range<Int64>) -> Bool {
+        let run = slots[index].range
+        let granule = plan.zeroGranule
+        let isWhole =
+            (piece.lowerBound == run.lowerBound || piece.lowerBound % granule == 0)
+            && (piece.upperBound == run.upperBound || piece.upperBound % granule == 0)
+        return isWhole && isZeroInMemory(index, piece) && isZeroOnTarget(piece)
     }
 
     func isZeroInMemory(_ index: Int, _ range: Range<Int64>) -> Bool {
@@ -77,13 +74,24 @@ extension Worker where Queue: ~Copyable {
 
     /// Makes a range of the target read as zeros from its start on, in the cheapest way there is.
     private mutating func zero(_ range: Range<Int64>, _ index: Int) throws(StorageError) {
-        if plan.zeroes != .write, isZeroOnTarget(range) {
-            slots[index].cursor = range.upperBound
-            job.counters.skipped.count(Int64(range.count))
-            return
-        }
         let kind = job.zeroing.current
-        let reach = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
+        var reach = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
+        if plan.zeroes != .write {
+            if isZeroOnTarget(range) {
+                slots[index].cursor = range.upperBound
+                job.counters.skipped.count(Int64(range.count))
+                return
+            }
+            let inMap = try plan.target.zeroInMap(range)
+            if inMap > 0 {
+                slots[index].cursor += inMap
+                job.counters.zeroed.count(inMap)
+                return
+            }
+            // The map may do better from its next unit on.
+            let unit = plan.target.unit
+            if unit > 1 { reach = min(reach, unit - range.lowerBound % unit) }
+        }
         let limit = min(range.upperBound, range.lowerBound + reach)
         let extent = try plan.target.place(at: range.lowerBound, limit: limit)
         // Disks zero whole blocks only. An unaligned end is less than a page: writing it is as
@@ -97,12 +105,15 @@ extension Worker where Queue: ~Copyable {
         }
     }
 
-    /// Starts a transfer of a slot, and moves the slot's cursor behind it.
-    private mutating func start(
+    /// Starts a transfer of a slot, and moves the slot's cursor behind it. What moves bytes is cut
+    /// to a request: what follows is asked for again, and goes beside it.
+    mutating func start(
         _ kind: Transfer.Kind, _ file: FileIndex, _ extent: HostExtent, at offset: Int64,
         _ index: Int
     ) {
-        let range = offset..<(offset + extent.length)
+        let stride =
+            kind.isZeroing && kind != .writeZeros ? JobPlan.zeroLimit : Int64(plan.requestSize)
+        let range = offset..<(offset + min(extent.length, stride))
         slots[index].cursor = range.upperBound
         slots[index].outstanding += 1
         transfers.start(
@@ -110,13 +121,14 @@ extension Worker where Queue: ~Copyable {
                 kind, file: file, owner: index, range: range,
                 hostDelta: extent.hostOffset - offset,
                 bufferOffset: slots[index].bufferOffset(offset), alignment: extent.alignment,
-                stride: kind.isZeroing && kind != .writeZeros
-                    ? JobPlan.zeroLimit : Int64(plan.requestSize)))
+                stride: stride))
     }
 
     /// Takes what a finished transfer left in the page cache out of it, where files are buffered.
     /// There is room: the transfer that has just ended made it.
     mutating func dropCache(behind transfer: Transfer, as kind: Transfer.Kind) {
+        // Of compressed bytes there may have been none.
+        guard transfer.end > transfer.start else { return }
         var hint = transfer
         hint.kind = kind
         hint.owner = Worker.noOwner
@@ -130,7 +142,18 @@ extension Worker where Queue: ~Copyable {
     mutating func startCheckpoint() {
         guard transfers.hasRoom, !job.control.isStopping, job.checkpoints.begin(job.dispenser)
         else { return }
+        plan.target.seal()
         transfers.start(flushing(as: .checkpoint))
+    }
+
+    /// The flush of a checkpoint has succeeded.
+    func endCheckpoint() {
+        do throws(StorageError) {
+            try plan.target.commit(isFinal: false)
+            job.checkpoints.end()
+        } catch {
+            job.commitFailed(error)
+        }
     }
 
     private func flushing(as kind: Transfer.Kind) -> Transfer {
@@ -146,6 +169,7 @@ extension Worker where Queue: ~Copyable {
         // it. After a checkpoint's failed flush another one may succeed, and prove nothing.
         guard !transfers.isForsaken, !job.hasLostWrites else { return }
         precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
+        plan.target.seal()
         transfers.start(flushing(as: .flush))
         while transfers.inFlight > 0 {
             do throws(RingError) {
@@ -156,12 +180,23 @@ extension Worker where Queue: ~Copyable {
                 return
             }
             switch transfers.nextOutcome() {
-            case .finished: job.markFlushed()
+            case .finished: commit()
             case .failed(let index, _, let cause, _):
                 transfers.abandon(index)
                 job.flushFailed(cause)
             case nil: continue
             }
+        }
+    }
+
+    /// Makes the target what the job has made of it, also after a failure or a stop: what was
+    /// written is kept, and an image is closed in order.
+    private func commit() {
+        do throws(StorageError) {
+            try plan.target.commit(isFinal: true)
+            job.markFlushed()
+        } catch {
+            job.commitFailed(error)
         }
     }
 }

@@ -9,6 +9,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     let job: JobState
     let plan: JobPlan
     var transfers: TransferQueue<Queue>
+    var packed: PackedReads
     var slots: [Slot]
     var freeSlots: [Int]
     var memory: BufferAllocator
@@ -16,12 +17,23 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     var backlog: IndexQueue
     /// Slots of zero runs that wait for their neighbours.
     var held: [Int] = []
-    /// Failed transfers that wait for the job to be resumed.
-    var parked: [Int] = []
+    /// Slots whose next bytes are compressed, and for which there was no buffer.
+    var starved: IndexQueue
+    /// What failed and waits for the job to be resumed.
+    var parked: [Parked] = []
+    /// Compressed stretches that are to be read once more.
+    var restarts: [Int] = []
     /// A run that was taken and has no memory yet.
     var waiting: Run?
     /// The dispenser had no more runs in this pass.
     var isDrained = false
+
+    enum Parked {
+        /// A transfer that waits for an answer.
+        case transfer(Int)
+        /// A buffer whose bytes could not be decompressed.
+        case packed(Int)
+    }
 
     /// The owner of transfers that belong to no slot.
     static var noOwner: Int { -1 }
@@ -29,15 +41,24 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// How long a worker waits before it looks whether somebody wants something of it.
     private static var tick: Int64 { 50_000_000 }
 
-    package init(job: JobState, queue: consuming Queue) {
+    /// - Parameter unpacker: needed where the source may be compressed. Its descriptor is the
+    ///   queue's file behind the plan's.
+    package init(
+        job: JobState, queue: consuming Queue, unpacker: (any Unpacker)? = nil
+    ) {
         self.job = job
         plan = job.plan
-        transfers = TransferQueue(queue: queue, zeroArea: job.plan.zeroArea)
+        transfers = TransferQueue(
+            queue: queue, zeroArea: job.plan.zeroArea, mayPoll: job.plan.hasPacked)
+        packed = PackedReads(
+            job.plan.layout.packed, requestSize: job.plan.requestSize, unpacker: unpacker,
+            bell: job.plan.descriptors.count)
         slots = Array(repeating: Slot(), count: job.plan.depth)
         freeSlots = Array((0..<job.plan.depth).reversed())
         memory = BufferAllocator(
-            byteCount: job.plan.bufferBytes, unit: min(64 << 10, job.plan.requestSize))
+            byteCount: job.plan.layout.runBytes, unit: min(64 << 10, job.plan.requestSize))
         backlog = IndexQueue(capacity: job.plan.depth)
+        starved = IndexQueue(capacity: job.plan.depth)
     }
 
     /// Copies until nothing is left, or the job stops. The last worker out tries again what failed,
@@ -63,6 +84,12 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             let delay = startWork()
             if transfers.inFlight == 0 {
                 if isIdle { return }
+                if packed.unpacking > 0 {
+                    // Only when the poll failed, and the job with it.
+                    Clock.sleep(nanoseconds: 1_000_000)
+                    collectUnpacked()
+                    continue
+                }
                 if job.control.isStopping {
                     abandonWork()
                     return
@@ -97,6 +124,10 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// wait.
     private mutating func startWork() -> Int64 {
         while transfers.hasRoom && !job.control.isStopping && !job.control.isPaused {
+            if let buffer = restarts.popLast() {
+                transfers.start(packed.transfer(buffer))
+                continue
+            }
             if let slot = backlog.first {
                 startNextTransfer(slot)
                 continue
@@ -151,7 +182,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func nextRun() throws(StorageError) -> Run? {
         if let run = waiting.take() { return run }
         return try job.dispenser.next(
-            dataLimit: Int64(plan.requestSize), zeroLimit: JobPlan.zeroLimit)
+            dataLimit: Int64(plan.runBytes), zeroLimit: JobPlan.zeroLimit)
     }
 
     mutating func enqueue(_ index: Int) {
@@ -164,7 +195,13 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func startNextTransfer(_ index: Int) {
         do throws(StorageError) {
             switch slots[index].phase {
-            case .reading: try startRead(index)
+            case .reading:
+                guard try startRead(index) else {
+                    _ = backlog.removeFirst()
+                    slots[index].isQueued = false
+                    starved.append(index)
+                    return
+                }
             case .writing: try startWrite(index)
             case .free: preconditionFailure("a free slot is in the backlog")
             }
@@ -186,6 +223,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if slots[index].phase == .reading && !job.control.isStopping {
             slots[index].phase = .writing
             slots[index].cursor = slots[index].range.lowerBound
+            clearLateZeros(index)
             if !holdIfZero(index) { enqueue(index) }
         } else {
             if slots[index].phase == .reading { slots[index].isIncomplete = true }
@@ -198,6 +236,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if slot.isIncomplete {
             job.dispenser.giveBack(slot.range)
         } else {
+            // In this order: a checkpoint that takes the run for done must find it written.
+            plan.target.wrote(slot.range)
             job.dispenser.complete(slot.range)
             job.counters.done.count(Int64(slot.range.count) - slot.deferredBytes)
         }
@@ -208,10 +248,12 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     /// Gives back what was taken and not finished, after a stop.
     private mutating func abandonWork() {
-        for index in parked { transfers.abandon(index) }
+        for case .transfer(let index) in parked { transfers.abandon(index) }
         parked.removeAll()
         held.removeAll()
+        restarts.removeAll()
         while backlog.count > 0 { _ = backlog.removeFirst() }
+        while starved.count > 0 { _ = starved.removeFirst() }
         if let run = waiting { job.dispenser.giveBack(run.range) }
         waiting = nil
         for index in slots.indices where slots[index].phase != .free {

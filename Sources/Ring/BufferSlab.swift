@@ -8,9 +8,12 @@ internal import Glibc
 /// huge page is not.
 ///
 /// The slab is a class so that a queue, which has its address registered with the kernel, can keep
-/// it alive. It is used by one thread, the queue's; the kernel writes to it while reads are in
-/// flight, so nothing may look at the bytes of a read before its completion.
-@safe public final class BufferSlab {
+/// it alive. The kernel writes to it while reads are in flight, so nothing may look at the bytes of
+/// a read before its completion.
+///
+/// The slab belongs to the queue's thread. Another thread may be lent a range of it, by something
+/// that orders memory, such as a lock; until it gives the range back, nobody else touches that.
+@safe public final class BufferSlab: @unchecked Sendable {
     /// The size of a huge page on the machines that matter; a slab is a whole number of them.
     public static let alignment = 2 << 20
 

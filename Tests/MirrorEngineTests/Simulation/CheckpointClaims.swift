@@ -18,7 +18,7 @@ final class CheckpointClaims: @unchecked Sendable {
     var firstBroken: Int64? { lock.withLock { broken } }
 
     func check(
-        _ remaining: borrowing DirtyBitmap, _ source: SimulatedMap, _ target: SimulatedMap
+        _ remaining: borrowing DirtyBitmap, _ source: SimulatedMap, _ target: any SimulatedTarget
     ) {
         var claimed = planned.copy()
         do { try claimed.subtract(remaining) } catch { claimed.setAll() }

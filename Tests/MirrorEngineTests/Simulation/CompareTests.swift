@@ -15,9 +15,6 @@ import Testing
         let kernel: SimulatedKernel
         private let sizes: (Int64, Int64)
         private let end = DispatchSemaphore(value: 0)
-        private let depth: Int
-        private let requestSize: Int
-
         init(
             _ first: SimulatedMap, _ second: SimulatedMap, requestSize: Int = 64 << 10,
             depth: Int = 3, granularity: Int64 = 64 << 10,
@@ -28,12 +25,10 @@ import Testing
             var runs = DirtyBitmap(size: size, granularity: try Granularity(bytes: granularity))
             runs.setAll()
             sizes = (first.size, second.size)
-            self.depth = depth
-            self.requestSize = requestSize
             state = CompareState(
                 first, second, runs: runs, requestSize: requestSize, depth: depth,
                 isBuffered: isBuffered)
-            let slab = 2 * depth * requestSize
+            let slab = state.slabBytes
             kernel = SimulatedKernel(
                 files: first.files + second.files, requestSize: requestSize, zeroArea: slab..<slab,
                 behaviour: behaviour)
@@ -53,9 +48,11 @@ import Testing
 
         private func work() {
             do throws(RingError) {
+                let unpacker = state.hasPacked ? SimulatedUnpacker(kernel) : nil
                 let queue = try SimulatedQueue(
-                    kernel: kernel, depth: 2 * depth + 2, byteCount: 2 * depth * requestSize)
-                var comparer = Comparer(job: state, queue: queue)
+                    kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
+                    unpacker: unpacker)
+                var comparer = Comparer(job: state, queue: queue, unpacker: unpacker)
                 comparer.run()
                 state.add(comparer.statistics)
             } catch {
@@ -112,8 +109,8 @@ import Testing
         let comparison = try Comparison(map(bytes), map(bytes), isBuffered: (true, true))
         let report = try comparison.run()
         #expect(report.isIdentical)
-        #expect(comparison.kernel.records.prefix(2).allSatisfy { $0.operation == .dropCache })
-        #expect(Set(comparison.kernel.records.prefix(2).map(\.file)) == [0, 2])
+        #expect(comparison.kernel.records.prefix(4).allSatisfy { $0.operation == .dropCache })
+        #expect(Set(comparison.kernel.records.prefix(4).map(\.file)) == [0, 1, 2, 3])
     }
 
     // MARK: differences

@@ -26,7 +26,7 @@ struct Scenario {
         let holes = Self.stretches(size, &random)
         let zeros = Self.stretches(size, &random)
         let bytes = [UInt8].pattern(size, seed: seed).zeroing(zeros)
-        let source = Self.source(bytes, holes, &random)
+        let source = ScenarioDisks.source(bytes, holes, &random)
 
         var setup = Self.setup(&random)
         setup.behaviour = Self.behaviour(seed, &random)
@@ -39,14 +39,14 @@ struct Scenario {
 
         let isZero = random.chance(percent: 25)
         let spare = random.chance(percent: 25) ? Int.random(in: 1...70_000, using: &random) : 0
-        let target = Self.target(size, spare, isZero: isZero, seed: seed, &random)
+        let target = ScenarioDisks.target(size, spare, isZero: isZero, seed: seed, &random)
         setup.options.targetIsZero = isZero && random.chance(percent: 50)
         garbage = target.bytes()
         beyond = spare == 0 ? [] : Array(target.disks[0].visibleBytes[size...])
 
         hasDiskFaults = random.chance(percent: 50)
         if hasDiskFaults { Self.addFaults(source, target, size, &random) }
-        Self.limitZeroing(target, &random)
+        Self.limitZeroing(target.disks[0], &random)
         simulation = try Simulation(from: source, to: target, setup)
         Self.intervene(simulation, &random)
         self.random = random
@@ -64,7 +64,7 @@ struct Scenario {
     }
 
     /// Some stretches of a disk, on sectors, that may overlap and touch.
-    private static func stretches(
+    static func stretches(
         _ size: Int, _ random: inout SeededGenerator
     ) -> [Range<Int>] {
         guard size > 0 else { return [] }
@@ -74,66 +74,6 @@ struct Scenario {
             let count = Int.random(in: 1...(size / unit + 1), using: &random) * unit / 2
             return start..<min(size, start + max(count / unit * unit, unit))
         }
-    }
-
-    private static func source(
-        _ bytes: [UInt8], _ holes: [Range<Int>], _ random: inout SeededGenerator
-    ) -> SimulatedMap {
-        let alignment = [512, 512, 4096, 1].randomElement(using: &random)!
-        if random.chance(percent: 60) || bytes.isEmpty {
-            let disk = SimulatedDisk(bytes, holes: holes)
-            return SimulatedMap(raw: disk, alignment: alignment, isTarget: false)
-        }
-        return scattered(
-            bytes.zeroing(holes), diskCount: Int.random(in: 1...3, using: &random), alignment,
-            isTarget: false, &random)
-    }
-
-    private static func target(
-        _ size: Int, _ spare: Int, isZero: Bool, seed: UInt64, _ random: inout SeededGenerator
-    ) -> SimulatedMap {
-        let alignment = [512, 512, 4096, 1].randomElement(using: &random)!
-        let bytes =
-            isZero
-            ? [UInt8](repeating: 0, count: size + spare)
-            : [UInt8].pattern(size + spare, seed: ~seed)
-        if random.chance(percent: 60) || size == 0 || spare > 0 {
-            let holes = isZero ? [0..<(size + spare)] : stretches(size, &random)
-            let disk = SimulatedDisk(bytes, holes: holes)
-            return SimulatedMap(
-                raw: disk, size: Int64(size), alignment: alignment, isTarget: true,
-                startsZero: isZero && random.chance(percent: 30))
-        }
-        return scattered(bytes, diskCount: 1, alignment, isTarget: true, &random)
-    }
-
-    /// Pieces in random order, each followed by what must never be read as the guest's or written.
-    private static func scattered(
-        _ bytes: [UInt8], diskCount: Int, _ alignment: Int, isTarget: Bool,
-        _ random: inout SeededGenerator
-    ) -> SimulatedMap {
-        let pieceSize = [4096, 16 << 10, 64 << 10].randomElement(using: &random)!
-        let count = (bytes.count + pieceSize - 1) / pieceSize
-        let order = Array(0..<count).shuffled(using: &random)
-        var images = Array(repeating: [UInt8](), count: diskCount)
-        var places = Array(repeating: SimulatedMap.Place(disk: 0, offset: 0), count: count)
-        for piece in order {
-            let disk = Int.random(in: 0..<diskCount, using: &random)
-            places[piece] = .init(disk: disk, offset: Int64(images[disk].count))
-            let data = bytes[(piece * pieceSize)..<min((piece + 1) * pieceSize, bytes.count)]
-            images[disk] += data + [UInt8](repeating: 0xEE, count: pieceSize - data.count)
-        }
-        let disks = images.map { image in
-            // What happens to be zero may be known to be.
-            let holes = (0..<(image.count / 4096)).map { $0 * 4096..<($0 + 1) * 4096 }
-                .filter { image[$0].allSatisfy { $0 == 0 } && random.chance(percent: 80) }
-            return SimulatedDisk(image, holes: holes)
-        }
-        var map = SimulatedMap(
-            scattered: disks, size: Int64(bytes.count), pieceSize: Int64(pieceSize),
-            places: places, alignment: alignment, isTarget: isTarget)
-        map.cutsExtents = random.chance(percent: 30)
-        return map
     }
 
     // MARK: the job
@@ -173,15 +113,19 @@ struct Scenario {
     // MARK: faults
 
     private static func addFaults(
-        _ source: SimulatedMap, _ target: SimulatedMap, _ size: Int,
+        _ source: SimulatedMap, _ target: any SimulatedTarget, _ size: Int,
         _ random: inout SeededGenerator
     ) {
         for _ in 0..<Int.random(in: 0...3, using: &random) {
-            addBadSectors(source, [.read], &random)
+            addBadSectors(source.disks, [.read], &random)
+        }
+        if random.chance(percent: 30) { corruptPieces(source, &random) }
+        if let image = target as? SimulatedImage, random.chance(percent: 10) {
+            image.failCommits(1)
         }
         for _ in 0..<Int.random(in: 0...3, using: &random) {
             addBadSectors(
-                target, random.chance(percent: 50) ? [.write] : [.write, .zeroing], &random)
+                target.disks, random.chance(percent: 50) ? [.write] : [.write, .zeroing], &random)
         }
         if random.chance(percent: 15) {
             target.disks[0].limitSpace(to: Int.random(in: 0...(size + 1), using: &random))
@@ -192,10 +136,10 @@ struct Scenario {
     }
 
     private static func addBadSectors(
-        _ map: SimulatedMap, _ directions: Set<SimulatedDisk.Fault.Direction>,
+        _ disks: [SimulatedDisk], _ directions: Set<SimulatedDisk.Fault.Direction>,
         _ random: inout SeededGenerator
     ) {
-        let disk = map.disks.randomElement(using: &random)!
+        let disk = disks.randomElement(using: &random)!
         guard disk.initialSize > 0 else { return }
         let start = Int.random(in: 0..<disk.initialSize, using: &random) / 512 * 512
         var fault = SimulatedDisk.Fault(
@@ -207,11 +151,24 @@ struct Scenario {
         disk.add(fault)
     }
 
+    /// Some compressed pieces come back as something that can't be decompressed.
+    private static func corruptPieces(
+        _ source: SimulatedMap, _ random: inout SeededGenerator
+    ) {
+        for place in source.places {
+            guard case .packed = place.form, random.chance(percent: 20) else { continue }
+            let start = Int(place.offset)
+            var fault = SimulatedDisk.Fault(bytes: start..<(start + 2), directions: [.read])
+            fault.corrupts = true
+            source.disks[place.disk].add(fault)
+        }
+    }
+
     private static func limitZeroing(
-        _ target: SimulatedMap, _ random: inout SeededGenerator
+        _ disk: SimulatedDisk, _ random: inout SeededGenerator
     ) {
         let codes: [CInt] = [0, 0, EOPNOTSUPP, EINVAL]
-        target.disks[0].refuseZeroing(
+        disk.refuseZeroing(
             punch: codes.randomElement(using: &random)!,
             zeroRange: codes.randomElement(using: &random)!)
     }

@@ -20,6 +20,8 @@ final class SimulatedDisk: @unchecked Sendable {
         var code: CInt = EIO
         /// How many requests still fail; nil for all that will ever come.
         var triesLeft: Int?
+        /// Reads succeed, and these bytes of them are wrong.
+        var corrupts = false
         /// A disk that remaps sectors gives a new one to the first write.
         var healsOnWrite = false
     }
@@ -47,6 +49,7 @@ final class SimulatedDisk: @unchecked Sendable {
     private var spaceLeft: Int?
     private var flushing = Flushing.succeed
     private var isGone = false
+    private var goodFlush: UInt64 = 0
 
     init(_ bytes: [UInt8], holes: [Range<Int>] = []) {
         visible = bytes.zeroing(holes)
@@ -121,6 +124,30 @@ final class SimulatedDisk: @unchecked Sendable {
         }
     }
 
+    // MARK: what a map does to it by itself
+
+    /// Writes bytes, which a flush from now on keeps.
+    func fill(at offset: Int, _ bytes: [UInt8]) {
+        lock.withLock {
+            clock += 1
+            apply(0, offset, bytes)
+            for index in cached.indices where cached[index].id == 0 {
+                cached[index].completedAt = min(cached[index].completedAt ?? clock, clock)
+            }
+        }
+    }
+
+    /// A moment: a flush that is submitted from now on is `lastFlush` later than it.
+    func mark() -> UInt64 {
+        lock.withLock {
+            clock += 1
+            return clock
+        }
+    }
+
+    /// When the last flush that succeeded was submitted.
+    var lastFlush: UInt64 { lock.withLock { goodFlush } }
+
     // MARK: requests
 
     /// Notes that bytes are about to be changed; false if another request is changing some of them.
@@ -164,6 +191,9 @@ final class SimulatedDisk: @unchecked Sendable {
             end = good
         }
         visible.withUnsafeBytes { memory.copyMemory(from: .init(rebasing: $0[offset..<end])) }
+        for fault in faults where fault.corrupts && fault.bytes.overlaps(offset..<end) {
+            for byte in fault.bytes.clamped(to: offset..<end) { memory[byte - offset] ^= 0xFF }
+        }
         return Int32(end - offset)
     }
 
@@ -211,7 +241,7 @@ final class SimulatedDisk: @unchecked Sendable {
     }
 
     /// What a flush that is submitted now has to keep.
-    var flushMark: UInt64 { lock.withLock { clock } }
+    var flushMark: UInt64 { mark() }
 
     func flush(upTo mark: UInt64) -> Int32 {
         lock.lock()
@@ -225,13 +255,16 @@ final class SimulatedDisk: @unchecked Sendable {
             Self.copy(write.bytes, 0..<write.bytes.count, to: &durable, at: write.offset)
         }
         cached.removeAll { ($0.completedAt ?? .max) <= mark }
+        goodFlush = max(goodFlush, mark)
         return 0
     }
 
     // MARK: the rest, with the lock held
 
     private func fault(_ direction: Fault.Direction, _ range: Range<Int>) -> Int? {
-        faults.firstIndex { $0.directions.contains(direction) && $0.bytes.overlaps(range) }
+        faults.firstIndex {
+            !$0.corrupts && $0.directions.contains(direction) && $0.bytes.overlaps(range)
+        }
     }
 
     private func fail(_ index: Int) -> Int32 {

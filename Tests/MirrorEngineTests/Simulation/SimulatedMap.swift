@@ -11,6 +11,8 @@ struct SimulatedFile: Sendable {
     /// What zeroing has to be a multiple of, as on a disk.
     let blockSize: Int
     let isTarget: Bool
+    /// It is a format's, so that fallocate would spoil it.
+    var isImage = false
 }
 
 /// Where the bytes of a guest disk live on simulated disks: in one stretch as a raw image has them,
@@ -19,10 +21,18 @@ struct SimulatedFile: Sendable {
 /// Each disk has two files, a direct one and one through the page cache, whose writes take an
 /// unaligned end; `RawMap` does the same.
 struct SimulatedMap: SourceMap, TargetMap {
-    /// Where a piece begins.
+    /// Where a piece begins, and in which form.
     struct Place {
+        enum Form {
+            case stored
+            case zero
+            /// Compressed to at most so many bytes.
+            case packed(Int)
+        }
+
         let disk: Int
         let offset: Int64
+        var form = Form.stored
     }
 
     let name: String
@@ -36,6 +46,9 @@ struct SimulatedMap: SourceMap, TargetMap {
     var startsZero = false
     /// What is of one kind is told piece by piece, and not in one.
     var cutsExtents = false
+    /// What reads as zeros is called data, and found only where it lives.
+    var hidesZeros = false
+    var unit: Int64 = 1
     /// Asking where this byte lives fails.
     var brokenOffset: Int64?
 
@@ -89,15 +102,39 @@ struct SimulatedMap: SourceMap, TargetMap {
         precondition(offset >= 0 && offset < limit && limit <= size)
         try check(offset)
         let (place, end) = piece(at: offset)
+        return extent(offset, place, min(limit, end))
+    }
+
+    private func extent(_ offset: Int64, _ place: Place, _ limit: Int64) -> HostExtent {
         let isTail = isWritten && offset >= tailStart
-        let stop = min(limit, end, isWritten && !isTail ? tailStart : size)
+        let stop = min(limit, isWritten && !isTail ? tailStart : size)
         return HostExtent(
             file: place.disk * 2 + (isTail ? 1 : 0), hostOffset: place.offset,
             length: stop - offset, alignment: isTail ? 1 : alignment)
     }
 
     func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace {
-        .stored(try place(at: offset, limit: limit))
+        precondition(offset >= 0 && offset < limit && limit <= size)
+        try check(offset)
+        let (place, end) = piece(at: offset)
+        let stop = min(limit, end)
+        switch place.form {
+        case .stored: return .stored(extent(offset, place, stop))
+        case .zero: return .zero(length: stop - offset)
+        case .packed(let length):
+            let skip = Int(offset % pieceSize)
+            return .compressed(
+                CompressedExtent(
+                    file: place.disk * 2, hostOffset: place.offset, packedLength: length,
+                    alignment: alignment, compression: .zlib,
+                    clusterLength: skip + Int(end - offset), skip: skip, length: stop - offset))
+        }
+    }
+
+    var packedLengthMax: Int {
+        places.reduce(0) { longest, place in
+            if case .packed(let length) = place.form { max(longest, length) } else { longest }
+        }
     }
 
     func content(at offset: Int64) throws(StorageError) -> StorageExtent {
@@ -106,14 +143,24 @@ struct SimulatedMap: SourceMap, TargetMap {
         var isZero: Bool?
         while cursor < size {
             let (place, end) = piece(at: cursor)
-            let found = disks[place.disk].content(
-                at: Int(place.offset), limit: Int(place.offset + end - cursor))
+            let found = content(place, count: Int(end - cursor))
             if found.isZero != isZero ?? found.isZero { break }
             isZero = found.isZero
-            cursor += Int64(found.end) - place.offset
+            cursor += Int64(found.count)
             if cutsExtents || cursor < end { break }
         }
         return StorageExtent(range: offset..<cursor, content: isZero == true ? .zero : .data)
+    }
+
+    private func content(_ place: Place, count: Int) -> (isZero: Bool, count: Int) {
+        switch place.form {
+        case .packed: return (false, count)
+        case .zero: return (!hidesZeros, count)
+        case .stored:
+            let start = Int(place.offset)
+            let found = disks[place.disk].content(at: start, limit: start + count)
+            return (found.isZero, found.end - start)
+        }
     }
 
     func readsAsZero(_ range: Range<Int64>) -> Bool {
@@ -144,7 +191,18 @@ struct SimulatedMap: SourceMap, TargetMap {
         while result.count < Int(size) {
             let (place, end) = piece(at: Int64(result.count))
             let start = Int(place.offset)
-            result += images[place.disk][start..<(start + Int(end) - result.count)]
+            let count = Int(end) - result.count
+            let image = images[place.disk]
+            switch place.form {
+            case .stored: result += image[start..<(start + count)]
+            case .zero: result += [UInt8](repeating: 0, count: count)
+            case .packed(let length):
+                let packed = image[start..<min(start + length, image.count)]
+                guard let bytes = RunLengthCode.unpack(packed), bytes.count == count else {
+                    preconditionFailure("the simulation packed a piece wrongly")
+                }
+                result += bytes
+            }
         }
         return result
     }
@@ -155,7 +213,11 @@ struct SimulatedMap: SourceMap, TargetMap {
         let start = Int64(index) * pieceSize
         let place = places[index]
         let end = pieceSize == .max ? size : min(start + pieceSize, size)
-        return (Place(disk: place.disk, offset: place.offset + offset - start), end)
+        // Of a compressed piece, every byte is where its first is.
+        if case .packed = place.form { return (place, end) }
+        return (
+            Place(disk: place.disk, offset: place.offset + offset - start, form: place.form), end
+        )
     }
 
     private func check(_ offset: Int64) throws(StorageError) {

@@ -1,4 +1,5 @@
 import Glibc
+import MirrorEngine
 import Ring
 import TestSupport
 
@@ -22,6 +23,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     let buffers: BufferSlab
     let depth: Int
     private let kernel: SimulatedKernel
+    private let unpacker: SimulatedUnpacker?
 
     // Owned by the queue's thread.
 
@@ -33,7 +35,10 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     private var ready: [Completion] = []
     private var isForsaken = false
 
-    init(kernel: SimulatedKernel, depth: Int, byteCount: Int) throws(RingError) {
+    init(
+        kernel: SimulatedKernel, depth: Int, byteCount: Int, unpacker: (any Unpacker)? = nil
+    ) throws(RingError) {
+        self.unpacker = unpacker as? SimulatedUnpacker
         let number = try kernel.makeRing()
         buffers = try BufferSlab(byteCount: byteCount)
         self.depth = depth
@@ -64,17 +69,32 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         statistics.submissions += UInt64(queued.count)
         for pending in queued { running.append(submit(pending)) }
         queued.removeAll()
+        unpacker?.advance()
         guard kernel.behaviour.isShuffling else {
-            for pending in running { complete(pending) }
-            running.removeAll()
+            for index in completable() { complete(running[index]) }
+            for index in completable().reversed() { running.remove(at: index) }
             return
         }
         // A timeout may pass without anything having happened.
         if timeoutNanoseconds != nil && random.chance(percent: 5) { return }
-        guard !running.isEmpty else { return }
-        let lowest = ready.isEmpty ? min(minimum, running.count) : 0
-        for _ in 0..<Int.random(in: lowest...running.count, using: &random) {
-            complete(running.remove(at: Int.random(in: 0..<running.count, using: &random)))
+        if ready.isEmpty && completable().isEmpty {
+            kernel.expect(
+                running.isEmpty || unpacker?.isBusy == true, "a poll that nothing will end")
+            unpacker?.work()
+        }
+        var able = completable()
+        let lowest = ready.isEmpty ? min(minimum, able.count) : 0
+        able.shuffle(using: &random)
+        let chosen = able.prefix(Int.random(in: lowest...able.count, using: &random))
+        for index in chosen { complete(running[index]) }
+        for index in chosen.sorted(by: >) { running.remove(at: index) }
+    }
+
+    /// Which requests can complete: a poll when there is something to see, all else at any time.
+    private func completable() -> [Int] {
+        let isReadable = unpacker?.isReadable == true
+        return running.indices.filter { [running] in
+            isReadable || running[$0].request.operation != .pollIn
         }
     }
 
@@ -88,6 +108,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
             if pending.result == nil && random.chance(percent: 50) { _ = perform(pending) }
             file(pending)?.disk.forget(pending.id)
         }
+        while unpacker?.isBusy == true, random.chance(percent: 50) { unpacker?.work() }
         queued.removeAll()
         running.removeAll()
         ready.removeAll()
@@ -113,7 +134,9 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
             // Whoever looks before the completion sees this.
             scribble(pending.request)
         }
-        if random.chance(percent: 50) { pending.result = perform(pending) }
+        if pending.request.operation != .pollIn && random.chance(percent: 50) {
+            pending.result = perform(pending)
+        }
         return pending
     }
 
@@ -125,6 +148,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
 
     private mutating func perform(_ pending: Pending) -> Int32 {
         let request = pending.request
+        if request.operation == .pollIn { return CInt(POLLIN) }
         guard let disk = file(pending)?.disk else { return -EBADF }
         if kernel.behaviour.stuck.contains(request.operation) { return -EAGAIN }
         if random.chance(percent: kernel.behaviour.transientPercent) {
@@ -191,6 +215,15 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
 
     private func check(_ pending: Pending) {
         let request = pending.request
+        if request.operation == .pollIn {
+            kernel.expect(
+                Int(request.file.rawValue) == kernel.files.count && unpacker != nil,
+                "a poll of something else than the unpacker")
+            for other in running + queued where other.request.operation == .pollIn {
+                kernel.report("two polls of the unpacker, \(other.id) and \(pending.id)")
+            }
+            return
+        }
         guard let file = file(pending) else {
             kernel.report("\(request.operation) on file \(request.file), which there is not")
             return
@@ -235,6 +268,9 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         let isRead = request.operation == .read
         kernel.expect(
             !isRead || !memory.overlaps(kernel.zeroArea), "\(what) spoils the zero area")
+        for other in unpacker?.memory ?? [] where other.overlaps(memory) {
+            kernel.report("\(what) uses memory that is being decompressed")
+        }
         for other in running + queued where other.request.operation.movesBytes {
             let start = other.request.bufferOffset
             guard memory.overlaps(start..<(start + Int(other.request.length))) else { continue }
@@ -245,6 +281,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     }
 
     private func checkZeroing(_ request: Request, _ file: SimulatedFile) {
+        kernel.expect(!file.isImage, "\(request.operation) in an image")
         let block = Int64(file.blockSize)
         kernel.expect(
             request.offset % block == 0 && request.length % block == 0 && request.length > 0,

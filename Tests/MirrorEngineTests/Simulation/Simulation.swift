@@ -26,7 +26,7 @@ final class Simulation: @unchecked Sendable {
     }
 
     let source: SimulatedMap
-    let target: SimulatedMap
+    let target: any SimulatedTarget
     let kernel: SimulatedKernel
     let job: JobState
     let planned: Int64
@@ -37,7 +37,9 @@ final class Simulation: @unchecked Sendable {
     /// Longer than any job of these tests takes, and shorter than a test's time limit.
     private static let patience = 25.0
 
-    init(from source: SimulatedMap, to target: SimulatedMap, _ setup: Setup = Setup()) throws {
+    init(
+        from source: SimulatedMap, to target: any SimulatedTarget, _ setup: Setup = Setup()
+    ) throws {
         self.source = source
         self.target = target
         let plan = JobPlan(
@@ -71,9 +73,12 @@ final class Simulation: @unchecked Sendable {
     /// Starts the job on threads of its own.
     func start() {
         Thread.detachNewThread { [self] in
-            WorkerCrew.run(job, workers: rings) { [kernel] plan throws(RingError) in
+            WorkerCrew.run(job, workers: rings) { [kernel] () throws(RingError) in
+                SimulatedUnpacker(kernel)
+            } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
                 try SimulatedQueue(
-                    kernel: kernel, depth: plan.depth, byteCount: plan.slabBytes)
+                    kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
+                    unpacker: unpacker)
             }
             end.signal()
         }
@@ -85,7 +90,7 @@ final class Simulation: @unchecked Sendable {
             job.control.cancel()
             throw Hang()
         }
-        for violation in kernel.violations {
+        for violation in kernel.violations + target.violations {
             Issue.record("\(violation)", sourceLocation: sourceLocation)
         }
         return job.outcome()

@@ -1,0 +1,107 @@
+internal import Glibc
+package import Ring
+internal import Synchronization
+
+/// The threads on which a job's clusters are decompressed, off those of its rings. They are made when
+/// the first one comes.
+package final class UnpackPool: Sendable {
+    private struct State {
+        var tasks: [(task: UnpackTask, customer: PoolUnpacker)] = []
+        var threads: [WorkerThread] = []
+        /// Rung once for each task, and for each thread at the end.
+        var bell: Doorbell?
+        var isClosed = false
+    }
+
+    /// Decompressing keeps up with a fast disk on this many cores.
+    private static let threadsMax = 4
+
+    private let makeUnpacking: MakeUnpacking
+    private let state = Mutex(State())
+
+    package init(_ makeUnpacking: @escaping MakeUnpacking) {
+        self.makeUnpacking = makeUnpacking
+    }
+
+    /// The access of one worker.
+    package func makeUnpacker() throws(RingError) -> PoolUnpacker {
+        try state.withLock { (state) throws(RingError) in
+            if state.bell == nil { state.bell = try Doorbell(isCounted: true) }
+        }
+        return try PoolUnpacker(self)
+    }
+
+    /// Has the threads end, once they have done what there is to do. Nothing may be started
+    /// afterwards.
+    package func close() {
+        let (threads, bell) = state.withLock { state in
+            state.isClosed = true
+            defer { state.threads.removeAll() }
+            return (state.threads, state.bell)
+        }
+        for _ in threads { bell?.ring() }
+        for thread in threads { thread.join() }
+    }
+
+    func start(_ task: UnpackTask, for customer: PoolUnpacker) {
+        let bell = state.withLock { state -> Doorbell? in
+            precondition(!state.isClosed, "the pool of a job that is over")
+            guard let bell = state.bell else { return nil }
+            if state.threads.isEmpty { state.threads = makeThreads(bell) }
+            guard !state.threads.isEmpty else { return nil }
+            state.tasks.append((task, customer))
+            return bell
+        }
+        if let bell {
+            bell.ring()
+        } else {
+            // Without a thread the caller's has to do.
+            var scratch = Scratch()
+            customer.end(task.number, task.carryOut(by: makeUnpacking(), &scratch))
+        }
+    }
+
+    private func makeThreads(_ bell: Doorbell) -> [WorkerThread] {
+        let cores = sysconf(CInt(_SC_NPROCESSORS_ONLN))
+        return (0..<min(max(cores, 1), Self.threadsMax)).compactMap { _ in
+            WorkerThread { [self] in work(bell) }
+        }
+    }
+
+    private func work(_ bell: Doorbell) {
+        let unpacking = makeUnpacking()
+        var scratch = Scratch()
+        while true {
+            bell.wait()
+            let next = state.withLock { $0.tasks.isEmpty ? nil : $0.tasks.removeFirst() }
+            // As many rings as tasks and threads: without a task it is the end.
+            guard let (task, customer) = next else { return }
+            customer.end(task.number, task.carryOut(by: unpacking, &scratch))
+        }
+    }
+}
+
+/// One worker's access to a pool.
+package final class PoolUnpacker: Unpacker {
+    private let pool: UnpackPool
+    private let bell: Doorbell
+    private let ends = Mutex<[(number: Int, isGood: Bool)]>([])
+
+    fileprivate init(_ pool: UnpackPool) throws(RingError) {
+        self.pool = pool
+        bell = try Doorbell()
+    }
+
+    package var descriptor: CInt { bell.descriptor }
+
+    package func start(_ task: UnpackTask) { pool.start(task, for: self) }
+
+    package func acknowledge() { bell.answer() }
+
+    package func nextEnd() -> (number: Int, isGood: Bool)? { ends.withLock { $0.popLast() } }
+
+    fileprivate func end(_ number: Int, _ isGood: Bool) {
+        ends.withLock { $0.append((number, isGood)) }
+        bell.ring()
+    }
+}

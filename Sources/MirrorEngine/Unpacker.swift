@@ -1,0 +1,72 @@
+package import BlockStorage
+package import Ring
+
+/// Decompresses clusters. Each thread that does so has one of its own.
+package protocol Unpacking {
+    /// Decompresses a whole cluster; false if the bytes don't make exactly one.
+    func unpack(
+        _ packed: RawSpan, _ compression: Compression, into cluster: inout MutableRawSpan
+    ) -> Bool
+}
+
+/// Makes what decompresses, on the thread that will use it.
+package typealias MakeUnpacking = @Sendable () -> any Unpacking
+
+/// What decompresses the formats that there are.
+package let standardUnpacking: MakeUnpacking = { NoUnpacking() }
+
+/// Decompresses nothing.
+private struct NoUnpacking: Unpacking {
+    func unpack(
+        _ packed: RawSpan, _ compression: Compression, into cluster: inout MutableRawSpan
+    ) -> Bool { false }
+}
+
+/// A cluster to be decompressed, or a part of one: from one range of a slab to another. Both belong
+/// to whoever carries the task out, until it has ended.
+package struct UnpackTask: Sendable {
+    /// Whose task it is; its end carries the number.
+    package let number: Int
+    package let slab: BufferSlab
+    package let packed: Range<Int>
+    package let output: Range<Int>
+    package let compression: Compression
+    package let clusterLength: Int
+    /// Bytes of the cluster before those that are wanted.
+    package let skip: Int
+
+    /// Decompresses the cluster, or says that it can't be.
+    ///
+    /// - Parameter scratch: memory for clusters of which a part is wanted, kept from task to task.
+    package func carryOut(by unpacking: any Unpacking, _ scratch: inout Scratch) -> Bool {
+        slab.withBytes(packed) { packed in
+            slab.withMutableBytes(output) { output in
+                if skip == 0 && output.byteCount == clusterLength {
+                    return unpacking.unpack(packed, compression, into: &output)
+                }
+                return scratch.withBytes(clusterLength) { cluster in
+                    guard unpacking.unpack(packed, compression, into: &cluster) else {
+                        return false
+                    }
+                    output.copy(cluster.bytes.extracting(skip..<(skip + output.byteCount)))
+                    return true
+                }
+            }
+        }
+    }
+}
+
+/// Where a worker has clusters decompressed, off its own thread: a pool of threads, or a simulation
+/// in tests.
+///
+/// All of it is called by the worker's thread. A task that was started ends once, in any order.
+package protocol Unpacker: Sendable {
+    /// Readable when tasks have ended since `acknowledge`.
+    var descriptor: CInt { get }
+    /// Begins a task, and does not wait.
+    func start(_ task: UnpackTask)
+    /// Says that `descriptor` was seen. What had ended by then is in `nextEnd`.
+    func acknowledge()
+    /// The number of a task that has ended, and whether the cluster was a good one.
+    func nextEnd() -> (number: Int, isGood: Bool)?
+}
