@@ -318,9 +318,10 @@ struct BitmapAudit {
         }
         let directory = try BitmapDirectory.read(header, file)
         if directory.offset != 0 { use(directory.offset, bytes: directory.byteCount) }
-        for entry in directory.entries {
+        for entry in directory.entries where entry.flaw?.kind != .malformed {
+            guard let table = try? BitmapTable.read(of: entry, header, file) else { continue }
             use(Int64(entry.tableOffset), bytes: Int64(entry.tableEntryCount) * 8)
-            for value in try BitmapTable.read(of: entry, header, file).entries {
+            for value in table.entries {
                 if let offset = BitmapTable.cluster(value) { use(offset, bytes: 1) }
             }
         }

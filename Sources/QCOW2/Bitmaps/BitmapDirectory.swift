@@ -6,8 +6,8 @@ struct BitmapDirectory: Sendable {
     static let countMax = 65535
     static let byteCountMax: Int64 = 1024 * 65535
     static let staleNote =
-        "It had bitmaps, and a program that does not know bitmaps has changed the image since: they "
-        + "are lost. Add them again, and mirror everything once."
+        "It had bitmaps, and a program that does not know bitmaps has changed the image since: "
+        + "they are lost. Add them again, and mirror everything once."
 
     /// 0: there is none.
     var offset: Int64 = 0

@@ -53,8 +53,8 @@ extension ImageProblem {
     {
         ImageProblem(
             .refused, path, at: offset,
-            "bitmap '\(name)' is inconsistent: a program that recorded in it has the image open, or "
-                + "died, and what was written meanwhile is not known",
+            "bitmap '\(name)' is inconsistent: a program that recorded in it has the image open, "
+                + "or died, and what was written meanwhile is not known",
             remedy: "If no program has the image open: " + startAnew.lowercasedFirst)
     }
 

@@ -43,8 +43,8 @@ public struct BitmapTransaction: ~Copyable {
     /// Adds a bitmap in which nothing is dirty.
     ///
     /// - Throws: an `ImageProblem` that is `refused` if there is one of that name already,
-    ///   `unsupported` if the image, the name or the size allows no bitmap, `full` if there would be
-    ///   too many.
+    ///   `unsupported` if the image, the name or the size allows no bitmap, `full` if there would
+    ///   be too many.
     public mutating func add(
         _ name: String, granularity: Granularity = .default, disabled: Bool = false
     ) throws(StorageError) {
@@ -145,7 +145,8 @@ public struct BitmapTransaction: ~Copyable {
         }
     }
 
-    /// Marks dirty what a bitmap from elsewhere has dirty, rounding outward; also in a disabled one.
+    /// Marks dirty what a bitmap from elsewhere has dirty, rounding outward; also in a disabled
+    /// one.
     ///
     /// - Throws: an `ImageProblem`: `missing`; `refused` if it is inconsistent; `unsupported` if
     ///   `bits` are for a disk of another size.
