@@ -113,6 +113,31 @@ import Testing
         }
     }
 
+    @Test("Half a directory is seen by nobody, however long it is", arguments: [9, 12])
+    func longDirectory(clusterBits: Int) throws {
+        var random = RandomTest.generator(defaultSeed: 7)
+        let file = try BitmapRig.image(clusterBits: clusterBits, size: Self.size)
+        let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
+        try bitmaps.change { transaction throws(StorageError) in
+            for index in 0..<40 { try transaction.add("a bitmap with the number \(index)") }
+        }
+        let before = try BitmapRig.states(file)
+        file.startRecording()
+        try bitmaps.markInUse()
+        let after = try BitmapRig.states(file)
+        for count in 0...file.events.count {
+            let isDone = count == file.events.count
+            let allowed = isDone ? [after] : [before, after, [:]]
+            let killed = file.afterKill(before: count)
+            check(killed, allowed, "before call \(count)")
+            for _ in 0..<8 {
+                for cut in powerCuts(killed, &random) {
+                    check(cut, allowed, "before call \(count), power cut, \(random.replay)")
+                }
+            }
+        }
+    }
+
     @Test("A call that fails leaves a valid image, and the next try works")
     func failingCalls() throws {
         for step in Self.steps.indices {

@@ -210,6 +210,18 @@ import Testing
         #expect(try BitmapRig.Writer(file).refcount(header.l1Offset / header.clusterSize) == 1)
     }
 
+    @Test("What two bitmaps share is not freed twice")
+    func sharedTable() throws {
+        let file = try image()
+        let entries = try directory(file).entries
+        var bytes = [UInt8](repeating: 0, count: 8)
+        bytes.put(entries[0].tableOffset, at: 0)
+        file.poke(bytes, at: Int(entries[1].offset))
+        let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
+        #expect(try bitmaps.removeAll().count == 1)
+        #expect(try bitmaps.list() == ImageBitmapList())
+    }
+
     @Test("Tables that lie are errors at their place")
     func brokenTables() throws {
         for value: UInt64 in [

