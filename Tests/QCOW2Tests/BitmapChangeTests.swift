@@ -195,12 +195,11 @@ import Testing
         let empty = ImageBitmaps(try BitmapRig.Writer(file))
         #expect(BitmapRig.problem { try empty.add("a") }?.kind == .unsupported)
 
-        var header = try Header.read(from: file)
+        let second = try BitmapRig.image(clusterBits: 9, size: 1024)
+        var header = try Header.read(from: second)
         header.version = 2
-        header.size = 1024
-        header.l1EntryCount = 1
-        file.poke(try header.encoded(for: file.path), at: 0)
-        let old = ImageBitmaps(try BitmapRig.Writer(file))
+        second.poke(try header.encoded(for: second.path), at: 0)
+        let old = ImageBitmaps(try BitmapRig.Writer(second))
         let problem = try #require(BitmapRig.problem { try old.add("a") })
         #expect(problem.remedy.contains("amend"))
         #expect(try old.list() == ImageBitmapList())
