@@ -76,11 +76,11 @@ package final class ChainMap: SourceMap {
         }
         var cursor = zeros
         for _ in 0..<Self.stepsMax {
-            let extent = try extent(at: cursor, limit: min(size, cursor + Self.window))
+            let extent = try extent(at: cursor, limit: reach(Self.window, from: cursor))
             cursor += extent.length
             if extent.isZero {
                 cursor -= extent.length
-                let end = try self.zeros(from: cursor, upTo: min(size, cursor + Self.gapMin))
+                let end = try self.zeros(from: cursor, upTo: reach(Self.gapMin, from: cursor))
                 // An end that is near is no gap to fold: what is behind it is known as well.
                 if end == size || end - cursor >= Self.gapMin { break }
                 cursor = end
@@ -88,6 +88,11 @@ package final class ChainMap: SourceMap {
             if cursor == size { break }
         }
         return StorageExtent(range: offset..<cursor, content: .data)
+    }
+
+    /// An offset so many bytes ahead, or the end of the disk.
+    private func reach(_ length: Int64, from offset: Int64) -> Int64 {
+        length < size - offset ? offset + length : size
     }
 
     /// How far into the disk one look goes where several layers have to be asked: most of what the
