@@ -7,7 +7,7 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: fuzz help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
+.PHONY: fuzz fuzz-maps fuzz-images help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -17,7 +17,7 @@ help:
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
 	@echo "make bench-incremental   the same for incremental mirrors, with QEMU's backup job and fio (as root)"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
-	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps (FUZZ_SECONDS=$(FUZZ_SECONDS))"
+	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps and images (FUZZ_SECONDS=$(FUZZ_SECONDS))"
 	@echo "make format    format the sources;  make lint  check the format"
 
 # What building needs, and what testing needs on top. Only missing packages are installed.
@@ -59,10 +59,10 @@ sanitize: test-packages
 	SWIFT_BACKTRACE=enable=no $(SWIFT) test --sanitize=thread --scratch-path .build-thread \
 	    --filter RingTests
 
-# libFuzzer on everything that reads foreign change maps; a finding is left in .build-fuzz.
+# libFuzzer on everything that reads foreign bytes; a finding is left in .build-fuzz.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -O -g -sanitize=fuzzer,address -swift-version 6 -package-name ringmirror -I .build-fuzz
-fuzz:
+fuzz-maps:
 	mkdir -p .build-fuzz/corpus
 	for module in DirtyBitmap ChangeMap; do \
 	    $(SWIFT)c $(FUZZ_FLAGS) -parse-as-library -wmo -emit-module -emit-library -static \
@@ -73,6 +73,41 @@ fuzz:
 	    -o .build-fuzz/fuzzer Tests/Fuzzing/ChangeMapFuzzer.swift
 	SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 .build-fuzz/fuzzer -rss_limit_mb=4096 \
 	    -timeout=20 -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.build-fuzz/ .build-fuzz/corpus
+
+# The reader of images needs C modules and swift-system, so the package builds it; the fuzzer has to
+# claim to be of that package, whose name is that of this folder.
+FUZZ_PACKAGE := .build-fuzz/package/release
+FUZZ_PACKAGE_NAME = $(shell basename '$(CURDIR)' | tr A-Z a-z | sed 's/[^a-z0-9]/_/g')
+FUZZ_MODULES := BlockStorage CLinux CSystem DirtyBitmap QCOW2 SystemPackage
+fuzz-images:
+	mkdir -p .build-fuzz/corpus-images
+	$(SWIFT) build -c release --scratch-path .build-fuzz/package --target QCOW2 \
+	    -Xswiftc -sanitize=fuzzer,address
+	$(SWIFT)c -O -g -sanitize=fuzzer,address -swift-version 6 -parse-as-library \
+	    -package-name $(FUZZ_PACKAGE_NAME) -I $(FUZZ_PACKAGE)/Modules -Xcc -D_GNU_SOURCE \
+	    -Xcc -fmodule-map-file=$(FUZZ_PACKAGE)/CLinux.build/module.modulemap \
+	    -I Sources/CBlkid -I Sources/CZlib -I Sources/CZstd \
+	    -I .build-fuzz/package/checkouts/swift-system/Sources/CSystem/include \
+	    -o .build-fuzz/fuzzer-images Tests/Fuzzing/QCOW2Fuzzer.swift \
+	    $$(for module in $(FUZZ_MODULES); do find $(FUZZ_PACKAGE)/$$module.build -name '*.o'; done) \
+	    -lblkid -lz -lzstd
+	# Without an image to begin with, it takes libFuzzer hours to make one up.
+	for options in compat=0.10 compression_type=zstd refcount_bits=1; do \
+	    image=.build-fuzz/corpus-images/$$options; \
+	    qemu-img create -q -f qcow2 -o cluster_size=512,$$options $$image 128K || exit 1; \
+	    qemu-io -f qcow2 -c 'write -c -P 1 16k 16k' -c 'write -P 2 0 3k' \
+	        -c 'write -z 64k 16k' $$image >.build-fuzz/qemu-io.txt || exit 1; \
+	    test $$options = refcount_bits=1 || qemu-img snapshot -c one $$image || exit 1; \
+	done
+	qemu-img create -q -f qcow2 -o cluster_size=16384,extended_l2=on \
+	    .build-fuzz/corpus-images/subclusters 128K
+	qemu-io -f qcow2 -c 'write -c -P 1 16k 16k' -c 'write -P 2 0 3k' -c 'write -z 66k 5k' \
+	    .build-fuzz/corpus-images/subclusters >.build-fuzz/qemu-io.txt
+	SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 .build-fuzz/fuzzer-images \
+	    -rss_limit_mb=4096 -timeout=20 -max_len=131072 -max_total_time=$(FUZZ_SECONDS) \
+	    -artifact_prefix=.build-fuzz/ .build-fuzz/corpus-images
+
+fuzz: fuzz-maps fuzz-images
 
 bench: release
 	@.ci/install-packages build test

@@ -57,7 +57,8 @@ let package = Package(
         module("ChangeMap", ["DirtyBitmap"]),
         module("Ring", ["CLiburing"]),
         module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
-        module("QCOW2", ["BlockStorage", "DirtyBitmap", systemPackage]),
+        module(
+            "QCOW2", ["BlockStorage", "DirtyBitmap", "CZlib", "CZstd", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
         module(
             "MirrorEngine",

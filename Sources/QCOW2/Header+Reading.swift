@@ -137,6 +137,9 @@ struct HeaderReader {
             throw malformed(
                 56, "a refcount table of \(header.refcountTableClusters) clusters is too large")
         }
+        guard header.refcountTableClusters > 0 else {
+            throw malformed(56, "there is no refcount table")
+        }
         guard header.snapshotCount <= Header.snapshotsMax else {
             throw malformed(60, "\(header.snapshotCount) snapshots are too many")
         }
@@ -165,9 +168,24 @@ struct HeaderReader {
                     "a header extension of \(length) bytes goes beyond the header's cluster")
             }
             let data = Array(bytes[(offset + 8)..<(offset + 8 + length)])
+            try check(data, of: HeaderExtension.Kind(magic), at: offset, header)
             header.extensions.append(
                 HeaderExtension(kind: HeaderExtension.Kind(magic), data: data))
             offset += 8 + (length + 7) & ~7
+        }
+    }
+
+    private func check(
+        _ data: [UInt8], of kind: HeaderExtension.Kind, at offset: Int, _ header: Header
+    ) throws(StorageError) {
+        if case .unknown = kind { return }
+        // One reader takes the first and another the last.
+        guard header.data(of: kind) == nil else {
+            throw malformed(Int64(offset), "a header extension is there twice")
+        }
+        guard kind == .backingFormat || kind == .dataFile else { return }
+        guard !data.contains(0), String(validating: data, as: UTF8.self) != nil else {
+            throw malformed(Int64(offset), "the name in a header extension is not text")
         }
     }
 

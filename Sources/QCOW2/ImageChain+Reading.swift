@@ -1,0 +1,76 @@
+package import BlockStorage
+
+extension ImageChain {
+    /// The bytes from `offset` on, decompressed, as these layers have them together. For what is
+    /// small: the ring moves bulk data.
+    ///
+    /// Precondition: the range is not negative; what lies behind the end reads as zeros.
+    package func read(
+        at offset: Int64, count: Int, layers range: Range<Int>? = nil
+    ) throws(StorageError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        let end = offset + Int64(count)
+        var decompressor: Decompressor?
+        while bytes.count < count {
+            let cursor = offset + Int64(bytes.count)
+            let extent = try extent(at: cursor, limit: end, layers: range ?? layers.indices)
+            let layer = layers[extent.layer]
+            let length = Int(extent.length)
+            switch extent.content {
+            case .unallocated, .zero:
+                bytes += [UInt8](repeating: 0, count: length)
+            case .stored(let host):
+                let part = try layer.dataSource.read(at: host, count: length)
+                bytes += part
+                guard part.count == length else {
+                    throw .image(
+                        ImageProblem(
+                            .malformed, layer.dataSource.path, at: host + Int64(part.count),
+                            "the file ends where data should be: it became shorter meanwhile"))
+                }
+            case .compressed(let host, let packedLength, let skip):
+                let unpacker = decompressor ?? Decompressor()
+                decompressor = unpacker
+                let cluster = try layer.unpack(at: host, packedLength, with: unpacker)
+                bytes += cluster[skip..<(skip + length)]
+            }
+        }
+        return bytes
+    }
+}
+
+extension Layer {
+    /// A cluster that is compressed at `host`.
+    func unpack(
+        at host: Int64, _ packedLength: Int, with decompressor: Decompressor
+    ) throws(StorageError) -> [UInt8] {
+        guard let header else { preconditionFailure("a raw layer has no compressed clusters") }
+        let packed = try file.read(at: host, count: packedLength)
+        let cluster = decompressor.unpack(
+            packed, header.compression, length: Int(header.clusterSize))
+        guard let cluster else {
+            throw .image(
+                ImageProblem(
+                    .malformed, path, at: host, "a compressed cluster can't be decompressed"))
+        }
+        return cluster
+    }
+}
+
+/// What the image itself does not have by itself: its writer copies it where only a part of a
+/// cluster is overwritten.
+extension ImageChain {
+    /// Exactly `count` bytes as the images below this one have them.
+    package func readBelow(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
+        try read(at: offset, count: count, layers: 1..<layers.count)
+    }
+
+    /// Decompresses the cluster of the image itself whose compressed bytes, `length` at most,
+    /// begin at `host`.
+    package func unpack(
+        at offset: Int64, host: Int64, length: Int
+    ) throws(StorageError) -> [UInt8] {
+        try top.unpack(at: host, length, with: Decompressor())
+    }
+}
