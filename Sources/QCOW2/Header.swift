@@ -44,7 +44,7 @@ package struct Header: Sendable, Equatable {
     /// Entries of the L1 table that the size needs.
     package var l1EntriesNeeded: Int { Int((size + l2Coverage - 1) / l2Coverage) }
     /// Entries of one refcount block.
-    package var refcountsPerBlock: Int64 { clusterSize * 8 >> Int64(refcountOrder) }
+    package var refcountsPerBlock: Int64 { (clusterSize * 8) >> Int64(refcountOrder) }
 
     package var backingFormat: String? { text(of: .backingFormat) }
     package var dataFile: String? { text(of: .dataFile) }
