@@ -8,6 +8,10 @@ internal import SystemPackage
 /// Clusters are taken when their place is asked for, and the image leads to them only when all
 /// their bytes have arrived and were flushed. Until the final commit the file may be longer than it
 /// has to be.
+///
+/// Whoever fails to write a part of a cluster that had its place as a whole has to count all of it,
+/// a `unit`, as not written: what did arrive of it lasts only with the rest, or with the final
+/// commit.
 package final class QCOW2Target: TargetMap {
     package let name: String
     package let size: Int64

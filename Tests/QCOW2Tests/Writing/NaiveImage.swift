@@ -1,5 +1,5 @@
-/// Reads and checks a qcow2 image in memory, in the plainest way, with nothing of the module that is
-/// tested.
+/// Reads and checks a qcow2 image in memory, in the plainest way, with nothing of the module that
+/// is tested.
 struct NaiveImage {
     let bytes: [UInt8]
 

@@ -98,9 +98,10 @@ import Testing
         switch Int.random(in: 0..<10, using: &random) {
         case 0...4:
             let value = UInt8.random(in: 1...255, using: &random)
-            let bytes = [UInt8](repeating: value, count: range.count)
-            written.write(range, bytes)
-            try driver.start(range, bytes)
+            let whole = driver.widened(range)
+            let bytes = [UInt8](repeating: value, count: whole.count)
+            written.write(whole, bytes)
+            try driver.start(whole, bytes)
         case 5: try driver.abandon(range)
         case 6, 7: try driver.arriveAny(&random)
         default:

@@ -128,9 +128,22 @@ final class TargetDriver {
         inFlight.append((range, bytes, pieces))
     }
 
+    /// Clusters of which a write has failed.
+    private var spoiled: Set<Int64> = []
+
+    /// Whoever fails to write a part of a cluster has to write all of it again.
+    func widened(_ range: Range<Int64>) -> Range<Int64> {
+        let unit = target.unit
+        let clusters = (range.lowerBound / unit)...((range.upperBound - 1) / unit)
+        guard clusters.contains(where: { spoiled.contains($0) }) else { return range }
+        return (clusters.lowerBound * unit)..<min((clusters.upperBound + 1) * unit, target.size)
+    }
+
     /// Asks for places to which nothing will come.
     func abandon(_ range: Range<Int64>) throws {
         try arrive(touching: range)
+        spoiled.formUnion(
+            (range.lowerBound / target.unit)...((range.upperBound - 1) / target.unit))
         _ = try target.place(at: range.lowerBound, limit: range.upperBound)
     }
 
