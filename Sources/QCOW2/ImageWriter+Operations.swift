@@ -1,0 +1,146 @@
+package import BlockStorage
+internal import Synchronization
+
+/// Changes of an image as a whole. No `QCOW2Target` may be open over it.
+extension ImageWriter {
+    /// Changes which image is below; nil for none. The bytes of the disk are not looked at: whoever
+    /// calls knows that they are the same, or are to be others.
+    package func setBacking(file name: String?, format: String?) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            try state.prepare()
+            var changed = state.header
+            if let name {
+                let length = name.utf8.count
+                guard (1...Header.backingNameMax).contains(length), !name.utf8.contains(0) else {
+                    throw .image(
+                        ImageProblem(
+                            .unsupported, file.path,
+                            "the backing file's name can't have \(length) bytes"))
+                }
+            }
+            changed.backingFile = name
+            changed.set(.backingFormat, name == nil ? nil : format.map { Array($0.utf8) })
+            try state.replaceHeader(changed)
+        }
+    }
+
+    /// Makes the disk larger. What is new is unallocated: it reads as zeros, or as what a larger
+    /// image below has there.
+    package func resize(to size: Int64) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            guard size >= state.header.size else {
+                throw .image(
+                    ImageProblem(
+                        .unsupported, file.path,
+                        "a disk of \(state.header.size) bytes can't be made smaller here"))
+            }
+            guard size > state.header.size else { return }
+            guard size <= Header.l1BytesMax / 8 * state.header.l2Coverage else {
+                throw .image(
+                    ImageProblem(
+                        .full, file.path, "the disk can't have \(size) bytes",
+                        remedy: "Larger clusters allow more."))
+            }
+            try state.prepare()
+            var changed = state.header
+            changed.size = size
+            let needed = changed.l1EntriesNeeded
+            guard needed > changed.l1EntryCount else { return try state.replaceHeader(changed) }
+            try state.moveL1(entries: needed, size: size)
+        }
+    }
+
+    /// Takes everything out of the image, so that it reads as what is below, or as zeros. Snapshots
+    /// keep what they share with it.
+    package func makeEmpty() throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            try state.prepare()
+            let l1 = try L1Table.read(state.header, file)
+            var start = 0
+            while start < l1.count {
+                let end = min(l1.count, start + Self.tablesAtOnce)
+                try state.discard(l1, start..<end)
+                start = end
+            }
+            try state.refcounts.flush()
+            try file.sync()
+        }
+    }
+
+    /// Between the steps there are flushes.
+    private static let tablesAtOnce = 4096
+}
+
+extension WriterState {
+    /// Makes a larger L1 table. The old one stays until the header that leads to the new one is on
+    /// stable storage.
+    fileprivate mutating func moveL1(entries: Int, size: Int64) throws(StorageError) {
+        let bits = Int64(header.clusterBits)
+        let old = (offset: header.l1Offset, count: header.l1EntryCount)
+        var words = try L1Table.read(header, file)
+        let clusters = header.clusters(for: entries * 8)
+        let place = try refcounts.allocate(exactly: clusters, &header)
+        words += [UInt64](repeating: 0, count: clusters << (header.clusterBits - 3) - words.count)
+        let offset = place.lowerBound << bits
+        try file.write(words.bigEndianBytes(), at: offset)
+        refcounts.occupy(offset: offset, clusters: clusters)
+        try refcounts.flush()
+        var changed = header
+        changed.l1Offset = offset
+        changed.l1EntryCount = entries
+        changed.size = size
+        try replaceHeader(changed)
+        guard old.count > 0 else { return }
+        let oldClusters = header.clusters(for: old.count * 8)
+        refcounts.vacate(offset: old.offset, clusters: oldClusters)
+        let first = old.offset >> bits
+        try refcounts.release(first..<(first + Int64(oldClusters)))
+        try refcounts.flush()
+        try file.sync()
+    }
+
+    /// Forgets what entries of the L1 table lead to, and then counts it off: each cluster once, for
+    /// a cluster counts as often as there are ways to it from an L1 table.
+    fileprivate mutating func discard(
+        _ l1: [UInt64], _ entries: Range<Int>
+    ) throws(StorageError) {
+        guard l1[entries].contains(where: { $0 != 0 }) else { return }
+        // Tables that can't be read must not be forgotten.
+        let geometry = TableGeometry(header)
+        for index in entries where l1[index] != 0 { _ = try references(l1[index], geometry) }
+        try file.write(
+            [UInt8](repeating: 0, count: entries.count * 8),
+            at: header.l1Offset + Int64(entries.lowerBound) * 8)
+        try file.sync()
+        let bits = Int64(header.clusterBits)
+        for index in entries where l1[index] != 0 {
+            let offset = L1Table.offset(of: l1[index])
+            for drop in try references(l1[index], geometry) {
+                let first = drop.offset >> bits
+                try refcounts.release(first..<(first + Int64(drop.count)))
+            }
+            refcounts.vacate(offset: offset, clusters: 1)
+            try refcounts.release((offset >> bits)..<(offset >> bits + 1))
+        }
+    }
+
+    /// What an L2 table refers to.
+    private func references(
+        _ entry: UInt64, _ geometry: TableGeometry
+    ) throws(StorageError) -> [DroppedClusters] {
+        let offset = L1Table.offset(of: entry)
+        let bytes = try file.readFilled(at: offset, count: Int(header.clusterSize))
+        let table = TargetTable(words: bytes.bigEndianWords(), host: offset, shared: 0)
+        var found: [DroppedClusters] = []
+        for index in 0..<geometry.entriesPerTable {
+            do throws(EntryProblem) {
+                let state = try table.entry(index, geometry).state
+                if let clusters = DroppedClusters(state, geometry) { found.append(clusters) }
+            } catch {
+                throw .damaged(
+                    file.path, at: offset + Int64(index * geometry.wordsPerEntry * 8), error.what)
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,131 @@
+package import BlockStorage
+internal import Synchronization
+internal import SystemPackage
+
+/// An image that is open for writing: its header and its refcounts.
+///
+/// Refcounts are kept exact also where the image allows them to be lazy, so that the image never
+/// has to be marked as dirty.
+package final class ImageWriter: MetadataWriter {
+    package let file: any ImageFile
+    let state: Mutex<WriterState>
+
+    /// Opens an image. Nothing is written before the first change.
+    ///
+    /// - Parameter growth: for data, a file grows in steps of this many bytes: a direct write that
+    ///   makes its file longer waits for all others.
+    /// - Throws: `ImageProblem.refused` if the image is marked as dirty or corrupt.
+    package init(
+        _ file: any ImageFile, _ header: Header, growth: Int64 = 64 << 20
+    ) throws(StorageError) {
+        try Self.requireClean(header, file.path)
+        var refcounts = try Refcounts(file: file, header: header)
+        try Self.occupyTables(of: header, file, &refcounts)
+        self.file = file
+        state = Mutex(
+            WriterState(header: header, refcounts: refcounts, file: file, growth: growth))
+    }
+
+    private static func requireClean(_ header: Header, _ path: FilePath) throws(StorageError) {
+        guard !header.incompatible.contains(.corrupt) else {
+            throw .image(
+                ImageProblem(
+                    .refused, path, at: 72, "the image is marked as corrupt",
+                    remedy: "Run `qemu-img check -r all \(path)` first."))
+        }
+        guard !header.incompatible.contains(.dirty) else {
+            throw .image(
+                ImageProblem(
+                    .refused, path, at: 72,
+                    "the image was not closed by whoever wrote it last, and is marked as dirty",
+                    remedy: "Run `qemu-img check -r all \(path)` first."))
+        }
+    }
+
+    /// Notes the L1 table and what it refers to, so that nothing of it can be taken for free.
+    private static func occupyTables(
+        of header: Header, _ file: any ImageFile, _ refcounts: inout Refcounts
+    ) throws(StorageError) {
+        guard header.l1EntryCount > 0 else { return }
+        refcounts.occupy(
+            offset: header.l1Offset, clusters: header.clusters(for: header.l1EntryCount * 8))
+        for entry in try L1Table.read(header, file) where entry != 0 {
+            refcounts.occupy(offset: L1Table.offset(of: entry), clusters: 1)
+        }
+    }
+
+    package var header: Header { state.withLock { $0.header } }
+
+    package func allocate(clusters: Int) throws(StorageError) -> Int64 {
+        try state.withLock { (state) throws(StorageError) in
+            try state.prepare()
+            let range = try state.refcounts.allocate(exactly: clusters, &state.header)
+            try state.refcounts.flush()
+            try file.sync()
+            return range.lowerBound << Int64(state.header.clusterBits)
+        }
+    }
+
+    package func free(offset: Int64, clusters: Int) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            let first = offset >> Int64(state.header.clusterBits)
+            try state.refcounts.release(first..<(first + Int64(clusters)))
+            try state.refcounts.flush()
+        }
+    }
+
+    package func update(_ header: Header) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            try state.replaceHeader(header)
+        }
+    }
+
+    /// To be called before the first change: takes the marks off that say that what only others
+    /// know of is up to date.
+    ///
+    /// - Parameter keepsBitmaps: whether somebody keeps the bitmaps in the image true.
+    func prepare(keepsBitmaps: Bool) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            try state.prepare(keepsBitmaps: keepsBitmaps)
+        }
+    }
+}
+
+/// What `ImageWriter` protects.
+struct WriterState: Sendable {
+    var header: Header
+    var refcounts: Refcounts
+    let file: any ImageFile
+    let growth: Int64
+    /// Bytes of the file, as far as is known without asking.
+    var length: Int64 = 0
+
+    init(header: Header, refcounts: Refcounts, file: any ImageFile, growth: Int64) {
+        self.header = header
+        self.refcounts = refcounts
+        self.file = file
+        self.growth = growth
+    }
+
+    mutating func prepare(keepsBitmaps: Bool = true) throws(StorageError) {
+        var changed = header
+        changed.autoclear.formIntersection(.known)
+        if !keepsBitmaps { changed.autoclear.remove(.bitmaps) }
+        if changed != header { try replaceHeader(changed) }
+    }
+
+    mutating func replaceHeader(_ new: Header) throws(StorageError) {
+        let bytes = try new.encoded(for: file.path)
+        try file.sync()
+        try file.write(bytes, at: 0)
+        try file.sync()
+        header = new
+    }
+}
+
+extension Header {
+    /// Clusters that so many bytes take.
+    func clusters(for bytes: Int) -> Int {
+        Int((Int64(bytes) + clusterSize - 1) >> Int64(clusterBits))
+    }
+}

@@ -1,0 +1,12 @@
+package import BlockStorage
+
+/// What a target read as when its image was opened and its tables don't say by themselves, for
+/// clusters of which only a part is overwritten.
+package protocol OldContent: Sendable {
+    /// Reads exactly `count` bytes of the disk as the images below have it; what lies beyond the
+    /// end of one is zeros.
+    func readBelow(at offset: Int64, count: Int) throws(StorageError) -> [UInt8]
+    /// Decompresses the cluster that begins at `offset` of the disk, and whose `length` compressed
+    /// bytes at most begin at `host` in the image.
+    func unpack(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8]
+}

@@ -1,0 +1,176 @@
+package import BlockStorage
+internal import DirtyBitmap
+internal import Synchronization
+internal import SystemPackage
+
+/// The map of a qcow2 image that is written.
+///
+/// Clusters are taken when their place is asked for, and the image leads to them only when all
+/// their bytes have arrived and were flushed. Until the final commit the file may be longer than it
+/// has to be.
+///
+/// Whoever fails to write a part of a cluster that had its place as a whole has to count all of it,
+/// a `unit`, as not written: what did arrive of it lasts only with the rest, or with the final
+/// commit.
+package final class QCOW2Target: TargetMap {
+    package let name: String
+    package let size: Int64
+    package let descriptors: [CInt]
+    package let alignment: Int
+    package let unit: Int64
+    package let startsZero: Bool
+
+    private let device: StorageDevice?
+    private let writer: ImageWriter
+    private let changes: ChangedBytes?
+    private let state: Mutex<TargetState>
+    /// The file never becomes shorter than it was.
+    private let initialLength: Int64
+    /// Where the page cache begins to be used for data, because the disk ends off a block.
+    private let tailStart: Int64
+
+    private static let pageSize: Int64 = 4096
+
+    /// The map of an image on a device that is open for writing.
+    ///
+    /// - Parameters:
+    ///   - content: what the image reads as now; it may be missing if the image has neither a
+    ///     backing file nor compressed clusters.
+    ///   - isNew: whether the image was just made, and has no backing file.
+    ///   - bitmaps: who keeps the bitmaps in the image true; without it they are given up.
+    package convenience init(
+        _ device: StorageDevice, _ writer: ImageWriter, content: (any OldContent)? = nil,
+        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil
+    ) throws(StorageError) {
+        let places = TargetPlaces(
+            device: device, name: device.path.string,
+            descriptors: [
+                device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor,
+            ],
+            alignment: device.geometry.offsetAlignment)
+        try self.init(places, writer, content: content, isNew: isNew, bitmaps: bitmaps)
+    }
+
+    init(
+        _ places: TargetPlaces, _ writer: ImageWriter, content: (any OldContent)? = nil,
+        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil
+    ) throws(StorageError) {
+        let header = writer.header
+        guard !header.incompatible.contains(.dataFile) else {
+            throw .image(
+                ImageProblem(
+                    .unsupported, writer.file.path, at: 72,
+                    "an image whose data is in a file of its own can't be a target",
+                    remedy: "`qemu-img convert` makes an image without one."))
+        }
+        device = places.device
+        name = places.name
+        descriptors = places.descriptors
+        self.writer = writer
+        size = header.size
+        unit = header.clusterSize
+        startsZero = isNew && header.backingFile == nil
+        let state = try TargetState(writer: writer, content: content)
+        // A page of the cache must not have a cluster's bytes and those of another, or of a table.
+        let isDirect =
+            state.geometry.pieceSize >= max(Self.pageSize, Int64(places.alignment))
+        alignment = isDirect ? places.alignment : 1
+        tailStart =
+            isDirect ? size % Int64(alignment) == 0 ? size : size & ~(Self.pageSize - 1) : 0
+        self.state = Mutex(state)
+        changes = bitmaps.map { ChangedBytes($0, size: header.size) }
+        initialLength = try writer.file.length()
+    }
+
+    deinit {
+        let isOpen = state.withLock { $0.hasStarted && !$0.isFinished }
+        if isOpen { try? writer.truncate(floor: initialLength) }
+    }
+
+    package var controlFile: Int { 1 }
+
+    package var zeroesPlaces: Bool { false }
+
+    package func sizeChange() throws(StorageError) -> SizeChange? {
+        guard let device, device.kind == .disk else { return nil }
+        let now = try device.currentSize()
+        return now < device.geometry.size ? SizeChange(from: device.geometry.size, to: now) : nil
+    }
+
+    package func readsAsZero(_ range: Range<Int64>) -> Bool {
+        state.withLock { (try? $0.readsAsZero(range)) ?? false }
+    }
+
+    package func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent {
+        precondition(offset >= 0 && offset < limit && limit <= size)
+        let isDirect = offset < tailStart
+        let range = offset..<(isDirect ? min(limit, tailStart) : limit)
+        let place = try state.withLock { (state) throws(StorageError) in
+            try begin(&state)
+            return try state.place(at: offset, limit: range.upperBound)
+        }
+        changes?.add(offset..<place.end)
+        return HostExtent(
+            file: isDirect ? 0 : 1, hostOffset: place.host, length: place.end - offset,
+            alignment: isDirect ? alignment : 1)
+    }
+
+    package func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 {
+        let done = try state.withLock { (state) throws(StorageError) in
+            try begin(&state)
+            return try state.zero(range)
+        }
+        if done > 0 { changes?.add(range.lowerBound..<(range.lowerBound + done)) }
+        return done
+    }
+
+    /// What has to be before a change.
+    private func begin(_ state: inout TargetState) throws(StorageError) {
+        if !state.hasStarted {
+            try writer.prepare(keepsBitmaps: changes != nil)
+            try changes?.bitmaps.beforeFirstChange()
+            state.hasStarted = true
+        }
+        guard state.isOverfull else { return }
+        state.seal()
+        try writer.file.sync()
+        try state.commit()
+    }
+
+    package func wrote(_ range: Range<Int64>) { state.withLock { $0.wrote(range) } }
+
+    package func seal() { state.withLock { $0.seal() } }
+
+    package func commit(isFinal: Bool) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            guard state.hasStarted else { return }
+            guard isFinal else { return try state.commit() }
+            try finish(&state)
+        }
+    }
+
+    private func finish(_ state: inout TargetState) throws(StorageError) {
+        let hasWritten = try state.giveUpWaiting()
+        if hasWritten || !state.dirtyTables.isEmpty {
+            state.seal()
+            try writer.file.sync()
+        }
+        try state.commit()
+        try writer.flushRefcounts()
+        try writer.file.sync()
+        try changes?.finish()
+        try writer.truncate(floor: initialLength)
+        try writer.file.sync()
+        state.isFinished = true
+    }
+}
+
+/// Where the bytes of a target may be written.
+struct TargetPlaces {
+    /// Nil in tests that have no file.
+    var device: StorageDevice?
+    let name: String
+    /// The one for whole blocks, and the one for anything.
+    let descriptors: [CInt]
+    let alignment: Int
+}

@@ -1,0 +1,230 @@
+internal import BlockStorage
+internal import SystemPackage
+
+/// How often each cluster of an image is referred to, for whoever writes the image.
+///
+/// Changes stay in memory until `flush`. That may happen at any time: clusters are counted before
+/// anything refers to them, and are counted off only when nothing on stable storage does any more,
+/// so that what is on stable storage is never less than the truth.
+struct Refcounts: Sendable {
+    let file: any ImageFile
+    let clusterBits: Int
+    let order: Int
+    /// Where the blocks are, in bytes; 0 where there is none.
+    var table: [Int64] = []
+    /// Where the table is, in bytes.
+    var tableOffset: Int64 = 0
+    /// Entries of the table that stable storage doesn't have.
+    var dirtyEntries: Set<Int> = []
+    var blocks: [Int: RefcountBlock] = [:]
+    /// Blocks that have been searched from their beginning, and had nothing free.
+    var full: Set<Int> = []
+    /// Where the search for free clusters goes on. Nothing before it is known to be free.
+    var cursor: Int64 = 0
+    /// Clusters from here on have never held anything: they read as zeros.
+    var freshFrom: Int64
+    /// Clusters that hold the tables of the image. They can't be free.
+    var occupied: Set<Int64> = []
+    private var clock = 0
+
+    /// What the blocks in memory take at most, unless fewer than `blockCountMin` are more.
+    private static let cacheBytesMax = 16 << 20
+    private static let blockCountMin = 8
+
+    var clusterSize: Int64 { 1 << Int64(clusterBits) }
+    /// Clusters that one block counts.
+    var perBlock: Int64 { (clusterSize * 8) >> Int64(order) }
+    var entriesPerCluster: Int { Int(clusterSize / 8) }
+
+    /// The refcounts of an image that is there.
+    init(file: any ImageFile, header: Header) throws(StorageError) {
+        try self.init(file: file, clusterBits: header.clusterBits, order: header.refcountOrder)
+        let start = header.refcountTableOffset
+        let count = header.refcountTableClusters * entriesPerCluster
+        guard start >= clusterSize, count > 0 else {
+            throw damaged(at: 48, "the refcount table is missing")
+        }
+        tableOffset = start
+        let length = try file.length()
+        guard start < length else {
+            throw damaged(at: 48, "the refcount table at \(start) is not in the file")
+        }
+        let bytes = try file.readFilled(at: start, count: count * 8)
+        table.reserveCapacity(count)
+        for index in 0..<count {
+            let value = bytes.bigEndian64(at: index * 8)
+            let offset = Int64(value & 0x00ff_ffff_ffff_fe00)
+            guard value == UInt64(offset), offset & (clusterSize - 1) == 0,
+                offset == 0 || (offset >= clusterSize && offset < length)
+            else {
+                throw damaged(
+                    at: start + Int64(index) * 8, "a block of refcounts can't be at \(value)")
+            }
+            table.append(offset)
+            if offset != 0 { occupied.insert(offset >> Int64(clusterBits)) }
+        }
+        occupy(offset: start, clusters: header.refcountTableClusters)
+        guard table[0] != 0 else { throw damaged(at: start, "nothing is counted as used") }
+    }
+
+    /// No refcounts yet.
+    init(file: any ImageFile, clusterBits: Int, order: Int) throws(StorageError) {
+        self.file = file
+        self.clusterBits = clusterBits
+        self.order = order
+        let size = Int64(1) << Int64(clusterBits)
+        freshFrom = (try file.length() + size - 1) >> Int64(clusterBits)
+        occupied.insert(0)
+    }
+
+    mutating func occupy(offset: Int64, clusters: Int) {
+        let first = offset >> Int64(clusterBits)
+        for cluster in first..<(first + Int64(clusters)) { occupied.insert(cluster) }
+    }
+
+    mutating func vacate(offset: Int64, clusters: Int) {
+        let first = offset >> Int64(clusterBits)
+        for cluster in first..<(first + Int64(clusters)) { occupied.remove(cluster) }
+    }
+
+    /// The refcount of a cluster.
+    mutating func count(of cluster: Int64) throws(StorageError) -> UInt64 {
+        let index = Int(cluster / perBlock)
+        guard index < table.count, table[index] != 0 else { return 0 }
+        try load(index)
+        return blocks[index]?[Int(cluster % perBlock)] ?? 0
+    }
+
+    /// Takes one reference from each of these clusters, to which nothing on stable storage refers
+    /// any more.
+    mutating func release(_ clusters: Range<Int64>) throws(StorageError) {
+        for cluster in clusters {
+            let count = try count(of: cluster)
+            guard count > 0 else {
+                throw damaged(
+                    at: cluster << Int64(clusterBits), "a cluster is in use and counted as free")
+            }
+            let index = Int(cluster / perBlock)
+            let position = Int(cluster % perBlock)
+            blocks[index]?[position] = count - 1
+            if count == 1 {
+                cursor = min(cursor, cluster)
+                full.remove(index)
+            }
+        }
+    }
+
+    /// The end of the last cluster in use, in bytes. `floor` if it is before that.
+    mutating func usedEnd(from end: Int64, floor: Int64) throws(StorageError) -> Int64 {
+        var cluster = (end + clusterSize - 1) >> Int64(clusterBits)
+        while cluster << Int64(clusterBits) > floor {
+            if try count(of: cluster - 1) != 0 { return cluster << Int64(clusterBits) }
+            cluster -= 1
+        }
+        return floor
+    }
+
+    func damaged(at offset: Int64, _ what: String) -> StorageError {
+        .damaged(file.path, at: offset, what)
+    }
+}
+
+extension StorageError {
+    /// An image is not what its format wants, and would be damaged more if it were written.
+    static func damaged(_ path: FilePath, at offset: Int64, _ what: String) -> StorageError {
+        .image(
+            ImageProblem(
+                .malformed, path, at: offset, what,
+                remedy: "The image is damaged: see what `qemu-img check \(path)` says of it."))
+    }
+}
+
+extension ImageFile {
+    /// Reads exactly `count` bytes: what lies behind the end of the file is zeros.
+    func readFilled(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
+        var bytes = try read(at: offset, count: count)
+        if bytes.count < count { bytes += [UInt8](repeating: 0, count: count - bytes.count) }
+        return bytes
+    }
+}
+
+// MARK: Blocks in memory
+
+extension Refcounts {
+    mutating func load(_ index: Int) throws(StorageError) {
+        clock += 1
+        if blocks[index] == nil {
+            try makeRoom()
+            let bytes = try file.readFilled(at: table[index], count: Int(clusterSize))
+            blocks[index] = RefcountBlock(bytes: bytes, order: order)
+        }
+        let now = clock
+        blocks[index]?.lastUse = now
+    }
+
+    /// Puts a block into memory that stable storage doesn't have, all free.
+    mutating func insertNewBlock(_ index: Int, at offset: Int64) {
+        clock += 1
+        let bytes = [UInt8](repeating: 0, count: Int(clusterSize))
+        var block = RefcountBlock(bytes: bytes, order: order)
+        block.isDirty = true
+        block.lastUse = clock
+        blocks[index] = block
+        table[index] = offset
+        dirtyEntries.insert(index)
+        occupied.insert(offset >> Int64(clusterBits))
+    }
+
+    /// Lets go of what wasn't used for long.
+    private mutating func makeRoom() throws(StorageError) {
+        let limit = max(Self.blockCountMin, Self.cacheBytesMax >> clusterBits)
+        guard blocks.count >= limit else { return }
+        try flush()
+        let oldest = blocks.sorted { $0.value.lastUse < $1.value.lastUse }
+        for (index, _) in oldest.prefix(limit / 4) { blocks[index] = nil }
+    }
+
+    /// Whether stable storage may have less than memory.
+    var isDirty: Bool { !dirtyEntries.isEmpty || blocks.values.contains { $0.isDirty } }
+
+    /// Writes what has changed. It lasts after the next sync of the file.
+    ///
+    /// - Returns: whether anything was written.
+    @discardableResult
+    mutating func flush() throws(StorageError) -> Bool {
+        var hasWritten = false
+        for index in blocks.keys.sorted() {
+            guard let block = blocks[index], block.isDirty else { continue }
+            try file.write(block.bytes, at: table[index])
+            blocks[index]?.isDirty = false
+            hasWritten = true
+        }
+        guard !dirtyEntries.isEmpty else { return hasWritten }
+        // The table must not lead to a block that isn't there.
+        try file.sync()
+        while !dirtyEntries.isEmpty {
+            // Nor to one that is counted by a block to which it doesn't lead yet.
+            let entries = dirtyEntries.filter { index in
+                let counting = Int((table[index] >> Int64(clusterBits)) / perBlock)
+                return counting == index || !dirtyEntries.contains(counting)
+            }
+            try writeEntries(entries.sorted())
+            dirtyEntries.subtract(entries)
+            if !dirtyEntries.isEmpty { try file.sync() }
+        }
+        return true
+    }
+
+    /// Writes entries of the table, those side by side at once.
+    private func writeEntries(_ indices: [Int]) throws(StorageError) {
+        var position = 0
+        while position < indices.count {
+            var end = position + 1
+            while end < indices.count, indices[end] == indices[end - 1] + 1 { end += 1 }
+            let words = table[indices[position]...indices[end - 1]].map { UInt64($0) }
+            try file.write(
+                words.bigEndianBytes(), at: tableOffset + Int64(indices[position]) * 8)
+            position = end
+        }
+    }
+}

@@ -1,0 +1,77 @@
+internal import BlockStorage
+
+/// How changes come to stable storage.
+extension TargetState {
+    /// Notes what the tables say now. What they lead to has been written, and has to be flushed
+    /// before `commit`.
+    mutating func seal() {
+        for index in dirtyTables {
+            guard let changed = tables[index]?.takeDirty(), let words = tables[index]?.words else {
+                continue
+            }
+            let old = sealed[index]?.changed ?? changed
+            let range =
+                min(old.lowerBound, changed.lowerBound)..<max(old.upperBound, changed.upperBound)
+            sealed[index] = SealedTable(words: words, changed: range)
+        }
+        dirtyTables = []
+        sealedDrops += dropped
+        dropped = []
+    }
+
+    /// Makes what was sealed last.
+    mutating func commit() throws(StorageError) {
+        guard !sealed.isEmpty || !sealedDrops.isEmpty else { return }
+        let file = writer.file
+        let indices = sealed.keys.sorted()
+        for index in indices where tables[index]?.host == 0 {
+            let host = try writer.allocateTable()
+            tables[index]?.host = host
+        }
+        try writer.flushRefcounts()
+        try file.sync()
+        for index in indices { try write(index) }
+        try file.sync()
+        try commitL1(indices)
+        sealed = [:]
+        for drop in sealedDrops { try writer.release(offset: drop.offset, clusters: drop.count) }
+        sealedDrops = []
+    }
+
+    private func write(_ index: Int) throws(StorageError) {
+        guard let table = sealed[index], let host = tables[index]?.host else { return }
+        guard L1Table.offset(of: l1[index]) == host else {
+            try writer.file.write(table.words.bigEndianBytes(), at: host)
+            return
+        }
+        // Whole sectors: the disk would have to read the others.
+        let first = table.changed.lowerBound / 64 * 64
+        let end = min((table.changed.upperBound + 63) / 64 * 64, table.words.count)
+        try writer.file.write(
+            Array(table.words[first..<end]).bigEndianBytes(), at: host + Int64(first) * 8)
+    }
+
+    /// Has the L1 table lead to tables that are new.
+    private mutating func commitL1(_ indices: [Int]) throws(StorageError) {
+        let moved = indices.filter { L1Table.offset(of: l1[$0]) != tables[$0]?.host }
+        guard !moved.isEmpty else { return }
+        let start = writer.header.l1Offset
+        var shared: [Int64] = []
+        for index in moved {
+            guard let table = tables[index] else { continue }
+            if table.shared != 0 { shared.append(table.shared) }
+            l1[index] = L1Table.copied | UInt64(table.host)
+            tables[index]?.shared = 0
+        }
+        var position = 0
+        while position < moved.count {
+            var end = position + 1
+            while end < moved.count, moved[end] == moved[end - 1] + 1 { end += 1 }
+            let words = Array(l1[moved[position]...moved[end - 1]])
+            try writer.file.write(words.bigEndianBytes(), at: start + Int64(moved[position]) * 8)
+            position = end
+        }
+        try writer.file.sync()
+        for offset in shared { try writer.releaseTable(offset: offset) }
+    }
+}

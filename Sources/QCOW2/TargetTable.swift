@@ -1,0 +1,107 @@
+/// A cluster that is being written whole, and not all of whose bytes have arrived. Until they have,
+/// the table goes on saying what it said before.
+struct PendingCluster: Sendable {
+    let host: Int64
+    /// Whether the cluster was taken for this: then it is free again if the bytes never come.
+    let isNew: Bool
+    /// Bytes of the disk that have not come yet.
+    private(set) var missing: [Range<Int64>]
+    private(set) var hasReceived = false
+
+    init(host: Int64, isNew: Bool, missing: [Range<Int64>]) {
+        self.host = host
+        self.isNew = isNew
+        self.missing = missing
+    }
+
+    /// Expects bytes once more, because their first write failed.
+    mutating func expect(_ range: Range<Int64>) {
+        remove(range)
+        missing.append(range)
+    }
+
+    /// Notes bytes that have come.
+    mutating func receive(_ range: Range<Int64>) {
+        hasReceived = true
+        remove(range)
+    }
+
+    private mutating func remove(_ range: Range<Int64>) {
+        guard missing.contains(where: { $0.overlaps(range) }) else { return }
+        var rest: [Range<Int64>] = []
+        for piece in missing {
+            guard piece.overlaps(range) else {
+                rest.append(piece)
+                continue
+            }
+            if piece.lowerBound < range.lowerBound {
+                rest.append(piece.lowerBound..<range.lowerBound)
+            }
+            if piece.upperBound > range.upperBound {
+                rest.append(range.upperBound..<piece.upperBound)
+            }
+        }
+        missing = rest
+    }
+}
+
+/// An L2 table of a target, as it may be written now, and what is to change in it.
+struct TargetTable: Sendable {
+    private(set) var words: [UInt64]
+    /// Where the table may be written in place; 0 if it has no such place yet.
+    var host: Int64
+    /// A table that others use as well, and that this one is a copy of; 0 if there is none.
+    var shared: Int64
+    var pending: [Int: PendingCluster] = [:]
+    /// Words that have changed since the last seal.
+    private(set) var dirty: Range<Int>?
+    /// When it was used last, on the clock of its owner.
+    var lastUse = 0
+
+    init(words: [UInt64], host: Int64, shared: Int64) {
+        self.words = words
+        self.host = host
+        self.shared = shared
+    }
+
+    /// Whether memory has something that a file hasn't.
+    var isClean: Bool { dirty == nil && pending.isEmpty }
+
+    func entry(_ index: Int, _ geometry: TableGeometry) throws(EntryProblem) -> L2Entry {
+        let first = index * geometry.wordsPerEntry
+        let bitmap = geometry.hasSubclusters ? words[first + 1] : 0
+        return try L2Entry(words[first], bitmap: bitmap, geometry)
+    }
+
+    mutating func set(_ index: Int, _ entry: L2Entry, _ geometry: TableGeometry) {
+        let first = index * geometry.wordsPerEntry
+        let encoded = entry.encoded(geometry)
+        words[first] = encoded.word
+        if geometry.hasSubclusters { words[first + 1] = encoded.bitmap }
+        let range = first..<(first + geometry.wordsPerEntry)
+        dirty =
+            dirty.map { old in
+                min(old.lowerBound, range.lowerBound)..<max(old.upperBound, range.upperBound)
+            } ?? range
+    }
+
+    /// Takes the words that have changed.
+    mutating func takeDirty() -> Range<Int>? {
+        defer { dirty = nil }
+        return dirty
+    }
+}
+
+extension ClusterState {
+    init(host: Int64?, allocated: UInt32, zero: UInt32) {
+        if allocated == .max, let host {
+            self = .data(host: host)
+        } else if zero == .max {
+            self = .zero(host: host)
+        } else if host == nil, allocated | zero == 0 {
+            self = .unallocated
+        } else {
+            self = .subclusters(host: host, allocated: allocated, zero: zero)
+        }
+    }
+}
