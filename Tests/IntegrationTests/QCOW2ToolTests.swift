@@ -1,0 +1,75 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension Processes {
+    /// What is told about images, next to what QEMU tells about them.
+    @Suite(
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(1)))
+    struct QCOW2Tools {
+        private static func overlay(_ scratch: Scratch) throws -> (String, String) {
+            let base = try QEMU.create(scratch.path("base.qcow2"), size: 4 * miB)
+            try QEMU.io(base, ["write -P 1 0 2M"])
+            let overlay = try QEMU.create(scratch.path("overlay.qcow2"), over: (base, "qcow2"))
+            try QEMU.img("bitmap", "--add", "-g", "64K", overlay, "nightly")
+            try QEMU.io(overlay, ["write -P 2 1M 128K", "write -z -u 3M 64K"])
+            return (base, overlay)
+        }
+
+        @Test func `information about a chain`() throws {
+            let scratch = try Scratch()
+            let (base, overlay) = try Self.overlay(scratch)
+            let text = try scratch.succeed("info", overlay).output
+            for word in ["qcow2", base, "nightly"] {
+                #expect(text.contains(word), "\(word) in \(text)")
+            }
+            let info = try scratch.succeed("info", overlay, "--json").report()
+            #expect(info.number("size") == 4 * miB)
+            let json = String(describing: info.fields)
+            #expect(json.contains(base) && json.contains("nightly"))
+        }
+
+        /// A new image needs as many bytes as it turns out to have.
+        @Test(arguments: ["4096", "65536", "2097152"])
+        func `what a new image will need`(cluster: String) throws {
+            let scratch = try Scratch()
+            let source = try scratch.patchwork("source.raw", size: 6 * miB, seed: 3)
+            let report = try scratch.succeed(
+                "measure", source, "--target-format", "qcow2", "--cluster-size", cluster, "--json"
+            ).report()
+            let required = try #require(report.number("required"))
+            let full = try #require(report.number("fullyAllocated"))
+            let image = scratch.path("image.qcow2")
+            try scratch.succeed("full", source, image, "--create", "--cluster-size", cluster)
+            #expect(try Content.size(image) <= required)
+            let theirs = try QEMU.json(
+                "measure", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=\(cluster)", source)
+            #expect(full == theirs.number("fully-allocated"))
+            #expect(required <= full)
+        }
+
+        @Test func `what a mirror will move`() throws {
+            let scratch = try Scratch()
+            let (base, overlay) = try Self.overlay(scratch)
+            func measured(_ arguments: String...) throws -> Int64? {
+                try scratch.succeed(["measure", overlay, "--json"] + arguments).report()
+                    .number("bytes")
+            }
+            #expect(try measured("--mode", "top") == (128 + 64) * kiB)
+            #expect(try measured("--mode", "top", "--base", base) == (128 + 64) * kiB)
+            #expect(try measured("--mode", "incremental", "--bitmap", "nightly") == 192 * kiB)
+            #expect(try measured("--mode", "full") == 2 * miB)
+            try scratch.expectTurnedDown(
+                ["measure", overlay, "--mode", "incremental"], codes: [Code.usage], naming: [])
+        }
+
+        /// The whole of it is a matter of its tables, not of its size.
+        @Test func `a large image with little in it`() throws {
+            let scratch = try Scratch()
+            let image = try QEMU.create(scratch.path("image.qcow2"), size: 64 << 40)
+            try QEMU.io(image, ["write -P 1 0 64K", "write -P 2 63T 64K", "write -P 3 7T 128K"])
+            let report = try scratch.succeed("measure", image, "--json").report()
+            #expect(report.number("bytes") == 256 * kiB)
+        }
+    }
+}
