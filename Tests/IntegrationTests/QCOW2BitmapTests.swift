@@ -280,6 +280,35 @@ extension Processes {
             #expect(!FileManager.default.fileExists(atPath: image + ".bitmaps"))
         }
 
+        /// One entry that QEMU does not understand keeps it from opening the image at all.
+        @Test func `a directory of bitmaps that is broken`() throws {
+            let scratch = try Scratch()
+            let image = try Self.image(scratch)
+            try QEMU.img("bitmap", "--add", image, "b")
+            let merged = try QEMU.flatten(image, to: scratch.path("merged"))
+            let bytes = try Content.read(image, 0..<Content.size(image))
+            let name = try #require(
+                bytes.range(
+                    of: Data("b".utf8 + [0, 0, 0, 0, 0, 0, 0]),
+                    options: .backwards))
+            // Of the 24 bytes before the name, the flags are the four after the first twelve.
+            let file = try FileHandle(forWritingTo: URL(fileURLWithPath: image))
+            try file.seek(toOffset: UInt64(name.lowerBound) - 12)
+            try file.write(contentsOf: Data([0x80]))
+            try file.close()
+            #expect(throws: Shell.Failure.self) { try QEMU.io(image, ["write -P 1 0 512"]) }
+            let target = scratch.path("target.raw")
+            try scratch.expectTurnedDown(
+                ["bitmap", "add", image, "c"], codes: [Code.usage, Code.refused], naming: [image],
+                untouched: [image])
+            try scratch.succeed("bitmap", "remove", image, "--all")
+            try QEMU.io(image, ["write -P 0xa0 0 512"])
+            #expect(try QEMU.bitmaps(image).isEmpty)
+            expectSound(image, leaksAllowed: true)
+            try scratch.succeed("full", image, target, "--create")
+            expectSame(merged, target)
+        }
+
         /// Where images can't have bitmaps, that is said.
         @Test func `an image of the old version`() throws {
             let scratch = try Scratch()

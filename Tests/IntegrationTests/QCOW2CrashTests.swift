@@ -16,9 +16,10 @@ extension Processes {
             "io_uring_enter,pwrite64,pwritev,pwritev2,fallocate,ftruncate,fsync,fdatasync"
 
         /// Runs a command again and again, killed at a later call each time, until it comes to
-        /// its end; after each time `check` looks at what it has left.
+        /// its end; after each time `check` looks at what it has left. What it has to make anew
+        /// is removed before.
         private func killed(
-            _ scratch: Scratch, _ command: [String], again: (() throws -> Void)? = nil,
+            _ scratch: Scratch, _ command: [String], removing path: String? = nil,
             check: (String) throws -> Void
         ) throws {
             var generator = RandomTest.generator(defaultSeed: 0x7f00)
@@ -26,7 +27,7 @@ extension Processes {
             var when = 1
             var rounds = 0
             while true {
-                if rounds > 0 { try again?() }
+                if let path { unlink(path) }
                 let prefix = [
                     "strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=\(Self.calls)",
                     "-e", "inject=\(Self.calls):signal=SIGKILL:when=\(when)",
@@ -52,7 +53,7 @@ extension Processes {
             try Content.write(2, to: source, 0..<6 * miB)
             let image = scratch.path("image.qcow2")
             let command = ["full", source, image, "--create", "--cluster-size", cluster]
-            try killed(scratch, command, again: { unlink(image) }) { replay in
+            try killed(scratch, command, removing: image) { replay in
                 guard FileManager.default.fileExists(atPath: image) else { return }
                 // Before its header is there it is no image yet, and after that a sound one.
                 let head = try Content.read(image, 0..<4)
@@ -164,8 +165,7 @@ extension Processes {
             #expect(try QEMU.info(overlay).text("backing-filename") == nil)
         }
 
-        /// With lazy refcounts the image says of itself that it has to be repaired; that has to
-        /// be enough.
+        /// Where QEMU may count later, we count at once.
         @Test(.enabled(if: Needs.strace, Needs.straceReason))
         func `an image with lazy refcounts`() throws {
             let scratch = try Scratch()
@@ -175,10 +175,9 @@ extension Processes {
                 options: ["lazy_refcounts=on", "cluster_size=4096"])
             try QEMU.io(image, ["write -P 1 0 1M"])
             try killed(scratch, ["full", source, image, "--overwrite"]) { replay in
-                let copy = scratch.path("copy.qcow2")
-                try Shell.run("cp", image, copy)
-                _ = try? QEMU.img("check", "-q", "-r", "all", copy)
-                expectSound(copy, replay)
+                expectSound(image, leaksAllowed: true, replay)
+                let info = try QEMU.info(image)
+                #expect(info.flag("dirty-flag") == false, "\(replay)")
             }
             expectIdentical(source, image, formats: ("raw", "qcow2"))
         }

@@ -225,6 +225,25 @@ extension Processes {
             (24, .max), (24, 1 << 62), (40, 1 << 55), (48, 1 << 55), (40, 513),
         ]
 
+        /// Its refcounts are those of some time ago: what seems free may be in use.
+        @Test(.enabled(if: QEMU.hasDaemon, QEMU.daemonReason))
+        func `an image that was not closed`() throws {
+            let scratch = try Scratch()
+            let image = try Self.image(scratch, ["lazy_refcounts=on"])
+            let raw = try scratch.image("raw.raw", size: Self.size, seed: 1)
+            try Self.patch(image, at: 72, number: 1)
+            #expect(try QEMU.info(image).flag("dirty-flag") == true)
+            try scratch.expectTurnedDown(
+                ["full", raw, image, "--overwrite"], codes: [Code.usage, Code.refused],
+                naming: [image, "qemu-img check -r all"], untouched: [image])
+            let new = scratch.path("new.raw")
+            try scratch.succeed("full", image, new, "--create")
+            try QEMU.img("check", "-q", "-r", "all", image)
+            expectIdentical(image, new, formats: ("qcow2", "raw"))
+            try scratch.succeed("full", raw, image, "--overwrite")
+            expectSound(image)
+        }
+
         /// What counts more bytes than there can be is not believed.
         @Test(arguments: impossible)
         func `a header of impossible numbers`(offset: Int64, number: UInt64) throws {
@@ -311,6 +330,9 @@ extension Processes {
                 ["--cluster-size", "4K", "--extended-l2"], ["--preallocate", "everything"],
                 ["--backing", base], ["--backing-format", "qcow2"],
                 ["--backing", base, "--backing-format", "vmdk"],
+                [
+                    "--backing", base, "--backing-format", "qcow2", "--preallocate", "metadata",
+                ],
                 ["--target-format", "raw", "--cluster-size", "64K"], ["--target-format", "vmdk"],
                 ["--source-format", "qed"],
             ] {

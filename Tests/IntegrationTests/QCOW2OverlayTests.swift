@@ -83,6 +83,31 @@ extension Processes {
             expectIdentical(overlay, top)
         }
 
+        /// As in the header, so on the command line: a name alone is beside the new image.
+        @Test func `a backing image by its name alone`() throws {
+            let scratch = try Scratch()
+            let (_, overlay) = try Self.pair(scratch)
+            let folder = scratch.path("backup")
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+            let sunday = folder + "/sunday.qcow2"
+            let monday = folder + "/monday.qcow2"
+            try QEMU.img("bitmap", "--add", overlay, "nightly")
+            try scratch.succeed("full", overlay, sunday, "--create", "--bitmap", "nightly")
+            try QEMU.io(overlay, ["write -P 9 1M 64K"])
+            try scratch.succeed(
+                "incremental", overlay, monday, "--bitmap", "nightly", "--create", "--backing",
+                "sunday.qcow2", "--backing-format", "qcow2")
+            expectIdentical(overlay, monday)
+            #expect(try QEMU.info(monday).text("backing-filename") == "sunday.qcow2")
+            try Shell.run("mv", folder, scratch.path("elsewhere"))
+            expectIdentical(overlay, scratch.path("elsewhere/monday.qcow2"))
+            try scratch.succeed("stream", scratch.path("elsewhere/monday.qcow2"))
+            unlink(scratch.path("elsewhere/sunday.qcow2"))
+            expectIdentical(overlay, scratch.path("elsewhere/monday.qcow2"))
+            expectSound(scratch.path("elsewhere/monday.qcow2"))
+        }
+
         @Test func `what is above a layer in the middle`() throws {
             let scratch = try Scratch()
             let (base, middle) = try Self.pair(scratch)

@@ -90,7 +90,9 @@ extension Child.End: CustomTestStringConvertible {
 
     /// The event that tells how it ended.
     func report() throws -> Event {
-        let kinds: Set = ["report", "error", "compare", "info", "bitmap", "removed"]
+        let kinds: Set = [
+            "report", "error", "compare", "info", "bitmap", "removed", "measure",
+        ]
         return try #require(events.last { kinds.contains($0.kind ?? "") }, "no events: \(self)")
     }
 }
