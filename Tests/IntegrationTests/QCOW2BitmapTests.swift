@@ -166,6 +166,63 @@ extension Processes {
             expectIdentical(image, target, formats: ("qcow2", "raw"))
         }
 
+        struct Stop: CustomTestStringConvertible {
+            let signal: CInt
+            let mode: String
+            var testDescription: String { "\(signal == SIGINT ? "SIGINT" : "SIGKILL") \(mode)" }
+
+            static let all = [SIGINT, SIGKILL].flatMap { signal in
+                ["on-success", "never", "always"].map { Stop(signal: signal, mode: $0) }
+            }
+        }
+
+        /// The job ends in the middle. Nothing that it had not copied has left the bitmap, and
+        /// nobody calls the bitmap inconsistent: we only read what it belongs to.
+        @Test(arguments: Stop.all)
+        func `an increment that is stopped`(stop: Stop) throws {
+            let scratch = try Scratch()
+            let size = 8 * miB
+            let image = try QEMU.create(scratch.path("image.qcow2"), size: size)
+            try QEMU.io(image, ["write -P 1 0 \(size)"])
+            let target = scratch.path("target.raw")
+            try scratch.succeed("full", image, target, "--create")
+            try QEMU.img("bitmap", "--add", "-g", "64K", image, "b")
+            try QEMU.io(image, ["write -P 2 0 \(size)"])
+            let all = Set(0..<size / (64 * kiB))
+            let command = [
+                "incremental", image, target, "--bitmap", "b", "--bitmap-mode", stop.mode,
+                "--new-target",
+            ]
+            let child = try scratch.start(
+                command + ["--speed", "4M", "--request-size", "64K", "--depth", "1"])
+            // Its writes have begun, and take some time yet.
+            #expect(
+                child.wait(until: { _ in
+                    (try? Content.read(target, 0..<1) == Data([2])) == true
+                }))
+            child.send(stop.signal)
+            let end = try child.wait(seconds: 10)
+            #expect(stop.signal == SIGKILL || end.code == Code.interrupted, "\(end)")
+            expectSound(image, leaksAllowed: stop.signal == SIGKILL)
+            #expect(try QEMU.bitmaps(image)["b"]?.isInUse == false)
+            let left = try QEMU.dirty(image, "b")
+            if stop.mode == "always" && stop.signal == SIGINT {
+                #expect(left.isStrictSubset(of: all) && !left.isEmpty)
+                for granule in all.subtracting(left) {
+                    let start = granule * 64 * kiB
+                    #expect(
+                        try Content.read(target, start..<start + 64 * kiB)
+                            == Data(repeating: 2, count: Int(64 * kiB)))
+                }
+            } else if stop.mode != "always" {
+                #expect(left == all)
+            }
+            let again = try scratch.succeed(command + ["--json"])
+            #expect(try again.report().number("planned") == Int64(left.count) * 64 * kiB)
+            expectIdentical(image, target, formats: ("qcow2", "raw"))
+            #expect(try QEMU.dirty(image, "b") == (stop.mode == "never" ? all : []))
+        }
+
         @Test func `a bitmap that is not there`() throws {
             let scratch = try Scratch()
             let image = try Self.image(scratch)

@@ -183,11 +183,12 @@ extension Processes {
         func `encrypted images`(format: String) throws {
             let scratch = try Scratch()
             let image = scratch.path("image.qcow2")
-            let iterations = format == "luks" ? ",encrypt.iter-time=10" : ""
             try QEMU.img(
                 "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=abc", "-o",
-                "encrypt.format=\(format),encrypt.key-secret=s" + iterations, image,
-                String(Self.size))
+                "encrypt.format=aes,encrypt.key-secret=s", image, String(Self.size))
+            // To make a real one of this kind QEMU measures how fast the machine is, and gives up
+            // on a busy one. Where the header says so, nobody reads on.
+            if format == "luks" { try Self.patch(image, at: 32, [0, 0, 0, 2]) }
             try Self.expectUseless(image, in: scratch, naming: ["encrypt"])
         }
 
