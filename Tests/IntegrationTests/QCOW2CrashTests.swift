@@ -29,7 +29,7 @@ extension Processes {
             while true {
                 if let path { unlink(path) }
                 let prefix = [
-                    "strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=\(Self.calls)",
+                    "strace", "-f", "-o", "/dev/null", "-e", "trace=\(Self.calls)",
                     "-e", "inject=\(Self.calls):signal=SIGKILL:when=\(when)",
                 ]
                 let end = try scratch.run(command, prefix: prefix)

@@ -26,7 +26,7 @@ extension Processes {
         /// The whole chain in full; its top layer onto a copy of the rest; and all that is above
         /// its lowest layer onto a copy of that.
         @Test func `chains with a past`() throws {
-            try ImageHistory.each(16, from: 0x2a00) { history, scratch in
+            try ImageHistory.each(12, from: 0x2a00) { history, scratch in
                 let top = history.top
                 let before = try history.fingerprints()
                 let merged = try history.flatten(history.layers.count - 1, to: scratch.path("m"))

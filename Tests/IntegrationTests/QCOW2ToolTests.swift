@@ -23,10 +23,16 @@ extension Processes {
             for word in ["qcow2", base, "nightly"] {
                 #expect(text.contains(word), "\(word) in \(text)")
             }
-            let info = try scratch.succeed("info", overlay, "--json").report()
+            let event = try scratch.succeed("info", overlay, "--json").report()
+            let info = try #require(event.event("image"))
             #expect(info.number("size") == 4 * miB)
-            let json = String(describing: info.fields)
-            #expect(json.contains(base) && json.contains("nightly"))
+            let layers = info.list("layers")
+            #expect(layers.map { $0.text("path") } == [overlay, base])
+            #expect(layers.map { $0.number("dataBytes") } == [128 * kiB, 2 * miB])
+            #expect(layers.map { $0.number("zeroBytes") } == [64 * kiB, 0])
+            let bitmaps = info.list("bitmaps")
+            #expect(bitmaps.map { $0.text("name") } == ["nightly"])
+            #expect(bitmaps.map { $0.number("dirtyBytes") } == [192 * kiB])
         }
 
         /// A new image needs as many bytes as it turns out to have.

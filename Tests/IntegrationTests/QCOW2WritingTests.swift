@@ -31,7 +31,7 @@ extension Processes {
                     Layout(cluster: "512", size: 1025 * kiB),
                     Layout(cluster: "2M", size: 1025 * kiB),
                     // More tables than one, of each kind, where clusters are small.
-                    Layout(cluster: "512", size: 12 * miB), Layout(cluster: "4K", size: 40 * miB),
+                    Layout(cluster: "512", size: 12 * miB), Layout(cluster: "4K", size: 20 * miB),
                 ]
         }
 
@@ -197,7 +197,9 @@ extension Processes {
 
         /// Images with any past, all of whose layers but the top stay as they are.
         @Test func `images with a past`() throws {
-            try ImageHistory.each(14, from: 0x3b00) { history, scratch in
+            try ImageHistory.each(
+                12, from: 0x3b00, traits: [.snapshots, .bitmaps]
+            ) { history, scratch in
                 let top = history.top
                 let source = try scratch.patchwork(
                     "source.raw", size: top.size, seed: history.seed)

@@ -116,6 +116,10 @@ struct Event: @unchecked Sendable {
         (fields[name] as? [String: Any]).map { Event(fields: $0) }
     }
 
+    func list(_ name: String) -> [Event] {
+        (fields[name] as? [[String: Any]] ?? []).map { Event(fields: $0) }
+    }
+
     private init(fields: [String: Any]) { self.fields = fields }
 
     struct Failed: Equatable {
