@@ -42,7 +42,8 @@ enum QEMU {
     /// What a tool says with `--output=json`, where that is an object.
     static func json(_ arguments: String...) throws -> Event {
         let text = try img(arguments + ["--output=json"])
-        return try #require(Event(text), "not a JSON object: \(text)")
+        // There may be warnings before it.
+        return try #require(Event(String(text.drop { $0 != "{" })), "not a JSON object: \(text)")
     }
 
     static func info(_ path: String) throws -> Event { try json("info", "-f", "qcow2", path) }
