@@ -7,7 +7,7 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: fuzz fuzz-maps fuzz-images help demo test build release install sanitize bench bench-incremental format lint clean packages test-packages
+.PHONY: fuzz help demo test build release install sanitize bench bench-incremental bench-qcow2 format lint clean packages test-packages fuzz-maps fuzz-images
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -16,6 +16,7 @@ help:
 	@echo "make install   install it under PREFIX ($(PREFIX))"
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
 	@echo "make bench-incremental   the same for incremental mirrors, with QEMU's backup job and fio (as root)"
+	@echo "make bench-qcow2   the same from and into qcow2 images, with qemu-img (as root)"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
 	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps and images (FUZZ_SECONDS=$(FUZZ_SECONDS))"
 	@echo "make format    format the sources;  make lint  check the format"
@@ -42,7 +43,7 @@ test: test-packages lint
 	$(SWIFT) build $(RELEASE)
 	@if [ "$$(id -u)" = 0 ]; then \
 	    echo "running the benchmarks small, to see that they work; their figures mean nothing at this size"; \
-	    for what in full incremental; do \
+	    for what in full incremental qcow2; do \
 	        python3 Benchmarks/$$what.py --size 64M --rounds 1 --rest 0 \
 	            --json .build/bench-$$what-smoke.json >.build/bench-$$what-smoke.txt \
 	            || { cat .build/bench-$$what-smoke.txt; exit 1; }; \
@@ -116,6 +117,10 @@ bench: release
 bench-incremental: release
 	@.ci/install-packages build test
 	python3 Benchmarks/incremental.py
+
+bench-qcow2: release
+	@.ci/install-packages build test
+	python3 Benchmarks/qcow2.py
 
 install: release
 	install -D -m 755 .build/release/ringmirror $(DESTDIR)$(PREFIX)/bin/ringmirror

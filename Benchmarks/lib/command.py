@@ -22,8 +22,8 @@ def say(text="", end="\n"):
     print(text, end=end, flush=True)
 
 
-def parser(what, doc, cases, contenders, size_help, fio_sizes, fio_depths):
-    """The arguments that every benchmark has. `what` names it in file names and messages."""
+def parser(what, doc, cases, contenders, size_help, fio_sizes=None, fio_depths=None):
+    """The arguments that every benchmark has. `what` names it in file names and messages; those of fio come with fio."""
 
     def names(allowed):
         def parse(text):
@@ -49,8 +49,9 @@ def parser(what, doc, cases, contenders, size_help, fio_sizes, fio_depths):
     add("--contenders", type=names(contenders), default=",".join(contenders), help="separated by commas")
     add("--dir", default=".", help="where a temporary directory for the images is made")
     add("--ringmirror", default=os.path.join(ROOT, ".build", "release", "ringmirror"), help="its binary")
-    add("--fio-sizes", type=sizes, default=fio_sizes, help="request sizes of the sweep")
-    add("--fio-depths", type=counts, default=fio_depths, help="queue depths of the sweep")
+    if fio_sizes:
+        add("--fio-sizes", type=sizes, default=fio_sizes, help="request sizes of the sweep")
+        add("--fio-depths", type=counts, default=fio_depths, help="queue depths of the sweep")
     add("--rest", type=float, default=1.0, help="seconds of rest before each clock starts")
     add("--seed", type=int, help="seed of the order of the runs, and of what else is drawn (default: the time)")
     add("--json", help=f"where results go (default: Benchmarks/results/DATE-{what}.json)")
@@ -75,7 +76,7 @@ class Plan:
     def __init__(self, args, candidates):
         self.size, self.rounds = args.size, args.rounds
         self.rest = args.rest
-        self.fio_sizes, self.fio_depths = args.fio_sizes, args.fio_depths
+        self.fio_sizes, self.fio_depths = getattr(args, "fio_sizes", []), getattr(args, "fio_depths", [])
         self.seed = args.seed if args.seed is not None else int(datetime.datetime.now().timestamp())
         self.dice = random.Random(self.seed)
         self.skipped = {}

@@ -158,3 +158,18 @@ def incremental_goals(cases):
             _goal(case, "CPU seconds against QEMU's at its best", 0.5, False, our_cpu, cpus(case, "qemu best")),
         ]
     return found
+
+
+def image_goals(cases):
+    """What the project has promised for qcow2 images, and what came out."""
+    found = []
+    for case in cases:
+        ours = walls(case, "ringmirror")
+        if case.key == "map":
+            found.append(Goal(case.key, "seconds until the map is resolved", 1, False, median(ours) if ours else None))
+        elif case.key != "compressed":
+            found += [
+                _goal(case, "throughput against qemu-img", 1.3, True, walls(case, "qemu-img"), ours),
+                _goal(case, "CPU seconds against qemu-img's", 0.5, False, cpus(case, "ringmirror"), cpus(case, "qemu-img")),
+            ]
+    return found

@@ -90,7 +90,9 @@ extension Child.End: CustomTestStringConvertible {
 
     /// The event that tells how it ended.
     func report() throws -> Event {
-        let kinds: Set = ["report", "error", "compare", "info", "bitmap", "removed"]
+        let kinds: Set = [
+            "report", "error", "compare", "info", "bitmap", "removed", "measure",
+        ]
         return try #require(events.last { kinds.contains($0.kind ?? "") }, "no events: \(self)")
     }
 }
@@ -112,6 +114,10 @@ struct Event: @unchecked Sendable {
     func flag(_ name: String) -> Bool? { fields[name] as? Bool }
     func event(_ name: String) -> Event? {
         (fields[name] as? [String: Any]).map { Event(fields: $0) }
+    }
+
+    func list(_ name: String) -> [Event] {
+        (fields[name] as? [[String: Any]] ?? []).map { Event(fields: $0) }
     }
 
     private init(fields: [String: Any]) { self.fields = fields }
