@@ -18,6 +18,15 @@ public struct Geometry: Equatable, Sendable {
     public let queueDepth: Int?
     /// Spinning, as far as the kernel knows.
     public let isRotational: Bool?
+
+    /// The same of a disk of another size that is kept on this one.
+    package func withSize(_ size: Int64) -> Geometry {
+        Geometry(
+            size: size, logicalBlockSize: logicalBlockSize, physicalBlockSize: physicalBlockSize,
+            memoryAlignment: memoryAlignment, offsetAlignment: offsetAlignment,
+            optimalTransfer: optimalTransfer, maxTransfer: maxTransfer, queueDepth: queueDepth,
+            isRotational: isRotational)
+    }
 }
 
 /// What a device or file can do to make a range read as zeros. A trial decides; this is what is

@@ -41,9 +41,9 @@ public struct ImageProblem: Error, Equatable, Sendable {
 
     var category: StorageError.Category {
         switch kind {
-        case .malformed, .full: .failed
+        case .full: .failed
         case .unsupported, .missing: .usage
-        case .refused: .refused
+        case .malformed, .refused: .refused
         }
     }
 }

@@ -117,3 +117,10 @@ public final class StorageDevice: Sendable {
         return ExtentScanner(descriptor: buffered.raw, size: geometry.size).isHole(range)
     }
 }
+
+extension StorageDevice {
+    /// Whether a path leads to the object that this device has open.
+    package func isSame(as path: FilePath) -> Bool {
+        (try? SystemCalls.status(at: path))?.identity == node
+    }
+}

@@ -26,7 +26,10 @@ struct ChainOpener {
             try note(device, for: device.path)
             let layer = try layer(device, format)
             layers.append(layer)
-            next = options.opensBacking ? try backing(of: layer, device) : nil
+            next = nil
+            if options.opensBacking, let below = try layer.backing() {
+                next = (try open(below.path, for: layer.path, "backing file"), below.format)
+            }
         }
     }
 
@@ -47,41 +50,25 @@ struct ChainOpener {
                     remedy: "`qemu-img amend -o data_file=FILE` tells it."))
         }
         let referred = ReferredFile(name: name, what: "data file", image: device.path)
-        let data = try open(referred, device)
+        let data = try open(
+            referred.path(resolvedImage: FilePath(device.resolvedPath)), for: device.path,
+            "data file")
         try note(data, for: device.path)
         return try Layer(
             header, file: file, device: device, dataFile: DeviceFile(data), dataDevice: data)
     }
 
-    private func backing(
-        of layer: Layer, _ device: StorageDevice
-    ) throws(StorageError) -> (StorageDevice, ImageFormat)? {
-        guard let header = layer.header, let name = header.backingFile else { return nil }
-        guard let text = header.backingFormat else {
-            // Looking at the file would let whoever writes that disk choose its format.
-            throw .image(
-                ImageProblem(
-                    .refused, layer.path,
-                    "it does not say which format its backing file \"\(name)\" has",
-                    remedy: "If it is raw, say so with `qemu-img rebase -u -b '\(name)' -F raw "
-                        + "'\(layer.path)'`; if it is qcow2, with -F qcow2."))
-        }
-        guard let format = ImageFormat(rawValue: text) else {
-            throw .image(
-                ImageProblem(
-                    .unsupported, layer.path,
-                    "its backing file \"\(name)\" is of the format \"\(text)\"",
-                    remedy: "raw and qcow2 can be read."))
-        }
-        let referred = ReferredFile(name: name, what: "backing file", image: layer.path)
-        return (try open(referred, device), format)
-    }
-
     private func open(
-        _ file: ReferredFile, _ image: StorageDevice
+        _ path: FilePath, for image: FilePath, _ what: String
     ) throws(StorageError) -> StorageDevice {
-        let path = try file.path(resolvedImage: FilePath(image.resolvedPath))
-        return try StorageDevice.openSource(path, options: options.source)
+        do throws(StorageError) {
+            return try StorageDevice.openSource(path, options: options.source)
+        } catch .notFound {
+            throw .image(
+                ImageProblem(
+                    .missing, image, "its \(what) \(path) is not there",
+                    remedy: "Put it there, or `qemu-img rebase -u` tells the image where it is."))
+        }
     }
 
     /// A file that is there twice is below itself, by whatever names.

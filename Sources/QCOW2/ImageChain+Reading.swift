@@ -42,7 +42,7 @@ extension ImageChain {
 
 extension Layer {
     /// A cluster that is compressed at `host`.
-    func unpack(
+    package func unpack(
         at host: Int64, _ packedLength: Int, with decompressor: Decompressor
     ) throws(StorageError) -> [UInt8] {
         guard let header else { preconditionFailure("a raw layer has no compressed clusters") }

@@ -24,29 +24,20 @@ extension ImageWriter {
         }
     }
 
-    /// Makes the disk larger. What is new is unallocated: it reads as zeros, or as what a larger
-    /// image below has there.
+    /// Makes room in the tables for a disk of so many bytes, which it does not become yet.
+    package func makeRoom(for size: Int64) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in try state.makeRoom(for: size) }
+    }
+
+    /// Makes the disk larger. What is new and unallocated reads as zeros, or as what a larger image
+    /// below has there.
     package func resize(to size: Int64) throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
-            guard size >= state.header.size else {
-                throw .image(
-                    ImageProblem(
-                        .unsupported, file.path,
-                        "a disk of \(state.header.size) bytes can't be made smaller here"))
-            }
+            try state.makeRoom(for: size)
             guard size > state.header.size else { return }
-            guard size <= Header.l1BytesMax / 8 * state.header.l2Coverage else {
-                throw .image(
-                    ImageProblem(
-                        .full, file.path, "the disk can't have \(size) bytes",
-                        remedy: "Larger clusters allow more."))
-            }
-            try state.prepare()
             var changed = state.header
             changed.size = size
-            let needed = changed.l1EntriesNeeded
-            guard needed > changed.l1EntryCount else { return try state.replaceHeader(changed) }
-            try state.moveL1(entries: needed, size: size)
+            try state.replaceHeader(changed)
         }
     }
 
@@ -65,6 +56,8 @@ extension ImageWriter {
             try state.refcounts.flush()
             try file.sync()
         }
+        try truncate(floor: 0)
+        try file.sync()
     }
 
     /// Between the steps there are flushes.
@@ -72,9 +65,29 @@ extension ImageWriter {
 }
 
 extension WriterState {
+    fileprivate mutating func makeRoom(for size: Int64) throws(StorageError) {
+        guard size >= header.size else {
+            throw .image(
+                ImageProblem(
+                    .unsupported, file.path,
+                    "a disk of \(header.size) bytes can't be made smaller here"))
+        }
+        guard size <= Header.l1BytesMax / 8 * header.l2Coverage else {
+            throw .image(
+                ImageProblem(
+                    .full, file.path, "the disk can't have \(size) bytes",
+                    remedy: "Larger clusters allow more."))
+        }
+        var larger = header
+        larger.size = size
+        guard larger.l1EntriesNeeded > header.l1EntryCount else { return }
+        try prepare()
+        try moveL1(entries: larger.l1EntriesNeeded)
+    }
+
     /// Makes a larger L1 table. The old one stays until the header that leads to the new one is on
     /// stable storage.
-    fileprivate mutating func moveL1(entries: Int, size: Int64) throws(StorageError) {
+    fileprivate mutating func moveL1(entries: Int) throws(StorageError) {
         let bits = Int64(header.clusterBits)
         let old = (offset: header.l1Offset, count: header.l1EntryCount)
         var words = try L1Table.read(header, file)
@@ -88,7 +101,6 @@ extension WriterState {
         var changed = header
         changed.l1Offset = offset
         changed.l1EntryCount = entries
-        changed.size = size
         try replaceHeader(changed)
         guard old.count > 0 else { return }
         let oldClusters = header.clusters(for: old.count * 8)

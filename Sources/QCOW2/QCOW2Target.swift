@@ -38,9 +38,10 @@ package final class QCOW2Target: TargetMap {
     ///     backing file nor compressed clusters.
     ///   - isNew: whether the image was just made, and has no backing file.
     ///   - bitmaps: who keeps the bitmaps in the image true; without it they are given up.
+    ///   - size: more than the image's own if it has made room for that and grows afterwards.
     package convenience init(
         _ device: StorageDevice, _ writer: ImageWriter, content: (any OldContent)? = nil,
-        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil
+        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil, size: Int64? = nil
     ) throws(StorageError) {
         let places = TargetPlaces(
             device: device, name: device.path.string,
@@ -48,12 +49,13 @@ package final class QCOW2Target: TargetMap {
                 device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor,
             ],
             alignment: device.geometry.offsetAlignment)
-        try self.init(places, writer, content: content, isNew: isNew, bitmaps: bitmaps)
+        try self.init(
+            places, writer, content: content, isNew: isNew, bitmaps: bitmaps, size: size)
     }
 
     init(
         _ places: TargetPlaces, _ writer: ImageWriter, content: (any OldContent)? = nil,
-        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil
+        isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil, size: Int64? = nil
     ) throws(StorageError) {
         let header = writer.header
         guard !header.incompatible.contains(.dataFile) else {
@@ -67,10 +69,11 @@ package final class QCOW2Target: TargetMap {
         name = places.name
         descriptors = places.descriptors
         self.writer = writer
-        size = header.size
+        let size = max(size ?? 0, header.size)
+        self.size = size
         unit = header.clusterSize
         startsZero = isNew && header.backingFile == nil
-        let state = try TargetState(writer: writer, content: content)
+        let state = try TargetState(writer: writer, content: content, size: size)
         // A page of the cache must not have a cluster's bytes and those of another, or of a table.
         let isDirect =
             state.geometry.pieceSize >= max(Self.pageSize, Int64(places.alignment))

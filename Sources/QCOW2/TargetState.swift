@@ -33,13 +33,13 @@ struct TargetState: Sendable {
     private static let dirtyBytesMax = 32 << 20
 
     init(
-        writer: ImageWriter, content: (any OldContent)?
+        writer: ImageWriter, content: (any OldContent)?, size: Int64
     ) throws(StorageError) {
         let header = writer.header
         self.writer = writer
         self.content = content
         geometry = TableGeometry(header)
-        size = header.size
+        self.size = size
         hasBacking = header.backingFile != nil
         l1 = try L1Table.read(header, writer.file)
     }

@@ -61,9 +61,8 @@ struct ReadingTests {
         try Shell.run(
             "qemu-img", "convert", "-c", "-f", "qcow2", "-O", "qcow2", "-o",
             "cluster_size=\(cluster),compression_type=\(compression)", plain, packed)
-        let found = try ReadBack(packed)
-        let sum = try found.chain.allocation()[0]
-        #expect(sum.compressedClusters > 0)
+        let compressed = try ReadBack(packed).chain.allocation()[0].compressedClusters
+        #expect(compressed > 0)
         try expectSameAsQemu(packed, in: scratch)
         // Writes take clusters out of what is compressed.
         try Qemu.io(packed, ["write -P 44 130k 100k", "write -z 1100k 300k", "write -P 1 0 512"])
