@@ -63,14 +63,14 @@ let package = Package(
         module(
             "MirrorEngine",
             [
-                "DirtyBitmap", "Ring", "BlockStorage", "BitmapStore", systemPackage,
+                "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", systemPackage,
                 .product(name: "Logging", package: "swift-log"),
             ]),
         module(
             "RingMirror",
             [
-                "DirtyBitmap", "BlockStorage", "BitmapStore", "ChangeMap", "MirrorEngine", "Ring",
-                systemPackage,
+                "DirtyBitmap", "BlockStorage", "QCOW2", "BitmapStore", "ChangeMap", "MirrorEngine",
+                "Ring", systemPackage,
             ]),
         .executableTarget(
             name: "RingMirrorCLI",

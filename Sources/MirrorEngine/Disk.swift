@@ -1,4 +1,5 @@
 public import BlockStorage
+public import QCOW2
 public import SystemPackage
 
 /// One side of a mirror, in whatever form it is kept: a raw disk or image, or an image of a format
@@ -22,13 +23,25 @@ public final class Disk: Sendable {
     /// How the disk is kept: `raw`, `qcow2`.
     public let format: String
 
+    /// The bitmaps inside the image, if its format keeps them. They can be changed only if it was
+    /// opened for that.
+    public let bitmaps: ImageBitmaps?
+
     /// The path with links resolved.
     package let resolvedPath: String
+    /// The image and what is below it; nil for a raw disk.
+    public let image: ImageChain?
     /// All files that it consists of, the one at `path` first.
     package let devices: [StorageDevice]
     private let modified: @Sendable () -> Int64?
     private let makeSourceMap: @Sendable (_ size: Int64?) -> any SourceMap
-    private let makeTargetMap: (@Sendable (_ size: Int64) -> any TargetMap)?
+    private let makeTargetMap: TargetMaker?
+
+    /// Makes a map of the first `size` bytes for writing.
+    package typealias TargetMaker =
+        @Sendable (
+            _ size: Int64
+        ) throws(StorageError) -> any TargetMap
 
     /// A disk of a format.
     ///
@@ -40,9 +53,10 @@ public final class Disk: Sendable {
     package init(
         path: FilePath, format: String, access: Access, geometry: Geometry,
         identity: DeviceIdentity, caching: Caching, notes: [String], resolvedPath: String,
-        devices: [StorageDevice], modifiedAt: @escaping @Sendable () -> Int64?,
+        devices: [StorageDevice], image: ImageChain? = nil, bitmaps: ImageBitmaps? = nil,
+        modifiedAt: @escaping @Sendable () -> Int64?,
         sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
-        targetMap: (@Sendable (_ size: Int64) -> any TargetMap)?
+        targetMap: TargetMaker?
     ) {
         self.path = path
         self.format = format
@@ -53,6 +67,8 @@ public final class Disk: Sendable {
         self.notes = notes
         self.resolvedPath = resolvedPath
         self.devices = devices
+        self.image = image
+        self.bitmaps = bitmaps
         modified = modifiedAt
         makeSourceMap = sourceMap
         makeTargetMap = targetMap
@@ -60,7 +76,7 @@ public final class Disk: Sendable {
 
     /// A raw disk or image: its bytes are the file's.
     public convenience init(_ device: StorageDevice) {
-        let written: @Sendable (Int64) -> any TargetMap = { RawMap(device, size: $0) }
+        let written: TargetMaker = { (size) throws(StorageError) in RawMap(device, size: size) }
         self.init(
             path: device.path, format: "raw", access: device.access, geometry: device.geometry,
             identity: device.identity, caching: device.caching, notes: device.notes,
@@ -72,6 +88,9 @@ public final class Disk: Sendable {
             targetMap: device.access == .readWrite ? written : nil)
     }
 
+    /// The file or disk at `path`.
+    public var device: StorageDevice { devices[0] }
+
     /// When it was last written, in nanoseconds since 1970; nil where nobody knows.
     package var modifiedAt: Int64? { modified() }
 
@@ -79,5 +98,7 @@ public final class Disk: Sendable {
     package func sourceMap(size: Int64? = nil) -> any SourceMap { makeSourceMap(size) }
 
     /// A map of the first `size` bytes for writing; nil if the disk was not opened for that.
-    package func targetMap(size: Int64) -> (any TargetMap)? { makeTargetMap?(size) }
+    package func targetMap(size: Int64) throws(StorageError) -> (any TargetMap)? {
+        try makeTargetMap?(size)
+    }
 }

@@ -33,6 +33,8 @@ public enum MirrorError: Error, Sendable {
     /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
     /// lacks.
     case otherTarget(bitmap: String, target: FilePath, recorded: String, difference: String)
+    /// The target differs from the source where the bitmap says that they are the same.
+    case otherContent(bitmap: String, target: FilePath, offset: Int64)
     /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
     /// the bitmap goes on from.
     case halfMirror(bitmap: String, target: FilePath)
@@ -69,6 +71,10 @@ extension MirrorError: CustomStringConvertible {
             "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
                 + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "
                 + "--new-target; else make it one with `ringmirror full`."
+        case .otherContent(let bitmap, let target, let offset):
+            "\(target) differs from the source at offset \(offset), which bitmap '\(bitmap)' calls "
+                + "unchanged: it does not hold the mirror that the bitmap goes on from. Make it "
+                + "one with `ringmirror full`, or say --new-target if it may differ."
         case .halfMirror(let bitmap, let target):
             "\(target) is half a mirror: a full mirror to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it. Go on with "

@@ -48,7 +48,13 @@ public final class MirrorJob: Sendable {
         options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?,
         unpacking: @escaping MakeUnpacking = standardUnpacking
     ) throws(MirrorError) {
-        guard let targetMap = target.targetMap(size: source.geometry.size) else {
+        let map: (any TargetMap)?
+        do throws(StorageError) {
+            map = try target.targetMap(size: source.geometry.size)
+        } catch {
+            throw .storage(error)
+        }
+        guard let targetMap = map else {
             preconditionFailure("the target was not opened for writing")
         }
         guard working.size == source.geometry.size else {

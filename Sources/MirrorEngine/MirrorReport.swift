@@ -65,3 +65,9 @@ public struct MirrorProgress: Sendable {
     /// again before anybody who looks now and then has seen it go on; this number tells.
     public let pauses: Int
 }
+
+extension MirrorOutcome {
+    var isMirrored: Bool {
+        if case .mirrored = self { true } else { false }
+    }
+}

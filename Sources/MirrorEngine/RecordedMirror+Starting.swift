@@ -27,7 +27,8 @@ extension RecordedMirror {
             granularity: MirrorJob.granularity(forSize: source.geometry.size))
         working.setAll()
         var record: StoreJob?
-        if request.bitmap != nil {
+        let taken = try TakenBitmap(request, of: source)
+        if request.bitmap != nil, taken == nil {
             record = try storing { () throws(BitmapStoreError) in
                 try records.openExisting(for: source.identity).beginJob(
                     jobRequest(from: source, to: target, request), working: working.copy())
@@ -35,7 +36,39 @@ extension RecordedMirror {
         }
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record, resumed: nil,
-            working: working, logger: logger)
+            working: working, taken: taken, logger: logger)
+    }
+
+    /// Makes `target` read as `source` does where the source's image has something itself, and
+    /// those below it down to the base of the request, if it has one.
+    ///
+    /// - Throws: `.invalidOption` for a raw disk; `.storage` for a base that is not below it.
+    public static func top(
+        from source: Disk, to target: Disk, request: Request = Request(.top),
+        records: RecordPlace, logger: Logger? = nil
+    ) throws(MirrorError) -> RecordedMirror {
+        var request = request
+        request.bitmap = nil
+        try requireBitmapForMode(request)
+        return try RecordedMirror(
+            from: source, to: target, request, records: records, record: nil, resumed: nil,
+            working: try source.topBits(above: request.base), logger: logger)
+    }
+
+    /// The same where a bitmap in the source's image is dirty. Nothing but a sample of what it
+    /// calls clean tells whether the target holds what the bitmap goes on from.
+    private static func incremental(
+        from source: Disk, to target: Disk, taken: TakenBitmap, request: Request,
+        records: RecordPlace, logger: Logger?
+    ) throws(MirrorError) -> RecordedMirror {
+        if !request.allowNewTarget,
+            let offset = ResumeCheck.firstDifference(source, target, without: taken.bits)
+        {
+            throw .otherContent(bitmap: taken.name, target: target.path, offset: offset)
+        }
+        return try RecordedMirror(
+            from: source, to: target, request, records: records, record: nil, resumed: nil,
+            working: taken.bits.copy(), taken: taken, logger: logger)
     }
 
     /// Makes `target` read as `source` does where the named bitmap of the request is dirty.
@@ -49,6 +82,11 @@ extension RecordedMirror {
     ) throws(MirrorError) -> RecordedMirror {
         guard let name = request.bitmap else {
             throw .invalidOption("an incremental mirror needs a bitmap or a map")
+        }
+        if let taken = try TakenBitmap(request, of: source) {
+            return try incremental(
+                from: source, to: target, taken: taken, request: request, records: records,
+                logger: logger)
         }
         let store = try storing { () throws(BitmapStoreError) in
             try records.openExisting(for: source.identity)
@@ -99,7 +137,10 @@ extension RecordedMirror {
             throw .store(error)
         }
         let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
-        let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == request.bitmap }
+        // The record of a job on a bitmap in the image names none: the store has no such bitmap.
+        let taken = try TakenBitmap(request, of: source)
+        let bitmap = taken == nil ? request.bitmap : nil
+        let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == bitmap }
         let same = wanted.first { target.identity.difference(from: $0.target) == nil }
         guard let job = same ?? wanted.first(where: { $0.targetPath.string == target.resolvedPath })
         else {
@@ -117,13 +158,13 @@ extension RecordedMirror {
         {
             throw .changed(.source, path: source.path, difference: "it was written since then")
         }
-        if let mode = request.bitmapMode, mode != job.bitmapMode {
+        if taken == nil, let mode = request.bitmapMode, mode != job.bitmapMode {
             throw .invalidOption(
                 "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), "
                     + "which can't be changed: leave the option out, or run without --resume")
         }
         var request = request
-        request.bitmapMode = job.bitmapMode
+        if taken == nil { request.bitmapMode = job.bitmapMode }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
         let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
@@ -139,7 +180,7 @@ extension RecordedMirror {
         }
         return try RecordedMirror(
             from: source, to: target, request, records: records, record: record,
-            resumed: job, working: working, logger: logger)
+            resumed: job, working: working, taken: taken, logger: logger)
     }
 
     /// Refuses a target that does not hold the mirror that a bitmap goes on from, as far as the

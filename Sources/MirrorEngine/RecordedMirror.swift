@@ -25,6 +25,8 @@ public final class RecordedMirror: Sendable {
     private let writer: RecordWriter
     private let log: JobLog
     private let initial: InitialBits
+    /// The bitmap in the source's image that the job works on.
+    private let taken: TakenBitmap?
 
     /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
     /// there is something to keep.
@@ -39,8 +41,13 @@ public final class RecordedMirror: Sendable {
     public struct Request: Sendable {
         /// What is copied; `.incremental` with a bitmap or a map.
         public var mode: JobMode
-        /// The named bitmap that the job works on, if any.
+        /// The named bitmap that the job works on, if any: of the image, if the source keeps
+        /// bitmaps itself (`Disk.bitmaps`) and has one of this name, else of the store.
         public var bitmap: String?
+        /// Work on a bitmap of the store, also if the image has one of the same name.
+        public var ignoresImageBitmaps = false
+        /// The image above which a top mirror copies; nil: it copies the first one.
+        public var base: FilePath?
         /// What becomes of the bitmap at the end; nil: `.onSuccess` or, for a job that is resumed,
         /// what it was begun with, which can't be changed. Without a bitmap it has to be nil.
         public var bitmapMode: BitmapMode?
@@ -60,7 +67,8 @@ public final class RecordedMirror: Sendable {
     init(
         from source: Disk, to target: Disk, _ request: Request,
         records: RecordPlace, record: StoreJob?, resumed: StoredJob?,
-        working: consuming DirtyBitmap, notes: [String] = [], logger: Logger?
+        working: consuming DirtyBitmap, taken: TakenBitmap? = nil, notes: [String] = [],
+        logger: Logger?
     ) throws(MirrorError) {
         let jobRequest = Self.jobRequest(from: source, to: target, request)
         let initial = InitialBits(
@@ -75,6 +83,7 @@ public final class RecordedMirror: Sendable {
             from: source, to: target, working: working, options: request.options,
             checkpoints: Checkpoints(every: request.checkpointInterval) { writer.keep($0) },
             logger: logger)
+        self.taken = taken
         self.records = records
         self.source = source.identity
         self.target = target
@@ -101,9 +110,11 @@ public final class RecordedMirror: Sendable {
     static func jobRequest(
         from source: Disk, to target: Disk, _ request: Request
     ) -> JobRequest {
+        let isInImage =
+            !request.ignoresImageBitmaps && request.bitmap.map { source.hasBitmap($0) } ?? false
         var result = JobRequest(
-            mode: request.mode, bitmap: request.bitmap,
-            bitmapMode: request.bitmapMode ?? .onSuccess,
+            mode: request.mode, bitmap: isInImage ? nil : request.bitmap,
+            bitmapMode: isInImage ? .onSuccess : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         result.sourceModified = source.modifiedAt
@@ -119,11 +130,11 @@ public final class RecordedMirror: Sendable {
         /// Bytes that resuming would not have to copy again.
         public let saved: Int64
         /// Why the end could not be recorded: the bitmap is as it was, and says more than need be.
-        public let recordError: BitmapStoreError?
+        public let recordError: MirrorError?
 
         init(
             _ mirror: MirrorReport, resumableFrom: FilePath? = nil, saved: Int64 = 0,
-            recordError: BitmapStoreError? = nil
+            recordError: MirrorError? = nil
         ) {
             self.mirror = mirror
             self.resumableFrom = resumableFrom
@@ -161,6 +172,22 @@ public final class RecordedMirror: Sendable {
     }
 
     private func record(_ report: MirrorReport) -> Report {
+        let recorded = recordInStore(report)
+        guard let taken else { return recorded }
+        do throws(StorageError) {
+            let isCleared = try taken.settle(
+                hasSucceeded: report.outcome.isMirrored, undone: job.undone())
+            // What the bitmap says now is all that is left to do.
+            guard isCleared, !report.outcome.isMirrored else { return recorded }
+            return Report(report, recordError: recorded.recordError)
+        } catch {
+            return Report(
+                report, resumableFrom: recorded.resumableFrom, saved: recorded.saved,
+                recordError: .storage(error))
+        }
+    }
+
+    private func recordInStore(_ report: MirrorReport) -> Report {
         do throws(BitmapStoreError) {
             if case .mirrored = report.outcome {
                 if let record = try writer.close(isNeeded: false) {
@@ -185,7 +212,7 @@ public final class RecordedMirror: Sendable {
             return Report(
                 report, resumableFrom: records.path, saved: max(kept.planned - remaining, 0))
         } catch {
-            return Report(report, recordError: error)
+            return Report(report, recordError: .store(error))
         }
     }
 }

@@ -25,6 +25,9 @@ enum ResumeCheck {
         let size = remaining.size
         var sample = DirtyBitmap(size: size, granularity: remaining.granularity)
         guard size > 0 else { return sample }
+        // What tells disks apart stands at their beginning: partition tables, superblocks.
+        for offset in stride(from: 0, to: min(size, 1 << 20), by: Int(sample.granularity.bytes))
+        where !remaining.isDirty(at: offset) { sample.set(offset..<(offset + 1)) }
         var random = SystemRandomNumberGenerator()
         for _ in 0..<places {
             let offset = Int64.random(in: 0..<size, using: &random)

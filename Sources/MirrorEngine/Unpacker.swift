@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import QCOW2
 package import Ring
 
 /// Decompresses clusters. Each thread that does so has one of its own.
@@ -13,14 +14,9 @@ package protocol Unpacking {
 package typealias MakeUnpacking = @Sendable () -> any Unpacking
 
 /// What decompresses the formats that there are.
-package let standardUnpacking: MakeUnpacking = { NoUnpacking() }
+package let standardUnpacking: MakeUnpacking = { Decompressor() }
 
-/// Decompresses nothing.
-private struct NoUnpacking: Unpacking {
-    func unpack(
-        _ packed: RawSpan, _ compression: Compression, into cluster: inout MutableRawSpan
-    ) -> Bool { false }
-}
+extension Decompressor: Unpacking {}
 
 /// A cluster to be decompressed, or a part of one: from one range of a slab to another. Both belong
 /// to whoever carries the task out, until it has ended.

@@ -1,0 +1,135 @@
+internal import BlockStorage
+internal import DirtyBitmap
+public import Logging
+internal import QCOW2
+public import SystemPackage
+
+/// Moves what an image has itself down into the image that it stands on.
+///
+/// The overlay keeps all it has until the image below has it on stable storage. A job that was
+/// interrupted is simply run again.
+public final class CommitJob: Sendable {
+    /// The overlay.
+    public let source: Disk
+    /// The image below.
+    public let target: Disk
+    /// The copying: progress, pause, resume, cancel, speed.
+    public let job: MirrorJob
+
+    /// Nil: the overlay is left as it is.
+    private let overlay: ImageWriter?
+    /// The image below, if it grows.
+    private let growing: ImageWriter?
+
+    private init(
+        source: Disk, target: Disk, overlay: ImageWriter?, growing: ImageWriter?, job: MirrorJob
+    ) {
+        self.source = source
+        self.target = target
+        self.overlay = overlay
+        self.growing = growing
+        self.job = job
+    }
+
+    /// Opens an image and the one that it stands on, both for writing. The latter grows if it is
+    /// smaller.
+    ///
+    /// - Throws: `MirrorError.storage` for what can't be opened, for an image that stands on
+    ///   nothing, and for a disk below that is too small.
+    public static func open(
+        _ path: FilePath, keepsOverlay: Bool = false, options: MirrorOptions = MirrorOptions(),
+        logger: Logger? = nil
+    ) throws(MirrorError) -> CommitJob {
+        let plan: Plan
+        do throws(StorageError) { plan = try Plan.make(path) } catch { throw .storage(error) }
+        let job = try MirrorJob(
+            from: plan.source, to: plan.target, working: plan.working.copy(), options: options,
+            checkpoints: Checkpoints(every: StreamJob.checkpointInterval), logger: logger)
+        return CommitJob(
+            source: plan.source, target: plan.target,
+            overlay: keepsOverlay ? nil : plan.overlay, growing: plan.growing, job: job)
+    }
+
+    /// What is to be copied where, and what is emptied afterwards.
+    private struct Plan: ~Copyable {
+        let source, target: Disk
+        let overlay: ImageWriter
+        let growing: ImageWriter?
+        let working: DirtyBitmap
+
+        static func make(_ path: FilePath) throws(StorageError) -> Plan {
+            let device = try StorageDevice.openForChange(path, apartFrom: [])
+            let layer = try ImageChain(
+                top: device, options: ChainOptions(format: .qcow2, opensBacking: false)
+            ).top
+            guard let header = layer.header, let base = try layer.backing() else {
+                throw .image(
+                    ImageProblem(
+                        .missing, path, "it stands on no other image",
+                        remedy: "There is nothing to commit to."))
+            }
+            let overlay = try ImageWriter(layer.file, header)
+            let baseDevice = try StorageDevice.openForChange(base.path, apartFrom: [device])
+            let target: Disk
+            let below: [Layer]
+            var growing: ImageWriter?
+            switch base.format {
+            case .qcow2:
+                let image = try WritableImage(baseDevice)
+                if image.chain.size < layer.size {
+                    try makeRoom(in: image, for: layer.size)
+                    growing = image.writer
+                }
+                target = Disk(image)
+                below = image.chain.layers
+            case .raw:
+                if baseDevice.geometry.size < layer.size {
+                    try DeviceFile(baseDevice).resize(to: layer.size)
+                }
+                target = Disk(baseDevice)
+                below = [try Layer(raw: DeviceFile(baseDevice), device: baseDevice)]
+            }
+            // What is copied beyond the overlay's own clusters, because the image below has larger
+            // blocks, has to be as it is there.
+            let chain = ImageChain(layers: [layer] + below)
+            var working = try chain.allocated(in: 0..<1, granularity: layer.granularity)
+            // Behind the end of the image below the overlay has zeros, and a larger image further
+            // down may have something.
+            if growing != nil { working.set(below[0].size..<layer.size) }
+            return Plan(
+                source: Disk(chain), target: target, overlay: overlay, growing: growing,
+                working: working)
+        }
+
+        /// Until all is copied the image keeps its size, so that nothing shows that is not true.
+        private static func makeRoom(
+            in image: WritableImage, for size: Int64
+        ) throws(StorageError) {
+            let bitmaps = try image.bitmaps.list()
+            guard bitmaps.bitmaps.isEmpty, bitmaps.problems.isEmpty else {
+                throw .image(
+                    ImageProblem(
+                        .refused, image.chain.top.path,
+                        "it is smaller than the overlay, and has bitmaps of its size",
+                        remedy: "`qemu-img resize` grows both; or remove the bitmaps."))
+            }
+            try image.writer.makeRoom(for: size)
+        }
+    }
+
+    /// Copies, and empties the overlay once that is on stable storage.
+    public func run() async -> ImageJobReport {
+        let report = await job.run()
+        return await WorkerThread.result { self.end(report) }
+    }
+
+    /// The same on the caller's thread.
+    public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
+
+    private func end(_ report: MirrorReport) -> ImageJobReport {
+        ImageJobReport(report) { () throws(StorageError) in
+            try growing?.resize(to: source.geometry.size)
+            try overlay?.makeEmpty()
+        }
+    }
+}

@@ -1,0 +1,87 @@
+internal import BlockStorage
+package import QCOW2
+internal import SystemPackage
+
+// How images of a format become disks.
+
+extension Disk {
+    /// A chain of images as it reads; what some of its layers have together, if they are named.
+    ///
+    /// - Parameter bitmaps: the bitmaps inside the image; nil: they are only read.
+    package convenience init(
+        _ chain: ImageChain, layers: Range<Int>? = nil, bitmaps: ImageBitmaps? = nil
+    ) {
+        self.init(
+            chain, bitmaps: bitmaps,
+            sourceMap: { (size: Int64?) -> any SourceMap in
+                chain.map(layers: layers, size: size ?? chain.size)
+            },
+            targetMap: nil)
+    }
+
+    /// An image that is written.
+    package convenience init(_ image: WritableImage) {
+        self.init(
+            image.chain, bitmaps: image.bitmaps,
+            sourceMap: { (size: Int64?) -> any SourceMap in
+                do throws(StorageError) {
+                    return try image.read().map(size: size)
+                } catch {
+                    return UnreadableMap(name: image.chain.top.path.string, size: size, error)
+                }
+            },
+            targetMap: { (size: Int64) throws(StorageError) -> any TargetMap in
+                try image.target(size: size)
+            })
+    }
+
+    private convenience init(
+        _ chain: ImageChain, bitmaps: ImageBitmaps?,
+        sourceMap: @escaping @Sendable (Int64?) -> any SourceMap,
+        targetMap: (@Sendable (Int64) throws(StorageError) -> any TargetMap)?
+    ) {
+        guard let device = chain.top.device else {
+            preconditionFailure("a disk needs a device; a chain over memory is for tests")
+        }
+        let devices = chain.devices
+        let own = chain.top.header.map { ImageBitmaps(chain.top.file, $0) }
+        self.init(
+            path: device.path, format: chain.top.format.rawValue, access: device.access,
+            geometry: device.geometry.withSize(chain.size),
+            identity: device.identity.withSize(chain.size),
+            caching: devices.map(\.caching).first { $0 != .direct } ?? .direct,
+            notes: devices.flatMap(\.notes), resolvedPath: device.resolvedPath, devices: devices,
+            image: chain, bitmaps: bitmaps ?? own,
+            modifiedAt: { devices.compactMap(\.modifiedAt).max() },
+            sourceMap: sourceMap, targetMap: targetMap)
+    }
+}
+
+extension ImageChain {
+    /// All files that the chain consists of, that of the image itself first.
+    var devices: [StorageDevice] {
+        layers.flatMap { [$0.device, $0.dataDevice].compactMap(\.self) }
+    }
+}
+
+/// Stands for a disk that could be opened and can't be read any more: it says so when it is asked.
+struct UnreadableMap: SourceMap {
+    let name: String
+    let size: Int64
+    private let error: StorageError
+
+    init(name: String, size: Int64?, _ error: StorageError) {
+        self.name = name
+        self.size = size ?? 0
+        self.error = error
+    }
+
+    var descriptors: [CInt] { [] }
+    var alignment: Int { 1 }
+
+    func content(at offset: Int64) throws(StorageError) -> StorageExtent { throw error }
+
+    func locate(at offset: Int64, limit: Int64) throws(StorageError) -> SourcePlace { throw error }
+
+    func sizeChange() throws(StorageError) -> SizeChange? { throw error }
+}

@@ -1,0 +1,118 @@
+public import BlockStorage
+package import DirtyBitmap
+public import QCOW2
+public import SystemPackage
+
+extension Disk {
+    /// Opens what is to be read, with everything that it consists of.
+    ///
+    /// - Parameters:
+    ///   - format: nil: as name and content say, together (see `ImageFormat.guess`).
+    ///   - formatOption: what messages call the way to say the format.
+    ///   - changesBitmaps: open a qcow2 image so that the bitmaps in it may be changed: as a file
+    ///     that is written, with all guards of one.
+    /// - Throws: a `GuardRefusal` if anybody may write it meanwhile and `allowSourceInUse` was not
+    ///   given; an `ImageProblem` for an image that can't be used.
+    public static func openSource(
+        _ path: FilePath, format: ImageFormat? = nil, formatOption: String = "--source-format",
+        changesBitmaps: Bool = false, options: SourceOptions = SourceOptions()
+    ) throws(StorageError) -> Disk {
+        switch try format.or(guessing: path, option: formatOption) {
+        case .raw: return Disk(try StorageDevice.openSource(path, options: options))
+        case .qcow2:
+            if changesBitmaps {
+                let device = try StorageDevice.openForChange(
+                    path, apartFrom: [], cache: options.cache)
+                let image = try WritableImage(device, cache: options.cache)
+                return Disk(image.chain, bitmaps: image.bitmaps)
+            }
+            let chain = try ImageChain.open(
+                path,
+                options: ChainOptions(
+                    format: .qcow2, cache: options.cache,
+                    allowSourceInUse: options.allowSourceInUse))
+            return Disk(chain)
+        }
+    }
+
+    /// Opens what is to be written, or makes it, and runs every guard against all that `source`
+    /// consists of.
+    ///
+    /// - Parameters:
+    ///   - format: nil: as name and content say, together; of a new file the name alone.
+    ///   - newImage: how a new qcow2 image is made; nil: as one without a backing file. Its size is
+    ///     that of the source.
+    public static func openTarget(
+        _ path: FilePath, for source: Disk, format: ImageFormat? = nil,
+        newImage: NewImageOptions? = nil, options: TargetOptions = TargetOptions()
+    ) throws(StorageError) -> Disk {
+        let format = try (format ?? (options.create ? ImageFormat(forNew: path) : nil))
+            .or(guessing: path, option: "--target-format")
+        let size = source.geometry.size
+        let device = try StorageDevice.openTarget(
+            path, apartFrom: source.devices, size: size, options: options,
+            content: format == .raw ? .disk : .format,
+            signatureSource: source.image == nil ? source.devices.first : nil)
+        guard format == .qcow2 else { return Disk(device) }
+        do throws(StorageError) {
+            if options.create {
+                var newImage = newImage ?? NewImageOptions(size: size)
+                newImage.size = size
+                _ = try newImage.create(in: DeviceFile(device))
+            }
+            let image = try WritableImage(device, cache: options.cache)
+            try check(image, size: size, options)
+            return Disk(image)
+        } catch {
+            // What was made for this and can't be used must not stay behind.
+            device.removeIfCreated()
+            throw error
+        }
+    }
+
+    /// What the guards look at where a target is raw.
+    private static func check(
+        _ image: WritableImage, size: Int64, _ options: TargetOptions
+    ) throws(StorageError) {
+        let path = image.chain.top.path
+        let own = image.chain.size
+        if own < size {
+            throw .refused(.targetTooSmall(target: path, targetSize: own, sourceSize: size))
+        }
+        if own > size && !options.allowLarger {
+            throw .refused(.targetLarger(target: path, targetSize: own, sourceSize: size))
+        }
+        guard !options.create, !options.overwrite, !options.holdsMirror,
+            try image.chain.top.hasContent()
+        else { return }
+        throw .image(
+            ImageProblem(
+                .refused, path, "the image has something in it, which a mirror would overwrite",
+                remedy: "Use --overwrite if it may be."))
+    }
+
+    /// What all layers above `base` have themselves, or the first one if there is none.
+    ///
+    /// - Throws: `.invalidOption` for a raw disk, which has no layers.
+    package func topBits(above base: FilePath?) throws(MirrorError) -> DirtyBitmap {
+        guard let chain = image else {
+            throw .invalidOption("\(path) is a raw disk and has no layers: use `full`")
+        }
+        do throws(StorageError) {
+            let end = try chain.indexOfBase(base)
+            return try chain.allocated(in: 0..<(end ?? 1), granularity: chain.top.granularity)
+        } catch {
+            throw .storage(error)
+        }
+    }
+}
+
+extension ImageFormat? {
+    /// The format, or what name and content of a file say together.
+    fileprivate func or(
+        guessing path: FilePath, option: String
+    ) throws(StorageError) -> ImageFormat {
+        if let self { return self }
+        return try .guess(at: path, option: option)
+    }
+}

@@ -1,0 +1,112 @@
+internal import BlockStorage
+internal import DirtyBitmap
+public import Logging
+internal import QCOW2
+public import SystemPackage
+
+/// Copies into an image what it takes from the images below, and then lets go of them.
+///
+/// The image reads the same at every moment. Whatever ends the job, what was copied by the last
+/// checkpoint stays copied, and another job goes on from there.
+public final class StreamJob: Sendable {
+    /// The images below.
+    public let source: Disk
+    /// The image that is to stand on its own.
+    public let target: Disk
+    /// The copying: progress, pause, resume, cancel, speed.
+    public let job: MirrorJob
+
+    private let image: WritableImage
+    /// What the image stands on afterwards; nil: nothing.
+    private let backing: BackingLink?
+
+    private init(
+        source: Disk, target: Disk, image: WritableImage, backing: BackingLink?, job: MirrorJob
+    ) {
+        self.source = source
+        self.target = target
+        self.image = image
+        self.backing = backing
+        self.job = job
+    }
+
+    /// Opens an image and everything below it, and finds out what is to be copied.
+    ///
+    /// - Parameters:
+    ///   - path: the image. Nobody else may have it open.
+    ///   - base: the image below on which it goes on to stand; nil: none.
+    /// - Throws: `MirrorError.storage` for what can't be opened, and for a base that is not below
+    ///   the image.
+    public static func open(
+        _ path: FilePath, base: FilePath? = nil, options: MirrorOptions = MirrorOptions(),
+        logger: Logger? = nil
+    ) throws(MirrorError) -> StreamJob {
+        let plan: Plan
+        do throws(StorageError) { plan = try Plan.make(path, base) } catch { throw .storage(error) }
+        let image = plan.image
+        let backing = plan.backing
+        let source = Disk(image.chain, layers: 1..<image.chain.layers.count)
+        let target = Disk(image)
+        // What was copied has to be kept now and then, so that an interrupted job was not in vain.
+        let job = try MirrorJob(
+            from: source, to: target, working: plan.working.copy(), options: options,
+            checkpoints: Checkpoints(every: checkpointInterval), logger: logger)
+        return StreamJob(source: source, target: target, image: image, backing: backing, job: job)
+    }
+
+    /// What is to be copied, and what follows.
+    private struct Plan: ~Copyable {
+        let image: WritableImage
+        let backing: BackingLink?
+        let working: DirtyBitmap
+
+        static func make(_ path: FilePath, _ base: FilePath?) throws(StorageError) -> Plan {
+            let image = try WritableImage(StorageDevice.openForChange(path, apartFrom: []))
+            let chain = image.chain
+            guard chain.layers.count > 1 else {
+                throw .image(
+                    ImageProblem(
+                        .missing, path, "it stands on no other image",
+                        remedy: "There is nothing to stream."))
+            }
+            let index = try chain.indexOfBase(base)
+            let granularity = chain.top.granularity
+            var bits =
+                if let index {
+                    try chain.allocated(in: 1..<index, granularity: granularity)
+                } else {
+                    try chain.data(below: 1, granularity: granularity)
+                }
+            try bits.subtractOwn(of: chain)
+            return Plan(
+                image: image, backing: index.map { chain.link(toLayer: $0) }, working: bits)
+        }
+    }
+
+    /// In nanoseconds.
+    static let checkpointInterval: Int64 = 5_000_000_000
+
+    /// Copies, and lets go of the images below once that is on stable storage.
+    public func run() async -> ImageJobReport {
+        let report = await job.run()
+        return await WorkerThread.result { self.end(report) }
+    }
+
+    /// The same on the caller's thread.
+    public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
+
+    private func end(_ report: MirrorReport) -> ImageJobReport {
+        ImageJobReport(report) { () throws(StorageError) in
+            try image.writer.setBacking(file: backing?.file, format: backing?.format.rawValue)
+        }
+    }
+}
+
+extension DirtyBitmap {
+    /// Leaves what the top image of a chain doesn't have itself.
+    fileprivate mutating func subtractOwn(of chain: ImageChain) throws(StorageError) {
+        let own = try chain.allocated(in: 0..<1, granularity: granularity)
+        // The sizes are the same, so that it can't fail.
+        do { try subtract(own) } catch { setAll() }
+    }
+}

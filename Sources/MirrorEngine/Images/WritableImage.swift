@@ -1,0 +1,53 @@
+package import BlockStorage
+internal import DirtyBitmap
+package import QCOW2
+internal import SystemPackage
+
+/// A qcow2 image that is open for writing, with everything below it.
+package final class WritableImage: Sendable {
+    /// As it was when it was opened.
+    package let chain: ImageChain
+    package let writer: ImageWriter
+    package let bitmaps: ImageBitmaps
+    private let device: StorageDevice
+
+    /// Opens the image on a device that is open for writing.
+    package init(_ device: StorageDevice, cache: CacheChoice = .automatic) throws(StorageError) {
+        self.device = device
+        chain = try ImageChain(top: device, options: ChainOptions(format: .qcow2, cache: cache))
+        guard let header = chain.top.header else {
+            preconditionFailure("a layer of this format has a header")
+        }
+        writer = try ImageWriter(chain.top.file, header)
+        bitmaps = ImageBitmaps(writer)
+    }
+
+    /// The image as it is now, for reading.
+    func read() throws(StorageError) -> ImageChain {
+        let top = try Layer(
+            writer.header, file: chain.top.file, device: device, dataFile: chain.top.dataFile,
+            dataDevice: chain.top.dataDevice)
+        return ImageChain(layers: [top] + chain.layers[1...])
+    }
+
+    /// A map for one job that writes it, of at least `size` bytes.
+    package func target(size: Int64) throws(StorageError) -> QCOW2Target {
+        let isNew = device.takeStartsZero()
+        return try QCOW2Target(
+            device, writer, content: ChainContent(try read()), isNew: isNew,
+            bitmaps: try bitmaps.list().bitmaps.contains { $0.isRecording && !$0.isInconsistent }
+                ? KeptBitmaps(bitmaps: ImageBitmaps(writer)) : nil,
+            size: size)
+    }
+}
+
+/// Keeps the enabled bitmaps of a target true.
+private struct KeptBitmaps: ForeignBitmaps {
+    let bitmaps: ImageBitmaps
+
+    func beforeFirstChange() throws(StorageError) { try bitmaps.markInUse() }
+
+    func afterLastChange(changed: borrowing DirtyBitmap) throws(StorageError) {
+        try bitmaps.store(changed: changed)
+    }
+}
