@@ -18,6 +18,12 @@ struct CompareCommand: AsyncParsableCommand {
     @Argument(help: "Another.", completion: .file())
     var second: String
 
+    @Option(help: "raw or qcow2: what the first is (default: by its name and content).")
+    var firstFormat: ImageFormat?
+
+    @Option(help: "raw or qcow2: what the second is.")
+    var secondFormat: ImageFormat?
+
     @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
     var cache = CacheChoice.automatic
 
@@ -28,14 +34,16 @@ struct CompareCommand: AsyncParsableCommand {
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
         let options = SourceOptions(cache: cache, allowSourceInUse: true)
-        let open = { (path: String) throws in
-            Disk(
-                try complaint.attempt { () throws(StorageError) in
-                    try StorageDevice.openSource(FilePath(path), options: options)
-                })
+        let first = try complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(
+                FilePath(self.first), format: firstFormat, formatOption: "--first-format",
+                options: options)
         }
-        let first = try open(self.first)
-        let second = try open(self.second)
+        let second = try complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(
+                FilePath(self.second), format: secondFormat, formatOption: "--second-format",
+                options: options)
+        }
         let run = CompareRun(
             job: CompareJob(first, second), first: first, second: second, output: output,
             event: "compare")

@@ -33,7 +33,7 @@ enum Exit: Int32 {
         case .storage(let error): self.init(error)
         case .store(let error): self.init(error.category)
         case .invalidOption, .nothingToResume: self = .usage
-        case .otherTarget, .halfMirror, .changed: self = .refused
+        case .otherTarget, .otherContent, .halfMirror, .changed: self = .refused
         case .cancelled: self = .interrupted
         default: self = .failed
         }

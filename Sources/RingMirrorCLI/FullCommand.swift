@@ -6,7 +6,8 @@ struct FullCommand: AsyncParsableCommand {
         commandName: "full",
         abstract: "Make TARGET read exactly as SOURCE does.",
         discussion: """
-            SOURCE and TARGET are disks, partitions or image files. They must have the same size. \
+            SOURCE and TARGET are disks, partitions or image files, raw or qcow2. They must have \
+            the same size. Of a qcow2 SOURCE all is copied that it shows, with what is below it. \
             Holes of the source become zeros on the target, whatever it held before. The job has \
             succeeded only when the target has been flushed to stable storage.
 
@@ -18,6 +19,7 @@ struct FullCommand: AsyncParsableCommand {
             Examples:
               ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --verify
               ringmirror full vm.img /backup/vm.img --create
+              ringmirror full vm.qcow2 /backup/vm.qcow2 --create
               ringmirror full /dev/sda disk.img --create --on-source-error ignore --speed 200M
 
             A first Ctrl-C stops cleanly: what is in flight is finished and flushed, and the \
@@ -39,6 +41,8 @@ struct FullCommand: AsyncParsableCommand {
             discussion: "From then on the bitmap tells what TARGET lacks: see incremental."))
     var bitmap: String?
 
+    @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
+    @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
     @OptionGroup(title: "Guards") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
     @OptionGroup(title: "Recording") var recording: RecordOptions
@@ -46,6 +50,7 @@ struct FullCommand: AsyncParsableCommand {
 
     func validate() throws {
         try recording.validate(bitmap: bitmap)
+        try targetFormat.validate(create: create, target: target)
         if recording.bitmapMode == .never {
             throw ValidationError(
                 "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
@@ -59,12 +64,14 @@ struct FullCommand: AsyncParsableCommand {
     func run() async throws {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
-        let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        let source = try MirrorSides.openSource(
+            self.source, format: sourceFormat.sourceFormat,
+            changesBitmaps: recording.changesImage(bitmap), copying, guards, complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         let records = RecordedMirror.RecordPlace.path(recording.store.path(for: source))
         // What is resumed is known by its record, which is checked before the first write.
         let sides = try MirrorSides(
-            source, target,
+            source, target, targetFormat,
             TargetOptions(
                 cache: copying.cache, create: create,
                 overwrite: guards.overwrite || recording.resume, allowLarger: guards.allowLarger),

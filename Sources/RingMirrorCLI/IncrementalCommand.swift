@@ -10,12 +10,16 @@ struct IncrementalCommand: AsyncParsableCommand {
             is read or written. When the job has succeeded and TARGET is flushed, the bitmap is \
             cleared; when it fails, the bitmap is as if the job had never run.
 
+            Of a qcow2 SOURCE a bitmap inside the image is taken first, and cleared there.
+
             Examples:
               ringmirror bitmap add vm.img nightly
               ringmirror full vm.img /backup/vm.img --create --bitmap nightly
               ringmirror bitmap mark vm.img nightly 1M+64K
               ringmirror incremental vm.img /backup/vm.img --bitmap nightly
               ringmirror incremental /dev/vg/thin /dev/sdb --map delta.xml
+              ringmirror incremental vm.qcow2 monday.qcow2 --bitmap nightly --create \\
+                --backing sunday.qcow2 --backing-format qcow2
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
@@ -41,6 +45,11 @@ struct IncrementalCommand: AsyncParsableCommand {
             """)
     var newTarget = false
 
+    @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
+    var create = false
+
+    @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
+    @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
     @OptionGroup(title: "Reading the map") var mapping: MapOptions
     @OptionGroup(title: "Guards") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
@@ -51,6 +60,16 @@ struct IncrementalCommand: AsyncParsableCommand {
         try recording.validate(bitmap: bitmap)
         if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
             throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
+        }
+        try targetFormat.validate(create: create, target: target)
+        if create && targetFormat.backing == nil {
+            throw ValidationError(
+                "a new TARGET holds no mirror yet: say on which one it stands with --backing, or "
+                    + "use `full`")
+        }
+        if create && recording.resume {
+            throw ValidationError(
+                "--resume goes on with a target that is there: leave --create out")
         }
         if map != nil && recording.resume {
             throw ValidationError("--resume knows what is left: leave --map out")
@@ -64,7 +83,9 @@ struct IncrementalCommand: AsyncParsableCommand {
     func run() async throws {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
-        let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        let source = try MirrorSides.openSource(
+            self.source, format: sourceFormat.sourceFormat,
+            changesBitmaps: recording.changesImage(bitmap), copying, guards, complaint)
         let path = recording.store.path(for: source)
         let dirty = try map.map {
             try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
@@ -74,11 +95,14 @@ struct IncrementalCommand: AsyncParsableCommand {
             try bitmap.map {
                 try recording.store.bitmap($0, of: source, complaint).lastSuccess != nil
             } ?? false
-        let isKnown = recording.resume || newTarget || hasSucceeded
+        let isInImage = recording.store.isInImage(bitmap, of: source)
+        // A bitmap in an image knows no target: what is on this one is compared instead.
+        let isKnown = recording.resume || newTarget || hasSucceeded || isInImage
         let sides = try MirrorSides(
-            source, target,
+            source, target, targetFormat,
             TargetOptions(
-                cache: copying.cache, overwrite: guards.overwrite || isKnown, holdsMirror: true,
+                cache: copying.cache, create: create, overwrite: guards.overwrite || isKnown,
+                holdsMirror: true,
                 allowLarger: guards.allowLarger),
             output: output, complaint)
         let mirror: RecordedMirror
@@ -89,7 +113,7 @@ struct IncrementalCommand: AsyncParsableCommand {
         }
         let run = MirrorRun(
             command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: map == nil ? nil : "--map", output: output)
+            leaveOut: create ? "--create" : map == nil ? nil : "--map", output: output)
         try await run.mirror()
         if let extent = copying.verify { try await run.verify(extent) }
     }
@@ -99,7 +123,9 @@ struct IncrementalCommand: AsyncParsableCommand {
         _ records: RecordedMirror.RecordPlace
     ) throws(MirrorError) -> RecordedMirror {
         var request = recording.request(.incremental, bitmap: bitmap, copying)
-        request.allowNewTarget = newTarget
+        // A new image has what it stands on, which whoever named it knows to be the mirror.
+        request.allowNewTarget =
+            newTarget || (create && !recording.store.isInImage(bitmap, of: source))
         request.remembersPlan = copying.verify == .verify
         if recording.resume {
             return try .resume(

@@ -5,33 +5,46 @@ struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
         abstract: "Say what a disk or image is, how it can be read, and what is on it.",
-        discussion: "Nothing is written, and a disk in use may be asked about too.")
+        discussion: """
+            Of a qcow2 image the whole chain is shown, with what each image has, and its bitmaps. \
+            Nothing is written, and a disk in use may be asked about too.
+            """)
 
     @Argument(help: "A disk or image.", completion: .file())
     var path: String
+
+    @Option(help: "raw or qcow2: what it is (default: by its name and content).")
+    var format: ImageFormat?
 
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
         let complaint = Complaint(output: output)
-        let device = try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(
-                FilePath(path), options: SourceOptions(allowSourceInUse: true))
+        let disk = try complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(
+                FilePath(path), format: format, formatOption: "--format",
+                options: SourceOptions(allowSourceInUse: true))
         }
+        let device = disk.device
         let allocation: Allocation
         do throws(StorageError) {
             allocation = try device.allocation()
         } catch {
             throw complaint.end(error)
         }
+        let image = try disk.image.map { chain in
+            try complaint.attempt { () throws(StorageError) in try ImageInfo(chain, disk) }
+        }
         if output.json {
-            Events.print(Events.Info(device, allocation))
+            Events.print(Events.Info(device, allocation, image))
         } else {
-            show(device, allocation)
+            show(device, allocation, image)
         }
     }
 
-    private func show(_ device: StorageDevice, _ allocation: Allocation) {
+    private func show(
+        _ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?
+    ) {
         let geometry = device.geometry
         var rows: [(String, String)] = [
             ("path", device.path.string),
@@ -65,11 +78,12 @@ struct InfoCommand: ParsableCommand {
         ] {
             if let value { rows.append((name, value)) }
         }
+        if let image { rows += image.rows }
         let width = rows.map(\.0.count).max() ?? 0
         for (name, value) in rows {
             Output.line(name + String(repeating: " ", count: width - name.count) + "  " + value)
         }
-        for note in device.notes { Output.line("note: " + note) }
+        for note in device.notes + (image?.notes ?? []) { Output.line("note: " + note) }
     }
 
     private func zeroing(_ device: StorageDevice) -> String {
@@ -93,8 +107,10 @@ extension Events {
         let writeZeroesMaxBytes, discardMaxBytes: Int64
         let identity: DeviceIdentity
         let notes: [String]
+        /// Of a qcow2 image.
+        let image: ImageInfo?
 
-        init(_ device: StorageDevice, _ allocation: Allocation) {
+        init(_ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?) {
             path = device.path.string
             kind = device.kind.rawValue
             size = device.geometry.size
@@ -109,7 +125,8 @@ extension Events {
             writeZeroesMaxBytes = device.zeroing.writeZeroesMaxBytes
             discardMaxBytes = device.zeroing.discardMaxBytes
             identity = device.identity
-            notes = device.notes
+            notes = device.notes + (image?.notes ?? [])
+            self.image = image
         }
     }
 }

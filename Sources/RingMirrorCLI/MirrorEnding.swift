@@ -34,7 +34,7 @@ struct MirrorEnding {
             say("\(error)")
             listFailures(report)
             sayNotAMirror(ended)
-            throw Exit(error).asError
+            throw Exit.failed.asError
         case .cancelled:
             say("interrupted")
             sayNotAMirror(ended)

@@ -17,26 +17,29 @@ struct MirrorSides {
         }
     }
 
+    /// - Parameter changesBitmaps: the mirror may have to change a bitmap inside the image.
     static func openSource(
-        _ path: String, _ copying: CopyOptions, _ guards: GuardOptions, _ complaint: Complaint
-    ) throws -> StorageDevice {
+        _ path: String, format: ImageFormat?, changesBitmaps: Bool = false,
+        _ copying: CopyOptions, _ guards: GuardOptions, _ complaint: Complaint
+    ) throws -> Disk {
         try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(
-                FilePath(path),
+            try Disk.openSource(
+                FilePath(path), format: format, changesBitmaps: changesBitmaps,
                 options: SourceOptions(
                     cache: copying.cache, allowSourceInUse: guards.allowSourceInUse))
         }
     }
 
     init(
-        _ source: StorageDevice, _ path: String, _ options: TargetOptions,
+        _ source: Disk, _ path: String, _ format: TargetFormatOptions, _ options: TargetOptions,
         output: OutputOptions, _ complaint: Complaint
     ) throws {
-        target = Disk(
-            try complaint.attempt { () throws(StorageError) in
-                try StorageDevice.openTarget(FilePath(path), for: source, options: options)
-            })
-        self.source = Disk(source)
+        target = try complaint.attempt { () throws(StorageError) in
+            try Disk.openTarget(
+                FilePath(path), for: source, format: format.targetFormat,
+                newImage: format.newImage(size: source.geometry.size), options: options)
+        }
+        self.source = source
         isNew = options.create
         if !output.quiet {
             for note in source.notes + target.notes { Output.errorLine("ringmirror: \(note)") }

@@ -14,22 +14,59 @@ struct StoreOptions: ParsableArguments {
         completion: .file())
     var file: String?
 
-    func path(for device: StorageDevice) -> FilePath {
-        file.map { FilePath($0) } ?? StorePlace.path(for: device)
+    func path(for disk: Disk) -> FilePath {
+        file.map { FilePath($0) } ?? StorePlace.path(for: disk)
     }
 
     /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
     func bitmap(
-        _ name: String, of source: StorageDevice, _ complaint: Complaint
-    ) throws -> StoredBitmap {
+        _ name: String, of source: Disk, _ complaint: Complaint
+    ) throws -> BitmapFacts {
+        do throws(MirrorError) {
+            if file == nil, let bitmaps = source.bitmaps, source.hasBitmap(name) {
+                // What can't be trusted says so when it is loaded.
+                _ = try BitmapHome.image(bitmaps).load(name)
+                return try BitmapHome.image(bitmaps).bitmap(name)
+            }
+            return BitmapFacts(try stored(name, of: source))
+        } catch {
+            throw complaint.end(error)
+        }
+    }
+
+    private func stored(_ name: String, of source: Disk) throws(MirrorError) -> StoredBitmap {
+        let path = path(for: source)
         do throws(BitmapStoreError) {
-            let path = path(for: source)
             let store = try BitmapStore.open(path, for: source.identity, access: .readWrite)
             let bitmap = try store.bitmap(name)
             if bitmap.state == .inconsistent { throw .inconsistent(name: name, path: path) }
             return bitmap
+        } catch .notFound where source.bitmaps != nil {
+            throw .storage(
+                .image(
+                    ImageProblem(
+                        .missing, source.path, "it has no bitmap '\(name)'",
+                        remedy: "`ringmirror bitmap list \(source.path)` shows what it has.")))
         } catch {
-            throw complaint.end(error)
+            throw .store(error)
+        }
+    }
+
+    /// Whether a bitmap is one of the image itself, and no store was named.
+    func isInImage(_ name: String?, of source: Disk) -> Bool {
+        file == nil && name.map { source.hasBitmap($0) } ?? false
+    }
+
+    /// What a bitmap has dirty, in the image or in the store, for a look.
+    func bits(_ name: String, of source: Disk) throws(MirrorError) -> DirtyBitmap {
+        if file == nil, let bitmaps = source.bitmaps, source.hasBitmap(name) {
+            return try BitmapHome.image(bitmaps).load(name)
+        }
+        do throws(BitmapStoreError) {
+            return try BitmapStore.open(path(for: source), for: source.identity, access: .readOnly)
+                .load(name)
+        } catch {
+            throw .store(error)
         }
     }
 }
@@ -67,11 +104,17 @@ struct RecordOptions: ParsableArguments {
         }
     }
 
+    /// Whether a mirror by this bitmap may have to change a qcow2 image that it reads.
+    func changesImage(_ bitmap: String?) -> Bool {
+        bitmap != nil && store.file == nil && bitmapMode != .never
+    }
+
     func request(
         _ mode: JobMode, bitmap: String?, _ copying: CopyOptions
     ) -> RecordedMirror.Request {
         var request = RecordedMirror.Request(mode)
         request.bitmap = bitmap
+        request.ignoresImageBitmaps = store.file != nil
         request.bitmapMode = bitmapMode
         request.checkpointInterval = checkpoint > 0 ? Int64(checkpoint * 1e9) : nil
         request.options = copying.mirrorOptions

@@ -4,7 +4,8 @@ import Glibc
 struct RingMirrorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ringmirror",
-        abstract: "Mirrors raw disks and images through io_uring, at the speed of the hardware.",
+        abstract:
+            "Mirrors disks and images, raw and qcow2, at the speed of the hardware (io_uring).",
         discussion: """
             Start with:
               ringmirror info /dev/nvme0n1                  what is this disk?
@@ -13,6 +14,7 @@ struct RingMirrorCommand: AsyncParsableCommand {
               ringmirror compare /dev/nvme0n1 /dev/nvme1n1  do they really?
               ringmirror bitmap add disk.img nightly        what changes from now on?
               ringmirror incremental disk.img copy.img --bitmap nightly   move only that
+              ringmirror top overlay.qcow2 copy.img         move only what one image has
 
             Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command \
             can't be carried out as given; 3 refused by a guard, nothing was written; 4 a \
@@ -20,7 +22,8 @@ struct RingMirrorCommand: AsyncParsableCommand {
             """,
         version: "ringmirror 0.1.0",
         subcommands: [
-            FullCommand.self, IncrementalCommand.self, CompareCommand.self, BitmapCommand.self,
+            FullCommand.self, TopCommand.self, IncrementalCommand.self, CompareCommand.self,
+            BitmapCommand.self, StreamCommand.self, CommitCommand.self, MeasureCommand.self,
             InfoCommand.self, BenchCommand.self,
         ])
 }

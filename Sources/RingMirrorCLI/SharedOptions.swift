@@ -58,9 +58,9 @@ struct Complaint {
     func end(_ error: BitmapStoreError) -> ExitCode { end("\(error)", Exit(error.category)) }
 
     /// Opens something, or ends with why it can't be.
-    func attempt(
-        _ open: () throws(StorageError) -> StorageDevice
-    ) throws(ExitCode) -> StorageDevice {
+    func attempt<Opened>(
+        _ open: () throws(StorageError) -> Opened
+    ) throws(ExitCode) -> Opened {
         do throws(StorageError) { return try open() } catch { throw end(error) }
     }
 }

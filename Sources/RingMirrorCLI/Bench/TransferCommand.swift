@@ -30,19 +30,24 @@ struct TransferCommand: AsyncParsableCommand {
     var create = false
 
     @OptionGroup(title: "Measuring") var measuring: TransferOptions
+    @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
+    @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
     @OptionGroup(title: "Guards") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
     @OptionGroup(title: "Output") var output: OutputOptions
+
+    func validate() throws { try targetFormat.validate(create: create, target: target) }
 
     func run() async throws {
         let complaint = Complaint(output: output)
         let settings = try measuring.settings()
         try MirrorSides.prepare(copying, complaint)
-        let source = try MirrorSides.openSource(self.source, copying, guards, complaint)
+        let source = try MirrorSides.openSource(
+            self.source, format: sourceFormat.sourceFormat, copying, guards, complaint)
         // As long as no target has been made.
         try check(source, settings, complaint)
         let sides = try MirrorSides(
-            source, target,
+            source, target, targetFormat,
             TargetOptions(
                 cache: copying.cache, create: create, overwrite: guards.overwrite,
                 allowLarger: guards.allowLarger),
@@ -58,7 +63,7 @@ struct TransferCommand: AsyncParsableCommand {
     }
 
     private func check(
-        _ source: StorageDevice, _ settings: TransferSettings, _ complaint: Complaint
+        _ source: Disk, _ settings: TransferSettings, _ complaint: Complaint
     ) throws {
         let size = source.geometry.size
         guard size > 0 else {

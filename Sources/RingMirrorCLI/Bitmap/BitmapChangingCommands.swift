@@ -18,14 +18,11 @@ struct BitmapAddCommand: ParsableCommand {
 
     func run() throws {
         let granularity = try options.granularity(granularity)
-        let device = try options.device(path)
-        let store = try options.storing { () throws(BitmapStoreError) in
-            let store = try BitmapStore.openOrCreate(
-                options.store.path(for: device), for: device.identity)
-            try store.add(name, granularity: granularity, disabled: disabled)
-            return store
+        let home = try options.home(path, creates: true)
+        try options.attempt { () throws(MirrorError) in
+            try home.add(name, granularity, disabled: disabled)
         }
-        try options.tell(name, in: store, "added, \(granularity) a bit")
+        try options.tell(name, in: home, "added, \(granularity) a bit")
     }
 }
 
@@ -44,33 +41,68 @@ struct BitmapRemoveCommand: ParsableCommand {
         commandName: "remove", abstract: "Remove a bitmap.",
         discussion: """
             Interrupted jobs on it can't be resumed then. With --jobs and no name, only what is \
-            left of interrupted jobs is removed, and all bitmaps stay.
+            left of interrupted jobs is removed, and all bitmaps stay. With --all, all bitmaps \
+            inside a qcow2 image are removed, also where they are so broken that QEMU does not \
+            open the image any more.
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: String
     @Argument(help: "The name of the bitmap.") var name: String?
     @Flag(help: "Give up all interrupted jobs of this disk or image instead.") var jobs = false
+    @Flag(help: "Remove all bitmaps inside a qcow2 image.") var all = false
     @OptionGroup var options: BitmapOptions
 
     func validate() throws {
-        if (name == nil) != jobs { throw ValidationError("name a bitmap, or say --jobs") }
+        if [name != nil, jobs, all].filter(\.self).count != 1 {
+            throw ValidationError("name a bitmap, or say --jobs or --all")
+        }
+        if all && options.store.file != nil {
+            throw ValidationError("--all is for the bitmaps inside an image: leave --bitmaps out")
+        }
     }
 
     func run() throws {
-        let store = try options.open(options.device(path))
-        let forgotten = try options.storing { () throws(BitmapStoreError) in
-            let forgotten =
-                if let name { try store.remove(name) } else { try store.forgetJobs { _ in true } }
-            try store.removeFileIfEmpty()
-            return forgotten
-        }
+        if jobs { return try forgetJobs() }
+        let home = try options.home(path)
+        guard let name else { return try removeAll(home) }
+        let forgotten = try options.attempt { () throws(MirrorError) in try home.remove(name) }
         options.tellForgotten(forgotten)
-        guard let name else { return }
         if options.output.json {
-            Events.print(Events.Removed(bitmap: name, store: store.path.string))
+            Events.print(Events.Removed(bitmap: name, store: home.path.string))
         } else if !options.output.quiet {
             Output.line("bitmap '\(name)' removed")
         }
+    }
+
+    private func forgetJobs() throws {
+        let disk = try options.disk(path)
+        let forgotten = try options.attempt { () throws(MirrorError) in
+            do throws(BitmapStoreError) {
+                let store = try BitmapStore.open(
+                    options.store.path(for: disk), for: disk.identity, access: .readWrite)
+                let forgotten = try store.forgetJobs { _ in true }
+                try store.removeFileIfEmpty()
+                return forgotten
+            } catch {
+                throw .store(error)
+            }
+        }
+        options.tellForgotten(forgotten)
+    }
+
+    private func removeAll(_ home: BitmapHome) throws {
+        guard case .image(let bitmaps) = home else {
+            throw options.complaint.end(
+                "\(path) is no qcow2 image: --all is for the bitmaps inside one", .usage)
+        }
+        let notes = try options.attempt { () throws(MirrorError) in
+            do throws(StorageError) { return try bitmaps.removeAll() } catch {
+                throw .storage(error)
+            }
+        }
+        guard !options.output.quiet else { return }
+        for note in notes { Output.errorLine("ringmirror: \(note)") }
+        if !options.output.json { Output.line("all bitmaps of \(path) removed") }
     }
 }
 
@@ -81,12 +113,12 @@ struct BitmapClearCommand: ParsableCommand {
     @OptionGroup var one: OneBitmap
 
     func run() throws {
-        let store = try one.open()
-        let forgotten = try one.options.storing { () throws(BitmapStoreError) in
-            try store.clear(one.name)
+        let home = try one.open()
+        let forgotten = try one.options.attempt { () throws(MirrorError) in
+            try home.clear(one.name)
         }
         one.options.tellForgotten(forgotten)
-        try one.options.tell(one.name, in: store, "cleared")
+        try one.options.tell(one.name, in: home, "cleared")
     }
 }
 
@@ -110,11 +142,11 @@ struct BitmapDisableCommand: ParsableCommand {
 
 extension OneBitmap {
     fileprivate func setRecording(_ isRecording: Bool) throws {
-        let store = try open()
-        try options.storing { () throws(BitmapStoreError) in
-            try store.setRecording(name, isRecording)
+        let home = try open()
+        try options.attempt { () throws(MirrorError) in
+            try home.setRecording(name, isRecording)
         }
-        try options.tell(name, in: store, isRecording ? "enabled" : "disabled")
+        try options.tell(name, in: home, isRecording ? "enabled" : "disabled")
     }
 }
 
@@ -132,10 +164,9 @@ struct BitmapMergeCommand: ParsableCommand {
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
-        let store = try options.open(options.device(path))
-        try options.storing { () throws(BitmapStoreError) in try store.merge(into: into, from: from)
-        }
-        try options.tell(into, in: store, "merged")
+        let home = try options.home(path)
+        try options.attempt { () throws(MirrorError) in try home.merge(into: into, from: from) }
+        try options.tell(into, in: home, "merged")
     }
 }
 
@@ -152,10 +183,10 @@ struct BitmapMarkCommand: ParsableCommand {
     @Argument(help: "Ranges of bytes.") var ranges: [ByteRange]
 
     func run() throws {
-        let store = try one.open()
-        try one.options.storing { () throws(BitmapStoreError) in
-            try store.mark(one.name, ranges.map(\.bytes))
+        let home = try one.open()
+        try one.options.attempt { () throws(MirrorError) in
+            try home.mark(one.name, ranges.map(\.bytes))
         }
-        try one.options.tell(one.name, in: store, "marked")
+        try one.options.tell(one.name, in: home, "marked")
     }
 }

@@ -7,7 +7,8 @@ struct BitmapCommand: AsyncParsableCommand {
         abstract: "Keep named bitmaps of what has changed on a disk or image.",
         discussion: """
             Bitmaps live in one small file for each disk or image: IMAGE.bitmaps beside an image, \
-            a file named after the disk in the state directory, or where --bitmaps says.
+            a file named after the disk in the state directory, or where --bitmaps says. Those of \
+            a qcow2 image are the ones that QEMU keeps inside it, unless --bitmaps names a file.
 
             Examples:
               ringmirror bitmap add vm.img nightly
@@ -30,46 +31,70 @@ struct OneBitmap: ParsableArguments {
     @Argument(help: "The name of the bitmap.") var name: String
     @OptionGroup var options: BitmapOptions
 
-    func open(_ access: Access = .readWrite) throws -> BitmapStore {
-        try options.open(options.device(path), access)
+    func open(_ access: Access = .readWrite) throws -> BitmapHome {
+        try options.home(path, access)
     }
 }
 
 /// What every command on bitmaps takes.
 struct BitmapOptions: ParsableArguments {
     @OptionGroup var store: StoreOptions
+
+    @Option(help: "raw or qcow2: what the image is (default: by its name and content).")
+    var format: ImageFormat?
+
     @OptionGroup var output: OutputOptions
 
     var complaint: Complaint { Complaint(output: output) }
 
     /// Opens the disk or image, to know which it is and how large. Reading harms nothing, and a
-    /// disk in use has bitmaps too.
-    func device(_ path: String) throws -> StorageDevice {
+    /// disk in use has bitmaps too; only a qcow2 image whose own bitmaps are changed has to be
+    /// nobody else's.
+    func disk(_ path: String, _ access: Access = .readOnly) throws -> Disk {
         try complaint.attempt { () throws(StorageError) in
-            try StorageDevice.openSource(
-                FilePath(path), options: SourceOptions(allowSourceInUse: true))
+            try Disk.openSource(
+                FilePath(path), format: format, formatOption: "--format",
+                changesBitmaps: access == .readWrite && store.file == nil,
+                options: SourceOptions(allowSourceInUse: true))
         }
     }
 
-    /// Runs something on the store of a device, and ends the command with the error if it fails.
-    func storing<Result: ~Copyable>(
-        _ body: () throws(BitmapStoreError) -> Result
+    /// Where the bitmaps of a disk or image are.
+    ///
+    /// - Parameter creates: make a store if there is none.
+    func home(
+        _ path: String, _ access: Access = .readWrite, creates: Bool = false
+    ) throws -> BitmapHome {
+        try home(of: disk(path, access), access, creates: creates)
+    }
+
+    func home(of disk: Disk, _ access: Access, creates: Bool = false) throws -> BitmapHome {
+        if store.file == nil, let bitmaps = disk.bitmaps { return .image(bitmaps) }
+        let path = store.path(for: disk)
+        return try attempt { () throws(MirrorError) in
+            do throws(BitmapStoreError) {
+                return .store(
+                    creates
+                        ? try BitmapStore.openOrCreate(path, for: disk.identity)
+                        : try BitmapStore.open(path, for: disk.identity, access: access))
+            } catch {
+                throw .store(error)
+            }
+        }
+    }
+
+    /// Runs something on bitmaps, and ends the command with the error if it fails.
+    func attempt<Result: ~Copyable>(
+        _ body: () throws(MirrorError) -> Result
     ) throws(ExitCode) -> Result {
-        do throws(BitmapStoreError) { return try body() } catch { throw complaint.end(error) }
-    }
-
-    /// The store of a device, for a command that changes what is in it.
-    func open(_ device: StorageDevice, _ access: Access = .readWrite) throws -> BitmapStore {
-        try storing { () throws(BitmapStoreError) in
-            try BitmapStore.open(store.path(for: device), for: device.identity, access: access)
-        }
+        do throws(MirrorError) { return try body() } catch { throw complaint.end(error) }
     }
 
     /// Says what has become of a bitmap.
-    func tell(_ name: String, in store: BitmapStore, _ what: String) throws {
-        let bitmap = try storing { () throws(BitmapStoreError) in try store.bitmap(name) }
+    func tell(_ name: String, in home: BitmapHome, _ what: String) throws {
+        let bitmap = try attempt { () throws(MirrorError) in try home.bitmap(name) }
         if output.json {
-            Events.print(Events.Bitmap(bitmap, store: store.path.string))
+            Events.print(Events.Bitmap(bitmap, store: home.path.string))
         } else if !output.quiet {
             Output.line("bitmap '\(name)' \(what): \(BitmapText.dirty(bitmap))")
         }

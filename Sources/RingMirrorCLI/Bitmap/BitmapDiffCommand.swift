@@ -21,6 +21,9 @@ struct BitmapDiffCommand: AsyncParsableCommand {
     @Option(help: "Bytes that one bit of a new bitmap stands for.")
     var granularity: ByteSize?
 
+    @Option(help: "raw or qcow2: what B is (default: by its name and content).")
+    var secondFormat: ImageFormat?
+
     @Flag(help: "Take a B that is larger than A: only what A has is compared.")
     var allowLarger = false
 
@@ -28,8 +31,12 @@ struct BitmapDiffCommand: AsyncParsableCommand {
 
     func run() async throws {
         let granularity = try self.granularity.map { try options.granularity($0) }
-        let first = try options.device(self.first)
-        let second = try options.device(self.second)
+        let first = try options.disk(self.first, .readWrite)
+        let second = try options.complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(
+                FilePath(self.second), format: secondFormat, formatOption: "--second-format",
+                options: SourceOptions(allowSourceInUse: true))
+        }
         let size = first.geometry.size
         guard
             second.geometry.size == size || (second.geometry.size > size && allowLarger)
@@ -40,38 +47,36 @@ struct BitmapDiffCommand: AsyncParsableCommand {
                     + (second.geometry.size > size ? " (or use --allow-larger)" : ""),
                 .usage)
         }
-        let (store, clusters) = try prepare(first, granularity)
+        let (home, clusters) = try prepare(first, granularity)
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
-        let disks = (Disk(first), Disk(second))
         let run = CompareRun(
-            job: CompareJob(disks.0, disks.1, only: all, isPrefix: true), first: disks.0,
-            second: disks.1, output: options.output, event: "compare")
+            job: CompareJob(first, second, only: all, isPrefix: true), first: first,
+            second: second, output: options.output, event: "compare")
         let report = await run.compare()
         if let error = report.error {
             throw options.complaint.end(
                 "\(error); bitmap '\(into)' is as it was", Exit(error))
         }
         let found = run.job.differences()
-        try options.storing { () throws(BitmapStoreError) in
-            try store.merge(into: into, bits: found)
+        try options.attempt { () throws(MirrorError) in
+            try home.merge(into: into, bits: found)
         }
         try options.tell(
-            into, in: store, "marked with \(ByteSize.text(found.dirtyBytes)) that differ")
+            into, in: home, "marked with \(ByteSize.text(found.dirtyBytes)) that differ")
     }
 
-    /// The store, with the bitmap in it, and the granularity to compare with.
+    /// Where the bitmap is, with the bitmap there, and the granularity to compare with.
     private func prepare(
-        _ device: StorageDevice, _ granularity: Granularity?
-    ) throws -> (BitmapStore, Granularity) {
-        try options.storing { () throws(BitmapStoreError) in
-            let store = try BitmapStore.openOrCreate(
-                options.store.path(for: device), for: device.identity)
-            let known = try store.bitmaps().first { $0.name == into }?.granularity
+        _ disk: Disk, _ granularity: Granularity?
+    ) throws -> (BitmapHome, Granularity) {
+        let home = try options.home(of: disk, .readWrite, creates: true)
+        return try options.attempt { () throws(MirrorError) in
+            let known = try home.bitmaps().first { $0.name == into }?.granularity
             if known == nil {
-                try store.add(into, granularity: granularity ?? .default, disabled: false)
+                try home.add(into, granularity ?? .default, disabled: false)
             }
-            return (store, known ?? granularity ?? .default)
+            return (home, known ?? granularity ?? .default)
         }
     }
 }

@@ -9,36 +9,55 @@ struct BitmapListCommand: ParsableCommand {
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
-        let device = try options.device(path)
-        let path = options.store.path(for: device)
-        let store: BitmapStore
+        let disk = try options.disk(path)
+        let store = try store(of: disk)
+        if options.store.file == nil, let own = disk.bitmaps {
+            try tell(.image(own), jobs: store, disk)
+        } else if let store {
+            try tell(.store(store), jobs: store, disk)
+        } else if !options.output.quiet && !options.output.json {
+            Output.line(
+                "\(disk.path) has no bitmaps: there is no \(options.store.path(for: disk))")
+        }
+    }
+
+    /// Nil if there is none.
+    private func store(of disk: Disk) throws -> BitmapStore? {
         do throws(BitmapStoreError) {
-            store = try BitmapStore.open(path, for: device.identity, access: .readOnly)
+            return try BitmapStore.open(
+                options.store.path(for: disk), for: disk.identity, access: .readOnly)
         } catch .notFound {
-            if !options.output.quiet && !options.output.json {
-                Output.line("\(device.path) has no bitmaps: there is no \(path)")
-            }
-            return
+            return nil
         } catch {
             throw options.complaint.end(error)
         }
-        let (bitmaps, jobs) = try options.storing { () throws(BitmapStoreError) in
-            (try store.bitmaps(), try store.jobs())
+    }
+
+    private func tell(_ home: BitmapHome, jobs store: BitmapStore?, _ disk: Disk) throws {
+        let bitmaps = try options.attempt { () throws(MirrorError) in try home.bitmaps() }
+        let jobs = try options.attempt { () throws(MirrorError) in
+            try store.map { (store) throws(MirrorError) in try BitmapHome.store(store).jobs() }
+                ?? []
+        }
+        let remarks = try options.attempt { () throws(MirrorError) in try home.remarks() }
+        for remark in remarks where !options.output.quiet {
+            Output.errorLine("ringmirror: \(remark)")
         }
         if options.output.json {
             for bitmap in bitmaps {
-                Events.print(Events.Bitmap(bitmap, store: store.path.string))
+                Events.print(Events.Bitmap(bitmap, store: home.path.string))
             }
+            guard let store else { return }
             for job in jobs { Events.print(Events.Job(job, store: store.path.string)) }
             return
         }
-        Output.line("\(store.path), of \(ByteSize.text(device.geometry.size))")
+        Output.line("\(home.path), of \(ByteSize.text(disk.geometry.size))")
         show(bitmaps)
         for job in jobs { Output.line(BitmapText.job(job)) }
         if bitmaps.isEmpty && jobs.isEmpty { Output.line("no bitmaps") }
     }
 
-    private func show(_ bitmaps: [StoredBitmap]) {
+    private func show(_ bitmaps: [BitmapFacts]) {
         guard !bitmaps.isEmpty else { return }
         var rows = [["NAME", "GRANULARITY", "STATE", "DIRTY", "LAST MIRROR"]]
         for bitmap in bitmaps {

@@ -9,16 +9,16 @@ struct BitmapShowCommand: ParsableCommand {
 
     func run() throws {
         let (name, options) = (one.name, one.options)
-        let store = try one.open(.readOnly)
-        let facts = try options.storing { () throws(BitmapStoreError) in try store.bitmap(name) }
-        let bits = try options.storing { () throws(BitmapStoreError) in try store.load(name) }
+        let home = try one.open(.readOnly)
+        let facts = try options.attempt { () throws(MirrorError) in try home.bitmap(name) }
+        let bits = try options.attempt { () throws(MirrorError) in try home.load(name) }
         let runs = DirtyRuns(bits)
         if options.output.json {
-            Events.print(Events.Bitmap(facts, store: store.path.string, runs: runs))
+            Events.print(Events.Bitmap(facts, store: home.path.string, runs: runs))
             return
         }
         var rows = [
-            ("bitmap", "\(name) in \(store.path)"),
+            ("bitmap", "\(name) in \(home.path)"),
             ("size", "\(facts.size) bytes (\(ByteSize.text(facts.size)))"),
             ("granularity", "\(facts.granularity), \(bits.granuleCount) granules"),
             ("state", BitmapText.state(facts)),
@@ -34,8 +34,10 @@ struct BitmapShowCommand: ParsableCommand {
                     "runs", "\(runs.count), the largest \(ByteSize.text(runs.largest))"
                 ))
         }
-        rows.append(("added", Timestamp.text(facts.createdAt)))
-        rows.append(("last mirror", BitmapText.lastMirror(facts)))
+        if let time = facts.createdAt {
+            rows.append(("added", Timestamp.text(time)))
+            rows.append(("last mirror", BitmapText.lastMirror(facts)))
+        }
         let width = rows.map(\.0.count).max() ?? 0
         for (title, value) in rows {
             Output.line(title + String(repeating: " ", count: width - title.count) + "  " + value)

@@ -2,7 +2,7 @@ import RingMirror
 
 /// Facts about bitmaps and jobs, for people.
 enum BitmapText {
-    static func dirty(_ bitmap: StoredBitmap) -> String {
+    static func dirty(_ bitmap: BitmapFacts) -> String {
         if bitmap.state == .inconsistent { return "not known" }
         guard bitmap.dirtyBytes > 0 else { return "nothing dirty" }
         return
@@ -19,13 +19,13 @@ enum BitmapText {
         return Seconds.fixed(Double(hundredths) / 100, digits: 2) + " %"
     }
 
-    static func state(_ bitmap: StoredBitmap) -> String {
+    static func state(_ bitmap: BitmapFacts) -> String {
         if let holder = bitmap.holder { return "busy: \(holder)" }
         return bitmap.isInterrupted
             ? "\(bitmap.state.rawValue), interrupted" : bitmap.state.rawValue
     }
 
-    static func lastMirror(_ bitmap: StoredBitmap) -> String {
+    static func lastMirror(_ bitmap: BitmapFacts) -> String {
         guard let last = bitmap.lastSuccess else { return "none yet" }
         return "\(Timestamp.text(last.time)) to \(last.targetPath)"
     }

@@ -28,8 +28,8 @@ struct BitmapExportCommand: ParsableCommand {
     }
 
     func run() throws {
-        let store = try options.open(options.device(path), .readOnly)
-        let bits = try options.storing { () throws(BitmapStoreError) in try store.load(name) }
+        let home = try options.home(path, .readOnly)
+        let bits = try options.attempt { () throws(MirrorError) in try home.load(name) }
         let bytes: [UInt8]
         do throws(ChangeMapError) {
             bytes = try ChangeMap.write(bits, format: format, name: name)
@@ -76,28 +76,22 @@ struct BitmapImportCommand: ParsableCommand {
     }
 
     func run() throws {
-        let device = try options.device(path)
+        let disk = try options.disk(path, .readWrite)
         let granularity = try self.granularity.map { try options.granularity($0) }
         let found = try mapping.read(
-            map, deviceSize: device.geometry.size, options.output, options.complaint)
-        let store = try options.storing { () throws(BitmapStoreError) in
-            let path = options.store.path(for: device)
-            let store =
-                create
-                ? try BitmapStore.openOrCreate(path, for: device.identity)
-                : try BitmapStore.open(path, for: device.identity, access: .readWrite)
-            if create, try !store.bitmaps().contains(where: { $0.name == name }) {
-                try store.add(
-                    name, granularity: granularity ?? found.granularity ?? .default,
-                    disabled: false)
+            map, deviceSize: disk.geometry.size, options.output, options.complaint)
+        let home = try options.home(of: disk, .readWrite, creates: create)
+        try options.attempt { () throws(MirrorError) in
+            if create, try !home.bitmaps().contains(where: { $0.name == name }) {
+                try home.add(
+                    name, granularity ?? found.granularity ?? .default, disabled: false)
             }
             var bits = DirtyBitmap(
-                size: device.geometry.size, granularity: try store.bitmap(name).granularity)
+                size: disk.geometry.size, granularity: try home.bitmap(name).granularity)
             found.mark(in: &bits)
-            try store.merge(into: name, bits: bits)
-            return store
+            try home.merge(into: name, bits: bits)
         }
-        try options.tell(name, in: store, "marked with \(ByteSize.text(found.dirtyBytes))")
+        try options.tell(name, in: home, "marked with \(ByteSize.text(found.dirtyBytes))")
     }
 }
 

@@ -11,7 +11,7 @@ extension Events {
         let holder: String?
         let dirtyBytes: Int64
         let dirtyGranules: Int
-        let createdAt: Int64
+        let createdAt: Int64?
         let lastMirror: LastMirror?
         var runs: Int?
         var largestRun: Int64?
@@ -22,7 +22,7 @@ extension Events {
             let bytes: Int64
         }
 
-        init(_ bitmap: StoredBitmap, store: String, runs: DirtyRuns? = nil) {
+        init(_ bitmap: BitmapFacts, store: String, runs: DirtyRuns? = nil) {
             self.store = store
             name = bitmap.name
             size = bitmap.size

@@ -1,0 +1,47 @@
+import ArgumentParser
+import RingMirror
+
+struct CommitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "commit",
+        abstract: "Move what OVERLAY has down into the image that it stands on.",
+        discussion: """
+            Afterwards the backing file reads as OVERLAY does, and OVERLAY is empty and reads the \
+            same through it. If the command is interrupted, OVERLAY still has all it had, and \
+            running the command again does the rest. A backing file that is smaller grows. Other \
+            overlays of the same backing file are worth nothing afterwards.
+
+            Example:
+              ringmirror commit tuesday.qcow2
+            """)
+
+    @Argument(help: "The qcow2 image whose changes are moved down.", completion: .file())
+    var overlay: String
+
+    @Flag(help: "Leave OVERLAY as it is, and don't empty it.")
+    var keep = false
+
+    @OptionGroup(title: "Copying") var copying: ImageJobOptions
+    @OptionGroup(title: "Output") var output: OutputOptions
+
+    func run() async throws {
+        let complaint = Complaint(output: output)
+        let job: CommitJob
+        do throws(MirrorError) {
+            try MirrorJob.checkRing()
+            job = try CommitJob.open(
+                FilePath(overlay), keepsOverlay: keep, options: copying.mirrorOptions,
+                logger: output.logger)
+        } catch {
+            throw complaint.end(error)
+        }
+        try await ImageJobRun(
+            command: "commit", verb: "Committed", source: job.source, target: job.target,
+            job: job.job, output: output
+        ).run { await job.run() }
+        guard !output.quiet && !output.json else { return }
+        Output.line(
+            "\(job.target.path) has what \(overlay) had"
+                + (keep ? "" : ", which is empty now"))
+    }
+}

@@ -1,0 +1,84 @@
+public import ArgumentParser
+public import RingMirror
+
+/// What SOURCE is kept in.
+struct SourceFormatOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "raw or qcow2: what SOURCE is (default: by its name and content).",
+            discussion: """
+                What is named *.qcow2 and begins like one is one. What only begins like one is \
+                refused: whoever writes to a raw disk could make it look so.
+                """))
+    var sourceFormat: ImageFormat?
+}
+
+/// What TARGET is kept in, and how a new one is made.
+struct TargetFormatOptions: ParsableArguments {
+    @Option(help: "raw or qcow2: what TARGET is or becomes (default: by its name and content).")
+    var targetFormat: ImageFormat?
+
+    @Option(help: "Bytes in a cluster of a new qcow2 image, a power of two from 512 to 2M.")
+    var clusterSize: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "The image that a new qcow2 image stands on.",
+            discussion: """
+                Relative names are relative to the new image. What the mirror does not write \
+                reads as it does there.
+                """), completion: .file())
+    var backing: String?
+
+    @Option(help: "raw or qcow2: what the backing file is. It has to be said.")
+    var backingFormat: ImageFormat?
+
+    @Flag(help: "Let other programs count the clusters of a new qcow2 image later.")
+    var lazyRefcounts = false
+
+    @Option(help: "metadata: give a new qcow2 image all its tables, and clusters in order.")
+    var preallocate: Preallocation?
+
+    @Flag(help: "Let a new qcow2 image allocate 1/32 of a cluster.")
+    var extendedL2 = false
+
+    enum Preallocation: String, ExpressibleByArgument, CaseIterable { case metadata }
+
+    /// What a command checks that has these options.
+    ///
+    /// - Parameter create: whether TARGET is made.
+    func validate(create: Bool, target: String) throws {
+        let isQCOW2 = (targetFormat ?? ImageFormat(forNew: FilePath(target))) == .qcow2
+        let isAsked =
+            clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
+            || extendedL2
+        if isAsked && !(create && isQCOW2) {
+            throw ValidationError(
+                "--cluster-size, --backing, --lazy-refcounts, --preallocate and --extended-l2 are "
+                    + "for a new qcow2 image: they go with --create and --target-format qcow2")
+        }
+        if (backing == nil) != (backingFormat == nil) {
+            throw ValidationError(
+                "--backing FILE goes with --backing-format raw or qcow2: a raw disk can look like "
+                    + "anything")
+        }
+        if backing != nil && preallocate != nil {
+            throw ValidationError(
+                "--preallocate can't be with --backing: what is allocated hides what is below")
+        }
+    }
+
+    /// How a new image of so many bytes is made.
+    func newImage(size: Int64) -> NewImageOptions {
+        var options = NewImageOptions(size: size)
+        if let clusterSize { options.clusterSize = clusterSize.bytes }
+        options.backingFile = backing
+        options.backingFormat = backingFormat?.rawValue
+        options.lazyRefcounts = lazyRefcounts
+        options.preallocatesMetadata = preallocate == .metadata
+        options.extendedL2 = extendedL2
+        return options
+    }
+}
+
+extension ImageFormat: ExpressibleByArgument {}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import RingMirror
+
+/// How a job inside a chain of images copies.
+struct ImageJobOptions: ParsableArguments {
+    @Option(help: "At most this many bytes a second.") var speed: ByteSize?
+
+    @Option(help: "Bytes in one request, a power of two from 4K to 16M (default: by the devices).")
+    var requestSize: ByteSize?
+
+    @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
+    var depth: Int?
+
+    @Option(help: "When bytes can't be written: report, stop or enospc (pause when full).")
+    var onTargetError = ErrorPolicy.report
+
+    func validate() throws {
+        if onTargetError == .ignore {
+            throw ValidationError("--on-target-error ignore can't be: nothing may be missing")
+        }
+    }
+
+    var mirrorOptions: MirrorOptions {
+        var options = MirrorOptions()
+        options.speedLimit = speed?.bytes
+        options.requestSize = requestSize.map { Int($0.bytes) }
+        options.depth = depth
+        options.targetErrorPolicy = onTargetError
+        return options
+    }
+}
+
+/// Runs a job inside a chain of images for a command: progress, signals, and how it ended.
+struct ImageJobRun {
+    let command, verb: String
+    let source, target: Disk
+    let job: MirrorJob
+    let output: OutputOptions
+
+    /// Throws the exit code unless all was done.
+    func run(_ body: () async -> ImageJobReport) async throws {
+        if output.json {
+            Events.print(
+                Events.Start(
+                    command: command, source: source.path.string, target: target.path.string,
+                    size: source.geometry.size))
+        }
+        let signals = Signals(stop: { [job] in job.cancel() }, resume: { [job] in job.resume() })
+        let report = await output.watching(MirrorWatch(job, output, verb: verb), body)
+        _ = signals
+        try tell(report)
+    }
+
+    private func tell(_ ended: ImageJobReport) throws {
+        let report = ended.mirror
+        if output.json {
+            Events.print(
+                Events.Report(
+                    report, recorded: RecordedMirror.Report(unrecorded: report), bitmap: nil))
+        }
+        switch report.outcome {
+        case .mirrored:
+            if let error = ended.endingError {
+                say("\(error)")
+                say("all was copied, and the end could not be recorded: run the command again")
+                throw Exit.failed.asError
+            }
+            guard !output.quiet && !output.json else { return }
+            Output.line(
+                "\(verb.lowercased()) \(ByteSize.text(report.planned)) in "
+                    + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s")
+        case .failed(let error):
+            say("\(error)")
+            sayWhatIsLeft(report)
+            throw Exit.failed.asError
+        case .cancelled:
+            say("interrupted")
+            sayWhatIsLeft(report)
+            throw Exit.interrupted.asError
+        }
+    }
+
+    private func say(_ text: String) { Output.errorLine("ringmirror: \(text)") }
+
+    private func sayWhatIsLeft(_ report: MirrorReport) {
+        say(
+            "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied; "
+                + "nothing is lost: run the command again to go on")
+    }
+}
