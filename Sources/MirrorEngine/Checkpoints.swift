@@ -4,8 +4,9 @@ internal import Synchronization
 /// When a job makes durable what it has done so far while it goes on, and who is told.
 ///
 /// A checkpoint is: note what is not written yet, have the target's map note what is, flush the
-/// target, have the map make it last, and only if all of that succeeded tell the keeper of the state. What was noted is a superset of what the target lacks then, whatever is
-/// written meanwhile. One checkpoint is under way at a time, on whichever worker came first.
+/// target, have the map make it last, and only if all of that succeeded tell the keeper of the
+/// state. What was noted is a superset of what the target lacks then, whatever is written
+/// meanwhile. One checkpoint is under way at a time, on whichever worker came first.
 package final class Checkpoints: Sendable {
     /// Takes what a target is not known to hold. Called on a worker's thread, so it must not block.
     package typealias Keeper = @Sendable (_ remaining: borrowing DirtyBitmap) -> Void

@@ -156,7 +156,8 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
                     let entry = PackedReads.Entry(
                         owner: owner, file: file(extent.file, side), extent: extent, range: range,
                         output: output)
-                    transfers.start(packed.transfer(packed.add(entry)))
+                    let buffer = packed.add(entry)
+                    transfers.start(packed.transfer(buffer))
                     moveCursor(owner, to: offset)
                 } else {
                     starved.append(owner)

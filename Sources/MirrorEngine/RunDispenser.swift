@@ -53,8 +53,8 @@ package final class RunDispenser: Sendable {
     }
 
     /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at
-    /// the end of the pass. No limit may be less than the unit. Complexity: O(1) for most runs, O(words) over clean stretches of the
-    /// bitmap.
+    /// the end of the pass. No limit may be less than the unit. Complexity: O(1) for most runs,
+    /// O(words) over clean stretches of the bitmap.
     package func next(dataLimit: Int64, zeroLimit: Int64) throws(StorageError) -> Run? {
         precondition(min(dataLimit, zeroLimit) >= unit)
         return try state.withLock { (state) throws(StorageError) -> Run? in

@@ -17,8 +17,8 @@ struct Slot {
     /// Bytes that could not be read, as they were found; nothing is written there. Nearly always
     /// empty.
     var unreadable: [Range<Int64>] = []
-    /// Bytes that are zero and share a block with bytes that are read: they are cleared when the read
-    /// is over. Nearly always empty.
+    /// Bytes that are zero and share a block with bytes that are read: they are cleared when the
+    /// read is over. Nearly always empty.
     var lateZeros: [Range<Int64>] = []
     /// The run was given up, and stays dirty.
     var isIncomplete = false

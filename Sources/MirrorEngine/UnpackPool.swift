@@ -2,8 +2,8 @@ internal import Glibc
 package import Ring
 internal import Synchronization
 
-/// The threads on which a job's clusters are decompressed, off those of its rings. They are made when
-/// the first one comes.
+/// The threads on which a job's clusters are decompressed, off those of its rings. They are made
+/// when the first one comes.
 package final class UnpackPool: Sendable {
     private struct State {
         var tasks: [(task: UnpackTask, customer: PoolUnpacker)] = []
