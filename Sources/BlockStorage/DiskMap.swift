@@ -7,7 +7,7 @@ package struct HostExtent: Sendable, Equatable {
     /// Bytes, at least one.
     package let length: Int64
     /// Offsets and lengths of requests to that file must be multiples of this, a power of two. Only
-    /// at the end of the disk may a length be none.
+    /// at the end of the disk may a length be none, and in a source where zeros follow.
     package let alignment: Int
 
     package init(file: Int, hostOffset: Int64, length: Int64, alignment: Int) {
@@ -139,7 +139,10 @@ package protocol TargetMap: DiskMap {
     var zeroesRanges: Bool { get }
     /// Whether the range is known to read as zeros without being read.
     func readsAsZero(_ range: Range<Int64>) -> Bool
-    /// Where to write the bytes from `offset` on, up to `limit`; allocates what isn't there.
+    /// Where to write the bytes from `offset` on, up to `limit`; allocates what isn't there. Not
+    /// all of them need be written at once, nor before others are asked for.
+    ///
+    /// What is not asked for of a cluster that had to be allocated reads as it did before.
     ///
     /// Precondition: `0 <= offset < limit <= size`.
     func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent
@@ -147,12 +150,15 @@ package protocol TargetMap: DiskMap {
     ///
     /// - Returns: how many bytes; 0 where zeros have to be written.
     func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64
-    /// All that was to be written to this range has arrived where `place` said.
+    /// All that was to be written to this range has arrived where `place` said, or is zero by
+    /// `zeroInMap`. From the next `seal`, flush and `commit` on it lasts, whatever becomes of other
+    /// bytes of the same clusters.
     func wrote(_ range: Range<Int64>)
-    /// Notes what has been written by now. A flush of `controlFile` that succeeds has to follow
-    /// before `commit`.
+    /// Notes what has been written by now. Workers go on writing meanwhile. A flush of
+    /// `controlFile` that succeeds has to follow before `commit`.
     func seal()
-    /// Makes what was sealed last. `isFinal` after the last write of the job.
+    /// Makes what was sealed last. `isFinal` after the last write of the job, however it ended. An
+    /// error is as final as that of a flush: nothing is asked of the map any more.
     func commit(isFinal: Bool) throws(StorageError)
 }
 

@@ -64,8 +64,13 @@ import Testing
         var twin: [Int] = []
         for event in 0..<RandomTest.events(default: 1000) {
             if twin.count < capacity && random.chance(percent: 50) {
-                queue.append(event)
-                twin.append(event)
+                if random.chance(percent: 30) {
+                    queue.prepend(event)
+                    twin.insert(event, at: 0)
+                } else {
+                    queue.append(event)
+                    twin.append(event)
+                }
             } else if !twin.isEmpty {
                 let first = queue.removeFirst()
                 #expect(first == twin.removeFirst(), "event \(event): \(random.replay)")

@@ -13,6 +13,7 @@ import Testing
         let isHole: [Bool]
         let granularity: Granularity
         let blockSize: Int64
+        let unit: Int64
         let dataLimit: Int64
         let zeroLimit: Int64
         let dirty: [Range<Int64>]
@@ -42,7 +43,8 @@ import Testing
             blockSize = [4096, 16384].randomElement(using: &random)!
             granularity = try Granularity(
                 bytes: blockSize << Int64.random(in: 0...5, using: &random))
-            dataLimit = blockSize << Int64.random(in: 0...4, using: &random)
+            unit = blockSize << Int64.random(in: 0...3, using: &random)
+            dataLimit = unit << Int64.random(in: 0...4, using: &random)
             zeroLimit = dataLimit << Int64.random(in: 0...6, using: &random)
             dirty = (0..<Int.random(in: 0...5, using: &random)).compactMap { _ in
                 guard size > 0 else { return nil }
@@ -60,7 +62,8 @@ import Testing
         }
 
         func dispenser() -> RunDispenser {
-            RunDispenser(working: bitmap(), source: source, blockSize: blockSize)
+            RunDispenser(
+                working: bitmap(), source: source, blockSize: blockSize, unit: unit)
         }
     }
 
@@ -97,6 +100,8 @@ import Testing
             covered.set(run.range)
             #expect(run.range.lowerBound % test.blockSize == 0, replay)
             #expect(cursor % test.blockSize == 0 || cursor == test.size, replay)
+            let goesOn = cursor < test.size && planned.isDirty(at: cursor)
+            #expect(cursor % test.unit == 0 || !goesOn, replay)
             let limit = run.isZero ? test.zeroLimit : test.dataLimit
             #expect(run.range.count <= limit, replay)
             if run.isZero {
@@ -117,14 +122,13 @@ import Testing
     func findsHoles(seed: UInt64) throws {
         let test = try Case(seed: seed)
         for run in try drain(test.dispenser(), test) where !run.isZero {
-            var offset = run.range.lowerBound
-            // A block within data must have data, or be the rest of a stretch that begins before
-            // it.
-            while offset + test.blockSize <= run.range.upperBound {
-                let sectors = Int(offset / 512)..<Int((offset + test.blockSize) / 512)
+            var offset = (run.range.lowerBound + test.unit - 1) / test.unit * test.unit
+            // A unit within data must have data, or be the rest of a stretch that begins before it.
+            while offset + test.unit <= run.range.upperBound {
+                let sectors = Int(offset / 512)..<Int((offset + test.unit) / 512)
                 let isHole = test.isHole[sectors].allSatisfy { $0 }
                 #expect(!isHole, "\(test.random.replay)")
-                offset += test.blockSize
+                offset += test.unit
             }
         }
     }

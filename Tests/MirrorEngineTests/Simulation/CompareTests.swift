@@ -186,6 +186,43 @@ import Testing
         #expect(report.differingClusters == clusters.count, "\(replay)")
     }
 
+    // MARK: compressed sides
+
+    /// Compressed clusters of either side or both are compared as what they stand for, each read
+    /// once, in whatever pieces the other side has.
+    @Test(arguments: [4096, 64 << 10], 1...8 as ClosedRange<UInt64>)
+    func decompresses(requestSize: Int, seed: UInt64) throws {
+        let isBoth = seed % 2 == 0
+        let bytes = [UInt8].pattern((512 << 10) - 700, seed: 1)
+        var other = bytes.zeroing([48 << 10..<64 << 10])
+        let first = PlaceTests.packed(other, zeros: [3])
+        other[300_000] ^= 1
+        let second = isBoth ? PlaceTests.packed(other) : map(other)
+        let report = try Comparison(
+            first, second, requestSize: requestSize, shuffling(seed)
+        ).run()
+        #expect(report.error == nil)
+        #expect(report.differingBytes == 1 && report.firstDifference == 300_000)
+        #expect(report.compared == Int64(bytes.count))
+        #expect(report.read == 2 * Int64(bytes.count) - 16 << 10)
+    }
+
+    /// A cluster that can't be decompressed must end the comparison with its place.
+    @Test(arguments: [MirrorSide.source, .target])
+    func reportsDamage(side: MirrorSide) throws {
+        let bytes = [UInt8].pattern(512 << 10, seed: 1)
+        let maps = [PlaceTests.packed(bytes), PlaceTests.packed(bytes)]
+        let start = Int(maps[0].places[9].offset)
+        var fault = SimulatedDisk.Fault(bytes: start..<(start + 1), directions: [.read])
+        fault.corrupts = true
+        maps[side == .source ? 0 : 1].disks[0].add(fault)
+        let report = try Comparison(maps[0], maps[1], shuffling(3)).run()
+        #expect(!report.isIdentical)
+        #expect(report.error?.transfer?.side == side)
+        #expect(report.error?.transfer?.cause == .corruptData)
+        #expect(report.error?.transfer?.offset == Int64(147_456))
+    }
+
     // MARK: trouble
 
     /// A bad sector of either side must end the comparison with its place, and never as identical.

@@ -198,7 +198,7 @@ struct SimulatedMap: SourceMap, TargetMap {
             case .zero: result += [UInt8](repeating: 0, count: count)
             case .packed(let length):
                 let packed = image[start..<min(start + length, image.count)]
-                guard let bytes = RunLengthCode.unpack(packed), bytes.count == count else {
+                guard let bytes = RunLengthCode.unpack(packed, count: count) else {
                     preconditionFailure("the simulation packed a piece wrongly")
                 }
                 result += bytes

@@ -1,0 +1,155 @@
+import BlockStorage
+import Foundation
+import TestSupport
+import Testing
+
+@testable import MirrorEngine
+
+/// Targets that allocate: what they are told, and when.
+@Suite(.timeLimit(.minutes(1))) struct ImageTests {
+    private static let cluster = 16 << 10
+    private let size = 512 << 10
+
+    private func image(
+        _ entries: [SimulatedImage.Entry] = [.old, .data(0), .zero], knowsZeros: Bool = true
+    ) -> SimulatedImage {
+        let count = size / Self.cluster
+        return SimulatedImage(
+            old: .pattern(size, seed: 2), own: .pattern(size, seed: 3),
+            entries: (0..<count).map { entries[$0 % entries.count] }, clusterSize: Self.cluster,
+            alignment: 512, knowsZeros: knowsZeros)
+    }
+
+    private func source(holes: [Range<Int>] = [], zeros: [Range<Int>] = []) -> SimulatedMap {
+        let bytes = [UInt8].pattern(size, seed: 1).zeroing(zeros)
+        return SimulatedMap(raw: SimulatedDisk(bytes, holes: holes), isTarget: false)
+    }
+
+    private func setup(_ seed: UInt64 = 1, rings: Int = 1) -> Simulation.Setup {
+        var setup = Simulation.Setup()
+        setup.behaviour.seed = seed
+        setup.behaviour.isShuffling = true
+        setup.checkpointInterval = 0
+        setup.options.rings = rings
+        return setup
+    }
+
+    /// Every checkpoint holds to the table that was committed with it, and the last one closes it.
+    @Test(arguments: [1, 3], 1...8 as ClosedRange<UInt64>)
+    func commitsWhatItClaims(rings: Int, seed: UInt64) throws {
+        let image = image()
+        let simulation = try Simulation(
+            from: source(holes: [64 << 10..<200 << 10]), to: image, setup(seed, rings: rings))
+        #expect(try simulation.run().isMirrored)
+        #expect(simulation.isEqualOnDisk && image.isClosed)
+        #expect(simulation.claims.kept > 1 && simulation.claims.firstBroken == nil)
+        #expect(image.commits == simulation.claims.kept + 1)
+    }
+
+    /// Whatever stops a job, what it claims is in the image after a power cut; and the image is
+    /// closed.
+    @Test(arguments: 1...20)
+    func aCancelledJobClosesTheImage(step: Int) throws {
+        let image = image()
+        let simulation = try Simulation(from: source(), to: image, setup())
+        let control = simulation.job.control
+        simulation.kernel.onStep { if $0 == step { control.cancel() } }
+        _ = try simulation.run()
+        #expect(simulation.job.isFlushed && image.isClosed)
+        var random = SeededGenerator(seed: UInt64(step))
+        image.disk.cutPower(using: &random)
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
+    /// So does one that failed at a bad sector of its source.
+    @Test func aFailedJobClosesTheImage() throws {
+        let image = image()
+        let source = source()
+        source.disks[0].add(Disks.bad(.read, code: EIO))
+        let simulation = try Simulation(from: source, to: image, setup())
+        #expect(try simulation.run().error?.transfer?.side == .source)
+        #expect(simulation.job.isFlushed && image.isClosed)
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
+    /// After a flush that failed nothing is committed.
+    @Test func aFailedFlushCommitsNothing() throws {
+        let image = image()
+        image.disk.setFlushing(.failOnce)
+        var setup = setup()
+        setup.checkpointInterval = nil
+        let simulation = try Simulation(from: source(), to: image, setup)
+        guard case .flush = try simulation.run().error else {
+            Issue.record("not a flush's error")
+            return
+        }
+        #expect(image.commits == 0 && !image.isClosed && !simulation.job.isFlushed)
+    }
+
+    /// A commit that failed is as final: the next would succeed, and nobody asks for it.
+    @Test(arguments: [nil, 0] as [Int64?])
+    func aFailedCommitIsFinal(interval: Int64?) throws {
+        let image = image()
+        image.failCommits(1)
+        var setup = setup()
+        setup.checkpointInterval = interval
+        let simulation = try Simulation(from: source(), to: image, setup)
+        guard case .storage = try simulation.run().error else {
+            Issue.record("not the commit's error")
+            return
+        }
+        #expect(image.commits == 0 && !image.isClosed && !simulation.job.isFlushed)
+        #expect(simulation.claims.kept == 0 && simulation.job.undone() == nil)
+    }
+
+    // MARK: zeros
+
+    /// Zeros are told to the table, holes and those that were read, and nothing is punched: the
+    /// queue would say so.
+    @Test func zeroesInTheTable() throws {
+        let image = image([.data(0)])
+        let holes = [64 << 10..<192 << 10]
+        let simulation = try Simulation(
+            from: source(holes: holes, zeros: [256 << 10..<320 << 10]), to: image, setup())
+        #expect(try simulation.run().isMirrored)
+        #expect(simulation.isEqualOnDisk)
+        #expect(simulation.job.counters.zeroed.value == 192 << 10)
+        #expect(image.entry(5) == .zero && image.entry(18) == .zero)
+    }
+
+    /// Where the table can't say it, zeros are written.
+    @Test func writesZerosWhereTheTableCannotSayThem() throws {
+        let image = image([.data(0), .old], knowsZeros: false)
+        let simulation = try Simulation(
+            from: source(holes: [64 << 10..<192 << 10]), to: image, setup())
+        #expect(try simulation.run().isMirrored)
+        #expect(simulation.isEqualOnDisk)
+        #expect(simulation.job.counters.written.value == Int64(size))
+    }
+
+    /// Bits finer than a cluster: what lies around them in it stays, and what one run wrote lasts
+    /// whatever becomes of another in the same cluster.
+    @Test(arguments: 1...10 as ClosedRange<UInt64>)
+    func sharesAClusterBetweenRuns(seed: UInt64) throws {
+        let image = image()
+        let before = image.bytes()
+        let source = source()
+        source.disks[0].add(.init(bytes: 41_000..<41_001, directions: [.read]))
+        var setup = setup(seed)
+        setup.granularity = 4096
+        setup.dirty = stride(from: 0, to: Int64(size), by: 8192).map { $0..<($0 + 4096) }
+        setup.options.sourceErrorPolicy = .ignore
+        let simulation = try Simulation(from: source, to: image, setup)
+        guard case .incomplete = try simulation.run().error else {
+            Issue.record("not what could not be copied")
+            return
+        }
+        let bytes = source.bytes()
+        let now = image.bytes(durable: true)
+        for start in stride(from: 0, to: size, by: 4096) where start != 40_960 {
+            let isDirty = start % 8192 == 0
+            let part = start..<(start + 4096)
+            #expect(now[part] == (isDirty ? bytes : before)[part], "at \(start)")
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import BlockStorage
+import Ring
+import Testing
+
+@testable import MirrorEngine
+
+/// The threads that decompress, and how a ring hears of them.
+@Suite(.timeLimit(.minutes(1))) struct UnpackPoolTests {
+    /// Many tasks through a real ring's poll, whole clusters and parts of them, good and bad.
+    @Test func endsEveryTask() throws {
+        let pool = UnpackPool { RunLengthCode() }
+        defer { pool.close() }
+        let unpacker = try pool.makeUnpacker()
+        let slab = try BufferSlab(byteCount: 2 << 20)
+        var ring = try Ring(depth: 1, files: [unpacker.descriptor], buffers: slab)
+        let count = 100
+        let space = 16 << 10
+        let clusters = (0..<count).map { [UInt8].pattern(4096, seed: UInt64($0)) }
+        for (number, cluster) in clusters.enumerated() {
+            var packed = RunLengthCode.pack(cluster[...])
+            if number % 10 == 9 { packed[0] = 0 }
+            let start = number * space
+            slab.withMutableBytes(start..<(start + packed.count)) { span in
+                span.withUnsafeMutableBytes { $0.copyBytes(from: packed) }
+            }
+            let skip = number % 3 == 0 ? 0 : 512
+            unpacker.start(
+                UnpackTask(
+                    number: number, slab: slab, packed: start..<(start + packed.count),
+                    output: (start + 8192)..<(start + 12288 - 2 * skip), compression: .zlib,
+                    clusterLength: 4096, skip: skip))
+        }
+        var ended: [Int: Bool] = [:]
+        while ended.count < count {
+            ring.enqueue(.pollIn(FileIndex(0)), token: 0)
+            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: nil)
+            while ring.nextCompletion() != nil {}
+            unpacker.acknowledge()
+            while let (number, isGood) = unpacker.nextEnd() {
+                #expect(ended.updateValue(isGood, forKey: number) == nil)
+            }
+        }
+        for (number, cluster) in clusters.enumerated() {
+            #expect(ended[number] == (number % 10 != 9))
+            guard number % 10 != 9 else { continue }
+            let skip = number % 3 == 0 ? 0 : 512
+            let start = number * space + 8192
+            let output = slab.withBytes(start..<(start + 4096 - 2 * skip)) { span in
+                span.withUnsafeBytes { Array($0) }
+            }
+            #expect(output == Array(cluster[skip..<(4096 - skip)]), "\(number)")
+        }
+    }
+
+    /// A pool that nobody used has no threads to wait for.
+    @Test func closesUnused() throws {
+        let pool = UnpackPool { RunLengthCode() }
+        _ = try pool.makeUnpacker()
+        pool.close()
+    }
+}
+
+@Suite struct SlabLayoutTests {
+    private func layout(_ packedLength: Int, bufferBytes: Int, largestRun: Int) -> SlabLayout {
+        let place = SimulatedMap.Place(
+            disk: 0, offset: 0, form: packedLength > 0 ? .packed(packedLength) : .stored)
+        let source = SimulatedMap(
+            scattered: [SimulatedDisk([0])], size: 1, pieceSize: 1, places: [place],
+            alignment: 512, isTarget: false)
+        return SlabLayout(
+            source, bufferBytes: bufferBytes, largestRun: largestRun, requestSize: 512 << 10)
+    }
+
+    /// What an ordinary user may register is enough for clusters of the usual size.
+    @Test(arguments: [0, 512, 64 << 10, 256 << 10])
+    func usuallyTakesNoMore(packedLength: Int) {
+        let layout = layout(packedLength, bufferBytes: 15 << 19, largestRun: 512 << 10)
+        #expect(layout.byteCount <= 8 << 20)
+        #expect(layout.runBytes >= 5 << 20)
+        #expect(packedLength == 0 ? layout.packed.count == 0 : layout.packed.count >= 4)
+    }
+
+    /// Two runs and two buffers fit, however large they are and however little was asked for.
+    @Test(arguments: [0, 2 << 20], [4096, 15 << 19])
+    func alwaysTakesEnough(packedLength: Int, bufferBytes: Int) {
+        let layout = layout(packedLength, bufferBytes: bufferBytes, largestRun: 2 << 20)
+        #expect(layout.runBytes >= 4 << 20)
+        #expect(packedLength == 0 || layout.packed.count >= 2)
+        #expect(layout.packed.range.lowerBound == layout.runBytes)
+        #expect(layout.zeros.lowerBound == layout.packed.range.upperBound)
+        #expect(layout.zeros.count == 512 << 10)
+    }
+}
