@@ -154,6 +154,11 @@ package protocol TargetMap: DiskMap {
     /// `zeroInMap`. From the next `seal`, flush and `commit` on it lasts, whatever becomes of other
     /// bytes of the same clusters.
     func wrote(_ range: Range<Int64>)
+    /// Bytes that failed to be written where `place` said, and won't be tried there again.
+    ///
+    /// - Returns: the range, and what else can't be relied on to have been written because it
+    ///   shares a cluster with it.
+    func lost(_ range: Range<Int64>) -> Range<Int64>
     /// Notes what has been written by now. Workers go on writing meanwhile. A flush of
     /// `controlFile` that succeeds has to follow before `commit`.
     func seal()
@@ -175,6 +180,7 @@ extension TargetMap {
     package var zeroesRanges: Bool { true }
     package func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 { 0 }
     package func wrote(_ range: Range<Int64>) {}
+    package func lost(_ range: Range<Int64>) -> Range<Int64> { range }
     package func seal() {}
     package func commit(isFinal: Bool) throws(StorageError) {}
 }

@@ -48,6 +48,11 @@ extension ImageChain {
             file: layer.device?.resolvedPath ?? layer.path.string, format: layer.format)
     }
 
+    /// The finest granularity at which one of these layers allocates.
+    package func granularity(of range: Range<Int>) -> Granularity {
+        layers[range].map(\.granularity).min() ?? .default
+    }
+
     /// Where the layers from `index` on show something else than zeros, as far as their tables
     /// tell.
     package func data(

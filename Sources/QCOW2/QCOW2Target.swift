@@ -38,7 +38,8 @@ package final class QCOW2Target: TargetMap {
     ///     backing file nor compressed clusters.
     ///   - isNew: whether the image was just made, and has no backing file.
     ///   - bitmaps: who keeps the bitmaps in the image true; without it they are given up.
-    ///   - size: more than the image's own if it has made room for that and grows afterwards.
+    ///   - size: how many bytes of the disk are going to be written, nil for all of them; more than
+    ///     it has if the image has made room for that and grows afterwards.
     package convenience init(
         _ device: StorageDevice, _ writer: ImageWriter, content: (any OldContent)? = nil,
         isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil, size: Int64? = nil
@@ -69,7 +70,9 @@ package final class QCOW2Target: TargetMap {
         name = places.name
         descriptors = places.descriptors
         self.writer = writer
-        let size = max(size ?? 0, header.size)
+        // Whoever writes a disk that is smaller ends off the block perhaps where this one does not.
+        let written = size ?? header.size
+        let size = max(written, header.size)
         self.size = size
         unit = header.clusterSize
         startsZero = isNew && header.backingFile == nil
@@ -79,9 +82,9 @@ package final class QCOW2Target: TargetMap {
             state.geometry.pieceSize >= max(Self.pageSize, Int64(places.alignment))
         alignment = isDirect ? places.alignment : 1
         tailStart =
-            isDirect ? size % Int64(alignment) == 0 ? size : size & ~(Self.pageSize - 1) : 0
+            isDirect ? written % Int64(alignment) == 0 ? size : written & ~(Self.pageSize - 1) : 0
         self.state = Mutex(state)
-        changes = bitmaps.map { ChangedBytes($0, size: header.size) }
+        changes = bitmaps.map { ChangedBytes($0, size: size) }
         initialLength = try writer.file.length()
     }
 

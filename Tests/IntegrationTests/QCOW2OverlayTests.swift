@@ -161,6 +161,51 @@ extension Processes {
             expectIdentical(merged, top, formats: ("raw", "qcow2"))
         }
 
+        @Test func `what stands on that image already`() throws {
+            let scratch = try Scratch()
+            let (base, overlay) = try Self.pair(scratch)
+            try scratch.expectTurnedDown(
+                ["stream", overlay, "--base", base], codes: [Code.usage], naming: ["already"],
+                untouched: [overlay])
+        }
+
+        /// An image between may be larger, and what is behind the overlay's end is nobody's.
+        @Test func `a larger image is between an overlay and what it goes on to stand on`() throws {
+            let scratch = try Scratch()
+            let base = try QEMU.create(scratch.path("base.qcow2"), size: 2 * miB)
+            try QEMU.io(base, ["write -P 1 0 2M"])
+            let middle = try QEMU.create(
+                scratch.path("middle.qcow2"), size: 5 * miB, over: (base, "qcow2"))
+            try QEMU.io(middle, ["write -P 2 1M 4M"])
+            let top = try QEMU.create(
+                scratch.path("top.qcow2"), size: 3 * miB + 512, over: (middle, "qcow2"))
+            try QEMU.io(top, ["write -P 3 64K 64K"])
+            let merged = try QEMU.flatten(top, to: scratch.path("merged"))
+            try scratch.succeed("stream", top, "--base", base)
+            expectSound(top)
+            expectIdentical(merged, top, formats: ("raw", "qcow2"))
+        }
+
+        /// Clusters of one image say nothing about those of another.
+        @Test func `images above a base have clusters of other sizes`() throws {
+            let scratch = try Scratch()
+            let base = try QEMU.create(scratch.path("base.qcow2"), size: 4 * miB)
+            let middle = try QEMU.create(
+                scratch.path("middle.qcow2"), size: 4 * miB, over: (base, "qcow2"))
+            try QEMU.io(middle, ["write -P 1 1M 64K"])
+            let top = try QEMU.create(
+                scratch.path("top.qcow2"), size: 4 * miB, options: ["cluster_size=2M"],
+                over: (middle, "qcow2"))
+            let target = scratch.path("target.raw")
+            try QEMU.img("create", "-q", "-f", "raw", target, "4M")
+            try QEMU.io(target, format: "raw", ["write -P 9 0 4M"])
+            let expected = scratch.path("expected.raw")
+            try QEMU.img("create", "-q", "-f", "raw", expected, "4M")
+            try QEMU.io(expected, format: "raw", ["write -P 9 0 4M", "write -P 1 1M 64K"])
+            try scratch.succeed("top", top, target, "--base", base)
+            expectSame(expected, target)
+        }
+
         /// Whatever the chain: the view is the same, before and after.
         @Test func `chains with a past take over what is below`() throws {
             try ImageHistory.each(8, from: 0x5d00, traits: Self.traits, depth: 2...4) {
@@ -168,6 +213,12 @@ extension Processes {
                 let top = history.top.path
                 let merged = try history.flatten(
                     history.layers.count - 1, to: scratch.path("merged"))
+                guard history.top.snapshots.isEmpty else {
+                    // They take from below, too.
+                    try scratch.expectTurnedDown(
+                        ["stream", top], naming: ["snapshots"], untouched: [top])
+                    return
+                }
                 try scratch.succeed(["stream", top], "\(history)")
                 expectSound(top, "\(history)")
                 expectIdentical(merged, top, formats: ("raw", "qcow2"), "\(history)")
@@ -226,6 +277,11 @@ extension Processes {
                 let merged = try history.flatten(
                     history.layers.count - 1, to: scratch.path("merged"))
                 let below = history.layers[history.layers.count - 2]
+                if !top.snapshots.isEmpty {
+                    try scratch.expectTurnedDown(
+                        ["commit", top.path], naming: ["snapshots"], untouched: [top.path])
+                    return
+                }
                 if below.size < top.size && !below.bitmaps.isEmpty {
                     // Its bitmaps can't grow, and must not be left behind.
                     try scratch.expectTurnedDown(

@@ -35,6 +35,20 @@ extension Processes {
                 ]
         }
 
+        /// QEMU sees whole sectors only, and must not miss the end of the disk.
+        @Test(arguments: [1, 511, 513, miB - 476])
+        func `a disk that ends off the sector`(size: Int64) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source.raw", size: size, seed: 7)
+            let target = scratch.path("target.qcow2")
+            try scratch.succeed("full", source, target, "--create", "--verify")
+            expectSound(target)
+            expectIdentical(source, target, formats: ("raw", "qcow2"))
+            // The same again into what is there.
+            try scratch.succeed("full", source, target, "--overwrite")
+            expectIdentical(source, target, formats: ("raw", "qcow2"))
+        }
+
         @Test(arguments: Layout.all)
         func `a new image`(layout: Layout) throws {
             let scratch = try Scratch()

@@ -68,6 +68,7 @@ public final class CommitJob: Sendable {
                         .missing, path, "it stands on no other image",
                         remedy: "There is nothing to commit to."))
             }
+            try ImageChain(layers: [layer]).requireNoSnapshots("that take from the image below")
             let overlay = try ImageWriter(layer.file, header)
             let baseDevice = try StorageDevice.openForChange(base.path, apartFrom: [device])
             let target: Disk

@@ -20,7 +20,10 @@ extension Disk {
     }
 
     /// An image that is written.
-    package convenience init(_ image: WritableImage) {
+    ///
+    /// - Parameter keepsContent: what is written reads as the image does already, so that its
+    ///   bitmaps need not hear of it.
+    package convenience init(_ image: WritableImage, keepsContent: Bool = false) {
         self.init(
             image.chain, bitmaps: image.bitmaps,
             sourceMap: { (size: Int64?) -> any SourceMap in
@@ -31,7 +34,7 @@ extension Disk {
                 }
             },
             targetMap: { (size: Int64) throws(StorageError) -> any TargetMap in
-                try image.target(size: size)
+                try image.target(size: size, keepsContent: keepsContent)
             })
     }
 

@@ -41,7 +41,7 @@ extension Disk {
     /// - Parameters:
     ///   - format: nil: as name and content say, together; of a new file the name alone.
     ///   - newImage: how a new qcow2 image is made; nil: as one without a backing file. Its size is
-    ///     that of the source.
+    ///     that of the source, rounded up to whole sectors of 512 bytes: QEMU sees no others.
     public static func openTarget(
         _ path: FilePath, for source: Disk, format: ImageFormat? = nil,
         newImage: NewImageOptions? = nil, options: TargetOptions = TargetOptions()
@@ -57,7 +57,7 @@ extension Disk {
         do throws(StorageError) {
             if options.create {
                 var newImage = newImage ?? NewImageOptions(size: size)
-                newImage.size = size
+                newImage.size = wholeSectors(size)
                 _ = try newImage.create(in: DeviceFile(device))
             }
             let image = try WritableImage(device, cache: options.cache)
@@ -70,6 +70,8 @@ extension Disk {
         }
     }
 
+    private static func wholeSectors(_ size: Int64) -> Int64 { (size + 511) & ~511 }
+
     /// What the guards look at where a target is raw.
     private static func check(
         _ image: WritableImage, size: Int64, _ options: TargetOptions
@@ -79,7 +81,7 @@ extension Disk {
         if own < size {
             throw .refused(.targetTooSmall(target: path, targetSize: own, sourceSize: size))
         }
-        if own > size && !options.allowLarger {
+        if own > wholeSectors(size) && !options.allowLarger {
             throw .refused(.targetLarger(target: path, targetSize: own, sourceSize: size))
         }
         guard !options.create, !options.overwrite, !options.holdsMirror,
@@ -99,8 +101,8 @@ extension Disk {
             throw .invalidOption("\(path) is a raw disk and has no layers: use `full`")
         }
         do throws(StorageError) {
-            let end = try chain.indexOfBase(base)
-            return try chain.allocated(in: 0..<(end ?? 1), granularity: chain.top.granularity)
+            let above = 0..<(try chain.indexOfBase(base) ?? 1)
+            return try chain.allocated(in: above, granularity: chain.granularity(of: above))
         } catch {
             throw .storage(error)
         }

@@ -46,7 +46,7 @@ public final class StreamJob: Sendable {
         let image = plan.image
         let backing = plan.backing
         let source = Disk(image.chain, layers: 1..<image.chain.layers.count)
-        let target = Disk(image)
+        let target = Disk(image, keepsContent: true)
         // What was copied has to be kept now and then, so that an interrupted job was not in vain.
         let job = try MirrorJob(
             from: source, to: target, working: plan.working.copy(), options: options,
@@ -69,11 +69,19 @@ public final class StreamJob: Sendable {
                         .missing, path, "it stands on no other image",
                         remedy: "There is nothing to stream."))
             }
+            try chain.requireNoSnapshots("that take from the images below")
             let index = try chain.indexOfBase(base)
+            if let base, index == 1 {
+                throw .image(
+                    ImageProblem(
+                        .missing, path, "it stands on \(base) already",
+                        remedy: "There is nothing to stream."))
+            }
             let granularity = chain.top.granularity
             var bits =
                 if let index {
-                    try chain.allocated(in: 1..<index, granularity: granularity)
+                    try chain.allocated(
+                        in: 1..<index, granularity: granularity, size: chain.size)
                 } else {
                     try chain.data(below: 1, granularity: granularity)
                 }
@@ -99,6 +107,22 @@ public final class StreamJob: Sendable {
         ImageJobReport(report) { () throws(StorageError) in
             try image.writer.setBacking(file: backing?.file, format: backing?.format.rawValue)
         }
+    }
+}
+
+extension ImageChain {
+    /// Refuses an image whose snapshots would show something else afterwards.
+    ///
+    /// - Parameter which: what the snapshots do.
+    func requireNoSnapshots(_ which: String) throws(StorageError) {
+        guard let snapshot = top.snapshots.first else { return }
+        throw .image(
+            ImageProblem(
+                .refused, top.path,
+                "it has snapshots inside \(which), such as '\(snapshot.name)', and they would "
+                    + "read differently afterwards",
+                remedy: "`qemu-img snapshot -d` removes those that are not needed; or make a copy "
+                    + "with `ringmirror full`."))
     }
 }
 

@@ -31,12 +31,16 @@ package final class WritableImage: Sendable {
     }
 
     /// A map for one job that writes it, of at least `size` bytes.
-    package func target(size: Int64) throws(StorageError) -> QCOW2Target {
+    ///
+    /// - Parameter keepsContent: the job writes only what the image shows already.
+    package func target(
+        size: Int64, keepsContent: Bool = false
+    ) throws(StorageError) -> QCOW2Target {
         let isNew = device.takeStartsZero()
         return try QCOW2Target(
             device, writer, content: ChainContent(try read()), isNew: isNew,
-            bitmaps: try bitmaps.list().bitmaps.contains { $0.isRecording && !$0.isInconsistent }
-                ? KeptBitmaps(bitmaps: ImageBitmaps(writer)) : nil,
+            bitmaps: keepsContent
+                ? UntouchedBitmaps() : KeptBitmaps(bitmaps: ImageBitmaps(writer)),
             size: size)
     }
 }
@@ -50,4 +54,10 @@ private struct KeptBitmaps: ForeignBitmaps {
     func afterLastChange(changed: borrowing DirtyBitmap) throws(StorageError) {
         try bitmaps.store(changed: changed)
     }
+}
+
+/// Leaves the bitmaps of a target as they are: they are true afterwards as before.
+private struct UntouchedBitmaps: ForeignBitmaps {
+    func beforeFirstChange() {}
+    func afterLastChange(changed: borrowing DirtyBitmap) {}
 }

@@ -41,7 +41,7 @@ struct BitmapOptions: ParsableArguments {
     @OptionGroup var store: StoreOptions
 
     @Option(help: "raw or qcow2: what the image is (default: by its name and content).")
-    var format: ImageFormat?
+    var imageFormat: ImageFormat?
 
     @OptionGroup var output: OutputOptions
 
@@ -53,7 +53,7 @@ struct BitmapOptions: ParsableArguments {
     func disk(_ path: String, _ access: Access = .readOnly) throws -> Disk {
         try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(path), format: format, formatOption: "--format",
+                FilePath(path), format: imageFormat, formatOption: "--image-format",
                 changesBitmaps: access == .readWrite && store.file == nil,
                 options: SourceOptions(allowSourceInUse: true))
         }
