@@ -51,16 +51,7 @@ extension ImageChain {
     ) throws(StorageError) -> DirtyBitmap {
         precondition(!range.isEmpty && range.upperBound <= layers.count, "no such layers")
         let size = size ?? layers[range.lowerBound].size
-        do throws(DirtyBitmapError) {
-            _ = try DirtyBitmap.byteCount(size: size, granularity: granularity)
-        } catch {
-            throw .image(
-                ImageProblem(
-                    .unsupported, layers[range.lowerBound].path,
-                    "a disk of \(size) bytes has too many parts of \(granularity.bytes)",
-                    remedy: "Use a coarser granularity."))
-        }
-        var bitmap = DirtyBitmap(size: size, granularity: granularity)
+        var bitmap = try bitmap(size: size, granularity)
         // How far the layers above let this one be seen.
         var visible = size
         for index in range {
@@ -79,6 +70,21 @@ extension ImageChain {
             visible = end
         }
         return bitmap
+    }
+}
+
+extension ImageChain {
+    /// A clean bitmap of so many bytes, if there can be one.
+    func bitmap(size: Int64, _ granularity: Granularity) throws(StorageError) -> DirtyBitmap {
+        do throws(DirtyBitmapError) {
+            _ = try DirtyBitmap.byteCount(size: size, granularity: granularity)
+        } catch {
+            throw .image(
+                ImageProblem(
+                    .unsupported, top.path,
+                    "a disk of \(size) bytes has too many parts of \(granularity.bytes)"))
+        }
+        return DirtyBitmap(size: size, granularity: granularity)
     }
 }
 

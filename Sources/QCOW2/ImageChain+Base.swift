@@ -59,7 +59,7 @@ extension ImageChain {
         below index: Int, granularity: Granularity
     ) throws(StorageError) -> DirtyBitmap {
         let map = map(layers: index..<layers.count, size: size)
-        var bitmap = DirtyBitmap(size: size, granularity: granularity)
+        var bitmap = try bitmap(size: size, granularity)
         var offset: Int64 = 0
         while offset < size {
             let extent = try map.content(at: offset)

@@ -41,26 +41,44 @@ public final class CommitJob: Sendable {
         logger: Logger? = nil
     ) throws(MirrorError) -> CommitJob {
         let plan: Plan
-        do throws(StorageError) { plan = try Plan.make(path) } catch { throw .storage(error) }
+        do throws(StorageError) {
+            plan = try Plan.make(path, keepsOverlay: keepsOverlay)
+        } catch {
+            throw .storage(error)
+        }
         let job = try MirrorJob(
             from: plan.source, to: plan.target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: StreamJob.checkpointInterval), logger: logger)
         return CommitJob(
             source: plan.source, target: plan.target,
-            overlay: keepsOverlay ? nil : plan.overlay, growing: plan.growing, job: job)
+            overlay: plan.overlay, growing: plan.growing, job: job)
     }
 
     /// What is to be copied where, and what is emptied afterwards.
     private struct Plan: ~Copyable {
         let source, target: Disk
-        let overlay: ImageWriter
+        let overlay: ImageWriter?
         let growing: ImageWriter?
         let working: DirtyBitmap
 
-        static func make(_ path: FilePath) throws(StorageError) -> Plan {
-            let device = try StorageDevice.openForChange(path, apartFrom: [])
+        static func make(_ path: FilePath, keepsOverlay: Bool) throws(StorageError) -> Plan {
+            if let plan = try make(path, keepsOverlay, .automatic) { return plan }
+            guard let plan = try make(path, keepsOverlay, .buffered) else {
+                preconditionFailure("the page cache takes requests of any length")
+            }
+            return plan
+        }
+
+        /// Nil if the blocks of a device are larger than what the overlay allocates. A job would
+        /// then read the rest of a block from an image that it is changing: it has to go through
+        /// the page cache.
+        private static func make(
+            _ path: FilePath, _ keepsOverlay: Bool, _ cache: CacheChoice
+        ) throws(StorageError) -> Plan? {
+            let device = try StorageDevice.openForChange(path, apartFrom: [], cache: cache)
             let layer = try ImageChain(
-                top: device, options: ChainOptions(format: .qcow2, opensBacking: false)
+                top: device,
+                options: ChainOptions(format: .qcow2, cache: cache, opensBacking: false)
             ).top
             guard let header = layer.header, let base = try layer.backing() else {
                 throw .image(
@@ -69,14 +87,15 @@ public final class CommitJob: Sendable {
                         remedy: "There is nothing to commit to."))
             }
             try ImageChain(layers: [layer]).requireNoSnapshots("that take from the image below")
-            let overlay = try ImageWriter(layer.file, header)
-            let baseDevice = try StorageDevice.openForChange(base.path, apartFrom: [device])
+            let overlay = keepsOverlay ? nil : try emptying(layer, header)
+            let baseDevice = try StorageDevice.openForChange(
+                base.path, apartFrom: [device], cache: cache)
             let target: Disk
             let below: [Layer]
             var growing: ImageWriter?
             switch base.format {
             case .qcow2:
-                let image = try WritableImage(baseDevice)
+                let image = try WritableImage(baseDevice, cache: cache)
                 if image.chain.size < layer.size {
                     try makeRoom(in: image, for: layer.size)
                     growing = image.writer
@@ -90,9 +109,8 @@ public final class CommitJob: Sendable {
                 target = Disk(baseDevice)
                 below = [try Layer(raw: DeviceFile(baseDevice), device: baseDevice)]
             }
-            // What is copied beyond the overlay's own clusters, because the image below has larger
-            // blocks, has to be as it is there.
             let chain = ImageChain(layers: [layer] + below)
+            guard chain.blockSize <= layer.granularity.bytes else { return nil }
             var working = try chain.allocated(in: 0..<1, granularity: layer.granularity)
             // Behind the end of the image below the overlay has zeros, and a larger image further
             // down may have something.
@@ -100,6 +118,19 @@ public final class CommitJob: Sendable {
             return Plan(
                 source: Disk(chain), target: target, overlay: overlay, growing: growing,
                 working: working)
+        }
+
+        private static func emptying(
+            _ layer: Layer, _ header: Header
+        ) throws(StorageError) -> ImageWriter {
+            guard !header.incompatible.contains(.dataFile) else {
+                throw .image(
+                    ImageProblem(
+                        .unsupported, layer.path,
+                        "its data is in a file of its own, which can't be emptied here",
+                        remedy: "Use --keep to leave it as it is."))
+            }
+            return try ImageWriter(layer.file, header)
         }
 
         /// Until all is copied the image keeps its size, so that nothing shows that is not true.

@@ -61,8 +61,23 @@ public final class StreamJob: Sendable {
         let working: DirtyBitmap
 
         static func make(_ path: FilePath, _ base: FilePath?) throws(StorageError) -> Plan {
-            let image = try WritableImage(StorageDevice.openForChange(path, apartFrom: []))
+            if let plan = try make(path, base, .automatic) { return plan }
+            guard let plan = try make(path, base, .buffered) else {
+                preconditionFailure("the page cache takes requests of any length")
+            }
+            return plan
+        }
+
+        /// Nil if the blocks of a device are larger than what the image allocates. A job would then
+        /// copy more than it should, over what the image has itself: it has to go through the page
+        /// cache.
+        private static func make(
+            _ path: FilePath, _ base: FilePath?, _ cache: CacheChoice
+        ) throws(StorageError) -> Plan? {
+            let image = try WritableImage(
+                StorageDevice.openForChange(path, apartFrom: [], cache: cache), cache: cache)
             let chain = image.chain
+            guard chain.blockSize <= chain.top.granularity.bytes else { return nil }
             guard chain.layers.count > 1 else {
                 throw .image(
                     ImageProblem(
@@ -111,6 +126,9 @@ public final class StreamJob: Sendable {
 }
 
 extension ImageChain {
+    /// The largest block of the devices that the chain is on, in bytes.
+    var blockSize: Int64 { Int64(devices.map(\.geometry.offsetAlignment).max() ?? 1) }
+
     /// Refuses an image whose snapshots would show something else afterwards.
     ///
     /// - Parameter which: what the snapshots do.
