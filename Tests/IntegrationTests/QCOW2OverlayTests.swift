@@ -270,6 +270,23 @@ extension Processes {
             }
         }
 
+        /// What is in the data file is no cluster of the image.
+        @Test func `an overlay whose data is in a file of its own`() throws {
+            let scratch = try Scratch()
+            let base = try QEMU.create(scratch.path("base.qcow2"), size: miB)
+            let overlay = try QEMU.create(
+                scratch.path("overlay.qcow2"), size: miB,
+                options: ["data_file=\(scratch.path("data"))"], over: (base, "qcow2"))
+            try QEMU.io(overlay, ["write -P 1 64K 128K"])
+            let merged = try QEMU.flatten(overlay, to: scratch.path("merged"))
+            try scratch.expectTurnedDown(
+                ["commit", overlay], codes: [Code.usage], naming: ["--keep"],
+                untouched: [overlay, base])
+            try scratch.succeed("commit", overlay, "--keep")
+            expectSound(overlay)
+            expectIdentical(merged, base, formats: ("raw", "qcow2"))
+        }
+
         @Test func `chains with a past are moved into their base`() throws {
             try ImageHistory.each(8, from: 0x6e00, traits: Self.traits, depth: 2...4) {
                 history, scratch in

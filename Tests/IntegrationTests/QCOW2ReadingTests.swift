@@ -259,6 +259,25 @@ extension Integration {
             try scratch.succeed("compare", image, disk.path)
         }
 
+        /// Pieces of 2 KiB over blocks of 4 KiB: what is copied must not be rounded over what the
+        /// overlay has itself.
+        @Test(arguments: ["stream", "commit"])
+        func `an overlay of small pieces over a disk of large blocks`(command: String) throws {
+            let scratch = try Scratch()
+            let disk = try scratch.loop("disk.img", size: 2 * miB, seed: 1, sectorSize: 4096)
+            let overlay = try QEMU.create(
+                scratch.path("overlay.qcow2"), size: 2 * miB, options: ["extended_l2=on"],
+                over: (disk.path, "raw"))
+            try QEMU.io(
+                overlay,
+                ["write -P 1 2K 2K", "write -P 2 70K 2K", "write -z 132K 2K", "write -P 3 1M 6K"])
+            let merged = try QEMU.flatten(overlay, to: scratch.path("merged"))
+            try scratch.succeed(command, overlay)
+            expectSound(overlay)
+            expectIdentical(merged, overlay, formats: ("raw", "qcow2"))
+            if command == "commit" { expectSame(merged, disk.path) }
+        }
+
         @Test func `a disk into an image`() throws {
             let scratch = try Scratch()
             let disk = try scratch.loop(
