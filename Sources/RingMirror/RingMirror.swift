@@ -2,9 +2,9 @@
 //
 // A mirror in four lines:
 //
-//     let source = try StorageDevice.openSource("/dev/nvme0n1")
-//     let target = try StorageDevice.openTarget("/dev/nvme1n1", for: source)
-//     let job = try MirrorJob.full(from: Disk(source), to: Disk(target))
+//     let source = try Disk.openSource("/dev/nvme0n1")
+//     let target = try Disk.openTarget("/dev/nvme1n1", for: source)
+//     let job = try MirrorJob.full(from: source, to: target)
 //     let report = await job.run()
 
 @_exported public import enum BitmapStore.BitmapMode

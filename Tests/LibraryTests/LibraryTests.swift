@@ -87,6 +87,45 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
+    @Test("A disk goes into images that stand on each other", .timeLimit(.minutes(1)))
+    func layeredImages() async throws {
+        let images = try Images()
+        let base = FilePath(images.folder + "/base.qcow2")
+        let overlay = FilePath(images.folder + "/overlay.qcow2")
+        let source = try Disk.openSource(images.source)
+        do {
+            let target = try Disk.openTarget(
+                base, for: source, options: TargetOptions(create: true))
+            #expect(target.format == "qcow2" && target.geometry.size == Int64(Images.size))
+            let report = await (try MirrorJob.full(from: source, to: target)).run()
+            #expect(report.outcome.isMirrored)
+        }
+        do {
+            var newImage = NewImageOptions(size: Int64(Images.size))
+            newImage.backingFile = "base.qcow2"
+            newImage.backingFormat = "qcow2"
+            let target = try Disk.openTarget(
+                overlay, for: source, newImage: newImage, options: TargetOptions(create: true))
+            var dirty = DirtyBitmap(size: Int64(Images.size))
+            dirty.set(65536..<131072)
+            let job = try MirrorJob.incremental(from: source, to: target, dirty: dirty)
+            #expect(await job.run().outcome.isMirrored)
+        }
+        do {
+            let image = try Disk.openSource(overlay)
+            #expect(image.image?.layers.count == 2)
+            #expect(try Measurement.top(of: image).dataBytes == 65536)
+        }
+        do {
+            let stream = try StreamJob.open(overlay)
+            let report = await stream.run()
+            #expect(report.mirror.outcome.isMirrored && report.endingError == nil)
+        }
+        let alone = try Disk.openSource(overlay)
+        #expect(alone.image?.layers.count == 1)
+        #expect(await CompareJob(source, alone).run().isIdentical)
+    }
+
     @Test("A map of another tool is a bitmap", .timeLimit(.minutes(1)))
     func changeMap() throws {
         let map = try ChangeMap.read(

@@ -48,6 +48,15 @@ extension Disk {
     ) throws(StorageError) -> Disk {
         let format = try (format ?? (options.create ? ImageFormat(forNew: path) : nil))
             .or(guessing: path, option: "--target-format")
+        if let name = newImage?.backingFile,
+            path.removingLastComponent().pushing(FilePath(name)).lexicallyNormalized()
+                == path.lexicallyNormalized()
+        {
+            throw .image(
+                ImageProblem(
+                    .unsupported, path, "a new image can't stand on itself",
+                    remedy: "Name another backing file."))
+        }
         let size = source.geometry.size
         let device = try StorageDevice.openTarget(
             path, apartFrom: source.devices, size: size, options: options,
