@@ -20,8 +20,8 @@ static inline void ringmirror_store_release(unsigned *counter, unsigned value) {
     __atomic_store_n(counter, value, __ATOMIC_RELEASE);
 }
 
-/* Glibc's module has no eventfd. A counted one gives one for each read, others all at once, and never
-   wait. */
+/* Glibc's module has no eventfd. A counted one gives one for each read; others give all at once,
+   and never wait. */
 static inline int ringmirror_eventfd(int counted) {
     return eventfd(0, EFD_CLOEXEC | (counted ? EFD_SEMAPHORE : EFD_NONBLOCK));
 }
