@@ -52,6 +52,8 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
     private let lock = NSLock()
     /// Places that were given and zeros that were wanted, and nobody has said that all has come.
     private var pending: [Int: Entry] = [:]
+    /// Those of them that still have, where nothing arrives, what the disk had there before.
+    private var unfilled: Set<Int> = []
     private var current: [Entry]
     private var sealed: (table: [Entry], mark: UInt64)?
     private var durable: [Entry]
@@ -83,7 +85,7 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
         }
         durable = current
         end = image.count
-        let room = (3 * entries.count + 4) * clusterSize
+        let room = (4 * entries.count + 4) * clusterSize
         disk = SimulatedDisk(image + [UInt8](repeating: 0xEE, count: room))
     }
 
@@ -113,6 +115,9 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
             }
         }
     }
+
+    /// Where the next cluster will be.
+    var nextCluster: Int { lock.withLock { end } }
 
     func entry(_ index: Int) -> Entry { lock.withLock { current[index] } }
 
@@ -154,17 +159,19 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
         }
     }
 
-    /// A cluster of its own, filled with the old bytes unless all of it is going to be written.
+    /// A cluster of its own, filled with the old bytes unless all of it is going to be written. It
+    /// has stale bytes of somebody else at first.
     private func place(_ index: Int, covers: Bool) -> Int {
         if case .data(let host) = pending[index] ?? current[index] { return host }
         let host = end
         end += Int(unit)
         precondition(end <= disk.initialSize, "the simulated image is too small for the test")
-        let bytes = content(index, pending[index] ?? current[index], [])
-        disk.fill(
-            at: host,
-            (covers ? [] : bytes)
-                + [UInt8](repeating: 0, count: Int(unit) - (covers ? 0 : bytes.count)))
+        if covers {
+            unfilled.insert(index)
+        } else {
+            let bytes = content(index, pending[index] ?? current[index], [])
+            disk.fill(at: host, bytes + [UInt8](repeating: 0, count: Int(unit) - bytes.count))
+        }
         pending[index] = .data(host)
         return host
     }
@@ -177,6 +184,7 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
                 let next = min(done + unit, size)
                 if next > range.upperBound { break }
                 pending[Int(done / unit)] = .zero
+                unfilled.remove(Int(done / unit))
                 done = next
             }
             return done - range.lowerBound
@@ -187,7 +195,22 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
         lock.withLock {
             for index in clusters(range) {
                 if let entry = pending.removeValue(forKey: index) { current[index] = entry }
+                unfilled.remove(index)
             }
+        }
+    }
+
+    func lost(_ range: Range<Int64>) -> Range<Int64> {
+        lock.withLock {
+            var range = range
+            for index in clusters(range) where unfilled.remove(index) != nil {
+                pending[index] = nil
+                let start = Int64(index) * unit
+                range =
+                    min(
+                        range.lowerBound, start)..<max(range.upperBound, min(start + unit, size))
+            }
+            return range
         }
     }
 
