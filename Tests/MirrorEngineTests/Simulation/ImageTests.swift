@@ -102,6 +102,84 @@ import Testing
         #expect(simulation.claims.kept == 0 && simulation.job.undone() == nil)
     }
 
+    /// Nothing is flushed or committed when a ring has broken, whoever's: what it has in flight may
+    /// still be written.
+    @Test(arguments: [1, 3], 1...8)
+    func aBrokenRingCommitsNothing(rings: Int, step: Int) throws {
+        let image = image()
+        var setup = setup(UInt64(step), rings: rings)
+        setup.checkpointInterval = nil
+        setup.behaviour.ringErrorAtStep = step
+        let simulation = try Simulation(from: source(), to: image, setup)
+        let outcome = try simulation.run()
+        #expect(simulation.kernel.stepCount >= step)
+        guard case .ring = outcome.error else {
+            Issue.record("not the ring's error")
+            return
+        }
+        #expect(image.commits == 0 && !image.isClosed && !simulation.job.isFlushed)
+        #expect(simulation.kernel.count(.sync) == 0 && simulation.job.undone() == nil)
+    }
+
+    // MARK: no room
+
+    /// An image that can't grow pauses the job, and ends as a mirror when there is room: for places
+    /// and for what says that something is zero.
+    @Test(arguments: [ErrorPolicy.enospc, .stop], [0, 1, 7])
+    func waitsForRoom(policy: ErrorPolicy, clusters: Int) throws {
+        let image = image()
+        image.limitClusters(to: clusters)
+        var setup = setup()
+        setup.options.targetErrorPolicy = policy
+        let simulation = try Simulation(
+            from: source(holes: [64 << 10..<200 << 10]), to: image, setup)
+        simulation.start()
+        for _ in 0..<2 {
+            try simulation.waitForPause()
+            guard case .storage(.systemCall(_, _, .noSpace, _)) = simulation.job.control.pausedBy
+            else {
+                Issue.record("not paused for room")
+                return
+            }
+            simulation.job.control.resume()
+        }
+        try simulation.waitForPause()
+        image.makeRoom()
+        simulation.job.control.resume()
+        #expect(try simulation.finish().isMirrored)
+        #expect(simulation.isEqualOnDisk && image.isClosed)
+    }
+
+    /// A job that waits for room can be cancelled, and keeps what it has.
+    @Test func cancelsWhileItWaitsForRoom() throws {
+        let image = image()
+        image.limitClusters(to: 7)
+        var setup = setup()
+        setup.options.targetErrorPolicy = .enospc
+        let simulation = try Simulation(from: source(), to: image, setup)
+        simulation.start()
+        try simulation.waitForPause()
+        simulation.job.control.cancel()
+        #expect(try simulation.finish().isCancelled)
+        #expect(simulation.job.isFlushed && image.isClosed)
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
+    /// Where nobody asked to wait, no room is an error: there is nothing that could be left out.
+    @Test(arguments: [ErrorPolicy.report, .ignore])
+    func reportsThatThereIsNoRoom(policy: ErrorPolicy) throws {
+        let image = image()
+        image.limitClusters(to: 7)
+        var setup = setup()
+        setup.options.targetErrorPolicy = policy
+        let simulation = try Simulation(from: source(), to: image, setup)
+        guard case .storage(.systemCall(_, _, .noSpace, _)) = try simulation.run().error else {
+            Issue.record("not the map's error")
+            return
+        }
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
     // MARK: zeros
 
     /// Zeros are told to the table, holes and those that were read, and nothing is punched: the

@@ -26,6 +26,7 @@ import Testing
             outcome = try simulation.finish {
                 // The operator repairs what can be repaired, and lets the job go on.
                 for disk in simulation.source.disks + simulation.target.disks { disk.heal() }
+                (simulation.target as? SimulatedImage)?.makeRoom()
             }
         } catch {
             Issue.record("the job hangs: \(replay(seed))")

@@ -120,8 +120,12 @@ struct Scenario {
             addBadSectors(source.disks, [.read], within: .max, &random)
         }
         if random.chance(percent: 30) { corruptPieces(source, &random) }
-        if let image = target as? SimulatedImage, random.chance(percent: 10) {
-            image.failCommits(1)
+        if let image = target as? SimulatedImage {
+            if random.chance(percent: 10) { image.failCommits(1) }
+            if random.chance(percent: 20) {
+                image.limitClusters(
+                    to: Int.random(in: 0...(size / Int(image.unit)), using: &random))
+            }
         }
         for _ in 0..<Int.random(in: 0...3, using: &random) {
             // The clusters of an image that are taken in the first pass.
