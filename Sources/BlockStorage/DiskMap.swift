@@ -154,7 +154,8 @@ package protocol TargetMap: DiskMap {
     /// `zeroInMap`. From the next `seal`, flush and `commit` on it lasts, whatever becomes of other
     /// bytes of the same clusters.
     func wrote(_ range: Range<Int64>)
-    /// Bytes that failed to be written where `place` said, and won't be tried there again.
+    /// Bytes that failed to be written where `place` said, and won't be tried there again. Other
+    /// bytes beside them may still be on their way there.
     ///
     /// - Returns: the range, and what else can't be relied on to have been written because it
     ///   shares a cluster with it.

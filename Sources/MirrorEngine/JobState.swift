@@ -27,7 +27,8 @@ package final class JobState: Sendable {
         var retries: UInt64 = 0
         var statistics = QueueStatistics()
         var flushed = false
-        /// A flush has failed: what was written since the last good one may be gone.
+        /// A flush has failed, or a ring is broken: what was written since the last good one may be
+        /// gone, or still be written over.
         var hasLostWrites = false
     }
 
@@ -87,6 +88,13 @@ package final class JobState: Sendable {
     func commitFailed(_ error: StorageError) {
         crew.withLock { $0.hasLostWrites = true }
         control.fail(.storage(error))
+    }
+
+    /// A ring is broken. What it has in flight may still be written, wherever that was to go, so
+    /// that nothing may be promised any more, and no place that was given be used for anything else.
+    func lostTrack(_ error: RingError) {
+        crew.withLock { $0.hasLostWrites = true }
+        control.fail(.ring(error))
     }
 
     var hasLostWrites: Bool { crew.withLock { $0.hasLostWrites } }

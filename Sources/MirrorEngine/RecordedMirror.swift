@@ -172,18 +172,33 @@ public final class RecordedMirror: Sendable {
     }
 
     private func record(_ report: MirrorReport) -> Report {
-        let recorded = recordInStore(report)
-        guard let taken else { return recorded }
+        guard let taken else { return recordInStore(report) }
+        let success = report.outcome.isMirrored ? recordInStore(report) : nil
         do throws(StorageError) {
             let isCleared = try taken.settle(
                 hasSucceeded: report.outcome.isMirrored, undone: job.undone())
-            // What the bitmap says now is all that is left to do.
-            guard isCleared, !report.outcome.isMirrored else { return recorded }
-            return Report(report, recordError: recorded.recordError)
+            if let success { return success }
+            return isCleared ? dropRecord(report) : recordInStore(report)
         } catch {
+            let recorded = success ?? recordInStore(report)
             return Report(
                 report, resumableFrom: recorded.resumableFrom, saved: recorded.saved,
                 recordError: .storage(error))
+        }
+    }
+
+    /// Ends a failed job without a record: what its bitmap says now is all that is left to do, and
+    /// the image has changed with it, so that the job could not be resumed.
+    private func dropRecord(_ report: MirrorReport) -> Report {
+        do throws(BitmapStoreError) {
+            guard let record = try writer.close(isNeeded: false) else { return Report(report) }
+            try record.finish(.failure, remaining: nil)
+            guard let store = try records.existing(for: source) else { return Report(report) }
+            try store.forgetJobs { $0.id == record.record.id }
+            if case .path = records { try store.removeFileIfEmpty() }
+            return Report(report)
+        } catch {
+            return Report(report, recordError: .store(error))
         }
     }
 

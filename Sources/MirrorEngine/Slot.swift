@@ -22,13 +22,31 @@ struct Slot {
     var lateZeros: [Range<Int64>] = []
     /// The run was given up, and stays dirty.
     var isIncomplete = false
-    /// Bytes of it that failed and were deferred; the rest goes on.
-    var deferredBytes: Int64 = 0
+    /// Stretches of it that were deferred because something in them failed, apart from each other;
+    /// the rest goes on. Nearly always empty.
+    private(set) var deferred: [Range<Int64>] = []
     /// The slot is in the worker's backlog.
     var isQueued = false
 
     /// Every transfer of this phase was started and has ended.
     var phaseIsOver: Bool { cursor == range.upperBound && outstanding == 0 }
+
+    /// How much of it was deferred.
+    var deferredBytes: Int64 { deferred.reduce(0) { $0 + Int64($1.count) } }
+
+    /// Notes a stretch that was deferred. Failures that are apart may cost the same cluster or
+    /// block.
+    mutating func noteDeferred(_ range: Range<Int64>) {
+        var joined = range
+        deferred.removeAll { other in
+            guard joined.lowerBound <= other.upperBound, other.lowerBound <= joined.upperBound
+            else { return false }
+            joined =
+                min(joined.lowerBound, other.lowerBound)..<max(joined.upperBound, other.upperBound)
+            return true
+        }
+        deferred.append(joined)
+    }
 
     /// Where the slab has the byte at `offset`.
     func bufferOffset(_ offset: Int64) -> Int { memory.lowerBound + Int(offset - range.lowerBound) }

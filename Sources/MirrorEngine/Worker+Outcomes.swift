@@ -94,8 +94,9 @@ extension Worker where Queue: ~Copyable {
             job.log.paused(error)
         case .ignore:
             note(failure, transfer.owner, isRead: transfer.kind == .read)
-            job.dispenser.defer(failure.range)
-            slots[transfer.owner].deferredBytes += Int64(failure.range.count)
+            postpone(
+                side == .target ? cost(of: failure.range, transfer.owner) : failure.range,
+                transfer.owner)
             if let finished = transfers.skip(
                 index, count: failure.range.upperBound - transfer.position)
             {
@@ -134,6 +135,18 @@ extension Worker where Queue: ~Copyable {
         let mask = Int64(max(plan.target.alignment, 512)) - 1
         let end = slots[index].range.upperBound
         return (range.lowerBound & ~mask)..<min((range.upperBound + mask) & ~mask, end)
+    }
+
+    /// What a failed write costs of a run: in an image perhaps all that the run has of a cluster,
+    /// which must not be seen with a hole in it.
+    private func cost(of range: Range<Int64>, _ index: Int) -> Range<Int64> {
+        plan.target.lost(range).clamped(to: slots[index].range)
+    }
+
+    /// Leaves a stretch of a run to the retry pass.
+    mutating func postpone(_ range: Range<Int64>, _ index: Int) {
+        job.dispenser.defer(range)
+        slots[index].noteDeferred(range)
     }
 
     /// The policy that applies; `.enospc` never comes out.

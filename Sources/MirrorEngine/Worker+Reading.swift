@@ -117,8 +117,7 @@ extension Worker where Queue: ~Copyable {
             job.log.paused(error)
         case .ignore:
             note(failure, entry.owner, isRead: true)
-            job.dispenser.defer(failure.range)
-            slots[entry.owner].deferredBytes += Int64(failure.range.count)
+            postpone(failure.range, entry.owner)
             if let transfer { transfers.abandon(transfer) }
             finishPackedRead(buffer)
         }

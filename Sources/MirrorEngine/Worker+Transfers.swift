@@ -1,8 +1,39 @@
 internal import BlockStorage
 internal import Ring
+internal import SystemPackage
 
 /// How runs become transfers to the target: what is zero, where to write, when to flush.
 extension Worker where Queue: ~Copyable {
+    /// Starts the next write of the run at the head of the backlog; false if there is no room for
+    /// it, the job was paused for that, and the run has gone to the backlog's end.
+    mutating func startWriteOrWait(_ index: Int) throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            try startWrite(index)
+            return true
+        } catch {
+            guard shouldWait(error) else { throw error }
+            backlog.append(backlog.removeFirst())
+            job.control.pause(because: .storage(error))
+            job.log.paused(.storage(error))
+            return false
+        }
+    }
+
+    /// Whether a map's error means that it found no room, and somebody is to make some. Other
+    /// errors of maps end a job, whatever its policy.
+    private func shouldWait(_ error: StorageError) -> Bool {
+        guard case .systemCall(let call, _, let code, _) = error,
+            // What a flush that found no room has lost can't be known, and the next may succeed.
+            call != "fdatasync", Errors.isOutOfSpace(code.rawValue), !job.control.isStopping,
+            verdict(.target, .errno(code.rawValue)) == .stop
+        else { return false }
+        if let change = shrinkage(of: .target) {
+            job.control.fail(change)
+            return false
+        }
+        return true
+    }
+
     /// Starts the next write of a run, or finds that the next bytes need none.
     mutating func startWrite(_ index: Int) throws(StorageError) {
         let offset = slots[index].cursor
@@ -148,6 +179,7 @@ extension Worker where Queue: ~Copyable {
 
     /// The flush of a checkpoint has succeeded.
     func endCheckpoint() {
+        guard !job.hasLostWrites else { return }
         do throws(StorageError) {
             try plan.target.commit(isFinal: false)
             job.checkpoints.end()
@@ -165,9 +197,10 @@ extension Worker where Queue: ~Copyable {
     /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and
     /// what it dropped can't be known.
     mutating func flush() {
-        // A broken ring can't: what it has in flight may complete into anything that is asked of
-        // it. After a checkpoint's failed flush another one may succeed, and prove nothing.
-        guard !transfers.isForsaken, !job.hasLostWrites else { return }
+        // Not after a broken ring, of any worker: what it has in flight may still be written, after
+        // the flush, and to where the commit puts something else. After a checkpoint's failed flush
+        // another one may succeed, and prove nothing.
+        guard !job.hasLostWrites else { return }
         precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
         plan.target.seal()
         transfers.start(flushing(as: .flush))
@@ -175,7 +208,7 @@ extension Worker where Queue: ~Copyable {
             do throws(RingError) {
                 try transfers.wait(timeoutNanoseconds: nil)
             } catch {
-                job.control.fail(.ring(error))
+                job.lostTrack(error)
                 transfers.forsake()
                 return
             }

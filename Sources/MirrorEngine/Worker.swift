@@ -105,7 +105,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 try transfers.wait(
                     timeoutNanoseconds: delay > 0 ? min(delay, Self.tick) : Self.tick)
             } catch {
-                job.control.fail(.ring(error))
+                job.lostTrack(error)
                 transfers.forsake()
                 abandonWork()
                 return
@@ -202,7 +202,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                     starved.append(index)
                     return
                 }
-            case .writing: try startWrite(index)
+            case .writing:
+                guard try startWriteOrWait(index) else { return }
             case .free: preconditionFailure("a free slot is in the backlog")
             }
         } catch {

@@ -59,12 +59,28 @@ final class TakenBitmap: Sendable {
                 return true
             }
             guard let undone = undone.take() else { return false }
-            var done = bits.copy()
-            // The sizes are the same, so that it can't fail; if it did, nothing is cleared.
-            do throws(DirtyBitmapError) { try done.subtract(undone) } catch { return false }
+            guard let done = Self.done(of: bits, without: undone) else { return false }
             try bitmaps.subtract(name, done)
         }
         return true
+    }
+
+    /// What of a bitmap has been done, in its own granules: none of which a part is undone.
+    ///
+    /// - Returns: nil if they are not of the same size.
+    static func done(
+        of bits: borrowing DirtyBitmap, without undone: borrowing DirtyBitmap
+    ) -> DirtyBitmap? {
+        var left = DirtyBitmap(size: bits.size, granularity: bits.granularity)
+        var done = bits.copy()
+        do throws(DirtyBitmapError) {
+            // Merging rounds outward; subtracting what is finer would round inward.
+            try left.merge(undone)
+            try done.subtract(left)
+        } catch {
+            return nil
+        }
+        return done
     }
 }
 

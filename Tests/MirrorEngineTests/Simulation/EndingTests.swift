@@ -187,7 +187,7 @@ import Testing
                     Issue.record("step \(step): \(outcome)")
                     continue
                 }
-                if rings == 1 { #expect(!simulation.job.isFlushed, "step \(step)") }
+                #expect(!simulation.job.isFlushed, "step \(step)")
             }
             checkClaims(simulation, "step \(step)")
         }

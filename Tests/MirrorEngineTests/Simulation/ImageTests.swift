@@ -102,6 +102,84 @@ import Testing
         #expect(simulation.claims.kept == 0 && simulation.job.undone() == nil)
     }
 
+    /// Nothing is flushed or committed when a ring has broken, whoever's: what it has in flight may
+    /// still be written.
+    @Test(arguments: [1, 3], 1...8)
+    func aBrokenRingCommitsNothing(rings: Int, step: Int) throws {
+        let image = image()
+        var setup = setup(UInt64(step), rings: rings)
+        setup.checkpointInterval = nil
+        setup.behaviour.ringErrorAtStep = step
+        let simulation = try Simulation(from: source(), to: image, setup)
+        let outcome = try simulation.run()
+        #expect(simulation.kernel.stepCount >= step)
+        guard case .ring = outcome.error else {
+            Issue.record("not the ring's error")
+            return
+        }
+        #expect(image.commits == 0 && !image.isClosed && !simulation.job.isFlushed)
+        #expect(simulation.kernel.count(.sync) == 0 && simulation.job.undone() == nil)
+    }
+
+    // MARK: no room
+
+    /// An image that can't grow pauses the job, and ends as a mirror when there is room: for places
+    /// and for what says that something is zero.
+    @Test(arguments: [ErrorPolicy.enospc, .stop], [0, 1, 7])
+    func waitsForRoom(policy: ErrorPolicy, clusters: Int) throws {
+        let image = image()
+        image.limitClusters(to: clusters)
+        var setup = setup()
+        setup.options.targetErrorPolicy = policy
+        let simulation = try Simulation(
+            from: source(holes: [64 << 10..<200 << 10]), to: image, setup)
+        simulation.start()
+        for _ in 0..<2 {
+            try simulation.waitForPause()
+            guard case .storage(.systemCall(_, _, .noSpace, _)) = simulation.job.control.pausedBy
+            else {
+                Issue.record("not paused for room")
+                return
+            }
+            simulation.job.control.resume()
+        }
+        try simulation.waitForPause()
+        image.makeRoom()
+        simulation.job.control.resume()
+        #expect(try simulation.finish().isMirrored)
+        #expect(simulation.isEqualOnDisk && image.isClosed)
+    }
+
+    /// A job that waits for room can be cancelled, and keeps what it has.
+    @Test func cancelsWhileItWaitsForRoom() throws {
+        let image = image()
+        image.limitClusters(to: 7)
+        var setup = setup()
+        setup.options.targetErrorPolicy = .enospc
+        let simulation = try Simulation(from: source(), to: image, setup)
+        simulation.start()
+        try simulation.waitForPause()
+        simulation.job.control.cancel()
+        #expect(try simulation.finish().isCancelled)
+        #expect(simulation.job.isFlushed && image.isClosed)
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
+    /// Where nobody asked to wait, no room is an error: there is nothing that could be left out.
+    @Test(arguments: [ErrorPolicy.report, .ignore])
+    func reportsThatThereIsNoRoom(policy: ErrorPolicy) throws {
+        let image = image()
+        image.limitClusters(to: 7)
+        var setup = setup()
+        setup.options.targetErrorPolicy = policy
+        let simulation = try Simulation(from: source(), to: image, setup)
+        guard case .storage(.systemCall(_, _, .noSpace, _)) = try simulation.run().error else {
+            Issue.record("not the map's error")
+            return
+        }
+        #expect(simulation.firstUnclaimedDifference(durable: true) == nil)
+    }
+
     // MARK: zeros
 
     /// Zeros are told to the table, holes and those that were read, and nothing is punched: the
@@ -125,6 +203,86 @@ import Testing
         #expect(try simulation.run().isMirrored)
         #expect(simulation.isEqualOnDisk)
         #expect(simulation.job.counters.written.value == Int64(size))
+    }
+
+    // MARK: bad sectors
+
+    /// A cluster that was to be written as a whole and lost a part shows none of it, nor what the
+    /// disk had there: two bad sectors in one cost it once, and the log has what failed.
+    @Test(arguments: [4096, 64 << 10], 1...10 as ClosedRange<UInt64>)
+    func aClusterWithAHoleIsNotSeen(requestSize: Int, seed: UInt64) throws {
+        let image = image([.old])
+        let before = image.bytes()
+        let start = image.nextCluster + 5 * Self.cluster
+        for sector in [3, 9] {
+            let bytes = (start + sector * 512)..<(start + (sector + 1) * 512)
+            image.disk.add(.init(bytes: bytes, directions: [.write]))
+        }
+        var setup = setup(seed)
+        setup.requestSize = requestSize
+        setup.checkpointInterval = nil
+        setup.options.targetErrorPolicy = .ignore
+        let source = source()
+        let simulation = try Simulation(from: source, to: image, setup)
+        let strangers = Strangers(image, source.bytes(), before)
+        simulation.kernel.onStep { _ in strangers.look() }
+        // The retry pass finds another place.
+        #expect(try simulation.run().isMirrored)
+        #expect(simulation.isEqualOnDisk)
+        #expect(strangers.first == nil)
+        #expect(simulation.job.counters.done.value == simulation.planned)
+    }
+
+    /// The same where each place is as bad as the one before.
+    @Test(arguments: 1...10 as ClosedRange<UInt64>)
+    func aClusterThatIsLostTwiceStaysOld(seed: UInt64) throws {
+        let image = image([.old])
+        let before = image.bytes()
+        let first = image.nextCluster
+        for cluster in 0..<size / Self.cluster * 4 {
+            let sector = first + cluster * Self.cluster + 1024
+            image.disk.add(.init(bytes: sector..<(sector + 512), directions: [.write]))
+        }
+        var setup = setup(seed)
+        setup.granularity = 4096
+        setup.dirty = [5 * 16384..<6 * 16384, 9 * 16384..<9 * 16384 + 4096]
+        setup.options.targetErrorPolicy = .ignore
+        let source = source()
+        let simulation = try Simulation(from: source, to: image, setup)
+        guard case .incomplete(let bytes, _, let ranges) = try simulation.run().error else {
+            Issue.record("not what could not be copied")
+            return
+        }
+        #expect(bytes == 1024 && ranges == 2)
+        let now = image.bytes(durable: true)
+        #expect(now[(5 * 16384)..<(6 * 16384)] == before[(5 * 16384)..<(6 * 16384)])
+        let remaining = simulation.job.dispenser.remaining()
+        let isWholeClusterLeft = remaining.isFullyDirty(in: 5 * 16384..<6 * 16384)
+        #expect(isWholeClusterLeft)
+        #expect(simulation.job.counters.done.value == 4096 - 512)
+    }
+
+    /// Looks at an image while it is written for a sector that is of neither disk.
+    private final class Strangers: @unchecked Sendable {
+        private let image: SimulatedImage
+        private let new: [UInt8]
+        private let old: [UInt8]
+        private(set) var first: Int64?
+
+        init(_ image: SimulatedImage, _ new: [UInt8], _ old: [UInt8]) {
+            self.image = image
+            self.new = new
+            self.old = old
+        }
+
+        func look() {
+            let now = image.bytes()
+            first =
+                first
+                ?? now.firstDifference(from: new) { start, end in
+                    now[start..<end] != old[start..<end]
+                }
+        }
     }
 
     /// Bits finer than a cluster: what lies around them in it stays, and what one run wrote lasts

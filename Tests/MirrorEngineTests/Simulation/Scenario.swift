@@ -117,15 +117,22 @@ struct Scenario {
         _ random: inout SeededGenerator
     ) {
         for _ in 0..<Int.random(in: 0...3, using: &random) {
-            addBadSectors(source.disks, [.read], &random)
+            addBadSectors(source.disks, [.read], within: .max, &random)
         }
         if random.chance(percent: 30) { corruptPieces(source, &random) }
-        if let image = target as? SimulatedImage, random.chance(percent: 10) {
-            image.failCommits(1)
+        if let image = target as? SimulatedImage {
+            if random.chance(percent: 10) { image.failCommits(1) }
+            if random.chance(percent: 20) {
+                image.limitClusters(
+                    to: Int.random(in: 0...(size / Int(image.unit)), using: &random))
+            }
         }
         for _ in 0..<Int.random(in: 0...3, using: &random) {
+            // The clusters of an image that are taken in the first pass.
+            let end = (target as? SimulatedImage).map { $0.nextCluster + size }
             addBadSectors(
-                target.disks, random.chance(percent: 50) ? [.write] : [.write, .zeroing], &random)
+                target.disks, random.chance(percent: 50) ? [.write] : [.write, .zeroing],
+                within: end ?? .max, &random)
         }
         if random.chance(percent: 15) {
             target.disks[0].limitSpace(to: Int.random(in: 0...(size + 1), using: &random))
@@ -137,11 +144,12 @@ struct Scenario {
 
     private static func addBadSectors(
         _ disks: [SimulatedDisk], _ directions: Set<SimulatedDisk.Fault.Direction>,
-        _ random: inout SeededGenerator
+        within end: Int, _ random: inout SeededGenerator
     ) {
         let disk = disks.randomElement(using: &random)!
         guard disk.initialSize > 0 else { return }
-        let start = Int.random(in: 0..<disk.initialSize, using: &random) / 512 * 512
+        let start =
+            Int.random(in: 0..<min(disk.initialSize, end), using: &random) / 512 * 512
         var fault = SimulatedDisk.Fault(
             bytes: start..<(start + 512 * Int.random(in: 1...3, using: &random)),
             directions: directions)

@@ -52,12 +52,15 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
     private let lock = NSLock()
     /// Places that were given and zeros that were wanted, and nobody has said that all has come.
     private var pending: [Int: Entry] = [:]
+    /// Those of them that still have, where nothing arrives, what the disk had there before.
+    private var unfilled: Set<Int> = []
     private var current: [Entry]
     private var sealed: (table: [Entry], mark: UInt64)?
     private var durable: [Entry]
     private var end: Int
     private var problems: [String] = []
     private var failingCommits = 0
+    private var clustersLeft: Int?
     private var closed = false
     private var commitCount = 0
 
@@ -83,7 +86,7 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
         }
         durable = current
         end = image.count
-        let room = (3 * entries.count + 4) * clusterSize
+        let room = (4 * entries.count + 4) * clusterSize
         disk = SimulatedDisk(image + [UInt8](repeating: 0xEE, count: room))
     }
 
@@ -102,6 +105,11 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
     var isClosed: Bool { lock.withLock { closed } }
     var commits: Int { lock.withLock { commitCount } }
 
+    /// There is room for so many clusters more.
+    func limitClusters(to count: Int) { lock.withLock { clustersLeft = count } }
+
+    func makeRoom() { lock.withLock { clustersLeft = nil } }
+
     /// So many commits from now on fail.
     func failCommits(_ count: Int) { lock.withLock { failingCommits = count } }
 
@@ -113,6 +121,9 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
             }
         }
     }
+
+    /// Where the next cluster will be.
+    var nextCluster: Int { lock.withLock { end } }
 
     func entry(_ index: Int) -> Entry { lock.withLock { current[index] } }
 
@@ -141,53 +152,82 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
 
     func place(at offset: Int64, limit: Int64) throws(StorageError) -> HostExtent {
         precondition(offset >= 0 && offset < limit && limit <= size)
-        return lock.withLock {
-            if closed { problems.append("a place was asked for behind the end") }
-            let index = Int(offset / unit)
-            let start = Int64(index) * unit
-            let isTail = offset >= tailStart
-            let stop = min(limit, start + unit, isTail ? size : tailStart)
-            let host = place(index, covers: offset == start && limit >= min(start + unit, size))
-            return HostExtent(
-                file: isTail ? 1 : 0, hostOffset: Int64(host) + offset - start,
-                length: stop - offset, alignment: isTail ? 1 : alignment)
-        }
+        lock.lock()
+        defer { lock.unlock() }
+        if closed { problems.append("a place was asked for behind the end") }
+        let index = Int(offset / unit)
+        let start = Int64(index) * unit
+        let isTail = offset >= tailStart
+        let stop = min(limit, start + unit, isTail ? size : tailStart)
+        let host = try place(index, covers: offset == start && limit >= min(start + unit, size))
+        return HostExtent(
+            file: isTail ? 1 : 0, hostOffset: Int64(host) + offset - start,
+            length: stop - offset, alignment: isTail ? 1 : alignment)
     }
 
-    /// A cluster of its own, filled with the old bytes unless all of it is going to be written.
-    private func place(_ index: Int, covers: Bool) -> Int {
+    /// A cluster of its own, filled with the old bytes unless all of it is going to be written. It
+    /// has stale bytes of somebody else at first.
+    private func place(_ index: Int, covers: Bool) throws(StorageError) -> Int {
         if case .data(let host) = pending[index] ?? current[index] { return host }
+        try takeRoom(1)
         let host = end
         end += Int(unit)
         precondition(end <= disk.initialSize, "the simulated image is too small for the test")
-        let bytes = content(index, pending[index] ?? current[index], [])
-        disk.fill(
-            at: host,
-            (covers ? [] : bytes)
-                + [UInt8](repeating: 0, count: Int(unit) - (covers ? 0 : bytes.count)))
+        if covers {
+            unfilled.insert(index)
+        } else {
+            let bytes = content(index, pending[index] ?? current[index], [])
+            disk.fill(at: host, bytes + [UInt8](repeating: 0, count: Int(unit) - bytes.count))
+        }
         pending[index] = .data(host)
         return host
     }
 
-    func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 {
-        lock.withLock {
-            guard knowsZeros, range.lowerBound % unit == 0 else { return 0 }
-            var done = range.lowerBound
-            while done < range.upperBound {
-                let next = min(done + unit, size)
-                if next > range.upperBound { break }
-                pending[Int(done / unit)] = .zero
-                done = next
-            }
-            return done - range.lowerBound
+    /// A table that has to change may need a place as well.
+    private func takeRoom(_ count: Int) throws(StorageError) {
+        guard let left = clustersLeft else { return }
+        guard left > 0 else {
+            throw .systemCall(call: "ftruncate", path: FilePath(name), code: .noSpace, offset: 0)
         }
+        clustersLeft = left - count
+    }
+
+    func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 {
+        lock.lock()
+        defer { lock.unlock() }
+        guard knowsZeros, range.lowerBound % unit == 0 else { return 0 }
+        try takeRoom(0)
+        var done = range.lowerBound
+        while done < range.upperBound {
+            let next = min(done + unit, size)
+            if next > range.upperBound { break }
+            pending[Int(done / unit)] = .zero
+            unfilled.remove(Int(done / unit))
+            done = next
+        }
+        return done - range.lowerBound
     }
 
     func wrote(_ range: Range<Int64>) {
         lock.withLock {
             for index in clusters(range) {
                 if let entry = pending.removeValue(forKey: index) { current[index] = entry }
+                unfilled.remove(index)
             }
+        }
+    }
+
+    func lost(_ range: Range<Int64>) -> Range<Int64> {
+        lock.withLock {
+            var range = range
+            for index in clusters(range) where unfilled.remove(index) != nil {
+                pending[index] = nil
+                let start = Int64(index) * unit
+                range =
+                    min(
+                        range.lowerBound, start)..<max(range.upperBound, min(start + unit, size))
+            }
+            return range
         }
     }
 
