@@ -7,7 +7,7 @@ internal import SystemPackage
 /// Refcounts are kept exact also where the image allows them to be lazy, so that the image never
 /// has to be marked as dirty.
 package final class ImageWriter: MetadataWriter {
-    package let file: any ImageFile
+    private let latched: LatchedFile
     let state: Mutex<WriterState>
 
     /// Opens an image. Nothing is written before the first change.
@@ -19,9 +19,10 @@ package final class ImageWriter: MetadataWriter {
         _ file: any ImageFile, _ header: Header, growth: Int64 = 64 << 20
     ) throws(StorageError) {
         try Self.requireClean(header, file.path)
+        let file = LatchedFile.over(file)
         var refcounts = try Refcounts(file: file, header: header)
         try Self.occupyTables(of: header, file, &refcounts)
-        self.file = file
+        latched = file
         state = Mutex(
             WriterState(header: header, refcounts: refcounts, file: file, growth: growth))
     }
@@ -53,6 +54,12 @@ package final class ImageWriter: MetadataWriter {
             refcounts.occupy(offset: L1Table.offset(of: entry), clusters: 1)
         }
     }
+
+    /// The file, to be changed through nothing else: what it loses once is lost for good.
+    package var file: any ImageFile { latched }
+
+    /// Throws what failed to come to the file, if anything did.
+    func requireSound() throws(StorageError) { try latched.requireSound() }
 
     package var header: Header { state.withLock { $0.header } }
 

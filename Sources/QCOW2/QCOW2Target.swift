@@ -132,6 +132,7 @@ package final class QCOW2Target: TargetMap {
 
     /// What has to be before a change.
     private func begin(_ state: inout TargetState) throws(StorageError) {
+        try writer.requireSound()
         if !state.hasStarted {
             try writer.prepare(keepsBitmaps: changes != nil)
             try changes?.bitmaps.beforeFirstChange()
@@ -149,6 +150,8 @@ package final class QCOW2Target: TargetMap {
 
     package func commit(isFinal: Bool) throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
+            // Also with nothing sealed: whoever hears no error takes what he wrote for safe.
+            try writer.requireSound()
             guard state.hasStarted else { return }
             guard isFinal else { return try state.commit() }
             try finish(&state)

@@ -126,7 +126,8 @@ extension Refcounts {
     }
 
     /// Moves the table to a place where it can be larger. The old one stays until the header of the
-    /// new one is on stable storage.
+    /// new one is on stable storage; until then memory has the old one too, and if there is no
+    /// space for the new one nothing has happened.
     private mutating func growTable(
         toHold entries: Int, _ header: inout Header
     ) throws(StorageError) {
@@ -146,9 +147,30 @@ extension Refcounts {
             }
         }
         let old = (offset: tableOffset, clusters: header.refcountTableClusters)
-        table += [Int64](repeating: 0, count: clusters * entriesPerCluster - table.count)
-        let place = try fillEnd(with: clusters, blocks: blocksNeeded(for: clusters))
+        var grown = self
+        var changed = header
+        grown.table += [Int64](repeating: 0, count: clusters * entriesPerCluster - table.count)
+        let place = try grown.fillEnd(with: clusters, blocks: blocksNeeded(for: clusters))
+        // Whatever becomes of this, there may be something.
+        freshFrom = max(freshFrom, grown.freshFrom)
         let offset = place.lowerBound << Int64(clusterBits)
+        changed.refcountTableOffset = offset
+        changed.refcountTableClusters = clusters
+        try grown.writeAll(at: offset)
+        grown.occupy(offset: offset, clusters: clusters)
+        try file.sync()
+        try file.write(try changed.encoded(for: file.path), at: 0)
+        try file.sync()
+        self = grown
+        header = changed
+        guard old.clusters > 0 else { return }
+        vacate(offset: old.offset, clusters: old.clusters)
+        let first = old.offset >> Int64(clusterBits)
+        try release(first..<(first + Int64(old.clusters)))
+    }
+
+    /// Writes the whole table, and the blocks that no other has.
+    private mutating func writeAll(at offset: Int64) throws(StorageError) {
         var bytes = [UInt8](repeating: 0, count: table.count * 8)
         for (index, block) in table.enumerated() { bytes.put(UInt64(block), at: index * 8) }
         try file.write(bytes, at: offset)
@@ -158,16 +180,6 @@ extension Refcounts {
             blocks[index]?.isDirty = false
         }
         dirtyEntries = []
-        header.refcountTableOffset = offset
-        header.refcountTableClusters = clusters
         tableOffset = offset
-        occupy(offset: offset, clusters: clusters)
-        try file.sync()
-        try file.write(try header.encoded(for: file.path), at: 0)
-        try file.sync()
-        guard old.clusters > 0 else { return }
-        vacate(offset: old.offset, clusters: old.clusters)
-        let first = old.offset >> Int64(clusterBits)
-        try release(first..<(first + Int64(old.clusters)))
     }
 }

@@ -34,8 +34,10 @@ extension TargetState {
         try file.sync()
         try commitL1(indices)
         sealed = [:]
-        for drop in sealedDrops { try writer.release(offset: drop.offset, clusters: drop.count) }
-        sealedDrops = []
+        // What can't be counted off now may leak. Nothing must be counted off twice.
+        while let drop = sealedDrops.popLast() {
+            try writer.release(offset: drop.offset, clusters: drop.count)
+        }
     }
 
     private func write(_ index: Int) throws(StorageError) {
@@ -56,22 +58,24 @@ extension TargetState {
         let moved = indices.filter { L1Table.offset(of: l1[$0]) != tables[$0]?.host }
         guard !moved.isEmpty else { return }
         let start = writer.header.l1Offset
-        var shared: [Int64] = []
+        var changed = l1
         for index in moved {
-            guard let table = tables[index] else { continue }
-            if table.shared != 0 { shared.append(table.shared) }
-            l1[index] = L1Table.copied | UInt64(table.host)
-            tables[index]?.shared = 0
+            changed[index] = L1Table.copied | UInt64(tables[index]?.host ?? 0)
         }
         var position = 0
         while position < moved.count {
             var end = position + 1
             while end < moved.count, moved[end] == moved[end - 1] + 1 { end += 1 }
-            let words = Array(l1[moved[position]...moved[end - 1]])
+            let words = Array(changed[moved[position]...moved[end - 1]])
             try writer.file.write(words.bigEndianBytes(), at: start + Int64(moved[position]) * 8)
             position = end
         }
         try writer.file.sync()
-        for offset in shared { try writer.releaseTable(offset: offset) }
+        l1 = changed
+        for index in moved {
+            guard let shared = tables[index]?.shared, shared != 0 else { continue }
+            tables[index]?.shared = 0
+            try writer.releaseTable(offset: shared)
+        }
     }
 }

@@ -23,6 +23,8 @@ final class MemoryImage: ImageFile, @unchecked Sendable {
     private(set) var writes = 0
     /// Fails so many calls from now; nil: none.
     var callsUntilFailure: Int?
+    /// Bytes that the file may have at most.
+    var limit = Int.max
 
     init(_ content: [UInt8] = []) { self.content = content }
 
@@ -54,8 +56,20 @@ final class MemoryImage: ImageFile, @unchecked Sendable {
             }
             callsUntilFailure = left - 1
         }
+        if Self.end(of: event) > limit {
+            throw .systemCall(call: "write", path: path, code: .noSpace)
+        }
         events.append(event)
         Self.apply(event, to: &content)
+    }
+
+    /// How long the file has to be for it.
+    private static func end(of event: Event) -> Int {
+        switch event {
+        case .write(let offset, let bytes): offset + bytes.count
+        case .resize(let length): length
+        case .sync, .mark: 0
+        }
     }
 
     static func apply(_ event: Event, to content: inout [UInt8]) {

@@ -97,6 +97,7 @@ struct KnownContent: OldContent {
 
 /// Writes to a target as an engine does, and knows what the disk has to read as.
 final class TargetDriver {
+    /// Where the bytes go.
     let file: any ImageFile
     let target: QCOW2Target
     private(set) var model: [UInt8]
@@ -105,9 +106,9 @@ final class TargetDriver {
     init(
         _ file: any ImageFile, content: KnownContent = KnownContent(), model: [UInt8]? = nil,
         isNew: Bool = false, alignment: Int = 512,
-        growth: Int64 = 64 << 20
+        growth: Int64 = 64 << 20, data: (any ImageFile)? = nil
     ) throws {
-        self.file = file
+        self.file = data ?? file
         let writer = try ImageWriter(file, try Header.read(from: file), growth: growth)
         let places = TargetPlaces(
             name: "target", descriptors: [0, 1], alignment: alignment)
