@@ -8,6 +8,8 @@ package protocol ImageFile: Sendable {
     /// For messages.
     var path: FilePath { get }
     var isWritable: Bool { get }
+    /// Whether it is a disk, which never becomes longer or shorter.
+    var isDisk: Bool { get }
     /// Bytes that the file has now; of a disk, all it can hold.
     func length() throws(StorageError) -> Int64
     /// Reads up to `count` bytes; fewer come only where the file ends.
@@ -21,6 +23,10 @@ package protocol ImageFile: Sendable {
     func resize(to length: Int64) throws(StorageError)
 }
 
+extension ImageFile {
+    package var isDisk: Bool { false }
+}
+
 /// The image file of an open device, through the page cache.
 ///
 /// A target's data is written around the cache at the same time, so that no page may hold both:
@@ -32,6 +38,8 @@ package final class DeviceFile: ImageFile {
 
     package var path: FilePath { device.path }
     package var isWritable: Bool { device.access == .readWrite }
+
+    package var isDisk: Bool { device.kind != .image }
 
     package func length() throws(StorageError) -> Int64 { try device.currentSize() }
 

@@ -16,21 +16,30 @@ extension ImageWriter {
     func allocateData(upTo count: Int) throws(StorageError) -> DataClusters {
         try state.withLock { (state) throws(StorageError) in
             let fresh = state.refcounts.freshFrom
-            let range = try state.refcounts.allocate(upTo: count, &state.header)
+            let range = try state.refcounts.allocate(
+                upTo: count, &state.header, step: state.growth)
             let bits = Int64(state.header.clusterBits)
-            try Self.stretch(&state, to: range.upperBound << bits)
             return DataClusters(
                 offset: range.lowerBound << bits, count: range.count,
                 isFresh: range.lowerBound >= fresh)
         }
     }
 
-    /// Takes one cluster for a table.
+    /// Takes one cluster for a table, and writes zeros there: when the table is written, it needs
+    /// no space that somebody else may have taken.
     func allocateTable() throws(StorageError) -> Int64 {
         try state.withLock { (state) throws(StorageError) in
             let range = try state.refcounts.allocate(exactly: 1, &state.header)
+            let offset = range.lowerBound << Int64(state.header.clusterBits)
+            do throws(StorageError) {
+                try file.write(
+                    [UInt8](repeating: 0, count: Int(state.header.clusterSize)), at: offset)
+            } catch {
+                try state.refcounts.release(range)
+                throw error
+            }
             state.refcounts.occupied.insert(range.lowerBound)
-            return range.lowerBound << Int64(state.header.clusterBits)
+            return offset
         }
     }
 
@@ -53,11 +62,12 @@ extension ImageWriter {
         try state.withLock { (state) throws(StorageError) in
             let cluster = offset >> Int64(state.header.clusterBits)
             try state.refcounts.checkUsed(cluster)
-            try Self.learnLength(&state)
-            guard offset < state.length else {
+            if state.refcounts.length == 0 { state.refcounts.length = try file.length() }
+            guard offset < state.refcounts.length else {
                 throw .damaged(file.path, at: offset, "a cluster of data is not in the file")
             }
-            try Self.stretch(&state, to: offset + state.header.clusterSize)
+            try state.refcounts.reach(
+                offset + state.header.clusterSize, step: state.growth)
         }
     }
 
@@ -71,38 +81,16 @@ extension ImageWriter {
 
     /// Cuts off what the file has grown ahead. It is never made shorter than `floor`.
     func truncate(floor: Int64) throws(StorageError) {
+        guard !file.isDisk else { return }
         try state.withLock { (state) throws(StorageError) in
             let length = try file.length()
             let end = try state.refcounts.usedEnd(from: length, floor: min(floor, length))
             if end < length {
                 try file.resize(to: end)
-                state.length = end
+                state.refcounts.length = end
                 state.refcounts.freshFrom = min(
                     state.refcounts.freshFrom, end >> Int64(state.header.clusterBits))
             }
-        }
-    }
-
-    private static func learnLength(_ state: inout WriterState) throws(StorageError) {
-        if state.length == 0 { state.length = try state.file.length() }
-    }
-
-    private static func stretch(_ state: inout WriterState, to end: Int64) throws(StorageError) {
-        try learnLength(&state)
-        guard end > state.length else { return }
-        let length = try state.file.length()
-        guard end > length else {
-            state.length = length
-            return
-        }
-        let ahead = (end + state.growth - 1) / state.growth * state.growth
-        do throws(StorageError) {
-            try state.file.resize(to: ahead)
-            state.length = ahead
-        } catch {
-            // What is asked for may still be within the limit.
-            try state.file.resize(to: end)
-            state.length = end
         }
     }
 }

@@ -35,6 +35,7 @@ extension ImageWriter {
         try state.withLock { (state) throws(StorageError) in
             try state.makeRoom(for: size)
             guard size > state.header.size else { return }
+            try state.prepare()
             var changed = state.header
             changed.size = size
             try state.replaceHeader(changed)
@@ -45,6 +46,14 @@ extension ImageWriter {
     /// keep what they share with it.
     package func makeEmpty() throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
+            // What its entries lead to is in another file, and counted nowhere.
+            guard !state.header.incompatible.contains(.dataFile) else {
+                throw .image(
+                    ImageProblem(
+                        .unsupported, file.path, at: 72,
+                        "an image whose data is in a file of its own can't be emptied",
+                        remedy: "Use --keep."))
+            }
             try state.prepare()
             let l1 = try L1Table.read(state.header, file)
             var start = 0

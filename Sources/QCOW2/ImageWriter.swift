@@ -67,7 +67,13 @@ package final class ImageWriter: MetadataWriter {
         try state.withLock { (state) throws(StorageError) in
             try state.prepare()
             let range = try state.refcounts.allocate(exactly: clusters, &state.header)
-            try state.refcounts.flush()
+            do throws(StorageError) {
+                try state.refcounts.flush()
+            } catch {
+                // There may be no space for the counts: then nobody has the clusters.
+                try state.refcounts.release(range)
+                throw error
+            }
             try file.sync()
             return range.lowerBound << Int64(state.header.clusterBits)
         }
@@ -104,15 +110,6 @@ struct WriterState: Sendable {
     var refcounts: Refcounts
     let file: any ImageFile
     let growth: Int64
-    /// Bytes of the file, as far as is known without asking.
-    var length: Int64 = 0
-
-    init(header: Header, refcounts: Refcounts, file: any ImageFile, growth: Int64) {
-        self.header = header
-        self.refcounts = refcounts
-        self.file = file
-        self.growth = growth
-    }
 
     mutating func prepare(keepsBitmaps: Bool = true) throws(StorageError) {
         var changed = header

@@ -24,6 +24,7 @@ final class LatchedFile: ImageFile {
 
     var path: FilePath { file.path }
     var isWritable: Bool { file.isWritable }
+    var isDisk: Bool { file.isDisk }
 
     /// Throws what was lost, if anything was.
     func requireSound() throws(StorageError) {

@@ -9,9 +9,8 @@ internal import SystemPackage
 /// their bytes have arrived and were flushed. Until the final commit the file may be longer than it
 /// has to be.
 ///
-/// Whoever fails to write a part of a cluster that had its place as a whole has to count all of it,
-/// a `unit`, as not written: what did arrive of it lasts only with the rest, or with the final
-/// commit.
+/// Whoever fails to write a part of a cluster that had its place as a whole says so by `lost`, and
+/// has to count all of it, a `unit`, as not written.
 package final class QCOW2Target: TargetMap {
     package let name: String
     package let size: Int64
@@ -146,6 +145,14 @@ package final class QCOW2Target: TargetMap {
 
     package func wrote(_ range: Range<Int64>) { state.withLock { $0.wrote(range) } }
 
+    /// What is widened is all of the clusters that were placed as a whole and had not arrived as a
+    /// whole; they get other places. Writes to them that are still on their way arrive nowhere:
+    /// none of them may be reported by `wrote` once the bytes have been placed again.
+    package func lost(_ range: Range<Int64>) -> Range<Int64> {
+        precondition(range.lowerBound >= 0 && range.upperBound <= size)
+        return state.withLock { $0.lost(range) }
+    }
+
     package func seal() { state.withLock { $0.seal() } }
 
     package func commit(isFinal: Bool) throws(StorageError) {
@@ -165,6 +172,7 @@ package final class QCOW2Target: TargetMap {
             try writer.file.sync()
         }
         try state.commit()
+        try state.releaseReserved()
         try writer.flushRefcounts()
         try writer.file.sync()
         try changes?.finish()

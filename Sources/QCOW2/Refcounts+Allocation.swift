@@ -4,10 +4,12 @@ internal import BlockStorage
 /// it whose refcount is 0; the file grows when somebody writes there.
 extension Refcounts {
     /// Takes clusters side by side for data, as many as there are in a row, up to `count`.
+    ///
+    /// - Parameter step: the file grows by so many bytes at once.
     mutating func allocate(
-        upTo count: Int, _ header: inout Header
+        upTo count: Int, _ header: inout Header, step: Int64 = 1
     ) throws(StorageError) -> Range<Int64> {
-        try search(least: 1, most: count, &header)
+        try search(least: 1, most: count, &header, step: step)
     }
 
     /// Takes so many clusters side by side.
@@ -21,7 +23,7 @@ extension Refcounts {
     }
 
     private mutating func search(
-        least: Int, most: Int, _ header: inout Header
+        least: Int, most: Int, _ header: inout Header, step: Int64 = 1
     ) throws(StorageError) -> Range<Int64> {
         let begin = cursor
         var cluster = begin
@@ -33,9 +35,10 @@ extension Refcounts {
                 try load(index)
                 let start = Int(cluster - base)
                 if let free = blocks[index]?.free(from: start, least: least, most: most) {
-                    let found = (base + Int64(free.lowerBound))..<(base + Int64(free.upperBound))
-                    try check(found)
-                    blocks[index]?.take(free)
+                    let all = (base + Int64(free.lowerBound))..<(base + Int64(free.upperBound))
+                    try check(all)
+                    let found = try reachable(all, least: least, step)
+                    blocks[index]?.take(Int(found.lowerBound - base)..<Int(found.upperBound - base))
                     // Holes that were too small are still there for others, and so is what a
                     // moving table has left.
                     if least == 1 && cursor == begin { cursor = found.upperBound }
@@ -44,6 +47,23 @@ extension Refcounts {
                 if start == 0 && least == 1 { full.insert(index) }
             }
             cluster = base + perBlock
+        }
+    }
+
+    /// As many of these clusters as the file can hold, at least so many.
+    private mutating func reachable(
+        _ clusters: Range<Int64>, least: Int, _ step: Int64
+    ) throws(StorageError) -> Range<Int64> {
+        var count = clusters.count
+        while true {
+            let end = clusters.lowerBound + Int64(count)
+            do throws(StorageError) {
+                try reach(end << Int64(clusterBits), step: step)
+                return clusters.lowerBound..<end
+            } catch {
+                guard count > least else { throw error }
+                count = max(least, count / 2)
+            }
         }
     }
 
@@ -78,9 +98,13 @@ extension Refcounts {
         guard table[index] == 0 else { return }
         let cluster = Int64(index) * perBlock
         try check(cluster..<(cluster + 1))
+        // Without a cluster behind it, it would be of no use.
+        try reach((cluster + 2) << Int64(clusterBits))
+        freshFrom = max(freshFrom, cluster + 1)
+        try file.write(
+            [UInt8](repeating: 0, count: Int(clusterSize)), at: cluster << Int64(clusterBits))
         insertNewBlock(index, at: cluster << Int64(clusterBits))
         blocks[index]?[0] = 1
-        freshFrom = max(freshFrom, cluster + 1)
     }
 }
 
@@ -115,6 +139,7 @@ extension Refcounts {
         let first = Int64(firstBlock) * perBlock
         let end = first + Int64(added + count)
         try check(first..<end)
+        try reach(end << Int64(clusterBits))
         for index in 0..<added {
             let base = first + Int64(index) * perBlock
             insertNewBlock(firstBlock + index, at: (first + Int64(index)) << Int64(clusterBits))

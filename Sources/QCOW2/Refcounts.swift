@@ -23,6 +23,8 @@ struct Refcounts: Sendable {
     var cursor: Int64 = 0
     /// Clusters from here on have never held anything: they read as zeros.
     var freshFrom: Int64
+    /// Bytes of the file, as far as is known without asking.
+    var length: Int64 = 0
     /// Clusters that hold the tables of the image. They can't be free.
     var occupied: Set<Int64> = []
     private var clock = 0
@@ -114,10 +116,34 @@ struct Refcounts: Sendable {
         }
     }
 
+    /// Makes the file at least so long, in steps of `step` bytes if it can be had, before anything
+    /// in it is taken: nothing is taken that the file can't hold.
+    mutating func reach(_ end: Int64, step: Int64 = 1) throws(StorageError) {
+        guard end > length else { return }
+        length = try file.length()
+        guard end > length else { return }
+        let ahead = (end + step - 1) / step * step
+        do throws(StorageError) {
+            try file.resize(to: ahead)
+            length = ahead
+        } catch {
+            // What is asked for may still be within the limit.
+            guard ahead > end else { throw error }
+            try file.resize(to: end)
+            length = end
+        }
+    }
+
     /// The end of the last cluster in use, in bytes. `floor` if it is before that.
     mutating func usedEnd(from end: Int64, floor: Int64) throws(StorageError) -> Int64 {
         var cluster = (end + clusterSize - 1) >> Int64(clusterBits)
         while cluster << Int64(clusterBits) > floor {
+            let index = Int((cluster - 1) / perBlock)
+            guard index < table.count, table[index] != 0 else {
+                // Nothing is counted for as long as there is no block.
+                cluster = Int64(index) * perBlock
+                continue
+            }
             if try count(of: cluster - 1) != 0 { return cluster << Int64(clusterBits) }
             cluster -= 1
         }

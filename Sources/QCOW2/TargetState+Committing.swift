@@ -24,10 +24,8 @@ extension TargetState {
         guard !sealed.isEmpty || !sealedDrops.isEmpty else { return }
         let file = writer.file
         let indices = sealed.keys.sorted()
-        for index in indices where tables[index]?.host == 0 {
-            let host = try writer.allocateTable()
-            tables[index]?.host = host
-        }
+        // An entry may have changed without a place being asked for, when one was lost.
+        for index in indices { try reserve(index) }
         try writer.flushRefcounts()
         try file.sync()
         for index in indices { try write(index) }

@@ -11,6 +11,7 @@ extension TargetState {
         let table = geometry.l1Index(of: offset)
         try load(table)
         let tableEnd = Int64(table + 1) << Int64(geometry.coverageBits)
+        try reserve(table)
         let range = offset..<min(limit, tableEnd)
         if let host = try ownPlace(table, firstCluster(of: range)) {
             return (host, try placeInOwn(table, range, host))
@@ -44,7 +45,13 @@ extension TargetState {
         var rest = range
         repeat {
             let piece = firstCluster(of: rest)
-            try useOwn(table, piece)
+            do throws(StorageError) {
+                try useOwn(table, piece)
+            } catch {
+                // What has its place keeps it. Whoever asks for the rest hears of it.
+                guard rest.lowerBound > range.lowerBound else { throw error }
+                break
+            }
             rest = piece.upperBound..<rest.upperBound
             guard !rest.isEmpty else { break }
         } while try ownPlace(table, firstCluster(of: rest)) == host + rest.lowerBound
@@ -89,7 +96,8 @@ extension TargetState {
                 try useNew(table, piece, host, clusters.isFresh)
             } catch {
                 try writer.release(offset: host, clusters: clusters.count - number)
-                throw error
+                guard number > 0 else { throw error }
+                break
             }
             rest = piece.upperBound..<range.upperBound
         }
@@ -132,66 +140,5 @@ extension TargetState {
         let state = ClusterState(host: job.host, allocated: now, zero: zero & ~now)
         set(job.table, job.index, L2Entry(state, isCopied: true))
         if isNew { drop(old.state) }
-    }
-
-    // MARK: When the bytes have come
-
-    /// Notes that bytes have arrived where they were to go.
-    mutating func wrote(_ range: Range<Int64>) {
-        var rest = range
-        while !rest.isEmpty {
-            let table = geometry.l1Index(of: rest.lowerBound)
-            let tableEnd = Int64(table + 1) << Int64(geometry.coverageBits)
-            let inTable = rest.lowerBound..<min(tableEnd, rest.upperBound)
-            if tables[table]?.pending.isEmpty == false { wrote(table, inTable) }
-            rest = inTable.upperBound..<rest.upperBound
-        }
-    }
-
-    private mutating func wrote(_ table: Int, _ range: Range<Int64>) {
-        var rest = range
-        while !rest.isEmpty {
-            let piece = firstCluster(of: rest)
-            let index = geometry.l2Index(of: piece.lowerBound)
-            tables[table]?.pending[index]?.receive(piece)
-            if let pending = tables[table]?.pending[index], pending.missing.isEmpty {
-                tables[table]?.pending[index] = nil
-                settle(table, index, pending)
-            }
-            rest = piece.upperBound..<rest.upperBound
-        }
-    }
-
-    /// Has the table in memory lead to a cluster whose bytes are all there.
-    private mutating func settle(_ table: Int, _ index: Int, _ pending: PendingCluster) {
-        guard let old = try? entry(table, index) else {
-            preconditionFailure("the entry was good when the cluster got its place")
-        }
-        set(table, index, L2Entry(.data(host: pending.host), isCopied: true))
-        if pending.isNew { drop(old.state) }
-    }
-
-    /// Gives back the clusters whose bytes have not come, and will not. What has come of others is
-    /// kept, with what was around it.
-    ///
-    /// - Returns: whether something was written that has to be flushed.
-    mutating func giveUpWaiting() throws(StorageError) -> Bool {
-        var hasWritten = false
-        for (table, index) in tables.flatMap({ item in
-            item.value.pending.keys.map { (item.key, $0) }
-        }) {
-            guard let pending = tables[table]?.pending.removeValue(forKey: index) else { continue }
-            if pending.hasReceived {
-                let job = ClusterFill(
-                    table: table, index: index, host: pending.host, isFresh: false)
-                let old = try entry(table, index)
-                for range in pending.missing { try fill(job, range, old) }
-                settle(table, index, pending)
-                hasWritten = true
-            } else if pending.isNew {
-                try writer.release(offset: pending.host, clusters: 1)
-            }
-        }
-        return hasWritten
     }
 }

@@ -68,8 +68,9 @@ extension TargetState {
         let touched = parts(touching: range)
         if pending == nil && isZero(old.state, touched) { return true }
         let covered = range.upperBound == size ? touched | ~(touched &- 1) : touched
-        guard covered == .max else { return zeroParts(table, index, covered, old) }
+        guard covered == .max else { return try zeroParts(table, index, covered, old) }
         guard geometry.knowsZeroClusters || !hasBacking else { return false }
+        try reserve(table)
         tables[table]?.pending[index] = nil
         // A cluster of its own is kept for what may come later; bytes may still be on their way to
         // one that waits for them.
@@ -87,10 +88,11 @@ extension TargetState {
 
     private mutating func zeroParts(
         _ table: Int, _ index: Int, _ covered: UInt32, _ old: L2Entry
-    ) -> Bool {
+    ) throws(StorageError) -> Bool {
         guard tables[table]?.pending[index] == nil,
             let (host, allocated, zero) = old.state.parts
         else { return false }
+        try reserve(table)
         let left = allocated & ~covered
         let kept = left != 0 || old.isCopied ? host : nil
         let state = ClusterState(host: kept, allocated: left, zero: zero | covered)

@@ -92,11 +92,36 @@ struct TargetState: Sendable {
         tables[index]?.lastUse = now
     }
 
+    /// Takes the cluster to which a table is going to be written, unless it has one: what is placed
+    /// can be committed without any more space.
+    mutating func reserve(_ index: Int) throws(StorageError) {
+        guard tables[index]?.host == 0 else { return }
+        let host = try writer.allocateTable()
+        tables[index]?.host = host
+    }
+
+    /// Whether a table has a cluster to which the image doesn't lead yet.
+    private func hasReserved(_ index: Int) -> Bool {
+        guard let host = tables[index]?.host, host != 0 else { return false }
+        return host != L1Table.offset(of: l1[index])
+    }
+
+    /// Gives back the clusters of tables in which nothing was changed in the end.
+    mutating func releaseReserved() throws(StorageError) {
+        for index in tables.keys.sorted() where hasReserved(index) && sealed[index] == nil {
+            guard let host = tables[index]?.host else { continue }
+            tables[index]?.host = 0
+            try writer.releaseTable(offset: host)
+        }
+    }
+
     private mutating func makeRoom() {
         let limit = max(8, Self.cacheBytesMax >> geometry.clusterBits)
         guard tables.count >= limit else { return }
-        let idle = tables.filter { $0.value.isClean && sealed[$0.key] == nil }
-            .sorted { $0.value.lastUse < $1.value.lastUse }
+        let idle = tables.filter {
+            $0.value.isClean && sealed[$0.key] == nil && !hasReserved($0.key)
+        }
+        .sorted { $0.value.lastUse < $1.value.lastUse }
         for (index, _) in idle.prefix(limit / 4) { tables[index] = nil }
     }
 

@@ -25,6 +25,7 @@ final class MemoryImage: ImageFile, @unchecked Sendable {
     var callsUntilFailure: Int?
     /// Bytes that the file may have at most.
     var limit = Int.max
+    var isDisk = false
 
     init(_ content: [UInt8] = []) { self.content = content }
 
