@@ -41,8 +41,7 @@ public struct ImageProblem: Error, Equatable, Sendable {
 
     var category: StorageError.Category {
         switch kind {
-        case .full: .failed
-        case .unsupported, .missing: .usage
+        case .unsupported, .missing, .full: .usage
         case .malformed, .refused: .refused
         }
     }

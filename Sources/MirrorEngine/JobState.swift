@@ -91,7 +91,8 @@ package final class JobState: Sendable {
     }
 
     /// A ring is broken. What it has in flight may still be written, wherever that was to go, so
-    /// that nothing may be promised any more, and no place that was given be used for anything else.
+    /// that nothing may be promised any more, and no place that was given be used for another
+    /// purpose.
     func lostTrack(_ error: RingError) {
         crew.withLock { $0.hasLostWrites = true }
         control.fail(.ring(error))

@@ -4,7 +4,7 @@ package import SystemPackage
 extension Header {
     /// The first cluster of the file as it has to be, whole.
     ///
-    /// - Throws: `ImageProblem.unsupported` if it does not fit one cluster.
+    /// - Throws: `ImageProblem.full` if it does not fit one cluster.
     package func encoded(for path: FilePath) throws(StorageError) -> [UInt8] {
         let length = version == 2 ? 72 : 112 + unknownFields.count
         var bytes = [UInt8](repeating: 0, count: length)
@@ -44,7 +44,7 @@ extension Header {
         guard bytes.count <= clusterSize else {
             throw .image(
                 ImageProblem(
-                    .unsupported, path, at: 0,
+                    .full, path, at: 0,
                     "a header of \(bytes.count) bytes does not fit a cluster of \(clusterSize)",
                     remedy: "Use larger clusters, or shorter names."))
         }
