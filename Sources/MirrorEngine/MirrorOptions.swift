@@ -36,9 +36,6 @@ public struct MirrorOptions: Sendable, Equatable {
     /// Bytes a second that may be moved; nil is no limit. `MirrorJob.setSpeedLimit` changes it
     /// later.
     public var speedLimit: Int64?
-    public var onSourceError = ErrorPolicy.report
-    public var onTargetError = ErrorPolicy.report
-
     public var sourceErrorPolicy = ErrorPolicy.report
     public var targetErrorPolicy = ErrorPolicy.report
 

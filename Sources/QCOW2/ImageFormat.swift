@@ -1,4 +1,5 @@
 public import BlockStorage
+internal import Glibc
 public import SystemPackage
 
 /// How the bytes of a disk lie in a file.
@@ -8,7 +9,8 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
     /// QEMU's format, versions 2 and 3.
     case qcow2
 
-    /// The format of an open file, by its name and its first bytes.
+    /// The format of a file that is there, by its name and its first bytes. What can't be read is
+    /// raw: whoever opens it will say why.
     ///
     /// Bytes alone decide nothing: the owner of a raw disk can write there what a qcow2 image
     /// begins with, and would be given any file that it names as its backing file.
@@ -16,10 +18,18 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
     /// - Parameter option: the option that settles the matter, for the message.
     /// - Throws: `ImageProblem.refused` if name and bytes disagree.
     public static func guess(
-        _ path: FilePath, on device: StorageDevice, option: String
+        at path: FilePath, option: String
     ) throws(StorageError) -> ImageFormat {
-        let beginning = try DeviceFile(device).read(at: 0, count: 4)
+        guard
+            let descriptor = try? SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY),
+            let beginning = try? SystemCalls.read(descriptor.raw, at: 0, count: 4)
+        else { return .raw }
         return try guess(path, beginning: beginning, option: option)
+    }
+
+    /// The format of a file that is to be made, by its name.
+    public init(forNew path: FilePath) {
+        self = path.extension?.lowercased() == "qcow2" ? .qcow2 : .raw
     }
 
     static func guess(

@@ -144,9 +144,7 @@ import Testing
         try scratch.file("raw.img", size: 4096)
         try scratch.file("short", size: 1)
         func guess(_ name: String) throws -> ImageFormat {
-            let path = FilePath(scratch.path(name))
-            let device = try StorageDevice.openSource(path)
-            return try ImageFormat.guess(path, on: device, option: "--source-format")
+            try ImageFormat.guess(at: FilePath(scratch.path(name)), option: "--source-format")
         }
         #expect(try guess("good.qcow2") == .qcow2)
         #expect(try guess("raw.img") == .raw)
