@@ -19,7 +19,7 @@ enum Ratchet {
             "Sources/MirrorEngine/CompareJob.swift": 7,
             "Sources/MirrorEngine/FailureLog.swift": 3,
             "Sources/MirrorEngine/MirrorJob.swift": 1,
-            "Sources/MirrorEngine/MirrorOptions.swift": 6,
+            "Sources/MirrorEngine/MirrorOptions.swift": 4,
             "Sources/MirrorEngine/MirrorReport.swift": 14,
             "Sources/Ring/Ring.swift": 9,
             "Sources/RingMirrorCLI/ByteSize.swift": 2,
