@@ -103,7 +103,7 @@ extension JobHolder {
     static func thisProcess() -> JobHolder {
         var command = "?"
         if let file = try? SystemCalls.open("/proc/self/comm", O_RDONLY),
-            let bytes = try? StoreCalls.read(file, at: 0, count: 64)
+            let bytes = try? SystemCalls.read(file.raw, at: 0, count: 64)
         {
             command = String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         }

@@ -54,7 +54,7 @@ final class DiskFile: StoreFile {
 
     func read(at offset: Int64, count: Int) throws(BitmapStoreError) -> [UInt8] {
         let bytes = try call("read", offset) { () throws(Errno) in
-            try StoreCalls.read(descriptor, at: offset, count: count)
+            try SystemCalls.read(descriptor.raw, at: offset, count: count)
         }
         guard bytes.count == count else {
             throw .truncated(
@@ -65,12 +65,12 @@ final class DiskFile: StoreFile {
 
     func write(_ bytes: [UInt8], at offset: Int64) throws(BitmapStoreError) {
         try call("write", offset) { () throws(Errno) in
-            try StoreCalls.write(descriptor, bytes, at: offset)
+            try SystemCalls.write(descriptor.raw, bytes, at: offset)
         }
     }
 
     func sync() throws(BitmapStoreError) {
-        try call("fdatasync") { () throws(Errno) in try StoreCalls.syncData(descriptor) }
+        try call("fdatasync") { () throws(Errno) in try SystemCalls.syncData(descriptor) }
     }
 
     func truncate(to length: Int64) throws(BitmapStoreError) {

@@ -30,53 +30,6 @@ enum StoreCalls {
         return StoreStatus(found)
     }
 
-    /// - Returns: fewer bytes only at the end of the file.
-    static func read(
-        _ descriptor: Descriptor, at offset: Int64, count: Int
-    ) throws(Errno) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var done = 0
-        while done < count {
-            let result = unsafe bytes.withUnsafeMutableBytes { buffer in
-                unsafe pread(
-                    descriptor.raw, buffer.baseAddress.map { unsafe $0 + done }, count - done,
-                    Int(offset) + done)
-            }
-            if result == 0 { break }
-            if result > 0 {
-                done += result
-            } else if errno != EINTR {
-                throw Errno(rawValue: errno)
-            }
-        }
-        bytes.removeLast(count - done)
-        return bytes
-    }
-
-    static func write(
-        _ descriptor: Descriptor, _ bytes: [UInt8], at offset: Int64
-    ) throws(Errno) {
-        var done = 0
-        while done < bytes.count {
-            let result = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe pwrite(
-                    descriptor.raw, buffer.baseAddress.map { unsafe $0 + done },
-                    bytes.count - done, Int(offset) + done)
-            }
-            if result >= 0 {
-                done += result
-            } else if errno != EINTR {
-                throw Errno(rawValue: errno)
-            }
-        }
-    }
-
-    static func syncData(_ descriptor: Descriptor) throws(Errno) {
-        while fdatasync(descriptor.raw) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-    }
-
     /// True if the lock was taken, false if somebody else has it.
     static func tryLock(_ descriptor: Descriptor, _ mode: LockMode) throws(Errno) -> Bool {
         try SystemCalls.tryLock(descriptor, mode == .shared ? LOCK_SH : LOCK_EX)

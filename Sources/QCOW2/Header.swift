@@ -39,8 +39,6 @@ package struct Header: Sendable, Equatable {
     package var l2EntryCount: Int64 { clusterSize / l2EntrySize }
     /// Bytes of the disk that one L2 table maps.
     package var l2Coverage: Int64 { clusterSize * l2EntryCount }
-    /// The smallest piece that can be allocated.
-    package var subclusterSize: Int64 { hasSubclusters ? clusterSize / 32 : clusterSize }
     /// Entries of the L1 table that the size needs.
     package var l1EntriesNeeded: Int { Int((size + l2Coverage - 1) / l2Coverage) }
     /// Entries of one refcount block.

@@ -57,20 +57,3 @@ extension Layer {
         return cluster
     }
 }
-
-/// What the image itself does not have by itself: its writer copies it where only a part of a
-/// cluster is overwritten.
-extension ImageChain {
-    /// Exactly `count` bytes as the images below this one have them.
-    package func readBelow(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
-        try read(at: offset, count: count, layers: 1..<layers.count)
-    }
-
-    /// Decompresses the cluster of the image itself whose compressed bytes, `length` at most,
-    /// begin at `host`.
-    package func unpack(
-        at offset: Int64, host: Int64, length: Int
-    ) throws(StorageError) -> [UInt8] {
-        try top.unpack(at: host, length, with: Decompressor())
-    }
-}

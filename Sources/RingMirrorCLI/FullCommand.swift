@@ -55,10 +55,7 @@ struct FullCommand: AsyncParsableCommand {
             throw ValidationError(
                 "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
         }
-        if create && recording.resume {
-            throw ValidationError(
-                "--resume goes on with a target that is there: leave --create out")
-        }
+        try recording.validate(create: create)
     }
 
     func run() async throws {

@@ -67,10 +67,7 @@ struct IncrementalCommand: AsyncParsableCommand {
                 "a new TARGET holds no mirror yet: say on which one it stands with --backing, or "
                     + "use `full`")
         }
-        if create && recording.resume {
-            throw ValidationError(
-                "--resume goes on with a target that is there: leave --create out")
-        }
+        try recording.validate(create: create)
         if map != nil && recording.resume {
             throw ValidationError("--resume knows what is left: leave --map out")
         }

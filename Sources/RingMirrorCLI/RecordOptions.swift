@@ -104,6 +104,14 @@ struct RecordOptions: ParsableArguments {
         }
     }
 
+    /// What can't be seen before it is known whether the target is made.
+    func validate(create: Bool) throws {
+        if create && resume {
+            throw ValidationError(
+                "--resume goes on with a target that is there: leave --create out")
+        }
+    }
+
     /// Whether a mirror by this bitmap may have to change a qcow2 image that it reads.
     func changesImage(_ bitmap: String?) -> Bool {
         bitmap != nil && store.file == nil && bitmapMode != .never

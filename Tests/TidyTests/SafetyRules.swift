@@ -7,7 +7,7 @@ extension Rule {
         ("Sources/BlockStorage/SignatureProbe.swift", "libblkid hands out pointers"),
         (
             "Sources/BitmapStore/StoreCalls.swift",
-            "pread, fstat, renames: memory and names by address"
+            "fstat, renames: structures and names by address"
         ),
         ("Sources/QCOW2/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
         ("Sources/QCOW2/Decompressor.swift", "zlib and libzstd work on memory by address"),

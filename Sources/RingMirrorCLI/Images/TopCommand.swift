@@ -46,10 +46,7 @@ struct TopCommand: AsyncParsableCommand {
                 "a new TARGET has nothing of what is below OVERLAY: say on what it stands with "
                     + "--backing, or use `full`")
         }
-        if create && recording.resume {
-            throw ValidationError(
-                "--resume goes on with a target that is there: leave --create out")
-        }
+        try recording.validate(create: create)
         if copying.targetIsZero {
             throw ValidationError(
                 "--target-is-zero can't be: the target of a top mirror holds what is below")
