@@ -75,7 +75,7 @@ let package = Package(
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
-                "RingMirror", systemPackage,
+                "RingMirror", "CLinux", systemPackage,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct CompareCommand: AsyncParsableCommand {
+struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Compare two disks or images byte for byte.",
@@ -13,10 +13,10 @@ struct CompareCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
-    var first: String
+    var first: PathArgument
 
     @Argument(help: "Another.", completion: .file())
-    var second: String
+    var second: PathArgument
 
     @Option(help: "raw or qcow2: what the first is (default: by its name and content).")
     var firstFormat: ImageFormat?
@@ -29,25 +29,25 @@ struct CompareCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Output") var output: OutputOptions
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
         let options = SourceOptions(cache: cache, allowSourceInUse: true)
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(self.first), format: firstFormat, formatOption: "--first-format",
+                self.first.path, format: firstFormat, formatOption: "--first-format",
                 options: options)
         }
         let second = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(self.second), format: secondFormat, formatOption: "--second-format",
+                self.second.path, format: secondFormat, formatOption: "--second-format",
                 options: options)
         }
         let run = CompareRun(
             job: CompareJob(first, second), first: first, second: second, output: output,
             event: "compare")
-        try await run.run()
+        try run.run()
     }
 }
 
@@ -60,27 +60,33 @@ struct CompareRun {
     let event: String
 
     /// Throws the exit code unless both sides are identical.
-    func run() async throws {
-        let report = await compare()
+    func run() throws {
+        let report = compare()
         if output.json { Events.print(Events.Comparison(report, event: event)) }
         try end(report)
     }
 
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
-    func compare() async -> CompareReport {
-        let signals = Signals(stop: { [job] in job.cancel() })
-        defer { _ = signals }
-        return await output.watching(CompareWatch(job: job)) { await job.run() }
+    func compare() -> CompareReport {
+        let activity = Activity(
+            title: "comparing", stop: { [job] in job.cancel() },
+            show: { [job] in
+                let (planned, done) = job.progress
+                return "compared \(ByteSize.text(done)) of \(ByteSize.text(planned))"
+            })
+        return Signals.during(activity) {
+            output.watching(CompareWatch(job: job)) { job.runAndWait() }
+        }
     }
 
     private func end(_ report: CompareReport) throws {
         if case .cancelled = report.error {
-            Output.errorLine("ringmirror: interrupted; the comparison did not finish")
+            Message.say("interrupted: the comparison did not finish")
             throw Exit.interrupted.asError
         }
         if let error = report.error {
-            Output.errorLine("ringmirror: \(error)")
-            Output.errorLine("ringmirror: the comparison did not finish")
+            Message.say("\(error)")
+            Message.say("the comparison did not finish")
             throw Exit.failed.asError
         }
         if report.isIdentical {

@@ -38,8 +38,18 @@ enum Events {
 
     struct Failure: Encodable {
         let event = "error"
+        let code: ErrorCode
         let message: String
+        let path, remedy: String?
         let exitCode: Int32
+
+        init(_ failure: RingMirrorCLI.Failure) {
+            code = failure.code
+            message = VisibleText.line(failure.message)
+            path = failure.path
+            remedy = failure.remedy
+            exitCode = failure.exit.rawValue
+        }
     }
 
     struct FailedBytes: Encodable {

@@ -6,16 +6,18 @@ enum Files {
     /// Larger than any map that is worth the name, and small enough to be read at once.
     private static let bytesMax = 1 << 30
 
-    static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+    static func exists(_ path: FilePath) -> Bool {
+        unsafe path.withPlatformString { unsafe access($0, F_OK) == 0 }
+    }
 
     /// All bytes of a file; `-` is standard input.
-    static func bytes(of path: String) throws(Errno) -> [UInt8] {
+    static func bytes(of argument: PathArgument) throws(Errno) -> [UInt8] {
         do {
             let file =
-                path == "-"
+                argument.isStandardStream
                 ? FileDescriptor.standardInput
-                : try FileDescriptor.open(FilePath(path), .readOnly)
-            defer { if path != "-" { try? file.close() } }
+                : try FileDescriptor.open(argument.path, .readOnly)
+            defer { if !argument.isStandardStream { try? file.close() } }
             var bytes: [UInt8] = []
             var chunk = [UInt8](repeating: 0, count: 1 << 20)
             while true {
@@ -31,20 +33,45 @@ enum Files {
         }
     }
 
-    /// Writes a new file, or over an old one if that is wanted; `-` is standard output.
-    static func write(_ bytes: [UInt8], to path: String, overwrite: Bool) throws(Errno) {
+    /// Writes a new file, or over an old one if that is wanted; `-` is standard output, whose
+    /// errors `Output` keeps.
+    ///
+    /// Whatever fails, no half of a file is left that was not there before.
+    static func write(
+        _ bytes: [UInt8], to argument: PathArgument, overwrite: Bool
+    ) throws(Errno) {
+        guard !argument.isStandardStream else { return Output.bytes(bytes) }
+        let path = argument.path
         do {
-            guard path != "-" else {
-                try FileDescriptor.standardOutput.writeAll(bytes)
-                return
-            }
+            let isNew = !exists(path)
             let file = try FileDescriptor.open(
-                FilePath(path), .writeOnly,
+                path, .writeOnly,
                 options: overwrite ? [.create, .truncate] : [.create, .exclusiveCreate],
                 permissions: [.ownerReadWrite, .groupRead, .otherRead])
-            try file.closeAfter { _ = try file.writeAll(bytes) }
+            do {
+                try file.closeAfter { _ = try file.writeAll(bytes) }
+            } catch {
+                if isNew { remove(path) }
+                throw error
+            }
         } catch {
             throw error as? Errno ?? .ioError
         }
+    }
+
+    /// Which file a path leads to; nil if to none.
+    static func identity(of path: FilePath) -> Identity? {
+        var status = stat()
+        guard unsafe path.withPlatformString({ unsafe lstat($0, &status) }) == 0 else { return nil }
+        return Identity(device: status.st_dev, inode: status.st_ino)
+    }
+
+    struct Identity: Equatable {
+        let device: dev_t
+        let inode: ino_t
+    }
+
+    static func remove(_ path: FilePath) {
+        _ = unsafe path.withPlatformString { unsafe unlink($0) }
     }
 }

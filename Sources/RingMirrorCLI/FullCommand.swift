@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct FullCommand: AsyncParsableCommand {
+struct FullCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "full",
         abstract: "Make TARGET read exactly as SOURCE does.",
@@ -27,10 +27,10 @@ struct FullCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
-    var source: String
+    var source: PathArgument
 
     @Argument(help: "The disk or image to write.", completion: .file())
-    var target: String
+    var target: PathArgument
 
     @Flag(help: "Make TARGET as a new image file. It must not exist.")
     var create = false
@@ -58,7 +58,7 @@ struct FullCommand: AsyncParsableCommand {
         try recording.validate(create: create)
     }
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
@@ -74,23 +74,19 @@ struct FullCommand: AsyncParsableCommand {
                 overwrite: guards.overwrite || recording.resume, allowLarger: guards.allowLarger),
             output: output, complaint)
         let request = recording.request(.full, bitmap: bitmap, copying)
-        let mirror: RecordedMirror
-        do throws(MirrorError) {
-            mirror =
-                recording.resume
+        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
+            recording.resume
                 ? try .resume(
                     from: sides.source, to: sides.target, request: request, records: records,
                     logger: output.logger)
-                : try .full(
+                : try RecordedMirror.full(
                     from: sides.source, to: sides.target, request: request, records: records,
                     logger: output.logger)
-        } catch {
-            throw complaint.end(error)
         }
         let run = MirrorRun(
             command: "full", mirror: mirror, sides: sides, bitmap: bitmap,
             leaveOut: create ? "--create" : nil, output: output)
-        try await run.mirror()
-        if copying.verify != nil { try await run.verify(.verifyAll) }
+        try run.run()
+        if copying.verify != nil { try run.verify(.verifyAll) }
     }
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct IncrementalCommand: AsyncParsableCommand {
+struct IncrementalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "incremental",
         abstract: "Make TARGET read as SOURCE does where a bitmap or a change map says so.",
@@ -23,11 +23,11 @@ struct IncrementalCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
-    var source: String
+    var source: PathArgument
 
     @Argument(
         help: "The disk or image to write, which holds an earlier mirror.", completion: .file())
-    var target: String
+    var target: PathArgument
 
     @Option(help: "The bitmap of SOURCE that says what is dirty.")
     var bitmap: String?
@@ -77,7 +77,7 @@ struct IncrementalCommand: AsyncParsableCommand {
         }
     }
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
@@ -102,17 +102,14 @@ struct IncrementalCommand: AsyncParsableCommand {
                 holdsMirror: true,
                 allowLarger: guards.allowLarger),
             output: output, complaint)
-        let mirror: RecordedMirror
-        do throws(MirrorError) {
-            mirror = try begin(sides.source, sides.target, dirty, .path(path))
-        } catch {
-            throw complaint.end(error)
+        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
+            try begin(sides.source, sides.target, dirty, .path(path))
         }
         let run = MirrorRun(
             command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
             leaveOut: create ? "--create" : map == nil ? nil : "--map", output: output)
-        try await run.mirror()
-        if let extent = copying.verify { try await run.verify(extent) }
+        try run.run()
+        if let extent = copying.verify { try run.verify(extent) }
     }
 
     private func begin(

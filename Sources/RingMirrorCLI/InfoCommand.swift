@@ -11,7 +11,7 @@ struct InfoCommand: ParsableCommand {
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
-    var path: String
+    var path: PathArgument
 
     @Option(help: "raw or qcow2: what it is (default: by its name and content).")
     var format: ImageFormat?
@@ -22,7 +22,7 @@ struct InfoCommand: ParsableCommand {
         let complaint = Complaint(output: output)
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(path), format: format, formatOption: "--format",
+                path.path, format: format, formatOption: "--format",
                 options: SourceOptions(allowSourceInUse: true))
         }
         let device = disk.device

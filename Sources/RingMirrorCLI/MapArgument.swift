@@ -3,23 +3,27 @@ import RingMirror
 
 /// A change map on the command line: `FILE`, or `FILE:format`; `-` is standard input.
 struct MapArgument: ExpressibleByArgument {
-    let path: String
+    let path: PathArgument
     let format: ChangeMapFormat?
 
     init?(argument: String) {
         guard !argument.isEmpty else { return nil }
         // A file whose name ends like a format is that file.
-        if !Files.exists(argument), let colon = argument.lastIndex(of: ":"),
+        let whole = PathArgument(argument: argument)
+        if !Files.exists(whole.path), let colon = argument.lastIndex(of: ":"),
             let format = ChangeMapFormat(
                 rawValue: String(argument[argument.index(after: colon)...]))
         {
-            path = String(argument[..<colon])
+            path = PathArgument(argument: String(argument[..<colon]))
             self.format = format
         } else {
-            path = argument
+            path = whole
             format = nil
         }
     }
+
+    /// For messages.
+    var name: String { path.isStandardStream ? "standard input" : "\(path)" }
 
     static var defaultCompletionKind: CompletionKind { .file() }
 }
@@ -44,11 +48,15 @@ struct MapOptions: ParsableArguments {
     func read(
         _ map: MapArgument, deviceSize: Int64, _ output: OutputOptions, _ complaint: Complaint
     ) throws -> ChangeMap {
+        Signals.enter(.reading("reading \(map.name)"))
         let bytes: [UInt8]
         do throws(Errno) {
             bytes = try Files.bytes(of: map.path)
         } catch {
-            throw complaint.end("\(map.path): it can't be read: \(error)", .usage)
+            throw complaint.end(
+                Failure(
+                    .mapUnreadable, "can't read \(map.name): \(error)", path: map.path.path, .usage)
+            )
         }
         var options = ChangeMapOptions()
         options.format = map.format
@@ -57,17 +65,15 @@ struct MapOptions: ParsableArguments {
         options.peer = mapPeer
         do throws(ChangeMapError) {
             let found = try ChangeMap.read(
-                bytes, name: map.path == "-" ? "standard input" : map.path,
-                deviceSize: deviceSize, options: options)
-            if !output.quiet {
-                if map.format == nil {
-                    Output.errorLine("ringmirror: \(map.path) is read as \(found.format.rawValue)")
-                }
-                for warning in found.warnings { Output.errorLine("ringmirror: \(warning)") }
+                bytes, name: map.name, deviceSize: deviceSize, options: options)
+            if map.format == nil {
+                output.note(
+                    .mapFormat, "\(map.name): format recognised as '\(found.format.rawValue)'")
             }
+            for warning in found.warnings { output.warn(.map, warning) }
             return found
         } catch {
-            throw complaint.end("\(error)", .usage)
+            throw complaint.end(Failure(error))
         }
     }
 }

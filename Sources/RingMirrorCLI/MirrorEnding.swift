@@ -21,7 +21,7 @@ struct MirrorEnding {
         }
         switch report.outcome {
         case .mirrored:
-            if !output.quiet && !output.json { Output.line(success(report)) }
+            if !output.quiet && !output.json { Output.text(success(report)) }
             guard let error = ended.recordError else { return }
             say("\(error)")
             say(
@@ -42,7 +42,7 @@ struct MirrorEnding {
         }
     }
 
-    private func say(_ text: String) { Output.errorLine("ringmirror: \(text)") }
+    private func say(_ text: String) { Message.say(text) }
 
     private func listFailures(_ report: MirrorReport) {
         for failure in report.failures.prefix(10) {
@@ -68,6 +68,9 @@ struct MirrorEnding {
                 "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
                     + "again with --resume\(leaveOut.map { " and without \($0)" } ?? "") to go on "
                     + "with the rest")
+        } else if sides.isNew && report.written == 0 && report.zeroed == 0 {
+            sides.removeMade()
+            say("\(target.path) was made for nothing and is removed again")
         } else {
             say(
                 sides.isNew

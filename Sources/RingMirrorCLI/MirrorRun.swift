@@ -18,21 +18,12 @@ struct MirrorRun {
 
     /// Runs the job. Throws the exit code unless the target is a mirror at its end and all that was
     /// to be recorded is.
-    func mirror() async throws {
+    func run() throws {
         announceStart()
         let job = mirror.job
-        let signals = Signals(
-            stop: { job.cancel() }, resume: { job.resume() },
-            show: {
-                let progress = job.progress
-                Output.errorLine(
-                    "ringmirror: \(ByteSize.text(progress.done)) of "
-                        + "\(ByteSize.text(progress.planned)) mirrored")
-            })
-        let report = await output.watching(MirrorWatch(job, output)) {
-            await mirror.run()
+        let report = Signals.during(Activity(job, title: command)) {
+            output.watching(MirrorWatch(job, output)) { mirror.runAndWait() }
         }
-        _ = signals
         try MirrorEnding(sides: sides, bitmap: bitmap, leaveOut: leaveOut, output: output).tell(
             report)
     }
@@ -46,18 +37,18 @@ struct MirrorRun {
                     resumedFrom: mirror.resumed?.startedAt,
                     saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
         }
-        guard !output.quiet else { return }
-        for note in mirror.notes { Output.errorLine("ringmirror: \(note)") }
+        for note in mirror.notes { output.warn(.mirror, note) }
         guard let job = mirror.resumed else { return }
-        Output.errorLine(
-            "ringmirror: going on with the mirror begun at \(Timestamp.text(job.startedAt)): "
+        output.note(
+            .resumed,
+            "resuming the mirror begun at \(Timestamp.text(job.startedAt)): "
                 + "\(ByteSize.text(job.planned - job.remainingBytes)) of "
                 + "\(ByteSize.text(job.planned)) were done, "
                 + "\(ByteSize.text(mirror.job.progress.planned)) are left")
     }
 
     /// Compares what the devices have now: all of them, or what the job was to copy.
-    func verify(_ extent: Verification) async throws {
+    func verify(_ extent: Verification) throws {
         let job: CompareJob
         if extent == .verify, let bits = mirror.plannedBits() {
             job = CompareJob(source, target, only: bits, isPrefix: true)
@@ -66,6 +57,6 @@ struct MirrorRun {
         }
         let comparison = CompareRun(
             job: job, first: source, second: target, output: output, event: "verify")
-        try await comparison.run()
+        try comparison.run()
     }
 }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import RingMirror
 
 /// Opens the two ends of a mirror for a command, with every guard.
@@ -5,7 +6,9 @@ struct MirrorSides {
     let source: Disk
     let target: Disk
     /// The target was made by this command.
-    let isNew: Bool
+    var isNew: Bool { made != nil }
+    /// The file that was made.
+    private let made: Files.Identity?
 
     /// Checks what does not depend on the disks. Before the target is opened, which may make it.
     static func prepare(_ copying: CopyOptions, _ complaint: Complaint) throws {
@@ -19,30 +22,48 @@ struct MirrorSides {
 
     /// - Parameter changesBitmaps: the mirror may have to change a bitmap inside the image.
     static func openSource(
-        _ path: String, format: ImageFormat?, changesBitmaps: Bool = false,
+        _ path: PathArgument, format: ImageFormat?, changesBitmaps: Bool = false,
         _ copying: CopyOptions, _ guards: GuardOptions, _ complaint: Complaint
     ) throws -> Disk {
-        try complaint.attempt { () throws(StorageError) in
+        Signals.enter(.reading("opening \(path)"))
+        return try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(path), format: format, changesBitmaps: changesBitmaps,
+                path.path, format: format, changesBitmaps: changesBitmaps,
                 options: SourceOptions(
                     cache: copying.cache, allowSourceInUse: guards.allowSourceInUse))
         }
     }
 
     init(
-        _ source: Disk, _ path: String, _ format: TargetFormatOptions, _ options: TargetOptions,
+        _ source: Disk, _ path: PathArgument, _ format: TargetFormatOptions,
+        _ options: TargetOptions,
         output: OutputOptions, _ complaint: Complaint
     ) throws {
+        Signals.enter(options.create ? .making("making \(path)") : .reading("opening \(path)"))
         target = try complaint.attempt { () throws(StorageError) in
             try Disk.openTarget(
-                FilePath(path), for: source, format: format.targetFormat,
+                path.path, for: source, format: format.targetFormat,
                 newImage: format.newImage(size: source.geometry.size), options: options)
         }
         self.source = source
-        isNew = options.create
-        if !output.quiet {
-            for note in source.notes + target.notes { Output.errorLine("ringmirror: \(note)") }
+        made = options.create ? Files.identity(of: path.path) : nil
+        for note in source.notes + target.notes { output.warn(.device, note) }
+        Signals.enter(.making("preparing the mirror"))
+    }
+
+    /// Makes the mirror, or ends the command: a target that was made for nothing goes as well.
+    func begin<Mirror>(
+        _ complaint: Complaint, _ body: () throws(MirrorError) -> Mirror
+    ) throws(ExitCode) -> Mirror {
+        do throws(MirrorError) { return try body() } catch {
+            removeMade()
+            throw complaint.end(error)
         }
+    }
+
+    /// Removes the target if it was made by this command and is still the file that was made.
+    func removeMade() {
+        guard let made, Files.identity(of: target.path) == made else { return }
+        Files.remove(target.path)
     }
 }

@@ -27,9 +27,9 @@ struct MirrorWatch: Watched {
 
     private func announce(_ error: MirrorError) {
         if output.showsProgress { Output.overwriteErrorLine("") }
-        Output.errorLine("ringmirror: paused: \(error)")
-        Output.errorLine(
-            "ringmirror: mend it and send SIGCONT to go on (kill -CONT \(Output.processID)), "
-                + "or press Ctrl-C to stop")
+        output.warn(.paused, "paused: \(error)")
+        Message.say(
+            "fix this, then run `kill -CONT \(Output.processID)` to continue, or press Ctrl-C to "
+                + "stop", .warning)
     }
 }

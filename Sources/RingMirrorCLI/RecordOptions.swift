@@ -12,10 +12,10 @@ struct StoreOptions: ParsableArguments {
                 disk's serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.
                 """, valueName: "file"),
         completion: .file())
-    var file: String?
+    var file: PathArgument?
 
     func path(for disk: Disk) -> FilePath {
-        file.map { FilePath($0) } ?? StorePlace.path(for: disk)
+        file?.path ?? StorePlace.path(for: disk)
     }
 
     /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.

@@ -1,7 +1,6 @@
 import ArgumentParser
-import Glibc
 
-struct RingMirrorCommand: AsyncParsableCommand {
+struct RingMirrorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ringmirror",
         abstract:
@@ -26,34 +25,4 @@ struct RingMirrorCommand: AsyncParsableCommand {
             BitmapCommand.self, StreamCommand.self, CommitCommand.self, MeasureCommand.self,
             InfoCommand.self, BenchCommand.self,
         ])
-}
-
-@main
-enum Main {
-    static func main() async {
-        Output.reserveStandardStreams()
-        do {
-            let arguments = Verification.translate(Array(CommandLine.arguments.dropFirst()))
-            var command = try RingMirrorCommand.parseAsRoot(arguments)
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
-        } catch {
-            end(with: error)
-        }
-    }
-
-    /// argument-parser's own exit code for a wrong command line is 64; ours is 2, as everywhere.
-    private static func end(with error: any Error) -> Never {
-        if let end = error as? ExitCode { exit(end.rawValue) }
-        let message = RingMirrorCommand.fullMessage(for: error)
-        if RingMirrorCommand.exitCode(for: error) == .success {
-            Output.line(message)
-            exit(Exit.done.rawValue)
-        }
-        Output.errorLine(message)
-        exit(Exit.usage.rawValue)
-    }
 }

@@ -39,32 +39,6 @@ struct OutputOptions: ParsableArguments {
     var showsProgress: Bool { !quiet && (progress ?? (Output.errorIsTerminal && !json)) }
 }
 
-/// Reports an error in the form that was asked for, and gives the exit that goes with it.
-struct Complaint {
-    let output: OutputOptions
-
-    func end(_ message: String, _ exit: Exit) -> ExitCode {
-        if output.json {
-            Events.print(Events.Failure(message: message, exitCode: exit.rawValue))
-        }
-        Output.errorLine("ringmirror: \(message)")
-        return exit.asError
-    }
-
-    func end(_ error: StorageError) -> ExitCode { end("\(error)", Exit(error)) }
-
-    func end(_ error: MirrorError) -> ExitCode { end("\(error)", Exit(error)) }
-
-    func end(_ error: BitmapStoreError) -> ExitCode { end("\(error)", Exit(error.category)) }
-
-    /// Opens something, or ends with why it can't be.
-    func attempt<Opened>(
-        _ open: () throws(StorageError) -> Opened
-    ) throws(ExitCode) -> Opened {
-        do throws(StorageError) { return try open() } catch { throw end(error) }
-    }
-}
-
 extension Caching {
     /// For people and for JSON: `direct`, or `buffered` with the reason.
     var summary: String {

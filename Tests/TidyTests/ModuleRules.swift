@@ -26,15 +26,15 @@ enum Modules {
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
         "RingMirrorCLI": [
-            "RingMirror", "ArgumentParser", "Logging", "SystemPackage", "Synchronization", "Glibc",
-            "Dispatch", "Foundation", "FoundationEssentials",
+            "RingMirror", "CLinux", "ArgumentParser", "Logging", "SystemPackage",
+            "Synchronization", "Glibc", "FoundationEssentials",
         ],
         "CLiburing": [], "CLinux": [], "CBlkid": [], "CZlib": [], "CZstd": [],
     ]
 
     /// What comes with the compiler or the C library, so that a package does not declare it.
     static let toolchain: Set = [
-        "Glibc", "Synchronization", "Dispatch", "Foundation", "FoundationEssentials",
+        "Glibc", "Synchronization", "Foundation", "FoundationEssentials",
     ]
 }
 

@@ -98,7 +98,8 @@ struct RuleTests {
         Sample(.fileLength, String(repeating: "a\n", count: 400), []),
         Sample(.imports, "internal import CLiburing\nimport Glibc\n// import Foundation\n", []),
         Sample(
-            .imports, "import Foundation\n", [], path: "Sources/RingMirrorCLI/A.swift"),
+            .imports, "import FoundationEssentials\n", [],
+            path: "Sources/RingMirrorCLI/A.swift"),
         Sample(.imports, "import Foundation\n", [], path: "Tests/RingTests/A.swift"),
         Sample(.unsafeCode, "let a = unsafe p[0]\n", []),
         Sample(

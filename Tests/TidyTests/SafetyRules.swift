@@ -13,7 +13,11 @@ extension Rule {
         ("Sources/QCOW2/Decompressor.swift", "zlib and libzstd work on memory by address"),
         ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
         ("Sources/MirrorEngine/WorkerThread.swift", "pthread_create hands a pointer to a thread"),
-        ("Sources/RingMirrorCLI/Output.swift", "standard streams are C's"),
+        (
+            "Sources/RingMirrorCLI/Process/",
+            "arguments, signals, threads and standard streams are C's"
+        ),
+        ("Sources/RingMirrorCLI/PathArgument.swift", "a path's bytes are given by address"),
         ("Sources/RingMirrorCLI/Files.swift", "read fills memory by address"),
         ("Sources/RingMirrorCLI/ProgressLine.swift", "ioctl asks for the terminal's width"),
     ]

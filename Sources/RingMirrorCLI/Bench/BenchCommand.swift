@@ -1,6 +1,6 @@
 import ArgumentParser
 
-struct BenchCommand: AsyncParsableCommand {
+struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
         abstract: "Measure mirrors on disks of your own.",

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct TransferCommand: AsyncParsableCommand {
+struct TransferCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "transfer",
         abstract: "Measure what an incremental mirror saves over a full one, by the dirty share.",
@@ -21,10 +21,10 @@ struct TransferCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
-    var source: String
+    var source: PathArgument
 
     @Argument(help: "The disk or image to write.", completion: .file())
-    var target: String
+    var target: PathArgument
 
     @Flag(help: "Make TARGET as a new image file. It must not exist.")
     var create = false
@@ -38,7 +38,7 @@ struct TransferCommand: AsyncParsableCommand {
 
     func validate() throws { try targetFormat.validate(create: create, target: target) }
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
         let settings = try measuring.settings()
         try MirrorSides.prepare(copying, complaint)
@@ -54,12 +54,12 @@ struct TransferCommand: AsyncParsableCommand {
             output: output, complaint)
         let run = TransferRun(
             sides: sides, settings: settings, options: copying.mirrorOptions, output: output)
-        try await run.run()
+        try run.run()
         guard copying.verify != nil else { return }
         let comparison = CompareRun(
             job: CompareJob(sides.source, sides.target, isPrefix: true), first: sides.source,
             second: sides.target, output: output, event: "verify")
-        try await comparison.run()
+        try comparison.run()
     }
 
     private func check(
@@ -67,12 +67,13 @@ struct TransferCommand: AsyncParsableCommand {
     ) throws {
         let size = source.geometry.size
         guard size > 0 else {
-            throw complaint.end("\(source.path) is empty: there is nothing to measure", .usage)
+            throw complaint.end(
+                .invalidOption, "\(source.path) is empty: there is nothing to measure", .usage)
         }
         do {
             _ = try DirtyBitmap.byteCount(size: size, granularity: settings.granularity)
         } catch {
-            throw complaint.end("\(source.path): \(error)", .usage)
+            throw complaint.end(.invalidOption, "\(source.path): \(error)", .usage)
         }
     }
 }

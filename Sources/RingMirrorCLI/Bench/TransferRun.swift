@@ -25,26 +25,16 @@ struct TransferRun {
     private var size: Int64 { source.geometry.size }
 
     /// Throws the exit code if a job does not end with a mirror.
-    func run() async throws {
+    func run() throws {
         let current = CurrentJob()
-        let signals = Signals(
-            stop: { current.cancel() }, resume: { current.running?.job.resume() },
+        let activity = Activity(
+            title: "bench transfer", stop: { current.cancel() },
+            resume: { current.running?.job.resume() },
             show: {
-                guard let (job, title) = current.running else { return }
-                let progress = job.progress
-                Output.errorLine(
-                    "ringmirror: \(title): \(ByteSize.text(progress.done)) of "
-                        + "\(ByteSize.text(progress.planned)) mirrored")
+                guard let (job, title) = current.running else { return "bench transfer" }
+                return "\(title): \(Activity.text(job.progress))"
             })
-        if output.json {
-            Events.print(
-                Events.Start(
-                    command: "bench transfer", source: source.path.string,
-                    target: target.path.string, size: size))
-        }
-        try await warmUp(current)
-        let results = try await measure(current)
-        _ = signals
+        let results = try Signals.during(activity) { try runCases(current) }
         if output.json {
             Events.print(Events.TransferSummary(results, size: size, settings))
         } else if !output.quiet {
@@ -52,10 +42,21 @@ struct TransferRun {
         }
     }
 
+    private func runCases(_ current: CurrentJob) throws -> TransferResults {
+        if output.json {
+            Events.print(
+                Events.Start(
+                    command: "bench transfer", source: source.path.string,
+                    target: target.path.string, size: size))
+        }
+        try warmUp(current)
+        return try measure(current)
+    }
+
     /// Makes the target a mirror, which the incremental ones build on, with its blocks allocated.
-    private func warmUp(_ current: CurrentJob) async throws {
+    private func warmUp(_ current: CurrentJob) throws {
         // A promise about the target is about what it holds before this job.
-        let (report, _) = try await mirror(.full, "warm-up", current, options, seed: 0)
+        let (report, _) = try mirror(.full, "warm-up", current, options, seed: 0)
         if output.json {
             Events.print(
                 Events.TransferWarmUp(written: report.written, seconds: report.seconds))
@@ -71,7 +72,7 @@ struct TransferRun {
         }
     }
 
-    private func measure(_ current: CurrentJob) async throws -> TransferResults {
+    private func measure(_ current: CurrentJob) throws -> TransferResults {
         var later = options
         later.targetIsZero = false
         var results = TransferResults(settings.cases)
@@ -83,7 +84,7 @@ struct TransferRun {
                 index += 1
                 let title =
                     "\(index)/\(settings.cases.count * settings.rounds) \(transferCase.title)"
-                let (report, dirtyBytes) = try await mirror(
+                let (report, dirtyBytes) = try mirror(
                     transferCase, title, current, later, seed: step.seed)
                 results.all[step.index].add(report, dirtyBytes: dirtyBytes)
                 if output.json {
@@ -101,19 +102,19 @@ struct TransferRun {
     private func mirror(
         _ transferCase: TransferCase, _ title: String, _ current: CurrentJob,
         _ options: MirrorOptions, seed: UInt64
-    ) async throws -> (report: MirrorReport, dirtyBytes: Int64) {
+    ) throws -> (report: MirrorReport, dirtyBytes: Int64) {
         let made: (job: MirrorJob, dirtyBytes: Int64)
         do throws(MirrorError) {
             made = try makeJob(transferCase, options, seed: seed)
         } catch {
-            throw Complaint(output: output).end("\(error)", Exit(error))
+            throw Complaint(output: output).end(error)
         }
         current.begin(made.job, title)
-        let report = await output.watching(MirrorWatch(made.job, output, verb: title + ":")) {
-            await made.job.run()
+        let report = output.watching(MirrorWatch(made.job, output, verb: title + ":")) {
+            made.job.runAndWait()
         }
         guard case .mirrored = report.outcome else {
-            Output.errorLine("ringmirror: the benchmark ended at \(title)")
+            Message.say("the benchmark ended at \(title)")
             try MirrorEnding(sides: sides, bitmap: nil, output: output).tell(
                 RecordedMirror.Report(unrecorded: report))
             throw Exit.failed.asError

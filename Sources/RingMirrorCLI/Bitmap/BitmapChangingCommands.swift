@@ -7,7 +7,7 @@ struct BitmapAddCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Add a bitmap in which nothing is dirty.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the new bitmap, 1 to 1023 bytes.") var name: String
 
     @Option(help: "Bytes that one bit stands for, a power of two from 512 to 2G.")
@@ -31,7 +31,7 @@ extension BitmapOptions {
         do throws(DirtyBitmapError) {
             return try Granularity(bytes: size.bytes)
         } catch {
-            throw complaint.end("\(error)", .usage)
+            throw complaint.end(.invalidGranularity, "\(error)", .usage)
         }
     }
 }
@@ -46,7 +46,7 @@ struct BitmapRemoveCommand: ParsableCommand {
             open the image any more.
             """)
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String?
     @Flag(help: "Give up all interrupted jobs of this disk or image instead.") var jobs = false
     @Flag(help: "Remove all bitmaps inside a qcow2 image.") var all = false
@@ -93,16 +93,18 @@ struct BitmapRemoveCommand: ParsableCommand {
     private func removeAll(_ home: BitmapHome) throws {
         guard case .image(let bitmaps) = home else {
             throw options.complaint.end(
-                "\(path) is no qcow2 image: --all is for the bitmaps inside one", .usage)
+                .invalidOption, "\(path) is no qcow2 image: --all is for the bitmaps inside one",
+                .usage)
         }
         let notes = try options.attempt { () throws(MirrorError) in
             do throws(StorageError) { return try bitmaps.removeAll() } catch {
                 throw .storage(error)
             }
         }
-        guard !options.output.quiet else { return }
-        for note in notes { Output.errorLine("ringmirror: \(note)") }
-        if !options.output.json { Output.line("all bitmaps of \(path) removed") }
+        for note in notes { options.output.note(.bitmaps, note) }
+        if !options.output.json && !options.output.quiet {
+            Output.line("all bitmaps of \(path) removed")
+        }
     }
 }
 
@@ -158,7 +160,7 @@ struct BitmapMergeCommand: ParsableCommand {
             is rounded outward.
             """)
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The bitmap that is marked.") var into: String
     @Argument(help: "The bitmaps that stay as they are.") var from: [String]
     @OptionGroup var options: BitmapOptions

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct BitmapCommand: AsyncParsableCommand {
+struct BitmapCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bitmap",
         abstract: "Keep named bitmaps of what has changed on a disk or image.",
@@ -27,7 +27,7 @@ struct BitmapCommand: AsyncParsableCommand {
 
 /// A bitmap that is there, as most commands name it.
 struct OneBitmap: ParsableArguments {
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String
     @OptionGroup var options: BitmapOptions
 
@@ -50,10 +50,10 @@ struct BitmapOptions: ParsableArguments {
     /// Opens the disk or image, to know which it is and how large. Reading harms nothing, and a
     /// disk in use has bitmaps too; only a qcow2 image whose own bitmaps are changed has to be
     /// nobody else's.
-    func disk(_ path: String, _ access: Access = .readOnly) throws -> Disk {
+    func disk(_ path: PathArgument, _ access: Access = .readOnly) throws -> Disk {
         try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(path), format: imageFormat, formatOption: "--image-format",
+                path.path, format: imageFormat, formatOption: "--image-format",
                 changesBitmaps: access == .readWrite && store.file == nil,
                 options: SourceOptions(allowSourceInUse: true))
         }
@@ -63,12 +63,28 @@ struct BitmapOptions: ParsableArguments {
     ///
     /// - Parameter creates: make a store if there is none.
     func home(
-        _ path: String, _ access: Access = .readWrite, creates: Bool = false
+        _ path: PathArgument, _ access: Access = .readWrite, creates: Bool = false
     ) throws -> BitmapHome {
         try home(of: disk(path, access), access, creates: creates)
     }
 
+    /// Nil if there is no store yet.
+    func homeIfAny(of disk: Disk, _ access: Access) throws -> BitmapHome? {
+        if store.file == nil, let bitmaps = disk.bitmaps { return .image(bitmaps) }
+        do throws(BitmapStoreError) {
+            return .store(
+                try BitmapStore.open(store.path(for: disk), for: disk.identity, access: access))
+        } catch .notFound {
+            return nil
+        } catch {
+            throw complaint.end(error)
+        }
+    }
+
     func home(of disk: Disk, _ access: Access, creates: Bool = false) throws -> BitmapHome {
+        if access == .readWrite {
+            Signals.enter(.making("changing the bitmaps of \(disk.path)"))
+        }
         if store.file == nil, let bitmaps = disk.bitmaps { return .image(bitmaps) }
         let path = store.path(for: disk)
         return try attempt { () throws(MirrorError) in
@@ -102,11 +118,11 @@ struct BitmapOptions: ParsableArguments {
 
     /// Says that interrupted jobs were given up with their bitmap.
     func tellForgotten(_ jobs: [StoredJob]) {
-        guard !output.quiet else { return }
         for job in jobs {
-            Output.errorLine(
-                "ringmirror: the interrupted \(job.mode.rawValue) mirror to \(job.targetPath) "
-                    + "can't be resumed any more")
+            output.warn(
+                .jobForgotten,
+                "the interrupted \(job.mode.rawValue) mirror to \(job.targetPath) can't be "
+                    + "resumed any more")
         }
     }
 }

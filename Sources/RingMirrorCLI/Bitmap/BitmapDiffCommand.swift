@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct BitmapDiffCommand: AsyncParsableCommand {
+struct BitmapDiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff", abstract: "Mark in a bitmap of A what differs in B.",
         discussion: """
@@ -11,10 +11,10 @@ struct BitmapDiffCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The disk or image that the bitmap belongs to.", completion: .file())
-    var first: String
+    var first: PathArgument
 
     @Argument(help: "The disk or image that it is compared with.", completion: .file())
-    var second: String
+    var second: PathArgument
 
     @Option(help: "The bitmap that is marked.") var into: String
 
@@ -29,12 +29,12 @@ struct BitmapDiffCommand: AsyncParsableCommand {
 
     @OptionGroup var options: BitmapOptions
 
-    func run() async throws {
+    func run() throws {
         let granularity = try self.granularity.map { try options.granularity($0) }
         let first = try options.disk(self.first, .readWrite)
         let second = try options.complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(self.second), format: secondFormat, formatOption: "--second-format",
+                self.second.path, format: secondFormat, formatOption: "--second-format",
                 options: SourceOptions(allowSourceInUse: true))
         }
         let size = first.geometry.size
@@ -42,41 +42,39 @@ struct BitmapDiffCommand: AsyncParsableCommand {
             second.geometry.size == size || (second.geometry.size > size && allowLarger)
         else {
             throw options.complaint.end(
+                .sizesDiffer,
                 "\(first.path) has \(size) bytes and \(second.path) \(second.geometry.size): only "
                     + "disks of the same size can be told apart by a bitmap"
                     + (second.geometry.size > size ? " (or use --allow-larger)" : ""),
                 .usage)
         }
-        let (home, clusters) = try prepare(first, granularity)
+        // The bitmap is made when the answer is there: one that is clean because nobody has looked
+        // yet would be taken for the answer.
+        let clusters = try known(in: first) ?? granularity ?? .default
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
         let run = CompareRun(
             job: CompareJob(first, second, only: all, isPrefix: true), first: first,
             second: second, output: options.output, event: "compare")
-        let report = await run.compare()
+        let report = run.compare()
         if let error = report.error {
             throw options.complaint.end(
-                "\(error); bitmap '\(into)' is as it was", Exit(error))
+                Failure(error).code, "\(error); bitmap '\(into)' is as it was", Exit(error))
         }
         let found = run.job.differences()
+        let home = try options.home(of: first, .readWrite, creates: true)
         try options.attempt { () throws(MirrorError) in
-            try home.merge(into: into, bits: found)
+            try home.put(found, into: into, granularity: clusters)
         }
         try options.tell(
             into, in: home, "marked with \(ByteSize.text(found.dirtyBytes)) that differ")
     }
 
-    /// Where the bitmap is, with the bitmap there, and the granularity to compare with.
-    private func prepare(
-        _ disk: Disk, _ granularity: Granularity?
-    ) throws -> (BitmapHome, Granularity) {
-        let home = try options.home(of: disk, .readWrite, creates: true)
+    /// The granularity of the bitmap; nil if there is no such bitmap yet.
+    private func known(in disk: Disk) throws -> Granularity? {
+        guard let home = try options.homeIfAny(of: disk, .readOnly) else { return nil }
         return try options.attempt { () throws(MirrorError) in
-            let known = try home.bitmaps().first { $0.name == into }?.granularity
-            if known == nil {
-                try home.add(into, granularity ?? .default, disabled: false)
-            }
-            return (home, known ?? granularity ?? .default)
+            try home.bitmaps().first { $0.name == into }?.granularity
         }
     }
 }

@@ -147,6 +147,23 @@ enum BitmapHome {
         }
     }
 
+    /// Marks what `bits` has dirty in a bitmap, which is added if it is not there.
+    func put(
+        _ bits: borrowing DirtyBitmap, into name: String, granularity: Granularity
+    ) throws(MirrorError) {
+        guard try !bitmaps().contains(where: { $0.name == name }) else {
+            return try merge(into: name, bits: bits)
+        }
+        try add(name, granularity, disabled: false)
+        do throws(MirrorError) {
+            try merge(into: name, bits: bits)
+        } catch {
+            // Without its marks it would say that nothing is dirty.
+            _ = try? remove(name)
+            throw error
+        }
+    }
+
     private func attempt<Result: ~Copyable>(
         store: (BitmapStore) throws(BitmapStoreError) -> Result,
         image: (ImageBitmaps) throws(StorageError) -> Result

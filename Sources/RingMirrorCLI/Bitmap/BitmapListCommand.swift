@@ -5,7 +5,7 @@ struct BitmapListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "List the bitmaps of a disk or image, and interrupted jobs.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
@@ -40,9 +40,7 @@ struct BitmapListCommand: ParsableCommand {
                 ?? []
         }
         let remarks = try options.attempt { () throws(MirrorError) in try home.remarks() }
-        for remark in remarks where !options.output.quiet {
-            Output.errorLine("ringmirror: \(remark)")
-        }
+        for remark in remarks { options.output.warn(.bitmaps, remark) }
         if options.output.json {
             for bitmap in bitmaps {
                 Events.print(Events.Bitmap(bitmap, store: home.path.string))

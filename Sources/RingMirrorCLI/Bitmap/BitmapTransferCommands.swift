@@ -8,9 +8,10 @@ struct BitmapExportCommand: ParsableCommand {
         commandName: "export", abstract: "Write a bitmap as a change map.",
         discussion: "The formats are in docs/change-maps.md.")
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String
-    @Argument(help: "A new file; - is standard output.", completion: .file()) var file = "-"
+    @Argument(help: "A new file; - is standard output.", completion: .file()) var file =
+        PathArgument(argument: "-")
 
     @Option(help: "ringmirror (text that a person can read), ddrescue, qemu-dirty or ranges.")
     var format = ChangeMapFormat.ringmirror
@@ -34,17 +35,20 @@ struct BitmapExportCommand: ParsableCommand {
         do throws(ChangeMapError) {
             bytes = try ChangeMap.write(bits, format: format, name: name)
         } catch {
-            throw options.complaint.end("\(error)", .usage)
+            throw options.complaint.end(Failure(error))
         }
         do throws(Errno) {
             try Files.write(bytes, to: file, overwrite: overwrite)
         } catch .fileExists {
             throw options.complaint.end(
-                "\(file) exists already: choose another name, or use --overwrite", .refused)
-        } catch .brokenPipe {
-            return
+                Failure(
+                    .outputExists,
+                    "\(file) exists already. Choose another name, or pass --overwrite.",
+                    path: file.path, .refused))
         } catch {
-            throw options.complaint.end("\(file): it can't be written: \(error)", .failed)
+            throw options.complaint.end(
+                Failure(
+                    .outputUnwritable, "can't write \(file): \(error)", path: file.path, .failed))
         }
     }
 }
@@ -57,7 +61,7 @@ struct BitmapImportCommand: ParsableCommand {
             dirty stays dirty. If the map can't be read or understood, the bitmap is as it was.
             """)
 
-    @Argument(help: "The disk or image.", completion: .file()) var path: String
+    @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String
     @Argument(help: "The change map, as FILE or FILE:FORMAT; - is standard input.")
     var map: MapArgument
@@ -82,14 +86,21 @@ struct BitmapImportCommand: ParsableCommand {
             map, deviceSize: disk.geometry.size, options.output, options.complaint)
         let home = try options.home(of: disk, .readWrite, creates: create)
         try options.attempt { () throws(MirrorError) in
-            if create, try !home.bitmaps().contains(where: { $0.name == name }) {
-                try home.add(
-                    name, granularity ?? found.granularity ?? .default, disabled: false)
+            let known = try home.bitmaps().first { $0.name == name }?.granularity
+            let isNew = create && known == nil
+            let clusters: Granularity
+            if isNew {
+                clusters = granularity ?? found.granularity ?? .default
+            } else {
+                clusters = try home.bitmap(name).granularity
             }
-            var bits = DirtyBitmap(
-                size: disk.geometry.size, granularity: try home.bitmap(name).granularity)
+            var bits = DirtyBitmap(size: disk.geometry.size, granularity: clusters)
             found.mark(in: &bits)
-            try home.merge(into: name, bits: bits)
+            if isNew {
+                try home.put(bits, into: name, granularity: clusters)
+            } else {
+                try home.merge(into: name, bits: bits)
+            }
         }
         try options.tell(name, in: home, "marked with \(ByteSize.text(found.dirtyBytes))")
     }

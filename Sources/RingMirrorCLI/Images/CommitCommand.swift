@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct CommitCommand: AsyncParsableCommand {
+struct CommitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "commit",
         abstract: "Move what OVERLAY has down into the image that it stands on.",
@@ -16,7 +16,7 @@ struct CommitCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The qcow2 image whose changes are moved down.", completion: .file())
-    var overlay: String
+    var overlay: PathArgument
 
     @Flag(help: "Leave OVERLAY as it is, and don't empty it.")
     var keep = false
@@ -24,21 +24,22 @@ struct CommitCommand: AsyncParsableCommand {
     @OptionGroup(title: "Copying") var copying: ImageJobOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
+        Signals.enter(.making("opening \(overlay)"))
         let job: CommitJob
         do throws(MirrorError) {
             try MirrorJob.checkRing()
             job = try CommitJob.open(
-                FilePath(overlay), keepsOverlay: keep, options: copying.mirrorOptions,
+                overlay.path, keepsOverlay: keep, options: copying.mirrorOptions,
                 logger: output.logger)
         } catch {
             throw complaint.end(error)
         }
-        try await ImageJobRun(
+        try ImageJobRun(
             command: "commit", verb: "Committed", source: job.source, target: job.target,
             job: job.job, output: output
-        ).run { await job.run() }
+        ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }
         Output.line(
             "\(job.target.path) has what \(overlay) had"

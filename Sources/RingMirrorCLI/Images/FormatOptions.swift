@@ -28,7 +28,7 @@ struct TargetFormatOptions: ParsableArguments {
                 Relative names are relative to the new image. What the mirror does not write \
                 reads as it does there.
                 """), completion: .file())
-    var backing: String?
+    var backing: PathArgument?
 
     @Option(help: "raw or qcow2: what the backing file is. It has to be said.")
     var backingFormat: ImageFormat?
@@ -47,8 +47,8 @@ struct TargetFormatOptions: ParsableArguments {
     /// What a command checks that has these options.
     ///
     /// - Parameter create: whether TARGET is made.
-    func validate(create: Bool, target: String) throws {
-        let isQCOW2 = (targetFormat ?? ImageFormat(forNew: FilePath(target))) == .qcow2
+    func validate(create: Bool, target: PathArgument) throws {
+        let isQCOW2 = (targetFormat ?? ImageFormat(forNew: target.path)) == .qcow2
         let isAsked =
             clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
             || extendedL2
@@ -62,6 +62,10 @@ struct TargetFormatOptions: ParsableArguments {
                 "--backing FILE goes with --backing-format raw or qcow2: a raw disk can look like "
                     + "anything")
         }
+        if let backing, backing.utf8 == nil {
+            throw ValidationError(
+                "--backing \(backing): a qcow2 image can't name a file whose name is not UTF-8")
+        }
         if backing != nil && preallocate != nil {
             throw ValidationError(
                 "--preallocate can't be with --backing: what is allocated hides what is below")
@@ -72,7 +76,7 @@ struct TargetFormatOptions: ParsableArguments {
     func newImage(size: Int64) -> NewImageOptions {
         var options = NewImageOptions(size: size)
         if let clusterSize { options.clusterSize = clusterSize.bytes }
-        options.backingFile = backing
+        options.backingFile = backing?.utf8
         options.backingFormat = backingFormat?.rawValue
         options.lazyRefcounts = lazyRefcounts
         options.preallocatesMetadata = preallocate == .metadata

@@ -38,16 +38,16 @@ struct ImageJobRun {
     let output: OutputOptions
 
     /// Throws the exit code unless all was done.
-    func run(_ body: () async -> ImageJobReport) async throws {
+    func run(_ body: () -> ImageJobReport) throws {
         if output.json {
             Events.print(
                 Events.Start(
                     command: command, source: source.path.string, target: target.path.string,
                     size: source.geometry.size))
         }
-        let signals = Signals(stop: { [job] in job.cancel() }, resume: { [job] in job.resume() })
-        let report = await output.watching(MirrorWatch(job, output, verb: verb), body)
-        _ = signals
+        let report = Signals.during(Activity(job, title: command)) {
+            output.watching(MirrorWatch(job, output, verb: verb), body)
+        }
         try tell(report)
     }
 
@@ -80,7 +80,7 @@ struct ImageJobRun {
         }
     }
 
-    private func say(_ text: String) { Output.errorLine("ringmirror: \(text)") }
+    private func say(_ text: String) { Message.say(text) }
 
     private func sayWhatIsLeft(_ report: MirrorReport) {
         say(

@@ -16,11 +16,11 @@ struct MeasureCommand: ParsableCommand {
             """)
 
     @Argument(help: "The disk or image that would be read.", completion: .file())
-    var source: String
+    var source: PathArgument
 
     @Option(help: "full, top or incremental.") var mode = Mode.full
     @Option(help: "The bitmap of an incremental mirror.") var bitmap: String?
-    @Option(help: "The image above which top copies.", completion: .file()) var base: String?
+    @Option(help: "The image above which top copies.", completion: .file()) var base: PathArgument?
     @Option(help: "raw or qcow2: what the target would be.") var targetFormat = ImageFormat.raw
     @Option(help: "Bytes in a cluster of a qcow2 target.") var clusterSize: ByteSize?
     @OptionGroup(title: "Formats") var format: SourceFormatOptions
@@ -45,7 +45,7 @@ struct MeasureCommand: ParsableCommand {
         let complaint = Complaint(output: output)
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                FilePath(source), format: format.sourceFormat ?? (mode == .top ? .qcow2 : nil),
+                source.path, format: format.sourceFormat ?? (mode == .top ? .qcow2 : nil),
                 options: SourceOptions(allowSourceInUse: true))
         }
         let measurement: Measurement
@@ -71,7 +71,7 @@ struct MeasureCommand: ParsableCommand {
         case .full: return try Measurement.full(of: disk, target: target)
         case .top:
             return try Measurement.top(
-                of: disk, base: base.map { FilePath($0) }, target: target)
+                of: disk, base: base?.path, target: target)
         case .incremental:
             return try Measurement.incremental(
                 of: disk, dirty: try store.bits(bitmap ?? "", of: disk), target: target)

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct StreamCommand: AsyncParsableCommand {
+struct StreamCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
         abstract: "Copy into OVERLAY what it takes from the images below, until it needs them no "
@@ -18,29 +18,30 @@ struct StreamCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The qcow2 image that is to stand on its own.", completion: .file())
-    var overlay: String
+    var overlay: PathArgument
 
     @Option(help: "The image below that OVERLAY goes on to stand on.", completion: .file())
-    var base: String?
+    var base: PathArgument?
 
     @OptionGroup(title: "Copying") var copying: ImageJobOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
+        Signals.enter(.making("opening \(overlay)"))
         let job: StreamJob
         do throws(MirrorError) {
             try MirrorJob.checkRing()
             job = try StreamJob.open(
-                FilePath(overlay), base: base.map { FilePath($0) },
+                overlay.path, base: base?.path,
                 options: copying.mirrorOptions, logger: output.logger)
         } catch {
             throw complaint.end(error)
         }
-        try await ImageJobRun(
+        try ImageJobRun(
             command: "stream", verb: "Streamed", source: job.source, target: job.target,
             job: job.job, output: output
-        ).run { await job.run() }
+        ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }
         Output.line(
             base.map { "\(overlay) stands on \($0)" } ?? "\(overlay) stands on its own")

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct TopCommand: AsyncParsableCommand {
+struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
         abstract: "Make TARGET read as OVERLAY does where OVERLAY itself has something.",
@@ -18,16 +18,16 @@ struct TopCommand: AsyncParsableCommand {
             """)
 
     @Argument(help: "The qcow2 image to read.", completion: .file())
-    var overlay: String
+    var overlay: PathArgument
 
     @Argument(help: "The disk or image to write.", completion: .file())
-    var target: String
+    var target: PathArgument
 
     @Option(
         help: ArgumentHelp(
             "Copy what all images above this one have, and not the first alone.",
             discussion: "It is named as `info` shows it, or by its path."), completion: .file())
-    var base: String?
+    var base: PathArgument?
 
     @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
     var create = false
@@ -53,7 +53,7 @@ struct TopCommand: AsyncParsableCommand {
         }
     }
 
-    func run() async throws {
+    func run() throws {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
@@ -68,24 +68,20 @@ struct TopCommand: AsyncParsableCommand {
             output: output, complaint)
         var request = recording.request(.top, bitmap: nil, copying)
         request.remembersPlan = copying.verify == .verify
-        request.base = base.map { FilePath($0) }
-        let mirror: RecordedMirror
-        do throws(MirrorError) {
-            mirror =
-                recording.resume
+        request.base = base?.path
+        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
+            recording.resume
                 ? try .resume(
                     from: source, to: sides.target, request: request, records: records,
                     logger: output.logger)
-                : try .top(
+                : try RecordedMirror.top(
                     from: source, to: sides.target, request: request, records: records,
                     logger: output.logger)
-        } catch {
-            throw complaint.end(error)
         }
         let run = MirrorRun(
             command: "top", mirror: mirror, sides: sides, bitmap: nil,
             leaveOut: create ? "--create" : nil, output: output)
-        try await run.mirror()
-        if let extent = copying.verify { try await run.verify(extent) }
+        try run.run()
+        if let extent = copying.verify { try run.verify(extent) }
     }
 }

@@ -1,0 +1,34 @@
+import ArgumentParser
+import RingMirror
+
+/// Reports an error in the form that was asked for, and gives the exit that goes with it.
+struct Complaint {
+    let output: OutputOptions
+
+    func end(_ failure: Failure) -> ExitCode {
+        Self.report(failure, json: output.json)
+        return failure.exit.asError
+    }
+
+    func end(_ code: ErrorCode, _ message: String, _ exit: Exit) -> ExitCode {
+        end(Failure(code, message, exit))
+    }
+
+    func end(_ error: StorageError) -> ExitCode { end(Failure(error)) }
+
+    func end(_ error: MirrorError) -> ExitCode { end(Failure(error)) }
+
+    func end(_ error: BitmapStoreError) -> ExitCode { end(Failure(error)) }
+
+    /// Opens something, or ends with why it can't be.
+    func attempt<Opened>(
+        _ open: () throws(StorageError) -> Opened
+    ) throws(ExitCode) -> Opened {
+        do throws(StorageError) { return try open() } catch { throw end(error) }
+    }
+
+    static func report(_ failure: Failure, json: Bool) {
+        if json { Events.print(Events.Failure(failure)) }
+        Message.say(failure.message)
+    }
+}

@@ -1,0 +1,43 @@
+/// Text with everything made visible that a terminal would act on instead of showing it.
+///
+/// Names of files and bitmaps come from strangers: one with an escape sequence in it must not move
+/// the cursor, and one with a newline must not look like a message of its own.
+enum VisibleText {
+    /// One line: control characters become `\n`, `\t` or `\xNN`, and so do bytes that are no UTF-8.
+    static func line(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: { isHidden($0) }) else { return text }
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if isHidden(scalar) {
+                result += escape(scalar)
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
+    private static func isHidden(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator: true
+        // Such as the ones that turn the direction of writing around.
+        case .format: scalar.value != 0x200D
+        default: ByteEscape.byte(of: scalar) != nil
+        }
+    }
+
+    private static func escape(_ scalar: Unicode.Scalar) -> String {
+        switch scalar {
+        case "\n": return "\\n"
+        case "\r": return "\\r"
+        case "\t": return "\\t"
+        default:
+            let value = ByteEscape.byte(of: scalar).map { UInt32($0) } ?? scalar.value
+            let digits = String(value, radix: 16, uppercase: true)
+            if scalar.value < 0x80 || ByteEscape.byte(of: scalar) != nil {
+                return "\\x" + (digits.count < 2 ? "0" : "") + digits
+            }
+            return "\\u{" + digits + "}"
+        }
+    }
+}

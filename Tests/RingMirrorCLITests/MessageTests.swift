@@ -1,0 +1,33 @@
+import Testing
+
+@testable import RingMirrorCLI
+
+/// The form of what is said to people.
+@Suite struct MessageTests {
+    @Test func `one form`() {
+        #expect(Message.format("a", .error, toJournal: false) == "ringmirror: a")
+        #expect(Message.format("a", .warning, toJournal: false) == "ringmirror: warning: a")
+        #expect(Message.format("a", .note, toJournal: false) == "ringmirror: note: a")
+        #expect(Message.format("a", .progress, toJournal: false) == "ringmirror: a")
+        #expect(Message.format("a", .error, toJournal: true) == "<3>ringmirror: a")
+        #expect(Message.format("a", .note, toJournal: true) == "<5>ringmirror: note: a")
+    }
+
+    @Test(arguments: [
+        ("plain ö 日本", "plain ö 日本"), ("a\nringmirror: b", "a\\nringmirror: b"),
+        ("a\u{1B}[2Jb", "a\\x1B[2Jb"), ("\r\t\u{7F}", "\\r\\t\\x7F"), ("\u{9B}1m", "\\u{9B}1m"),
+        ("a\u{202E}gmi", "a\\u{202E}gmi"), ("\u{2028}", "\\u{2028}"), ("👩‍👩‍👧", "👩‍👩‍👧"),
+    ])
+    func `nothing in a name acts on the terminal`(text: String, shown: String) {
+        #expect(VisibleText.line(text) == shown)
+    }
+
+    @Test func `what to do is told apart`() {
+        let failure = Failure(
+            .notFound, "a. b.img: no such file. Check the name; look twice.", path: "a. b.img",
+            .usage)
+        #expect(failure.remedy == "Check the name; look twice.")
+        #expect(Failure(.other, "no more than this", .failed).remedy == nil)
+        #expect(Failure(.other, "a. b", remedy: "", .failed).remedy == nil)
+    }
+}
