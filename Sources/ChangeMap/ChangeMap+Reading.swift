@@ -6,7 +6,8 @@ extension ChangeMap {
     ///
     /// The format is told from the content, unless the options name it; `format` of the result
     /// says which it was. What the file leaves open and what is known to go wrong with its format
-    /// is in `warnings`.
+    /// is in `warnings`. A byte order mark and the frame of a clear-signed text are taken off;
+    /// places in errors are then those of the text inside.
     ///
     /// Input may come from anywhere: whatever the bytes are, the result is a map whose extents lie
     /// on the disk, or an error.
@@ -36,13 +37,15 @@ extension ChangeMap {
                 .malformed, "the file is empty: that isn't the same as 'nothing changed'",
                 remedy: "See whether the command that made it failed.")
         }
+        let (content, warnings) = try Wrapper.open(bytes, source)
         let format: ChangeMapFormat
         if let given = options.format {
             format = given
         } else {
-            format = try FormatGuess(bytes, source).format()
+            format = try FormatGuess(content, source).format()
         }
-        var map = try read(bytes, source, format, options)
+        var map = try read(content, source, format, options)
+        map.warnings += warnings
         map.warnIfClean(name)
         return map
     }

@@ -12,7 +12,7 @@ import Testing
             """
         for text in [bomb, external, "<blocks><![CDATA[<block/>]]></blocks>"] {
             expectError(.unsupported, "line 1", "document type") { () throws(ChangeMapError) in
-                try ChangeMap.read(text, .init(format: .era, blockSize: 512))
+                try ChangeMap.read(text, .init(format: .era, blockSize: 4096))
             }
         }
     }
@@ -26,7 +26,7 @@ import Testing
     ])
     func `What isn't well-formed is refused`(text: String) {
         expectError(.malformed, "line 1") { () throws(ChangeMapError) in
-            try ChangeMap.read(text, .init(format: .era, blockSize: 512))
+            try ChangeMap.read(text, .init(format: .era, blockSize: 4096))
         }
     }
 
@@ -36,7 +36,7 @@ import Testing
         "<?xml version='1.0'?><!-- <a> -- > --><blocks><!-- --></blocks><!---->",
     ])
     func `What is well-formed is read, however it is laid out`(text: String) throws {
-        let map = try ChangeMap.read(text, .init(blockSize: 512))
+        let map = try ChangeMap.read(text, .init(blockSize: 4096))
         #expect(map.format == .era)
         #expect(map.extents.isEmpty)
     }
@@ -48,14 +48,14 @@ import Testing
         expectError(.malformed, "isn't expected") { () throws(ChangeMapError) in
             try ChangeMap.read(
                 input, name: "map", deviceSize: 1 << 24,
-                options: .init(format: .era, blockSize: 512))
+                options: .init(format: .era, blockSize: 4096))
         }
     }
 
     @Test func `Deep nesting is refused, not followed`() {
         let text = String(repeating: "<blocks>", count: 100_000)
         expectError(.malformed) { () throws(ChangeMapError) in
-            try ChangeMap.read(text, .init(format: .era, blockSize: 512))
+            try ChangeMap.read(text, .init(format: .era, blockSize: 4096))
         }
     }
 
@@ -68,7 +68,7 @@ import Testing
             ("<bmap version=\"2.0\">\n<a><b/></a>", .bmap),
         ] {
             expectError(.malformed, "line 2") { () throws(ChangeMapError) in
-                try ChangeMap.read(text, .init(format: format, blockSize: 512))
+                try ChangeMap.read(text, .init(format: format, blockSize: 4096))
             }
         }
     }

@@ -50,6 +50,7 @@ private struct BmapHandler: MapElementHandler {
             throw source.malformed(
                 place, "\(count) blocks of \(blockSize) bytes don't make \(imageSize) bytes")
         }
+        try BlockSizeRule.bmap.check(blockSize, source, at: place)
         var extents = ExtentCollector(source, order: .ascending, unit: blockSize)
         try extents.declare(size: imageSize, at: place)
         return extents

@@ -180,10 +180,11 @@ extension DRBDReader {
             return try readWords { _, _ throws(ChangeMapError) in }
         }
         guard let sectors = numbers["la-size-sect"], let unit = numbers["bm-byte-per-bit"],
-            sectors > 0, sectors <= Int64.max >> 9, unit > 0, unit <= 1 << 40
+            sectors > 0, sectors <= Int64.max >> 9
         else {
             throw damaged("the sizes of disk and bits (la-size-sect, bm-byte-per-bit) are missing")
         }
+        try BlockSizeRule.drbd.check(unit, source, at: tokens.place)
         let size = sectors << 9
         var found = ExtentCollector(source, order: .ascending, unit: unit)
         try found.declare(size: size, at: tokens.place)

@@ -32,6 +32,7 @@ extension ChangeMap {
                 remedy: "Give the block size: `dmsetup table` shows it behind the two devices of "
                     + "the era target, in sectors of 512 bytes.")
         }
+        try BlockSizeRule.era.check(blockSize, source, at: nil)
         let extents = ExtentCollector(source, order: .ascending, unit: blockSize)
         var handler = EraHandler(source: source, extents: extents)
         try readXML(bytes, source, &handler)

@@ -12,6 +12,7 @@ private func thinExtents(
     guard unit > 0, !overflows else {
         throw source.malformed(superblock.place, "a pool can't have blocks of \(sectors) sectors")
     }
+    try BlockSizeRule.thin.check(unit, source, at: superblock.place)
     return ExtentCollector(source, order: .ascending, unit: unit)
 }
 
