@@ -7,7 +7,8 @@ extension DeviceIdentity {
     /// Durable facts (worldwide name, serial and model, uuid, partition) decide where both have
     /// them. A disk without any is told by what lies under it (loop devices), else by its number
     /// and the kernel's sequence number of its medium, which last until the next boot at most.
-    /// An image is told by its inode and filesystem. The size always counts.
+    /// An image is told by its inode, when that was made, and its filesystem. The size always
+    /// counts.
     public func difference(from known: DeviceIdentity) -> String? {
         if isImage != known.isImage {
             return known.isImage
@@ -24,6 +25,12 @@ extension DeviceIdentity {
 
     private func imageDifference(from known: DeviceIdentity) -> String? {
         if let change = Self.change("inode", known.inode, inode) { return change }
+        if let change = Self.remaking(known.birth, birth) { return change }
+        if known.birth == nil || birth == nil, let old = known.generation, let new = generation,
+            old != new
+        {
+            return "it was removed and made anew (inode generation \(old), now \(new))"
+        }
         // Filesystems on no single device (btrfs, tmpfs, overlay) get another number each boot.
         guard let new = filesystemDevice, let old = known.filesystemDevice,
             !(new.isAnonymous && old.isAnonymous)
@@ -61,6 +68,9 @@ extension DeviceIdentity {
                 "inode of the backing file", known.backingInode.map(String.init) ?? "none",
                 backingInode.map(String.init) ?? "none")
         }
+        if let change = Self.remaking(known.backingBirth, backingBirth) {
+            return "its backing file is another: " + change
+        }
         if let change = Self.change(
             "offset in the backing file", known.backingOffset, backingOffset)
         {
@@ -69,6 +79,12 @@ extension DeviceIdentity {
         // A file on a filesystem of no single device: its number is another after each boot.
         if backingInode != nil, old.isAnonymous, new.isAnonymous { return nil }
         return Self.change("device of the backing file", old, new)
+    }
+
+    /// An inode that was made at another time belongs to another file. Nil as for `change`.
+    private static func remaking(_ old: Int64?, _ new: Int64?) -> String? {
+        guard let old, let new, old != new else { return nil }
+        return "it was removed and made anew (made at \(UTCTime(old)), now \(UTCTime(new)))"
     }
 
     /// Nil if they are equal, or one is not known.

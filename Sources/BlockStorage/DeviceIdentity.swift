@@ -1,3 +1,5 @@
+internal import SystemPackage
+
 /// Which disk or image this is, in terms that survive a change of its name.
 ///
 /// Names such as `/dev/sdb` move between boots; what a bitmap or a checkpoint belongs to is told
@@ -8,6 +10,11 @@ public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
     /// The filesystem's device number and the inode, for images.
     public var filesystemDevice: DeviceNumber?
     public var inode: UInt64?
+    /// When the inode was made, in nanoseconds since 1970, for images: a file that was removed and
+    /// made anew often gets the same number.
+    public var birth: Int64?
+    /// The inode's generation, where its birth is not known. It tells the same.
+    public var generation: UInt32?
     /// The filesystem's name, for images.
     public var filesystem: String?
     /// Counts up whenever another medium or device takes this place, until the next boot.
@@ -26,6 +33,8 @@ public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
     public var backingDevice: DeviceNumber?
     /// See `backingDevice`.
     public var backingInode: UInt64?
+    /// When that inode was made, as in `birth`.
+    public var backingBirth: Int64?
     /// See `backingDevice`; bytes.
     public var backingOffset: Int64?
     /// In bytes.
@@ -63,18 +72,33 @@ extension SystemView {
 
     /// A loop device has no name of its own that lasts; what lies under it has.
     private func addLoopBacking(to identity: inout DeviceIdentity, disk: String) {
-        guard let path = text(disk + "/loop/backing_file"),
-            let number = value(disk + "/dev").flatMap({ DeviceNumber($0) }),
-            let name = name(of: number),
-            let backing = loopBacking(name) ?? identify(path)
-        else { return }
-        switch backing {
+        guard let backing = loopFile(disk: disk) else { return }
+        switch backing.identity {
         case .block(let number): identity.backingDevice = number
         case .file(let device, let inode), .other(let device, let inode):
             identity.backingDevice = device
             identity.backingInode = inode
+            identity.backingBirth = backingStatus(backing)?.born
         }
-        identity.backingOffset = self.number(disk + "/loop/offset")
+        identity.backingOffset = number(disk + "/loop/offset")
+    }
+
+    /// What lies under a loop device, given the directory of its disk; nil for other disks.
+    func loopFile(disk: String) -> (path: FilePath, identity: NodeIdentity)? {
+        guard let path = filePath(disk + "/loop/backing_file"),
+            let number = value(disk + "/dev").flatMap({ DeviceNumber($0) }),
+            let name = name(of: number),
+            let identity = loopBacking(name) ?? identify(path.string)
+        else { return nil }
+        return (path, identity)
+    }
+
+    /// What statx says about the file below a loop device; nil if its path leads elsewhere by now.
+    func backingStatus(_ backing: (path: FilePath, identity: NodeIdentity)) -> FileStatus? {
+        guard let found = status(backing.path), found.identity == backing.identity else {
+            return nil
+        }
+        return found
     }
 
     /// Page 0x80 of a SCSI inquiry: a header of four bytes, then the serial as text.

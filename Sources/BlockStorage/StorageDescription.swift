@@ -68,23 +68,27 @@ struct StorageDescription {
         _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
     ) throws(StorageError) -> StorageDescription {
         let filesystem: Filesystem
-        let size: Int64
+        let status: FileStatus
         do throws(Errno) {
             filesystem = Filesystem(magic: try SystemCalls.filesystemMagic(opened.descriptor))
             // A new image was stretched after it was opened, so the first look is too old.
-            size = try SystemCalls.status(of: opened.descriptor).size
+            status = try SystemCalls.status(of: opened.descriptor)
         } catch {
             throw .systemCall(call: "asking for its size", path: opened.path, code: error)
         }
         let limits = view.queueLimits(of: opened.status.device)
         let logical = limits.logicalBlockSize ?? 512
-        var identity = DeviceIdentity(size: size)
+        var identity = DeviceIdentity(size: status.size)
         identity.filesystemDevice = opened.status.device
         identity.inode = opened.status.inode
+        identity.birth = status.born
+        if status.born == nil {
+            identity.generation = SystemCalls.generation(of: opened.descriptor)
+        }
         identity.filesystem = filesystem.name
         return StorageDescription(
             geometry: Geometry(
-                size: size,
+                size: status.size,
                 logicalBlockSize: logical,
                 physicalBlockSize: max(limits.physicalBlockSize ?? logical, logical),
                 memoryAlignment: direct.memoryAlignment,

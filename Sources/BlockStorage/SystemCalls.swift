@@ -2,76 +2,6 @@ internal import CLinux
 import Glibc
 package import SystemPackage
 
-/// A device number as the kernel prints it, such as 8:1.
-public struct DeviceNumber: Hashable, Sendable, Codable, CustomStringConvertible {
-    public let major: UInt32
-    public let minor: UInt32
-
-    public init(major: UInt32, minor: UInt32) {
-        self.major = major
-        self.minor = minor
-    }
-
-    /// Parses `8:1`, the form of sysfs and mountinfo; nil for anything else.
-    init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, let major = UInt32(parts[0]), let minor = UInt32(parts[1]) else {
-            return nil
-        }
-        self.init(major: major, minor: minor)
-    }
-
-    /// Undoes the encoding of `dev_t`, which the loop driver hands out as a number.
-    package init(encoded: UInt64) {
-        major = UInt32((encoded >> 8) & 0xfff) | UInt32(truncatingIfNeeded: encoded >> 32) & ~0xfff
-        minor = UInt32(encoded & 0xff) | UInt32(truncatingIfNeeded: encoded >> 12) & ~0xff
-    }
-
-    /// Filesystems that stand on no single device (btrfs, tmpfs, overlay) carry major 0.
-    var isAnonymous: Bool { major == 0 }
-
-    public var description: String { "\(major):\(minor)" }
-}
-
-/// What statx says about one file.
-struct FileStatus: Sendable {
-    let kind: FileKind
-    let device: DeviceNumber
-    /// The number of the device that the file *is*, for device nodes.
-    let special: DeviceNumber
-    let inode: UInt64
-    let size: Int64
-    /// In nanoseconds since 1970.
-    let modified: Int64
-    /// Nil where the kernel does not say (before 6.1, or a filesystem that has no answer).
-    let direct: DirectAlignment?
-
-    var identity: NodeIdentity {
-        switch kind {
-        case .blockDevice: .block(special)
-        case .regular: .file(device: device, inode: inode)
-        default: .other(device: device, inode: inode)
-        }
-    }
-}
-
-struct DirectAlignment: Equatable, Sendable {
-    /// 0: the file refuses direct I/O.
-    let memory: Int
-    let offset: Int
-}
-
-enum FileKind: Sendable, Equatable {
-    case regular, blockDevice, directory, characterDevice, pipe, socket, other
-}
-
-/// Which object a path or descriptor leads to, whatever its name: the key of every comparison.
-package enum NodeIdentity: Hashable, Sendable {
-    case block(DeviceNumber)
-    case file(device: DeviceNumber, inode: UInt64)
-    case other(device: DeviceNumber, inode: UInt64)
-}
-
 /// A descriptor that is closed when its last owner goes.
 package final class Descriptor: Sendable {
     package let raw: CInt
@@ -84,7 +14,8 @@ package final class Descriptor: Sendable {
 /// The system calls this module makes, each behind a safe signature; the plain ones serve other
 /// modules too.
 ///
-/// This file, `SignatureProbe.swift` and nothing else in the module handles pointers.
+/// This file, `LockCalls.swift`, `SignatureProbe.swift` and nothing else in the module handles
+/// pointers.
 package enum SystemCalls {
     package static func open(
         _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
@@ -106,6 +37,17 @@ package enum SystemCalls {
 
     static func status(of descriptor: Descriptor) throws(Errno) -> FileStatus {
         try status("", in: descriptor.raw, flags: AT_EMPTY_PATH)
+    }
+
+    /// The same, as a server of the file knows it now: what was seen earlier is not good enough to
+    /// tell whether somebody has written.
+    static func freshStatus(of descriptor: Descriptor) throws(Errno) -> FileStatus {
+        try status("", in: descriptor.raw, flags: AT_EMPTY_PATH | AT_STATX_FORCE_SYNC)
+    }
+
+    /// See `freshStatus(of:)`.
+    static func freshStatus(at path: FilePath) throws(Errno) -> FileStatus {
+        try status(path, in: AT_FDCWD, flags: AT_STATX_FORCE_SYNC)
     }
 
     /// Looks without opening, and without asking a server: a dead network mount must not hang us.
@@ -134,6 +76,8 @@ package enum SystemCalls {
             inode: found.inode,
             size: found.size,
             modified: found.modified,
+            changed: found.changed,
+            born: found.born_known == 0 ? nil : found.born,
             direct: found.direct_known == 0
                 ? nil
                 : DirectAlignment(
@@ -186,6 +130,19 @@ package enum SystemCalls {
         }
     }
 
+    /// Brings what the page cache has of a file or disk on its way, and waits for it. What fails
+    /// is told to those who flush.
+    static func writeBack(_ descriptor: Descriptor) {
+        _ = ringmirror_write_back(descriptor.raw)
+    }
+
+    /// The generation of the inode, where the filesystem keeps one.
+    static func generation(of descriptor: Descriptor) -> UInt32? {
+        var generation: UInt32 = 0
+        guard unsafe ringmirror_generation(descriptor.raw, &generation) == 0 else { return nil }
+        return generation
+    }
+
     /// Reads up to `count` bytes; fewer come only where the file ends.
     package static func read(
         _ descriptor: CInt, at offset: Int64, count: Int
@@ -235,15 +192,6 @@ package enum SystemCalls {
         if result != 0 { throw Errno(rawValue: errno) }
     }
 
-    /// True if the lock was taken, false if somebody else has it.
-    package static func tryLock(_ descriptor: Descriptor, _ operation: CInt) throws(Errno) -> Bool {
-        while flock(descriptor.raw, operation | LOCK_NB) != 0 {
-            if errno == EWOULDBLOCK { return false }
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
-        return true
-    }
-
     static func filesystemMagic(_ descriptor: Descriptor) throws(Errno) -> Int64 {
         var magic: Int64 = 0
         try check(unsafe ringmirror_filesystem_magic(descriptor.raw, &magic))
@@ -261,7 +209,7 @@ package enum SystemCalls {
     }
 }
 
-// MARK: Block device ioctls, locks
+// MARK: Block device ioctls
 
 extension SystemCalls {
     static func blockDeviceSize(_ descriptor: CInt) throws(Errno) -> Int64 {
@@ -303,33 +251,6 @@ extension SystemCalls {
         if loop.special != 0 { return .block(DeviceNumber(encoded: loop.special)) }
         return .file(device: DeviceNumber(encoded: loop.device), inode: loop.inode)
     }
-
-    enum RecordLock {
-        case none
-        case held(pid: Int?)
-    }
-
-    static func foreignRecordLock(_ descriptor: Descriptor) throws(Errno) -> RecordLock {
-        var found: CInt = 0
-        var pid: CInt = 0
-        try check(unsafe ringmirror_foreign_record_lock(descriptor.raw, &found, &pid))
-        return found == 0 ? .none : .held(pid: pid > 0 ? Int(pid) : nil)
-    }
-
-    /// Takes a lock on one byte that others may share. False if somebody has it for himself.
-    static func shareRecordLock(_ descriptor: Descriptor, at byte: Int64) throws(Errno) -> Bool {
-        let failure = ringmirror_record_lock_share(descriptor.raw, byte)
-        if failure == EAGAIN || failure == EACCES { return false }
-        try check(failure)
-        return true
-    }
-
-    /// Whether anybody has a lock on this byte, other than by this very descriptor.
-    static func isRecordLocked(_ descriptor: Descriptor, at byte: Int64) throws(Errno) -> Bool {
-        var found: CInt = 0
-        try check(unsafe ringmirror_record_lock_query(descriptor.raw, byte, &found))
-        return found != 0
-    }
 }
 
 // MARK: Reading text files, links and directories
@@ -339,6 +260,14 @@ extension SystemCalls {
     /// what is compared are numbers and names that the kernel wrote.
     static func text(at path: FilePath) throws(Errno) -> String {
         String(decoding: try bytes(at: path), as: UTF8.self)
+    }
+
+    /// A path of bytes as the kernel has them, which need not be UTF-8. Nil for none at all, and
+    /// for what no path can hold.
+    static func path(_ bytes: some Sequence<UInt8>) -> FilePath? {
+        let characters = bytes.map { CChar(bitPattern: $0) }
+        guard !characters.isEmpty, !characters.contains(0) else { return nil }
+        return FilePath(platformString: characters + [0])
     }
 
     static func bytes(at path: FilePath) throws(Errno) -> [UInt8] {

@@ -12,6 +12,8 @@ package struct SystemView: Sendable {
     let identify: @Sendable (String) -> NodeIdentity?
     /// What lies under a loop device, when the kernel can be asked; the path in sysfs is second.
     let loopBacking: @Sendable (String) -> NodeIdentity?
+    /// What statx says about a path of this machine, asked anew.
+    let status: @Sendable (FilePath) -> FileStatus?
 
     /// The machine we run on.
     package static let live = SystemView(
@@ -21,16 +23,19 @@ package struct SystemView: Sendable {
             guard let node = try? SystemCalls.open(FilePath("/dev/" + name), O_RDONLY | O_NONBLOCK)
             else { return nil }
             return SystemCalls.loopBacking(node)
-        })
+        },
+        status: { path in try? SystemCalls.freshStatus(at: path) })
 
-    package init(
+    init(
         root: String,
         identify: @escaping @Sendable (String) -> NodeIdentity?,
-        loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil }
+        loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil },
+        status: @escaping @Sendable (FilePath) -> FileStatus? = { _ in nil }
     ) {
         self.root = root
         self.identify = identify
         self.loopBacking = loopBacking
+        self.status = status
     }
 
     /// The text of a file without its last line end; nil if it cannot be read.
@@ -42,6 +47,13 @@ package struct SystemView: Sendable {
 
     func bytes(_ path: String) -> [UInt8]? {
         try? SystemCalls.bytes(at: FilePath(root + path))
+    }
+
+    /// A path that a file of proc or sysfs holds, byte for byte.
+    func filePath(_ path: String) -> FilePath? {
+        guard var bytes = bytes(path) else { return nil }
+        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+        return SystemCalls.path(bytes)
     }
 
     /// A text that is a value: blanks around it cut off, nil if nothing is left.

@@ -53,10 +53,14 @@ int ringmirror_loop_status(int fd, struct ringmirror_loop *result) {
     return 0;
 }
 
+static int64_t nanoseconds(const struct statx_timestamp *time) {
+    return time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
 int ringmirror_status(
     int directory, const char *path, int flags, struct ringmirror_status *result) {
     struct statx found;
-    unsigned mask = STATX_BASIC_STATS;
+    unsigned mask = STATX_BASIC_STATS | STATX_BTIME;
 #ifdef STATX_DIOALIGN
     mask |= STATX_DIOALIGN;
 #endif
@@ -72,7 +76,12 @@ int ringmirror_status(
     result->special_minor = found.stx_rdev_minor;
     result->inode = found.stx_ino;
     result->size = (int64_t)found.stx_size;
-    result->modified = found.stx_mtime.tv_sec * 1000000000 + found.stx_mtime.tv_nsec;
+    result->modified = nanoseconds(&found.stx_mtime);
+    result->changed = nanoseconds(&found.stx_ctime);
+    if (found.stx_mask & STATX_BTIME) {
+        result->born_known = 1;
+        result->born = nanoseconds(&found.stx_btime);
+    }
 #ifdef STATX_DIOALIGN
     if (found.stx_mask & STATX_DIOALIGN) {
         result->direct_known = 1;
@@ -81,6 +90,21 @@ int ringmirror_status(
     }
 #endif
     return 0;
+}
+
+int ringmirror_generation(int fd, uint32_t *generation) {
+    /* The ioctl is declared for a long, and stores an int. */
+    long found = 0;
+    if (ioctl(fd, FS_IOC_GETVERSION, &found) < 0)
+        return errno;
+    *generation = (uint32_t)found;
+    return 0;
+}
+
+int ringmirror_write_back(int fd) {
+    unsigned flags =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    return sync_file_range(fd, 0, 0, flags) < 0 ? errno : 0;
 }
 
 int ringmirror_filesystem_magic(int fd, int64_t *magic) {

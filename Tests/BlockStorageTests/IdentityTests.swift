@@ -1,3 +1,4 @@
+import Foundation
 import SystemPackage
 import TestSupport
 import Testing
@@ -103,6 +104,21 @@ import Testing
             }, "its inode of the backing file was 5, and is 6"
         ),
         (
+            "a file made anew under a loop",
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 1)
+                $0.backingInode = 5
+                $0.backingBirth = 1_000_000_000
+            },
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 1)
+                $0.backingInode = 5
+                $0.backingBirth = 2_000_000_000
+            },
+            "its backing file is another: it was removed and made anew (made at "
+                + "1970-01-01 00:00:01.000 UTC, now 1970-01-01 00:00:02.000 UTC)"
+        ),
+        (
             "another part of that file",
             {
                 $0.backingDevice = DeviceNumber(major: 8, minor: 1)
@@ -138,6 +154,50 @@ import Testing
         // The numbers of such filesystems are given out anew at each boot.
         #expect(image(1, 0, 31).difference(from: image(1, 0, 44)) == nil)
         #expect(image(1, 8, 1).difference(from: Self.identity { _ in }) != nil)
+    }
+
+    @Test("A file with the inode of one that was removed is another file")
+    func inodesAreUsedAgain() {
+        func image(birth: Int64?, generation: UInt32? = nil) -> DeviceIdentity {
+            var identity = DeviceIdentity(size: 4096)
+            identity.inode = 12
+            identity.filesystemDevice = DeviceNumber(major: 8, minor: 1)
+            identity.birth = birth
+            identity.generation = generation
+            return identity
+        }
+        let known = image(birth: 1_000_000_000)
+        #expect(known.difference(from: known) == nil)
+        #expect(
+            image(birth: 2_000_000_000).difference(from: known)
+                == "it was removed and made anew (made at 1970-01-01 00:00:01.000 UTC, "
+                + "now 1970-01-01 00:00:02.000 UTC)")
+        // What only one look knows decides nothing.
+        #expect(image(birth: nil).difference(from: known) == nil)
+        #expect(known.difference(from: image(birth: nil)) == nil)
+        #expect(image(birth: nil, generation: 3).difference(from: known) == nil)
+        let numbered = image(birth: nil, generation: 3)
+        #expect(numbered.difference(from: numbered) == nil)
+        #expect(image(birth: nil, generation: 4).difference(from: numbered) != nil)
+    }
+
+    @Test("Removing and making a file makes it another")
+    func remadeFiles() throws {
+        let scratch = try Scratch()
+        func identity() throws -> DeviceIdentity {
+            try StorageDevice.openSource(FilePath(scratch.path("image"))).identity
+        }
+        let path = try scratch.file("image", size: 1 << 20)
+        let known = try identity()
+        #expect(known.birth != nil || known.generation != nil)
+        #expect(try identity().difference(from: known) == nil)
+        // Until the inode's number is given out again, which ext4 does at once.
+        for _ in 0..<20 {
+            try FileManager.default.removeItem(atPath: path)
+            usleep(10_000)
+            _ = try scratch.file("image", size: 1 << 20)
+            #expect(try identity().difference(from: known) != nil)
+        }
     }
 
     @Test("Names of stores are safe, short and different for different disks")

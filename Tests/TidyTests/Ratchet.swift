@@ -15,7 +15,6 @@ enum Ratchet {
             "Sources/BlockStorage/Options.swift": 4,
             "Sources/BlockStorage/StorageDevice.swift": 6,
             "Sources/BlockStorage/StorageError.swift": 1,
-            "Sources/BlockStorage/SystemCalls.swift": 3,
             "Sources/MirrorEngine/CompareJob.swift": 7,
             "Sources/MirrorEngine/FailureLog.swift": 3,
             "Sources/MirrorEngine/MirrorJob.swift": 1,

@@ -36,7 +36,9 @@ struct ringmirror_status {
     uint32_t special_major, special_minor;
     uint64_t inode;
     int64_t size;
-    int64_t modified; /* nanoseconds since 1970 */
+    int64_t modified, changed; /* mtime and ctime, nanoseconds since 1970 */
+    int64_t born;              /* the same of the inode's making; nothing if not `born_known` */
+    uint32_t born_known;
     /* Both are 0 where the file refuses direct I/O; they mean nothing if `direct_known` is 0. */
     uint32_t direct_known;
     uint32_t direct_memory, direct_offset;
@@ -49,6 +51,10 @@ int ringmirror_blk_read_only(int fd, int *is_read_only);
 int ringmirror_blk_sequence(int fd, uint64_t *sequence);
 int ringmirror_loop_status(int fd, struct ringmirror_loop *result);
 int ringmirror_status(int directory, const char *path, int flags, struct ringmirror_status *result);
+/* The generation of the inode, which another file that gets its number does not share. */
+int ringmirror_generation(int fd, uint32_t *generation);
+/* Brings what the page cache has of a file or disk to it: no cache of a device is flushed. */
+int ringmirror_write_back(int fd);
 int ringmirror_filesystem_magic(int fd, int64_t *magic);
 /* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take it? */
 int ringmirror_trial_read(int fd, size_t length);

@@ -1,0 +1,105 @@
+internal import SystemPackage
+
+extension StorageDevice {
+    /// What tells a later look whether the storage was written in between. Asks anew each time.
+    ///
+    /// What the page cache still has is written first: it would move times and counters only later,
+    /// when someone would take it for a new write.
+    package func witness() -> WriteWitness { witness(.live) }
+
+    func witness(_ view: SystemView) -> WriteWitness {
+        SystemCalls.writeBack(descriptor)
+        switch kind {
+        case .image:
+            guard let status = try? SystemCalls.freshStatus(of: descriptor) else {
+                // A file that cannot be looked at any more is not as it was.
+                return WriteWitness(size: 0)
+            }
+            return WriteWitness(
+                size: status.size, modified: status.modified, statusChanged: status.changed)
+        case .disk:
+            let size = (try? currentSize()) ?? 0
+            guard case .block(let number) = node else {
+                preconditionFailure("a disk that is no block device")
+            }
+            return view.witness(of: number, size: size)
+        }
+    }
+}
+
+extension SystemView {
+    /// What sysfs says about the writes to a block device, and the file below a loop device.
+    func witness(of number: DeviceNumber, size: Int64) -> WriteWitness {
+        guard let disk = diskDirectory(of: number) else { return WriteWitness(size: size) }
+        guard let backing = loopFile(disk: disk) else {
+            return WriteWitness(size: size, counters: counters(of: number))
+        }
+        switch backing.identity {
+        case .block(let below):
+            // What is written beside the loop device counts too, and what goes through it as well.
+            return WriteWitness(size: size, counters: counters(of: below))
+        case .file, .other:
+            if let status = backingStatus(backing) {
+                return WriteWitness(
+                    size: size, modified: status.modified, statusChanged: status.changed,
+                    counters: counters(of: number))
+            }
+            var counters = counters(of: number)
+            // The file may have been written beside the loop device, and can't be found to ask.
+            counters?.isComplete = false
+            return WriteWitness(size: size, counters: counters)
+        }
+    }
+
+    /// Nil without proc and sysfs.
+    private func counters(of number: DeviceNumber) -> WriteCounters? {
+        guard let bootID = value("/proc/sys/kernel/random/boot_id"),
+            let disk = diskDirectory(of: number),
+            let own = statistics("/sys/dev/block/\(number)/stat")
+        else { return nil }
+        return WriteCounters(
+            bootID: bootID, diskSequence: value(disk + "/diskseq").flatMap { UInt64($0) },
+            writes: own.writes, sectorsWritten: own.sectorsWritten, discards: own.discards,
+            sectorsDiscarded: own.sectorsDiscarded,
+            writesBesidePartitions: text("/sys/dev/block/\(number)/partition") == nil
+                ? nil : writesBesidePartitions(disk: disk),
+            isComplete: self.number(disk + "/queue/iostats") == 1)
+    }
+
+    /// A disk counts what goes to its partitions as well as what goes to its own node. The files
+    /// can't be read at one time, so they are read until two readings agree.
+    private func writesBesidePartitions(disk: String) -> UInt64? {
+        var last: [Statistics]?
+        for _ in 0..<4 {
+            let partitions = entries(disk).filter { text("\(disk)/\($0)/partition") != nil }
+            let readings = ([disk] + partitions.map { "\(disk)/\($0)" }).map {
+                statistics($0 + "/stat")
+            }
+            guard !readings.contains(where: { $0 == nil }) else { return nil }
+            let now = readings.compactMap(\.self)
+            if now == last, let whole = now.first {
+                return now.dropFirst().reduce(whole.changes) { $0 &- $1.changes }
+            }
+            last = now
+        }
+        return nil
+    }
+
+    private struct Statistics: Equatable {
+        let writes, sectorsWritten, discards, sectorsDiscarded: UInt64
+        var changes: UInt64 { writes &+ discards }
+    }
+
+    private func statistics(_ path: String) -> Statistics? {
+        guard let fields = text(path)?.split(whereSeparator: \.isWhitespace).map({ UInt64($0) }),
+            fields.count >= 7, let writes = fields[4], let sectorsWritten = fields[6]
+        else { return nil }
+        // Discards are counted since Linux 4.18.
+        guard fields.count >= 14, let discards = fields[11], let sectors = fields[13] else {
+            return nil
+        }
+        return Statistics(
+            writes: writes, sectorsWritten: sectorsWritten, discards: discards,
+            sectorsDiscarded: sectors)
+    }
+}

@@ -1,0 +1,134 @@
+/// What a look at one file or disk leaves behind, so that a later look can tell whether it was
+/// written in between.
+public struct WriteWitness: Hashable, Sendable, Codable {
+    /// In bytes.
+    public var size: Int64
+    /// When the content of the file was last written, in nanoseconds since 1970: of an image, or
+    /// of the file below a loop device. Nil for other disks.
+    public var modified: Int64?
+    /// When anything about that file last changed: content, names, owner or times. The same unit.
+    public var statusChanged: Int64?
+    /// What the kernel counted on a disk; nil where it was not told.
+    public var counters: WriteCounters?
+
+    /// A witness of these facts.
+    public init(
+        size: Int64, modified: Int64? = nil, statusChanged: Int64? = nil,
+        counters: WriteCounters? = nil
+    ) {
+        self.size = size
+        self.modified = modified
+        self.statusChanged = statusChanged
+        self.counters = counters
+    }
+}
+
+/// How often a disk or partition has been written since the machine was started.
+public struct WriteCounters: Hashable, Sendable, Codable {
+    /// The kernel's name for the time since the machine was started: it counts from 0 each time.
+    public var bootID: String
+    /// Another number whenever another medium or device takes this place.
+    public var diskSequence: UInt64?
+    /// Requests that were completed, and their 512-byte sectors. Zeroing without data is a write.
+    public var writes, sectorsWritten, discards, sectorsDiscarded: UInt64
+    /// Requests that changed the disk of a partition, and that none of its partitions counted:
+    /// they went through the node of the whole disk. Nil for a whole disk, and where the disk was
+    /// too busy to tell.
+    public var writesBesidePartitions: UInt64?
+    /// Whether everything that changes content is counted. Not where I/O statistics are switched
+    /// off (zram, which counts its writes all the same, does not count discards).
+    public var isComplete: Bool
+
+    /// Counters of these values.
+    public init(
+        bootID: String, diskSequence: UInt64?, writes: UInt64, sectorsWritten: UInt64,
+        discards: UInt64, sectorsDiscarded: UInt64, writesBesidePartitions: UInt64? = nil,
+        isComplete: Bool = true
+    ) {
+        self.bootID = bootID
+        self.diskSequence = diskSequence
+        self.writes = writes
+        self.sectorsWritten = sectorsWritten
+        self.discards = discards
+        self.sectorsDiscarded = sectorsDiscarded
+        self.writesBesidePartitions = writesBesidePartitions
+        self.isComplete = isComplete
+    }
+}
+
+/// What two looks at the same file or disk say about the time between them. The texts are phrases
+/// that say what was seen.
+public enum WriteEvidence: Hashable, Sendable {
+    /// Everything that would have changed is as it was.
+    case unchanged
+    /// It was certainly written, or has another size.
+    case written(String)
+    /// The content is as it was; names, owner or times of the file were changed.
+    case timesOnly(String)
+    /// Nothing shows that it was written, and nothing that it was not.
+    case unknown(String)
+}
+
+extension WriteWitness {
+    /// What became of the storage between `earlier` and this look at it.
+    ///
+    /// Both have to be of the same file or disk: `DeviceIdentity.difference(from:)` tells.
+    public func evidence(since earlier: WriteWitness) -> WriteEvidence {
+        if size != earlier.size {
+            return .written("its size was \(earlier.size) bytes, and is \(size) bytes")
+        }
+        if let modified, let before = earlier.modified, modified != before {
+            return .written(
+                "it was last written at \(UTCTime(modified)), and had been at \(UTCTime(before))")
+        }
+        let counted = countedEvidence(since: earlier)
+        if case .written = counted { return counted }
+        // The times of a file are moved by every write, also by those through a loop device.
+        guard modified != nil, earlier.modified != nil else { return counted }
+        if let statusChanged, let before = earlier.statusChanged, statusChanged != before {
+            return .timesOnly(
+                "its names, owner or times were changed at \(UTCTime(statusChanged))")
+        }
+        return .unchanged
+    }
+
+    private func countedEvidence(since earlier: WriteWitness) -> WriteEvidence {
+        guard let counters, let before = earlier.counters else {
+            return .unknown("the kernel counts no writes of it")
+        }
+        guard counters.bootID == before.bootID else {
+            return .unknown("the machine was started again, and its write counters with it")
+        }
+        guard counters.diskSequence == before.diskSequence else {
+            return .unknown("the disk was taken away and added again, which resets its counters")
+        }
+        if let moved = counters.movement(since: before) { return .written(moved) }
+        guard counters.isComplete, before.isComplete else {
+            return .unknown("its write counters do not count everything that changes it")
+        }
+        guard counters.writesBesidePartitions == before.writesBesidePartitions else {
+            return .unknown("its whole disk was written beside the partitions")
+        }
+        return .unchanged
+    }
+}
+
+extension WriteCounters {
+    /// What moved, as a phrase; nil if nothing did.
+    fileprivate func movement(since before: WriteCounters) -> String? {
+        let moved = [
+            Self.movement("writes", writes, before.writes, sectorsWritten, before.sectorsWritten),
+            Self.movement(
+                "discards", discards, before.discards, sectorsDiscarded, before.sectorsDiscarded),
+        ].compactMap(\.self)
+        return moved.isEmpty ? nil : "the kernel counted " + moved.joined(separator: " and ")
+    }
+
+    private static func movement(
+        _ name: String, _ now: UInt64, _ before: UInt64, _ sectors: UInt64, _ sectorsBefore: UInt64
+    ) -> String? {
+        guard now != before || sectors != sectorsBefore else { return nil }
+        // Within one boot they only grow; the subtraction wraps as the counters do.
+        return "\(now &- before) \(name) (\(sectors &- sectorsBefore) sectors of 512 bytes)"
+    }
+}
