@@ -11,7 +11,7 @@ struct ByteRange: ExpressibleByArgument {
                 argument: String(argument[argument.index(after: separator)...]))?.bytes
         else { return nil }
         if argument[separator] == "-" {
-            guard first <= second else { return nil }
+            guard first < second else { return nil }
             bytes = first..<second
         } else {
             let (end, overflow) = first.addingReportingOverflow(second)

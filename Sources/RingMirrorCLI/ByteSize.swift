@@ -68,8 +68,18 @@ struct ByteSize: ExpressibleByArgument {
     }
 }
 
+/// Bytes a second on the command line: `200M`, `200M/s`. At least one.
+struct ByteRate: ExpressibleByArgument {
+    let bytes: Int64
+
+    init?(argument: String) {
+        let text = argument.hasSuffix("/s") ? argument.dropLast(2) : argument[...]
+        guard let size = ByteSize(argument: String(text)), size.bytes >= 1 else { return nil }
+        bytes = size.bytes
+    }
+}
+
 extension ZeroHandling: ExpressibleByArgument {}
-extension ErrorPolicy: ExpressibleByArgument {}
 
 extension CacheChoice: ExpressibleByArgument {
     public init?(argument: String) {

@@ -68,14 +68,12 @@ struct CompareRun {
 
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
     func compare() -> CompareReport {
+        let last = LastLine()
         let activity = Activity(
             title: "comparing", stop: { [job] in job.cancel() },
-            show: { [job] in
-                let (planned, done) = job.progress
-                return "compared \(ByteSize.text(done)) of \(ByteSize.text(planned))"
-            })
+            show: { last.value ?? "comparing" })
         return Signals.during(activity) {
-            output.watching(CompareWatch(job: job)) { job.runAndWait() }
+            output.watching(CompareWatch(job: job), last) { job.runAndWait() }
         }
     }
 
@@ -122,7 +120,7 @@ struct CompareRun {
 private struct CompareWatch: Watched {
     let job: CompareJob
 
-    var verb: String { "Compared" }
+    var line: ProgressLine { ProgressLine(verb: "compared", planned: job.progress.planned) }
     var progress: (planned: Int64, done: Int64) { job.progress }
 }
 

@@ -9,7 +9,8 @@ extension Events.Progress {
             read: progress.read, written: progress.written, zeroed: progress.zeroed,
             skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
             etaSeconds: line.etaSeconds, paused: progress.isPaused,
-            pausedBy: progress.pausedBy.map { "\($0)" })
+            pausedBy: progress.pausedBy.map { "\($0)" },
+            saved: line.saved > 0 ? line.saved : nil)
     }
 }
 

@@ -34,6 +34,7 @@ enum Events {
         var etaSeconds: Double?
         var paused: Bool?
         var pausedBy: String?
+        var saved: Int64?
     }
 
     struct Failure: Encodable {

@@ -19,6 +19,7 @@ enum Main {
 
     private static func run(_ arguments: [String]) -> Exit {
         do {
+            if let mistake = CommandLineMistake.unknownCommand(arguments) { throw mistake }
             var command = try RingMirrorCommand.parseAsRoot(Verification.translate(arguments))
             if !type(of: command).configuration.subcommands.isEmpty {
                 let help = RingMirrorCommand.helpMessage(for: type(of: command))
@@ -33,7 +34,8 @@ enum Main {
                 Output.text(RingMirrorCommand.fullMessage(for: error))
                 return .done
             }
-            let mistake = error as? CommandLineMistake ?? CommandLineMistake(parsing: error)
+            let mistake =
+                error as? CommandLineMistake ?? CommandLineMistake(parsing: error, arguments)
             mistake.report()
             return .usage
         }

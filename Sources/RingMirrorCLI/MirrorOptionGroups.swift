@@ -21,7 +21,7 @@ struct CopyOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "What to do with zeros: detect, holes or write.",
+            "What to do with zeros.",
             discussion: """
                 detect makes holes of everything that is zero, holes only of holes, and write \
                 allocates the whole target.
@@ -31,10 +31,15 @@ struct CopyOptions: ParsableArguments {
     @Flag(help: "Promise that the whole target reads as zeros now, so that zeros need no work.")
     var targetIsZero = false
 
-    @Option(help: "At most this many bytes a second.", completion: nil)
-    var speed: ByteSize?
+    @Option(
+        help: ArgumentHelp(
+            "At most this many bytes a second, such as 200M: M is 2^20.", valueName: "rate"))
+    var speed: ByteRate?
 
-    @Option(help: "Bytes in one request, a power of two from 4K to 16M (default: by the devices).")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes in one request, a power of two from 4K to 16M (default: by the devices).",
+            valueName: "size"))
     var requestSize: ByteSize?
 
     @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
@@ -43,20 +48,25 @@ struct CopyOptions: ParsableArguments {
     @Option(help: "Rings, each with a thread, 1 to 64.")
     var rings = 1
 
-    @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
+    @Option(help: "direct is O_DIRECT or nothing, buffered goes through the page cache.")
     var cache = CacheChoice.automatic
 
     @Option(
         help: ArgumentHelp(
-            "When bytes can't be read: report, ignore or stop.",
+            "When bytes can't be read.",
             discussion: """
-                report fails the job. ignore copies everything else, tries once more at the end, \
-                and then fails with a list of what is missing. stop pauses until SIGCONT.
-                """))
-    var onSourceError = ErrorPolicy.report
+                report (or fail): the job fails at once. ignore (or skip): everything else is \
+                copied, the rest is tried once more at the end, and then the job fails with a \
+                list of what is missing. stop (or wait): the job pauses until SIGCONT.
+                """, valueName: "policy"))
+    var onSourceError = SourceErrorPolicy.report
 
-    @Option(help: "When bytes can't be written: report, ignore, stop or enospc (pause when full).")
-    var onTargetError = ErrorPolicy.report
+    @Option(
+        help: ArgumentHelp(
+            "When bytes can't be written.",
+            discussion: "As above; enospc (or wait-if-full) pauses only when TARGET is full.",
+            valueName: "policy"))
+    var onTargetError = TargetErrorPolicy.report
 
     var mirrorOptions: MirrorOptions {
         var options = MirrorOptions()
@@ -66,8 +76,8 @@ struct CopyOptions: ParsableArguments {
         options.zeroes = zeroes
         options.targetIsZero = targetIsZero
         options.speedLimit = speed?.bytes
-        options.sourceErrorPolicy = onSourceError
-        options.targetErrorPolicy = onTargetError
+        options.sourceErrorPolicy = onSourceError.policy
+        options.targetErrorPolicy = onTargetError.policy
         return options
     }
 }

@@ -21,8 +21,10 @@ struct MirrorRun {
     func run() throws {
         announceStart()
         let job = mirror.job
-        let report = Signals.during(Activity(job, title: command)) {
-            output.watching(MirrorWatch(job, output)) { mirror.runAndWait() }
+        let last = LastLine()
+        let saved = mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0
+        let report = Signals.during(Activity(job, title: command, last)) {
+            output.watching(MirrorWatch(job, output, saved: saved), last) { mirror.runAndWait() }
         }
         try MirrorEnding(sides: sides, bitmap: bitmap, leaveOut: leaveOut, output: output).tell(
             report)

@@ -40,6 +40,7 @@ struct MirrorSides {
         output: OutputOptions, _ complaint: Complaint
     ) throws {
         Signals.enter(options.create ? .making("making \(path)") : .reading("opening \(path)"))
+        if options.create { try Self.checkPlace(of: path, complaint) }
         target = try complaint.attempt { () throws(StorageError) in
             try Disk.openTarget(
                 path.path, for: source, format: format.targetFormat,
@@ -49,6 +50,20 @@ struct MirrorSides {
         made = options.create ? Files.identity(of: path.path) : nil
         for note in source.notes + target.notes { output.warn(.device, note) }
         Signals.enter(.making("preparing the mirror"))
+    }
+
+    /// Refuses what no new file can be made as, before anything is.
+    private static func checkPlace(of path: PathArgument, _ complaint: Complaint) throws {
+        if let mistake = PathArgument.unsupportedName(path.path.string) {
+            throw complaint.end(.unsupportedName, mistake, .usage)
+        }
+        let folder = path.path.removingLastComponent()
+        guard !folder.isEmpty, !Files.exists(folder) else { return }
+        throw complaint.end(
+            Failure(
+                .notFound,
+                "\(path): directory \(folder) does not exist. Make it first, or choose another "
+                    + "place.", path: folder, .usage))
     }
 
     /// Makes the mirror, or ends the command: a target that was made for nothing goes as well.

@@ -24,6 +24,22 @@ struct PathArgument: ExpressibleByArgument, Hashable {
     /// `-`, where that means standard input or output.
     var isStandardStream: Bool { argument == "-" }
 
+    /// What to say of a name that other tools know and that is no file's; nil if it may be one.
+    static func unsupportedName(_ name: String) -> String? {
+        if name == "-" {
+            return "standard input and output are not supported: name a disk or an image file "
+                + "(./- for a file of that name)"
+        }
+        // A path has lost one of the two slashes.
+        guard let colon = name.firstRange(of: ":/"), !name[..<colon.lowerBound].isEmpty,
+            name[..<colon.lowerBound].allSatisfy({
+                $0.isASCII && ($0.isLetter || "+.".contains($0))
+            })
+        else { return nil }
+        return "\(name): URLs are not supported. An NBD export can be attached as a disk first, "
+            + "with nbd-client or nbdfuse."
+    }
+
     static var defaultCompletionKind: CompletionKind { .file() }
 }
 

@@ -73,7 +73,7 @@ extension Integration {
             try Shell.run("cp", "--sparse=never", first, second)
             let child = try scratch.start(["compare", first, second, "--progress"])
             // The first progress comes after 0.2 s. On a fast disk all may be done by then.
-            _ = child.wait(until: { $0.errors.contains("Compared") })
+            _ = child.wait(until: { $0.errors.contains("compared") })
             child.send(SIGINT)
             let end = try child.wait(seconds: 10)
             #expect(end.code == Code.interrupted || end.code == Code.done, "\(end)")

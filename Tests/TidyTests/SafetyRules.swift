@@ -20,7 +20,6 @@ extension Rule {
         ),
         ("Sources/RingMirrorCLI/PathArgument.swift", "a path's bytes are given by address"),
         ("Sources/RingMirrorCLI/Files.swift", "read fills memory by address"),
-        ("Sources/RingMirrorCLI/ProgressLine.swift", "ioctl asks for the terminal's width"),
     ]
 
     static let unsafeCode = Rule("Unsafe code stands only where it is expected") { file in

@@ -110,7 +110,8 @@ struct TransferRun {
             throw Complaint(output: output).end(error)
         }
         current.begin(made.job, title)
-        let report = output.watching(MirrorWatch(made.job, output, verb: title + ":")) {
+        let last = LastLine()
+        let report = output.watching(MirrorWatch(made.job, output, title: title + ":"), last) {
             made.job.runAndWait()
         }
         guard case .mirrored = report.outcome else {

@@ -6,7 +6,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case commandLine, invalidOption
     // Paths.
     case notFound, isDirectory, notADiskOrFile, permissionDenied, noMedium, directIORefused
-    case changedWhileOpening
+    case changedWhileOpening, unsupportedName
     // Guards.
     case sameStorage, overlap, targetInUse, sourceInUse, readOnlyTarget, targetTooSmall
     case targetLarger, carriesSignature, targetExists, targetMissing, underDev, locked
@@ -86,6 +86,10 @@ extension Failure {
     }
 
     init(_ error: StorageError) {
+        if let mistake = error.unsupportedName {
+            self.init(.unsupportedName, mistake, .usage)
+            return
+        }
         var remedy: String?
         let (code, path): (ErrorCode, FilePath?)
         switch error {
@@ -162,6 +166,18 @@ extension ErrorCode {
             case .untrustworthy: .mapUntrustworthy
             case .tooLarge: .mapTooLarge
             }
+    }
+}
+
+extension StorageError {
+    /// What to say of a name that was never meant to be that of a file.
+    fileprivate var unsupportedName: String? {
+        let path: FilePath
+        switch self {
+        case .notFound(let found), .refused(.missingWithoutCreate(let found)): path = found
+        default: return nil
+        }
+        return PathArgument.unsupportedName(path.string)
     }
 }
 

@@ -37,7 +37,7 @@ struct CommitCommand: ParsableCommand {
             throw complaint.end(error)
         }
         try ImageJobRun(
-            command: "commit", verb: "Committed", source: job.source, target: job.target,
+            command: "commit", verb: "committed", source: job.source, target: job.target,
             job: job.job, output: output
         ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }

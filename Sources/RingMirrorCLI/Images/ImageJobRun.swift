@@ -3,19 +3,28 @@ import RingMirror
 
 /// How a job inside a chain of images copies.
 struct ImageJobOptions: ParsableArguments {
-    @Option(help: "At most this many bytes a second.") var speed: ByteSize?
+    @Option(
+        help: ArgumentHelp(
+            "At most this many bytes a second, such as 200M: M is 2^20.", valueName: "rate"))
+    var speed: ByteRate?
 
-    @Option(help: "Bytes in one request, a power of two from 4K to 16M (default: by the devices).")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes in one request, a power of two from 4K to 16M (default: by the devices).",
+            valueName: "size"))
     var requestSize: ByteSize?
 
     @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
     var depth: Int?
 
-    @Option(help: "When bytes can't be written: report, stop or enospc (pause when full).")
-    var onTargetError = ErrorPolicy.report
+    @Option(
+        help: ArgumentHelp(
+            "When bytes can't be written: report, stop or enospc (pause when full).",
+            valueName: "policy"))
+    var onTargetError = TargetErrorPolicy.report
 
     func validate() throws {
-        if onTargetError == .ignore {
+        if onTargetError.policy == .ignore {
             throw ValidationError("--on-target-error ignore can't be: nothing may be missing")
         }
     }
@@ -25,7 +34,7 @@ struct ImageJobOptions: ParsableArguments {
         options.speedLimit = speed?.bytes
         options.requestSize = requestSize.map { Int($0.bytes) }
         options.depth = depth
-        options.targetErrorPolicy = onTargetError
+        options.targetErrorPolicy = onTargetError.policy
         return options
     }
 }
@@ -45,8 +54,9 @@ struct ImageJobRun {
                     command: command, source: source.path.string, target: target.path.string,
                     size: source.geometry.size))
         }
-        let report = Signals.during(Activity(job, title: command)) {
-            output.watching(MirrorWatch(job, output, verb: verb), body)
+        let last = LastLine()
+        let report = Signals.during(Activity(job, title: command, last)) {
+            output.watching(MirrorWatch(job, output, verb: verb), last, body)
         }
         try tell(report)
     }
@@ -67,7 +77,7 @@ struct ImageJobRun {
             }
             guard !output.quiet && !output.json else { return }
             Output.line(
-                "\(verb.lowercased()) \(ByteSize.text(report.planned)) in "
+                "\(verb) \(ByteSize.text(report.planned)) in "
                     + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s")
         case .failed(let error):
             say("\(error)")

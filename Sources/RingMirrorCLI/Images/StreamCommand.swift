@@ -39,7 +39,7 @@ struct StreamCommand: ParsableCommand {
             throw complaint.end(error)
         }
         try ImageJobRun(
-            command: "stream", verb: "Streamed", source: job.source, target: job.target,
+            command: "stream", verb: "streamed", source: job.source, target: job.target,
             job: job.job, output: output
         ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }

@@ -30,10 +30,20 @@ enum Output {
     /// Writes over the line that the cursor is on, and no further than the terminal is wide.
     static func overwriteErrorLine(_ text: String) {
         let visible = VisibleText.line(text).prefix(errorColumns - 1)
+        guard isSmart else {
+            let blanks = String(repeating: " ", count: max(0, errorColumns - 1 - visible.count))
+            return write("\r" + visible + blanks + "\r", to: STDERR_FILENO)
+        }
         write("\r" + visible + "\u{1B}[K", to: STDERR_FILENO)
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// The terminal knows how to erase a line.
+    private static let isSmart: Bool = {
+        guard let name = unsafe getenv("TERM") else { return false }
+        return unsafe String(cString: name) != "dumb"
+    }()
 
     /// The width of the terminal in columns.
     static var errorColumns: Int {

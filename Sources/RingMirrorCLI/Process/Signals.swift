@@ -100,7 +100,7 @@ enum Signals {
     }
 
     private static func stop() {
-        let now = ProgressLine.now
+        let now = Clock.now
         let (activity, first) = state.withLock { state in
             let first = state.stopped
             if first == nil { state.stopped = now }

@@ -22,10 +22,10 @@ struct Activity: Sendable {
 
 extension Activity {
     /// A mirror that runs.
-    init(_ job: MirrorJob, title: String) {
+    init(_ job: MirrorJob, title: String, _ last: LastLine) {
         self.init(
             title: title, stop: { job.cancel() }, resume: { job.resume() },
-            show: { Self.text(job.progress) })
+            show: { last.value ?? Self.text(job.progress) })
     }
 
     /// How far a mirror is, in a line of its own.

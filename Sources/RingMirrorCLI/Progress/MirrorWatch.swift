@@ -1,0 +1,63 @@
+import RingMirror
+
+/// Shows a mirror's progress, and says when it waits for somebody.
+struct MirrorWatch: Watched {
+    let job: MirrorJob
+    let output: OutputOptions
+    let title, verb: String
+    /// Bytes that an interrupted job had done before this one resumed it.
+    let saved: Int64
+    private var announced = 0
+
+    init(
+        _ job: MirrorJob, _ output: OutputOptions, title: String = "", verb: String = "copied",
+        saved: Int64 = 0
+    ) {
+        self.job = job
+        self.output = output
+        self.title = title
+        self.verb = verb
+        self.saved = saved
+    }
+
+    var line: ProgressLine {
+        ProgressLine(title: title, verb: verb, planned: job.progress.planned, saved: saved)
+    }
+
+    var progress: (planned: Int64, done: Int64) { (job.progress.planned, job.progress.done) }
+
+    var state: String? { Self.state(of: job.progress) }
+
+    static func state(of progress: MirrorProgress) -> String? {
+        if let error = progress.pausedBy {
+            return error.isOutOfSpace ? "waiting for space" : "paused by an error"
+        }
+        if progress.isPaused { return "paused" }
+        // All is copied, and the job has not ended: the target is being flushed.
+        return progress.done >= progress.planned ? "flushing" : nil
+    }
+
+    mutating func tick(_ line: ProgressLine, _ count: Int, _ display: inout ProgressDisplay) {
+        let progress = job.progress
+        if let error = progress.pausedBy, progress.pauses > announced {
+            display.clear()
+            announce(error)
+            announced = progress.pauses
+        }
+        if output.json && count % 5 == 0 { Events.print(Events.Progress(progress, line)) }
+    }
+
+    private func announce(_ error: MirrorError) {
+        output.warn(.paused, "paused: \(error)")
+        Message.say(
+            "fix this, then run `kill -CONT \(Output.processID)` to continue, or press Ctrl-C to "
+                + "stop", .warning)
+    }
+}
+
+extension MirrorError {
+    fileprivate var isOutOfSpace: Bool {
+        guard case .transfer(_, _, _, _, _, .errno(let code)) = self else { return false }
+        return [.noSpace, .diskQuotaExceeded].contains(Errno(rawValue: code))
+    }
+}
