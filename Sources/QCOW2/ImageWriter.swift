@@ -10,21 +10,37 @@ package final class ImageWriter: MetadataWriter {
     private let latched: LatchedFile
     let state: Mutex<WriterState>
 
-    /// Opens an image. Nothing is written before the first change.
+    /// Opens an image, and checks that its refcounts and its tables agree: none is written without
+    /// that. Nothing is written before the first change.
     ///
-    /// - Parameter growth: for data, a file grows in steps of this many bytes: a direct write that
-    ///   makes its file longer waits for all others.
-    /// - Throws: `ImageProblem.refused` if the image is marked as dirty or corrupt.
+    /// - Parameters:
+    ///   - growth: for data, a file grows in steps of so many bytes: a direct write that makes its
+    ///     file longer waits for all others.
+    ///   - brokenBitmaps: what becomes of an image one of whose bitmaps can't be read.
+    /// - Throws: `ImageProblem.refused` if the image is marked as dirty or corrupt, or if writing
+    ///   it would harm what is in it.
+    /// - Complexity: reads all tables.
     package init(
-        _ file: any ImageFile, _ header: Header, growth: Int64 = 64 << 20
+        _ file: any ImageFile, _ header: Header, growth: Int64 = 64 << 20,
+        brokenBitmaps: BrokenBitmaps = .refused
     ) throws(StorageError) {
         try Self.requireClean(header, file.path)
         let file = LatchedFile.over(file)
         var refcounts = try Refcounts(file: file, header: header)
+        var check = try ImageCheck(header, file, refcounts)
+        try check.run(brokenBitmaps: brokenBitmaps)
         try Self.occupyTables(of: header, file, &refcounts)
         latched = file
         state = Mutex(
             WriterState(header: header, refcounts: refcounts, file: file, growth: growth))
+    }
+
+    /// What to make of a bitmap that can't be read.
+    package enum BrokenBitmaps: Sendable {
+        /// The disk in the image is going to be written, and its bitmaps with it.
+        case refused
+        /// Only bitmaps are going to be changed: a broken one may be what is removed.
+        case passed
     }
 
     private static func requireClean(_ header: Header, _ path: FilePath) throws(StorageError) {

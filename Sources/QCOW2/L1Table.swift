@@ -10,13 +10,23 @@ enum L1Table {
 
     /// Reads the whole table, and checks that its entries can be what they are said to be.
     static func read(_ header: Header, _ file: any ImageFile) throws(StorageError) -> [UInt64] {
-        let count = header.l1EntryCount
-        guard count > 0 else { return [] }
         let length = try file.length()
-        guard header.l1Offset >= header.clusterSize, header.l1Offset < length else {
+        guard
+            header.l1EntryCount == 0
+                || (header.l1Offset >= header.clusterSize && header.l1Offset < length)
+        else {
             throw .damaged(file.path, at: 40, "the L1 table at \(header.l1Offset) is not there")
         }
-        let bytes = try file.readFilled(at: header.l1Offset, count: count * 8)
+        return try read(at: header.l1Offset, count: header.l1EntryCount, header, file)
+    }
+
+    /// The same of any L1 table of the image, also one of a snapshot.
+    static func read(
+        at start: Int64, count: Int, _ header: Header, _ file: any ImageFile
+    ) throws(StorageError) -> [UInt64] {
+        guard count > 0 else { return [] }
+        let length = try file.length()
+        let bytes = try file.readFilled(at: start, count: count * 8)
         var entries: [UInt64] = []
         entries.reserveCapacity(count)
         for index in 0..<count {
@@ -27,7 +37,7 @@ enum L1Table {
                 offset == 0 || (offset >= header.clusterSize && offset < length)
             else {
                 throw .damaged(
-                    file.path, at: header.l1Offset + Int64(index) * 8,
+                    file.path, at: start + Int64(index) * 8,
                     "an L2 table can't be at \(entry)")
             }
             entries.append(entry)

@@ -161,7 +161,13 @@ extension StorageError {
         .image(
             ImageProblem(
                 .malformed, path, at: offset, what,
-                remedy: "The image is damaged: see what `qemu-img check \(path)` says of it."))
+                remedy: damageRemedy(path)))
+    }
+
+    /// What to do about an image whose tables contradict each other.
+    static func damageRemedy(_ path: FilePath) -> String {
+        "The image is damaged: `qemu-img check \(path)` shows more. Keep a copy of it, and run "
+            + "`qemu-img check -r all \(path)` first."
     }
 }
 

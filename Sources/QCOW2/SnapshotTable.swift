@@ -31,7 +31,7 @@ struct SnapshotTable {
     /// An entry with the longest id and name fits in twice.
     private static let windowLength = 512 << 10
 
-    init(_ header: Header, in file: some ImageFile) throws(StorageError) {
+    init(_ header: Header, in file: any ImageFile) throws(StorageError) {
         var snapshots: [ImageSnapshot] = []
         var window: [UInt8] = []
         var windowStart = header.snapshotsOffset

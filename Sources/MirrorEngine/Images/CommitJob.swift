@@ -130,7 +130,7 @@ public final class CommitJob: Sendable {
                         "its data is in a file of its own, which can't be emptied here",
                         remedy: "Use --keep to leave it as it is."))
             }
-            return try ImageWriter(layer.file, header)
+            return try ImageWriter(layer.file, header, brokenBitmaps: .passed)
         }
 
         /// Until all is copied the image keeps its size, so that nothing shows that is not true.

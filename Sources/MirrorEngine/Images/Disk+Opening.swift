@@ -23,7 +23,8 @@ extension Disk {
             if changesBitmaps {
                 let device = try StorageDevice.openForChange(
                     path, apartFrom: [], cache: options.cache)
-                let image = try WritableImage(device, cache: options.cache)
+                let image = try WritableImage(
+                    device, cache: options.cache, brokenBitmaps: .passed)
                 return Disk(image.chain, bitmaps: image.bitmaps)
             }
             let chain = try ImageChain.open(

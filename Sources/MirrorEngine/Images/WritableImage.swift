@@ -11,14 +11,19 @@ package final class WritableImage: Sendable {
     package let bitmaps: ImageBitmaps
     private let device: StorageDevice
 
-    /// Opens the image on a device that is open for writing.
-    package init(_ device: StorageDevice, cache: CacheChoice = .automatic) throws(StorageError) {
+    /// Opens the image on a device that is open for writing, and checks its tables.
+    ///
+    /// - Parameter brokenBitmaps: what becomes of an image one of whose bitmaps can't be read.
+    package init(
+        _ device: StorageDevice, cache: CacheChoice = .automatic,
+        brokenBitmaps: ImageWriter.BrokenBitmaps = .refused
+    ) throws(StorageError) {
         self.device = device
         chain = try ImageChain(top: device, options: ChainOptions(format: .qcow2, cache: cache))
         guard let header = chain.top.header else {
             preconditionFailure("a layer of this format has a header")
         }
-        writer = try ImageWriter(chain.top.file, header)
+        writer = try ImageWriter(chain.top.file, header, brokenBitmaps: brokenBitmaps)
         bitmaps = ImageBitmaps(writer)
     }
 
