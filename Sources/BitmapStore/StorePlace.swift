@@ -31,6 +31,15 @@ public enum StorePlace {
         }
     }
 
+    /// Whether a file begins as a store does, of whatever disk or version.
+    public static func isStore(at path: FilePath) -> Bool {
+        let magic = Superblock.magic
+        guard let file = try? SystemCalls.open(path, O_RDONLY | O_NONBLOCK),
+            let bytes = try? SystemCalls.read(file.raw, at: 0, count: magic.count)
+        else { return false }
+        return bytes == magic
+    }
+
     private static func beside(_ image: FilePath) -> FilePath {
         FilePath(image.string + ".bitmaps")
     }

@@ -33,32 +33,6 @@ enum Files {
         }
     }
 
-    /// Writes a new file, or over an old one if that is wanted; `-` is standard output, whose
-    /// errors `Output` keeps.
-    ///
-    /// Whatever fails, no half of a file is left that was not there before.
-    static func write(
-        _ bytes: [UInt8], to argument: PathArgument, overwrite: Bool
-    ) throws(Errno) {
-        guard !argument.isStandardStream else { return Output.bytes(bytes) }
-        let path = argument.path
-        do {
-            let isNew = !exists(path)
-            let file = try FileDescriptor.open(
-                path, .writeOnly,
-                options: overwrite ? [.create, .truncate] : [.create, .exclusiveCreate],
-                permissions: [.ownerReadWrite, .groupRead, .otherRead])
-            do {
-                try file.closeAfter { _ = try file.writeAll(bytes) }
-            } catch {
-                if isNew { remove(path) }
-                throw error
-            }
-        } catch {
-            throw error as? Errno ?? .ioError
-        }
-    }
-
     /// Which file a path leads to; nil if to none.
     static func identity(of path: FilePath) -> Identity? {
         var status = stat()

@@ -20,6 +20,7 @@ extension Rule {
         ),
         ("Sources/RingMirrorCLI/PathArgument.swift", "a path's bytes are given by address"),
         ("Sources/RingMirrorCLI/Files.swift", "read fills memory by address"),
+        ("Sources/RingMirrorCLI/OutputFile.swift", "system calls take names by address"),
     ]
 
     static let unsafeCode = Rule("Unsafe code stands only where it is expected") { file in

@@ -29,7 +29,8 @@ struct BitmapExportCommand: ParsableCommand {
     }
 
     func run() throws {
-        let home = try options.home(path, .readOnly)
+        let disk = try options.disk(path)
+        let home = try options.home(of: disk, .readOnly)
         let bits = try options.attempt { () throws(MirrorError) in try home.load(name) }
         let bytes: [UInt8]
         do throws(ChangeMapError) {
@@ -37,18 +38,11 @@ struct BitmapExportCommand: ParsableCommand {
         } catch {
             throw options.complaint.end(Failure(error))
         }
-        do throws(Errno) {
-            try Files.write(bytes, to: file, overwrite: overwrite)
-        } catch .fileExists {
-            throw options.complaint.end(
-                Failure(
-                    .outputExists,
-                    "\(file) exists already. Choose another name, or pass --overwrite.",
-                    path: file.path, .refused))
+        do throws(OutputFileError) {
+            try OutputFile(path: file, apartFrom: disk.devices, home.path)
+                .write(bytes, overwrite: overwrite)
         } catch {
-            throw options.complaint.end(
-                Failure(
-                    .outputUnwritable, "can't write \(file): \(error)", path: file.path, .failed))
+            throw options.complaint.end(Failure(error, file))
         }
     }
 }

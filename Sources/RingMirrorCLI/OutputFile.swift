@@ -1,0 +1,152 @@
+import Glibc
+import RingMirror
+import SystemPackage
+
+/// Why a result can't be written to a file. The file is as it was.
+enum OutputFileError: Error {
+    /// A file is there, and may not be replaced.
+    case exists
+    /// The file is one that the command reads, or another one that is never a result.
+    case isNeeded(String)
+    case systemCall(Errno)
+}
+
+/// A file for a result, such as an exported bitmap.
+///
+/// A result replaces a file as a whole or not at all: it is written beside it and renamed. It never
+/// replaces what the command has read it from, a disk, or the bitmaps of any disk, whatever the
+/// file is called.
+struct OutputFile {
+    let path: PathArgument
+    private let inputs: [StorageDevice]
+    private let bitmaps: FilePath
+
+    /// - Parameters:
+    ///   - path: `-` is standard output, whose errors `Output` keeps.
+    ///   - inputs: the files that the result comes from.
+    ///   - bitmaps: the file that has the bitmaps.
+    init(path: PathArgument, apartFrom inputs: [StorageDevice], _ bitmaps: FilePath) {
+        self.path = path
+        self.inputs = inputs
+        self.bitmaps = bitmaps
+    }
+
+    /// Writes all of `bytes`.
+    func write(_ bytes: [UInt8], overwrite: Bool) throws(OutputFileError) {
+        guard !path.isStandardStream else { return Output.bytes(bytes) }
+        guard let status = Self.status(of: path.path) else {
+            return try replace(path.path, with: bytes, mode: nil)
+        }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG:
+            try requireUnneeded(status)
+            guard overwrite else { throw .exists }
+            try replace(try Self.resolve(path.path), with: bytes, mode: status.st_mode & 0o7777)
+        case S_IFBLK:
+            throw .isNeeded("it is a disk")
+        default:
+            // A pipe, a terminal, /dev/null: there is nothing to replace.
+            do {
+                let file = try FileDescriptor.open(path.path, .writeOnly)
+                try file.closeAfter { _ = try file.writeAll(bytes) }
+            } catch {
+                throw .systemCall(error as? Errno ?? .ioError)
+            }
+        }
+    }
+
+    private func requireUnneeded(_ status: stat) throws(OutputFileError) {
+        if let input = inputs.first(where: { $0.isSame(as: path.path) }) {
+            throw .isNeeded("it is \(input.path), which has the bitmap or is read with it")
+        }
+        if let store = Self.status(of: bitmaps), store.st_dev == status.st_dev,
+            store.st_ino == status.st_ino
+        {
+            throw .isNeeded("it is the file that keeps the bitmaps")
+        }
+        if StorePlace.isStore(at: path.path) {
+            throw .isNeeded("it keeps the bitmaps of another disk")
+        }
+    }
+
+    /// Writes a file under another name in the same directory, and gives it its name when it is
+    /// whole and on stable storage.
+    private func replace(
+        _ path: FilePath, with bytes: [UInt8], mode: mode_t?
+    ) throws(OutputFileError) {
+        let beside = path.removingLastComponent().appending(
+            ".ringmirror-\(UInt64.random(in: 0 ... .max)).new")
+        do {
+            let file = try FileDescriptor.open(
+                beside, .writeOnly, options: [.create, .exclusiveCreate],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
+            do {
+                try file.closeAfter {
+                    _ = try file.writeAll(bytes)
+                    if let mode, fchmod(file.rawValue, mode) != 0 { throw Errno(rawValue: errno) }
+                    if fsync(file.rawValue) != 0 { throw Errno(rawValue: errno) }
+                }
+                try Self.rename(beside, to: path, replacing: mode != nil)
+            } catch {
+                Files.remove(beside)
+                throw error
+            }
+        } catch let error as OutputFileError {
+            throw error
+        } catch {
+            throw .systemCall(error as? Errno ?? .ioError)
+        }
+    }
+
+    private static func rename(
+        _ old: FilePath, to new: FilePath, replacing: Bool
+    ) throws(OutputFileError) {
+        let result = unsafe old.withPlatformString { old in
+            unsafe new.withPlatformString { new in
+                // What came there meanwhile is nothing that anybody agreed to lose.
+                replacing ? unsafe Glibc.rename(old, new) : unsafe link(old, new)
+            }
+        }
+        guard result == 0 else {
+            if errno == EEXIST { throw .exists }
+            throw .systemCall(Errno(rawValue: errno))
+        }
+        if !replacing { Files.remove(old) }
+    }
+
+    private static func status(of path: FilePath) -> stat? {
+        var status = stat()
+        let result = unsafe path.withPlatformString { unsafe stat($0, &status) }
+        return result == 0 ? status : nil
+    }
+
+    /// A link stays a link: the file that it leads to is replaced.
+    private static func resolve(_ path: FilePath) throws(OutputFileError) -> FilePath {
+        let resolved = unsafe path.withPlatformString { name -> FilePath? in
+            guard let real = unsafe realpath(name, nil) else { return nil }
+            defer { unsafe free(real) }
+            return unsafe FilePath(platformString: real)
+        }
+        guard let resolved else { throw .systemCall(Errno(rawValue: errno)) }
+        return resolved
+    }
+}
+
+extension Failure {
+    /// A result that could not be written to `file`.
+    init(_ error: OutputFileError, _ file: PathArgument) {
+        switch error {
+        case .exists:
+            self.init(
+                .outputExists, "\(file) exists already. Choose another name, or pass --overwrite.",
+                path: file.path, .refused)
+        case .isNeeded(let why):
+            self.init(
+                .outputExists, "\(file) is not replaced: \(why). Choose another name.",
+                path: file.path, .refused)
+        case .systemCall(let code):
+            self.init(
+                .outputUnwritable, "can't write \(file): \(code)", path: file.path, .failed)
+        }
+    }
+}

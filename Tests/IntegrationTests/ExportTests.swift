@@ -1,0 +1,101 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension Processes {
+    /// What an exported bitmap may be written over, and what becomes of a file when it can't be.
+    @Suite(.serialized, .timeLimit(.minutes(1)))
+    struct Exports {
+        private func source(_ scratch: Scratch) throws -> String {
+            let source = try scratch.image("source", size: 4 * miB, seed: 1)
+            try scratch.bitmap("add", source, "b")
+            return source
+        }
+
+        @Test(arguments: ["image", "link", "hard link", "store", "link to the store", "another's"])
+        func `an export never replaces an image or a file of bitmaps`(what: String) throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let files = FileManager.default
+            var file = scratch.path("file")
+            switch what {
+            case "image": file = source
+            case "link":
+                try files.createSymbolicLink(atPath: file, withDestinationPath: source)
+            case "hard link": try files.linkItem(atPath: source, toPath: file)
+            case "store": file = source + ".bitmaps"
+            case "link to the store":
+                try files.createSymbolicLink(
+                    atPath: file, withDestinationPath: source + ".bitmaps")
+            default:
+                let other = try scratch.image("other", size: miB, seed: 2)
+                try scratch.bitmap("add", other, "b")
+                file = other + ".bitmaps"
+            }
+            let before = files.contents(atPath: file)
+            let end = try scratch.run("bitmap", "export", source, "b", file, "--overwrite")
+            #expect(end.code == Code.refused, "\(end)")
+            #expect(end.errors.contains("is not replaced"), "\(end)")
+            #expect(files.contents(atPath: file) == before)
+        }
+
+        @Test func `an image that others are read through is never replaced`() throws {
+            let scratch = try Scratch()
+            let base = try scratch.image("base", size: miB, seed: 1)
+            let overlay = scratch.path("overlay.qcow2")
+            try Shell.run(
+                "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", overlay)
+            try scratch.bitmap("add", overlay, "b")
+            let before = FileManager.default.contents(atPath: base)
+            let end = try scratch.run("bitmap", "export", overlay, "b", base, "--overwrite")
+            #expect(end.code == Code.refused, "\(end)")
+            #expect(FileManager.default.contents(atPath: base) == before)
+        }
+
+        @Test(.enabled(if: Needs.loops, Needs.loopsReason))
+        func `an export is never written to a disk`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let disk = try scratch.loop(size: miB)
+            let end = try scratch.run("bitmap", "export", source, "b", disk.path, "--overwrite")
+            #expect(end.code == Code.refused, "\(end)")
+            #expect(try Content.read(disk.path, 0..<512) == Data(count: 512))
+        }
+
+        /// A full file system must not cost the export of yesterday.
+        @Test func `an export that fails leaves the old file and nothing else`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let file = scratch.path("out/map")
+            try FileManager.default.createDirectory(
+                atPath: scratch.path("out"), withIntermediateDirectories: false)
+            try Data("old\n".utf8).write(to: URL(fileURLWithPath: file))
+            let end = try scratch.run(
+                ["bitmap", "export", source, "b", file, "--overwrite"],
+                prefix: ["prlimit", "--fsize=10"])
+            #expect(end.code == Code.failed, "\(end)")
+            #expect(FileManager.default.contents(atPath: file) == Data("old\n".utf8))
+            let left = try FileManager.default.contentsOfDirectory(atPath: scratch.path("out"))
+            #expect(left == ["map"])
+        }
+
+        @Test func `an export over an old file keeps its mode, and a link stays one`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let file = scratch.path("map")
+            let link = scratch.path("link")
+            try Data("old\n".utf8).write(to: URL(fileURLWithPath: file))
+            try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: file)
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+            let refused = try scratch.run("bitmap", "export", source, "b", link)
+            #expect(refused.code == Code.refused, "\(refused)")
+            try scratch.bitmap("export", source, "b", link, "--overwrite")
+            let text = try String(contentsOfFile: file, encoding: .utf8)
+            #expect(text.hasPrefix("ringmirror bitmap 1\n"))
+            let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions]
+            #expect(mode as? Int == 0o640)
+            let target = try FileManager.default.destinationOfSymbolicLink(atPath: link)
+            #expect(target == file)
+        }
+    }
+}
