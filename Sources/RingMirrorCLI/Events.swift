@@ -12,6 +12,12 @@ enum Events {
 
     struct Start: Encodable {
         let event = "start"
+        let version = RingMirrorCommand.version
+        /// Grows when a field changes its meaning or goes, which none has yet.
+        let schema = 1
+        let pid = Output.processID
+        /// Seconds since 1970.
+        let time = Timestamp.now
         let command: String
         let source: String
         let target: String

@@ -33,7 +33,20 @@ enum Files {
         }
     }
 
-    /// Which file a path leads to; nil if to none.
+    /// Whether two paths lead to the same file or disk.
+    static func lead(_ first: FilePath, _ second: FilePath) -> Bool {
+        func find(_ path: FilePath) -> Identity? {
+            var status = stat()
+            guard unsafe path.withPlatformString({ unsafe stat($0, &status) }) == 0 else {
+                return nil
+            }
+            return Identity(device: status.st_dev, inode: status.st_ino)
+        }
+        guard let identity = find(first) else { return false }
+        return identity == find(second)
+    }
+
+    /// Which file a path leads to, not following a link; nil if to none.
     static func identity(of path: FilePath) -> Identity? {
         var status = stat()
         guard unsafe path.withPlatformString({ unsafe lstat($0, &status) }) == 0 else { return nil }

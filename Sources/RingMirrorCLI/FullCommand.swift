@@ -63,30 +63,59 @@ struct FullCommand: ParsableCommand {
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
-            changesBitmaps: recording.changesImage(bitmap), copying, guards, complaint)
+            changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
+            complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
-        let records = RecordedMirror.RecordPlace.path(recording.store.path(for: source))
+        let resuming = try recording.resumes(
+            .full, bitmap: bitmap, from: source, to: target, complaint)
+        let creates = !resuming && recording.creates(create, target)
+        let records = recording.store.path(for: source)
+        var request = recording.request(.full, bitmap: bitmap, copying)
         // What is resumed is known by its record, which is checked before the first write.
+        let options = TargetOptions(
+            cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
+            allowLarger: guards.allowLarger)
+        if recording.dryRun {
+            var dryRun = DryRun("full", source, target, create: creates, output, complaint)
+            let target = try dryRun.openTarget(
+                targetFormat, options, mayOverwrite: guards.overwrite && !resuming)
+            request.remembersPlan = true
+            let plan = try target.map { target in
+                try dryRun.plan(records) { (records) throws(MirrorError) in
+                    try begin(source, target, request, records, resuming: resuming)
+                }
+            }
+            return dryRun.tell(
+                try complaint.attempt { () throws(MirrorError) in
+                    guard let plan else { return try .full(of: source) }
+                    return plan
+                })
+        }
         let sides = try MirrorSides(
-            source, target, targetFormat,
-            TargetOptions(
-                cache: copying.cache, create: create,
-                overwrite: guards.overwrite || recording.resume, allowLarger: guards.allowLarger),
-            output: output, complaint)
-        let request = recording.request(.full, bitmap: bitmap, copying)
+            source, target, targetFormat, options, complaint)
         let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            recording.resume
-                ? try .resume(
-                    from: sides.source, to: sides.target, request: request, records: records,
-                    logger: output.logger)
-                : try RecordedMirror.full(
-                    from: sides.source, to: sides.target, request: request, records: records,
-                    logger: output.logger)
+            try begin(source, sides.target, request, .path(records), resuming: resuming)
         }
         let run = MirrorRun(
             command: "full", mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: create ? "--create" : nil, output: output)
+            leaveOut: creates ? "--create" : nil,
+            resumesItself: recording.resumeAuto, output: output)
         try run.run()
         if copying.verify != nil { try run.verify(.verifyAll) }
+    }
+
+    private func begin(
+        _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
+        _ records: RecordedMirror.RecordPlace, resuming: Bool
+    ) throws(MirrorError) -> RecordedMirror {
+        try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+            try .resume(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        } anew: { () throws(MirrorError) in
+            try .full(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
     }
 }

@@ -71,6 +71,11 @@ struct IncrementalCommand: ParsableCommand {
         if map != nil && recording.resume {
             throw ValidationError("--resume knows what is left: leave --map out")
         }
+        if map != nil && recording.resumeAuto {
+            throw ValidationError(
+                "--resume=auto can't tell whether the interrupted mirror was by this map: run "
+                    + "--resume without --map, or leave --resume=auto out")
+        }
         if copying.targetIsZero {
             throw ValidationError(
                 "--target-is-zero can't be: the target of an incremental mirror holds a mirror")
@@ -82,8 +87,12 @@ struct IncrementalCommand: ParsableCommand {
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
-            changesBitmaps: recording.changesImage(bitmap), copying, guards, complaint)
-        let path = recording.store.path(for: source)
+            changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
+            complaint)
+        let records = recording.store.path(for: source)
+        let resuming = try recording.resumes(
+            .incremental, bitmap: bitmap, from: source, to: target, complaint)
+        let creates = !resuming && recording.creates(create, target)
         let dirty = try map.map {
             try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
         }
@@ -94,47 +103,76 @@ struct IncrementalCommand: ParsableCommand {
             } ?? false
         let isInImage = recording.store.isInImage(bitmap, of: source)
         // A bitmap in an image knows no target: what is on this one is compared instead.
-        let isKnown = recording.resume || newTarget || hasSucceeded || isInImage
+        let isKnown = resuming || newTarget || hasSucceeded || isInImage
+        let options = TargetOptions(
+            cache: copying.cache, create: creates, overwrite: guards.overwrite || isKnown,
+            holdsMirror: true, allowLarger: guards.allowLarger)
+        if recording.dryRun {
+            var dryRun = DryRun("incremental", source, target, create: creates, output, complaint)
+            let target = try dryRun.openTarget(
+                targetFormat, options, mayOverwrite: guards.overwrite && !isKnown)
+            let plan = try target.map { target in
+                try dryRun.plan(records) { (records) throws(MirrorError) in
+                    try begin(source, target, dirty, records, resuming: resuming, creates: creates)
+                }
+            }
+            return dryRun.tell(try plan ?? measure(source, dirty, complaint))
+        }
         let sides = try MirrorSides(
-            source, target, targetFormat,
-            TargetOptions(
-                cache: copying.cache, create: create, overwrite: guards.overwrite || isKnown,
-                holdsMirror: true,
-                allowLarger: guards.allowLarger),
-            output: output, complaint)
+            source, target, targetFormat, options, complaint)
         let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            try begin(sides.source, sides.target, dirty, .path(path))
+            try begin(
+                source, sides.target, dirty, .path(records), resuming: resuming, creates: creates)
         }
         let run = MirrorRun(
             command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: create ? "--create" : map == nil ? nil : "--map", output: output)
+            leaveOut: creates ? "--create" : map == nil ? nil : "--map",
+            resumesItself: recording.resumeAuto, output: output)
         try run.run()
         if let extent = copying.verify { try run.verify(extent) }
     }
 
+    /// What would be copied to a target that is not there yet.
+    private func measure(
+        _ source: Disk, _ map: ChangeMap?, _ complaint: Complaint
+    ) throws -> Measurement {
+        try complaint.attempt { () throws(MirrorError) in
+            guard let map else {
+                return try .incremental(
+                    of: source, dirty: try recording.store.bits(bitmap ?? "", of: source))
+            }
+            return try .incremental(of: source, dirty: bits(of: map, source))
+        }
+    }
+
+    private func bits(of map: ChangeMap, _ source: Disk) -> DirtyBitmap {
+        var dirty = DirtyBitmap(size: source.geometry.size, granularity: map.exactGranularity)
+        map.mark(in: &dirty)
+        return dirty
+    }
+
     private func begin(
         _ source: Disk, _ target: Disk, _ map: ChangeMap?,
-        _ records: RecordedMirror.RecordPlace
+        _ records: RecordedMirror.RecordPlace, resuming: Bool, creates: Bool
     ) throws(MirrorError) -> RecordedMirror {
         var request = recording.request(.incremental, bitmap: bitmap, copying)
         // A new image has what it stands on, which whoever named it knows to be the mirror.
         request.allowNewTarget =
-            newTarget || (create && !recording.store.isInImage(bitmap, of: source))
-        request.remembersPlan = copying.verify == .verify
-        if recording.resume {
-            return try .resume(
+            newTarget || (creates && !recording.store.isInImage(bitmap, of: source))
+        request.remembersPlan = copying.verify == .verify || recording.dryRun
+        return try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+            try .resume(
                 from: source, to: target, request: request, records: records,
                 logger: output.logger)
-        }
-        guard let map else {
+        } anew: { () throws(MirrorError) in
+            guard let map else {
+                return try .incremental(
+                    from: source, to: target, request: request, records: records,
+                    logger: output.logger)
+            }
             return try .incremental(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
+                from: source, to: target, dirty: bits(of: map, source), request: request,
+                records: records, logger: output.logger)
         }
-        var dirty = DirtyBitmap(size: source.geometry.size, granularity: map.exactGranularity)
-        map.mark(in: &dirty)
-        return try .incremental(
-            from: source, to: target, dirty: dirty, request: request, records: records,
-            logger: output.logger)
     }
 }

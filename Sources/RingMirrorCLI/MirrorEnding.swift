@@ -8,6 +8,8 @@ struct MirrorEnding {
     let bitmap: String?
     /// The option that --resume does not go with, if the command had it.
     var leaveOut: String?
+    /// The same command line resumes the job.
+    var resumesItself = false
     let output: OutputOptions
 
     private var source: Disk { sides.source }
@@ -66,8 +68,7 @@ struct MirrorEnding {
         if let store = ended.resumableFrom {
             say(
                 "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
-                    + "again with --resume\(leaveOut.map { " and without \($0)" } ?? "") to go on "
-                    + "with the rest")
+                    + "again\(options) to continue")
         } else if sides.isNew && report.written == 0 && report.zeroed == 0 {
             sides.removeMade()
             say("\(target.path) was made for nothing and is removed again")
@@ -78,6 +79,12 @@ struct MirrorEnding {
                         + "and without --create"
                     : "run the command again to make it one")
         }
+    }
+
+    /// What to change in the command line, so that it resumes the job.
+    private var options: String {
+        if resumesItself { return "" }
+        return " with --resume" + (leaveOut.map { " and without \($0)" } ?? "")
     }
 
     private func success(_ report: MirrorReport) -> String {

@@ -11,6 +11,8 @@ struct MirrorRun {
     let bitmap: String?
     /// The option that --resume does not go with, if the command had it.
     var leaveOut: String?
+    /// The same command line resumes the job.
+    var resumesItself = false
     let output: OutputOptions
 
     private var source: Disk { sides.source }
@@ -26,8 +28,10 @@ struct MirrorRun {
         let report = Signals.during(Activity(job, title: command, last)) {
             output.watching(MirrorWatch(job, output, saved: saved), last) { mirror.runAndWait() }
         }
-        try MirrorEnding(sides: sides, bitmap: bitmap, leaveOut: leaveOut, output: output).tell(
-            report)
+        try MirrorEnding(
+            sides: sides, bitmap: bitmap, leaveOut: leaveOut, resumesItself: resumesItself,
+            output: output
+        ).tell(report)
     }
 
     private func announceStart() {
@@ -39,6 +43,7 @@ struct MirrorRun {
                     resumedFrom: mirror.resumed?.startedAt,
                     saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
         }
+        for note in source.notes + target.notes { output.warn(.device, note) }
         for note in mirror.notes { output.warn(.mirror, note) }
         guard let job = mirror.resumed else { return }
         output.note(

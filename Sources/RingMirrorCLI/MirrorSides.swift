@@ -36,8 +36,7 @@ struct MirrorSides {
 
     init(
         _ source: Disk, _ path: PathArgument, _ format: TargetFormatOptions,
-        _ options: TargetOptions,
-        output: OutputOptions, _ complaint: Complaint
+        _ options: TargetOptions, _ complaint: Complaint
     ) throws {
         Signals.enter(options.create ? .making("making \(path)") : .reading("opening \(path)"))
         if options.create { try Self.checkPlace(of: path, complaint) }
@@ -48,12 +47,11 @@ struct MirrorSides {
         }
         self.source = source
         made = options.create ? Files.identity(of: path.path) : nil
-        for note in source.notes + target.notes { output.warn(.device, note) }
         Signals.enter(.making("preparing the mirror"))
     }
 
     /// Refuses what no new file can be made as, before anything is.
-    private static func checkPlace(of path: PathArgument, _ complaint: Complaint) throws {
+    static func checkPlace(of path: PathArgument, _ complaint: Complaint) throws {
         if let mistake = PathArgument.unsupportedName(path.path.string) {
             throw complaint.end(.unsupportedName, mistake, .usage)
         }

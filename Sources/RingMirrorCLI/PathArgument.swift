@@ -8,6 +8,12 @@ struct PathArgument: ExpressibleByArgument, Hashable {
 
     init(argument: String) { self.argument = argument }
 
+    init(_ path: FilePath) {
+        argument = unsafe path.withPlatformString { start in
+            unsafe ByteEscape.escape(UnsafeBufferPointer(start: start, count: path.length))
+        }
+    }
+
     /// With the bytes that were typed.
     var path: FilePath {
         let bytes = ByteEscape.bytes(of: argument).map { CChar(bitPattern: $0) } + [0]

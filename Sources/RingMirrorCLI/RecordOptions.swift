@@ -84,8 +84,24 @@ struct RecordOptions: ParsableArguments {
                 """))
     var bitmapMode: BitmapMode?
 
-    @Flag(help: "Go on with a job that was interrupted or failed, from its last checkpoint.")
+    @Flag(
+        help: """
+            Resume a job that was interrupted or failed, from its last checkpoint. --resume=auto \
+            begins one if there is none to be resumed, and with --create makes TARGET if it is \
+            missing.
+            """)
     var resume = false
+
+    /// How argument-parser sees `--resume=auto`: it has no options with an optional value.
+    @Flag(help: .hidden)
+    var resumeAuto = false
+
+    @Flag(
+        help: """
+            Run all safety checks and say what would be read, written and overwritten. Nothing is \
+            written or made; the exit code is 0, or that of the check that refuses.
+            """)
+    var dryRun = false
 
     @Option(help: "Flush TARGET and record the progress every so many seconds; 0 for never.")
     var checkpoint = 5.0
@@ -148,7 +164,13 @@ enum Verification: String, EnumerableFlag {
     /// `--verify=all` reads better than `--verify-all`, and argument-parser has no options with an
     /// optional value.
     static func translate(_ arguments: [String]) -> [String] {
-        arguments.map { $0 == "--verify=all" ? "--verify-all" : $0 }
+        arguments.map { argument in
+            switch argument {
+            case "--verify=all": "--verify-all"
+            case "--resume=auto": "--resume-auto"
+            default: argument
+            }
+        }
     }
 }
 

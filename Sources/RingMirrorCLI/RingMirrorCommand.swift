@@ -1,6 +1,8 @@
 import ArgumentParser
 
 struct RingMirrorCommand: ParsableCommand {
+    static let version = "0.1.0"
+
     static let configuration = CommandConfiguration(
         commandName: "ringmirror",
         abstract:
@@ -19,7 +21,7 @@ struct RingMirrorCommand: ParsableCommand {
             can't be carried out as given; 3 refused by a guard, nothing was written; 4 a \
             comparison found a difference; 130 interrupted.
             """,
-        version: "ringmirror 0.1.0",
+        version: "ringmirror \(version)",
         subcommands: [
             FullCommand.self, TopCommand.self, IncrementalCommand.self, CompareCommand.self,
             BitmapCommand.self, StreamCommand.self, CommitCommand.self, MeasureCommand.self,

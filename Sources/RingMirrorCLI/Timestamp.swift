@@ -2,6 +2,9 @@ import FoundationEssentials
 
 /// Points in time, for people.
 enum Timestamp {
+    /// In seconds since 1970.
+    static var now: Int64 { Int64(Date().timeIntervalSince1970) }
+
     /// Such as `2026-11-25 13:37:00 UTC`.
     static func text(_ secondsSince1970: Int64) -> String {
         let style = Date.ISO8601FormatStyle(

@@ -51,7 +51,7 @@ struct TransferCommand: ParsableCommand {
             TargetOptions(
                 cache: copying.cache, create: create, overwrite: guards.overwrite,
                 allowLarger: guards.allowLarger),
-            output: output, complaint)
+            complaint)
         let run = TransferRun(
             sides: sides, settings: settings, options: copying.mirrorOptions, output: output)
         try run.run()

@@ -49,6 +49,7 @@ struct TransferRun {
                     command: "bench transfer", source: source.path.string,
                     target: target.path.string, size: size))
         }
+        for note in source.notes + target.notes { output.warn(.device, note) }
         try warmUp(current)
         return try measure(current)
     }

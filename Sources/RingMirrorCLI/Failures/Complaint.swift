@@ -27,6 +27,13 @@ struct Complaint {
         do throws(StorageError) { return try open() } catch { throw end(error) }
     }
 
+    /// Does something, or ends with why it can't be done.
+    func attempt<Result>(
+        _ body: () throws(MirrorError) -> Result
+    ) throws(ExitCode) -> Result {
+        do throws(MirrorError) { return try body() } catch { throw end(error) }
+    }
+
     static func report(_ failure: Failure, json: Bool) {
         if json { Events.print(Events.Failure(failure)) }
         Message.say(failure.message)

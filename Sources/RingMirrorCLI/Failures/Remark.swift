@@ -7,6 +7,8 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case mirror
     /// An interrupted job is resumed.
     case resumed
+    /// An interrupted job could not be resumed, and all is copied again.
+    case begunAnew
     /// The job waits until an error is fixed.
     case paused
     /// Something about bitmaps inside an image.

@@ -25,6 +25,10 @@ struct CommitCommand: ParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
+        if copying.dryRun {
+            return try ImageDryRun(command: "commit", overlay: overlay, output: output)
+                .commit(keep: keep)
+        }
         let complaint = Complaint(output: output)
         Signals.enter(.making("opening \(overlay)"))
         let job: CommitJob

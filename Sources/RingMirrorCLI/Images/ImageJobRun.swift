@@ -23,6 +23,9 @@ struct ImageJobOptions: ParsableArguments {
             valueName: "policy"))
     var onTargetError = TargetErrorPolicy.report
 
+    @Flag(help: "Say what would be copied, and write nothing.")
+    var dryRun = false
+
     func validate() throws {
         if onTargetError.policy == .ignore {
             throw ValidationError("--on-target-error ignore can't be: nothing may be missing")
@@ -54,6 +57,7 @@ struct ImageJobRun {
                     command: command, source: source.path.string, target: target.path.string,
                     size: source.geometry.size))
         }
+        for note in source.notes + target.notes { output.warn(.device, note) }
         let last = LastLine()
         let report = Signals.during(Activity(job, title: command, last)) {
             output.watching(MirrorWatch(job, output, verb: verb), last, body)

@@ -27,6 +27,10 @@ struct StreamCommand: ParsableCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
+        if copying.dryRun {
+            return try ImageDryRun(command: "stream", overlay: overlay, output: output)
+                .stream(base: base)
+        }
         let complaint = Complaint(output: output)
         Signals.enter(.making("opening \(overlay)"))
         let job: StreamJob

@@ -58,30 +58,55 @@ struct TopCommand: ParsableCommand {
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
             overlay, format: .qcow2, copying, guards, complaint)
-        let records = RecordedMirror.RecordPlace.path(recording.store.path(for: source))
-        let sides = try MirrorSides(
-            source, target, format,
-            TargetOptions(
-                cache: copying.cache, create: create,
-                overwrite: guards.overwrite || recording.resume, holdsMirror: true,
-                allowLarger: guards.allowLarger),
-            output: output, complaint)
+        let resuming = try recording.resumes(
+            .top, bitmap: nil, from: source, to: target, complaint)
+        let creates = !resuming && recording.creates(create, target)
+        let records = recording.store.path(for: source)
         var request = recording.request(.top, bitmap: nil, copying)
-        request.remembersPlan = copying.verify == .verify
+        request.remembersPlan = copying.verify == .verify || recording.dryRun
         request.base = base?.path
+        let options = TargetOptions(
+            cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
+            holdsMirror: true, allowLarger: guards.allowLarger)
+        if recording.dryRun {
+            var dryRun = DryRun("top", source, target, create: creates, output, complaint)
+            let target = try dryRun.openTarget(
+                format, options, mayOverwrite: guards.overwrite && !resuming)
+            let plan = try target.map { target in
+                try dryRun.plan(records) { (records) throws(MirrorError) in
+                    try begin(source, target, request, records, resuming: resuming)
+                }
+            }
+            return dryRun.tell(
+                try complaint.attempt { () throws(MirrorError) in
+                    guard let plan else { return try .top(of: source, base: base?.path) }
+                    return plan
+                })
+        }
+        let sides = try MirrorSides(source, target, format, options, complaint)
         let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            recording.resume
-                ? try .resume(
-                    from: source, to: sides.target, request: request, records: records,
-                    logger: output.logger)
-                : try RecordedMirror.top(
-                    from: source, to: sides.target, request: request, records: records,
-                    logger: output.logger)
+            try begin(source, sides.target, request, .path(records), resuming: resuming)
         }
         let run = MirrorRun(
             command: "top", mirror: mirror, sides: sides, bitmap: nil,
-            leaveOut: create ? "--create" : nil, output: output)
+            leaveOut: creates ? "--create" : nil,
+            resumesItself: recording.resumeAuto, output: output)
         try run.run()
         if let extent = copying.verify { try run.verify(extent) }
+    }
+
+    private func begin(
+        _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
+        _ records: RecordedMirror.RecordPlace, resuming: Bool
+    ) throws(MirrorError) -> RecordedMirror {
+        try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+            try .resume(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        } anew: { () throws(MirrorError) in
+            try .top(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
     }
 }

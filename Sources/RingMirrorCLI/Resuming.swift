@@ -1,0 +1,50 @@
+import RingMirror
+
+extension RecordOptions {
+    /// Whether an interrupted job is resumed: if that was asked for, or may be and there is one.
+    ///
+    /// - Parameter bitmap: the named bitmap that the job works on, unless it is inside an image.
+    func resumes(
+        _ mode: JobMode, bitmap: String?, from source: Disk, to target: PathArgument,
+        _ complaint: Complaint
+    ) throws -> Bool {
+        guard resumeAuto else { return resume }
+        let bitmap = store.isInImage(bitmap, of: source) ? nil : bitmap
+        do throws(BitmapStoreError) {
+            let records = try BitmapStore.open(
+                store.path(for: source), for: source.identity, access: .readOnly)
+            return try records.jobs().contains { job in
+                job.mode == mode && job.bitmap == bitmap
+                    && Files.lead(job.targetPath, target.path)
+            }
+        } catch .notFound {
+            return false
+        } catch {
+            throw complaint.end(error)
+        }
+    }
+
+    /// Whether the target is made: with `--resume=auto` only if it is missing.
+    func creates(_ create: Bool, _ target: PathArgument) -> Bool {
+        create && !(resumeAuto && Files.exists(target.path))
+    }
+
+    /// Begins a mirror, or resumes one. What may be resumed and can't be is begun anew.
+    func begin(
+        resuming: Bool, _ output: OutputOptions,
+        resume: () throws(MirrorError) -> RecordedMirror,
+        anew: () throws(MirrorError) -> RecordedMirror
+    ) throws(MirrorError) -> RecordedMirror {
+        guard resuming else { return try anew() }
+        do throws(MirrorError) {
+            return try resume()
+        } catch {
+            switch error {
+            case .changed where resumeAuto, .nothingToResume where resumeAuto:
+                output.warn(.begunAnew, "beginning anew: \(error)")
+                return try anew()
+            default: throw error
+            }
+        }
+    }
+}
