@@ -14,7 +14,7 @@ package final class JobLog: Sendable {
     /// Every ring finds the same reason; it is said for the first.
     func plainBuffers(_ reason: String) {
         guard !hasSaidPlainBuffers.exchange(true, ordering: .relaxed) else { return }
-        logger?.warning("buffers are not registered: \(reason)")
+        logger?.info("buffers are not registered: \(reason)")
     }
 
     func zeroing(_ kind: Transfer.Kind, isUnsupportedOn name: String) {

@@ -86,7 +86,7 @@ struct FullCommand: ParsableCommand {
                 }
             }
             return dryRun.tell(
-                try complaint.attempt { () throws(MirrorError) in
+                try complaint.perform { () throws(MirrorError) in
                     guard let plan else { return try .full(of: source) }
                     return plan
                 })

@@ -136,7 +136,7 @@ struct IncrementalCommand: ParsableCommand {
     private func measure(
         _ source: Disk, _ map: ChangeMap?, _ complaint: Complaint
     ) throws -> Measurement {
-        try complaint.attempt { () throws(MirrorError) in
+        try complaint.perform { () throws(MirrorError) in
             guard let map else {
                 return try .incremental(
                     of: source, dirty: try recording.store.bits(bitmap ?? "", of: source))

@@ -6,7 +6,7 @@ struct StoreOptions: ParsableArguments {
     @Option(
         name: .customLong("bitmaps"),
         help: ArgumentHelp(
-            "The file that keeps SOURCE's bitmaps and what is left of interrupted jobs.",
+            "The file that keeps the bitmaps and the records of interrupted jobs.",
             discussion: """
                 By default IMAGE.bitmaps beside an image; for a disk, a file named after the \
                 disk's serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.

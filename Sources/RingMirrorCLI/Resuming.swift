@@ -1,3 +1,4 @@
+import ArgumentParser
 import RingMirror
 
 extension RecordOptions {
@@ -8,6 +9,7 @@ extension RecordOptions {
         _ mode: JobMode, bitmap: String?, from source: Disk, to target: PathArgument,
         _ complaint: Complaint
     ) throws -> Bool {
+        try store.requirePlace(complaint)
         guard resumeAuto else { return resume }
         let bitmap = store.isInImage(bitmap, of: source) ? nil : bitmap
         do throws(BitmapStoreError) {
@@ -46,5 +48,20 @@ extension RecordOptions {
             default: throw error
             }
         }
+    }
+}
+
+extension StoreOptions {
+    /// Refuses a place where no record can be kept, before the first byte is copied: an interrupted
+    /// job could not be resumed.
+    func requirePlace(_ complaint: Complaint) throws(ExitCode) {
+        guard let path = file?.path else { return }
+        let folder = path.removingLastComponent()
+        guard !folder.isEmpty, !Files.exists(folder) else { return }
+        throw complaint.end(
+            Failure(
+                .notFound,
+                "--bitmaps \(path): directory \(folder) does not exist. Make it first, or choose "
+                    + "another place.", path: folder, .usage))
     }
 }

@@ -10,9 +10,9 @@ struct RingMirrorCommand: ParsableCommand {
         discussion: """
             Start with:
               ringmirror info /dev/nvme0n1                  what is this disk?
-              ringmirror full /dev/nvme0n1 /dev/nvme1n1     make the second disk read as the first
+              ringmirror full /dev/nvme0n1 /dev/nvme1n1     copy a whole disk
               ringmirror full disk.img copy.img --create    the same for image files
-              ringmirror compare /dev/nvme0n1 /dev/nvme1n1  do they really?
+              ringmirror compare /dev/nvme0n1 /dev/nvme1n1  are they identical?
               ringmirror bitmap add disk.img nightly        what changes from now on?
               ringmirror incremental disk.img copy.img --bitmap nightly   move only that
               ringmirror top overlay.qcow2 copy.img         move only what one image has

@@ -11,7 +11,12 @@ struct OutputOptions: ParsableArguments {
             discussion: "The fields are documented in docs/json.md and stay."))
     var json = false
 
-    @Flag(name: .shortAndLong, help: "Print errors only.")
+    @Flag(
+        name: .shortAndLong,
+        help: """
+            Print no notes, no progress and no success. Errors and warnings stay, and so does what \
+            a command was asked for.
+            """)
     var quiet = false
 
     @Flag(
@@ -20,20 +25,20 @@ struct OutputOptions: ParsableArguments {
     var progress: Bool?
 
     @Option(
-        help: "Say more on standard error: error, warning, info, debug or trace.",
+        help: ArgumentHelp(
+            "Say more on standard error: error, warning, info, debug or trace.",
+            valueName: "level"),
         transform: { text in
             guard let level = Logger.Level(rawValue: text) else {
                 throw ValidationError("use error, warning, info, debug or trace")
             }
             return level
         })
-    var logLevel = Logger.Level.warning
+    var logLevel: Logger.Level?
 
     /// Writes to standard error, which is also where errors go.
     var logger: Logger {
-        var logger = Logger(label: "ringmirror") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = quiet ? .error : logLevel
-        return logger
+        Logger(label: "ringmirror") { _ in MessageLogHandler(logLevel ?? .warning, json: json) }
     }
 
     var showsProgress: Bool { !quiet && (progress ?? (Output.errorIsTerminal && !json)) }

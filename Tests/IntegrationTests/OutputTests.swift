@@ -21,7 +21,8 @@ extension Processes {
             #expect(events.first?.kind == "start")
             #expect(
                 events.first?.fields.keys.sorted() == [
-                    "command", "event", "size", "source", "target",
+                    "command", "event", "pid", "schema", "size", "source", "target", "time",
+                    "version",
                 ])
             #expect(events.first?.text("command") == "full")
             #expect(events.first?.text("source") == source)

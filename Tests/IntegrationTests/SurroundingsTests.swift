@@ -97,6 +97,7 @@ extension Processes {
             ["full"], ["full", "a"], ["full", "a", "b", "--nonsense"], ["nonsense"],
             ["incremental", "a", "b"], ["full", "a", "b", "--speed", "x"],
             ["full", "a", "b", "--depth", "0"], ["full", "/nowhere/a", "b"],
+            ["full", "/dev/null", "b"], ["full", "-", "b"], ["full", "nbd://host/x", "b"],
         ])
         func `every failure is an event`(arguments: [String]) throws {
             let scratch = try Scratch()
@@ -109,6 +110,29 @@ extension Processes {
             #expect(event.text("message")?.isEmpty == false)
             let line = try #require(end.errors.split(separator: "\n").first)
             #expect(line.hasPrefix("ringmirror: "), "\(end)")
+        }
+
+        @Test func `a place that can't keep records is found before the copy`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("s", size: Self.size, seed: 1)
+            let end = try scratch.run(
+                "full", source, scratch.path("t"), "--create", "--bitmaps",
+                scratch.path("nowhere/records"), "--json")
+            #expect(end.code == Code.usage, "\(end)")
+            #expect(try end.report().text("code") == "notFound")
+            #expect(!FileManager.default.fileExists(atPath: scratch.path("t")))
+        }
+
+        /// What the library logs has the form of all messages, and takes its level.
+        @Test func `what is logged looks like all messages`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("s", size: Self.size, seed: 1)
+            let end = try scratch.run(
+                "full", source, scratch.path("t"), "--create", "--log-level", "debug", "-q")
+            #expect(end.code == Code.done, "\(end)")
+            let lines = end.errors.split(separator: "\n")
+            #expect(!lines.isEmpty)
+            #expect(lines.allSatisfy { $0.hasPrefix("ringmirror: note: ") }, "\(end)")
         }
 
         /// The limit of a file's size is an error that is told, not a signal that ends everything.

@@ -40,8 +40,8 @@ struct BitmapRemoveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "remove", abstract: "Remove a bitmap.",
         discussion: """
-            Interrupted jobs on it can't be resumed then. With --jobs and no name, only what is \
-            left of interrupted jobs is removed, and all bitmaps stay. With --all, all bitmaps \
+            Interrupted jobs on it can't be resumed then. With --jobs and no name, only the \
+            records of interrupted jobs are removed, and all bitmaps stay. With --all, all bitmaps \
             inside a qcow2 image are removed, also where they are so broken that QEMU does not \
             open the image any more.
             """)
@@ -110,7 +110,7 @@ struct BitmapRemoveCommand: ParsableCommand {
 
 struct BitmapClearCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "clear", abstract: "Make a bitmap say that nothing is dirty.")
+        commandName: "clear", abstract: "Mark everything clean.")
 
     @OptionGroup var one: OneBitmap
 
@@ -126,7 +126,7 @@ struct BitmapClearCommand: ParsableCommand {
 
 struct BitmapEnableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "enable", abstract: "Let a bitmap be marked.")
+        commandName: "enable", abstract: "Let a bitmap be marked again.")
 
     @OptionGroup var one: OneBitmap
 
@@ -135,7 +135,7 @@ struct BitmapEnableCommand: ParsableCommand {
 
 struct BitmapDisableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "disable", abstract: "Keep a bitmap as it is: it can't be marked then.")
+        commandName: "disable", abstract: "Freeze a bitmap: marks are refused.")
 
     @OptionGroup var one: OneBitmap
 

@@ -28,7 +28,7 @@ struct Complaint {
     }
 
     /// Does something, or ends with why it can't be done.
-    func attempt<Result>(
+    func perform<Result>(
         _ body: () throws(MirrorError) -> Result
     ) throws(ExitCode) -> Result {
         do throws(MirrorError) { return try body() } catch { throw end(error) }

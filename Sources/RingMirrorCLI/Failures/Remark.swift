@@ -19,6 +19,8 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case mapFormat
     /// Something about the content of a change map.
     case map
+    /// Something that a job noticed on its way, such as a checkpoint that could not be recorded.
+    case log
 }
 
 extension OutputOptions {

@@ -4,7 +4,7 @@ import RingMirror
 struct CommitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "commit",
-        abstract: "Move what OVERLAY has down into the image that it stands on.",
+        abstract: "Write the changes in OVERLAY into its backing file.",
         discussion: """
             Afterwards the backing file reads as OVERLAY does, and OVERLAY is empty and reads the \
             same through it. If the command is interrupted, OVERLAY still has all it had, and \
@@ -15,7 +15,7 @@ struct CommitCommand: ParsableCommand {
               ringmirror commit tuesday.qcow2
             """)
 
-    @Argument(help: "The qcow2 image whose changes are moved down.", completion: .file())
+    @Argument(help: "The qcow2 image whose changes are written.", completion: .file())
     var overlay: PathArgument
 
     @Flag(help: "Leave OVERLAY as it is, and don't empty it.")

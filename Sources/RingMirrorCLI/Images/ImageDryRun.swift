@@ -14,7 +14,7 @@ struct ImageDryRun {
     func stream(base: PathArgument?) throws {
         let disk = try open(changes: true)
         _ = try below(disk)
-        try complaint.attempt { () throws(MirrorError) in
+        try complaint.perform { () throws(MirrorError) in
             let own = try Measurement.top(of: disk)
             var all = try Measurement.full(of: disk)
             if let base { all = try Measurement.top(of: disk, base: base.path) }
@@ -42,7 +42,7 @@ struct ImageDryRun {
     ) throws -> (below: (path: FilePath, format: ImageFormat), own: Measurement) {
         let disk = try open(changes: !keep)
         let layer = try below(disk)
-        let own = try complaint.attempt { () throws(MirrorError) in try Measurement.top(of: disk) }
+        let own = try complaint.perform { () throws(MirrorError) in try Measurement.top(of: disk) }
         return ((layer.path, layer.format), own)
     }
 

@@ -4,23 +4,22 @@ import RingMirror
 struct StreamCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
-        abstract: "Copy into OVERLAY what it takes from the images below, until it needs them no "
-            + "more.",
+        abstract: "Copy into OVERLAY what it takes from its backing files, until it needs none.",
         discussion: """
             OVERLAY reads the same at every moment, also if the command is interrupted or the \
             machine fails: what was copied by then stays copied, and running the command again \
-            goes on. Only when all is copied and flushed, OVERLAY lets go of its backing file. The \
-            images below are only read.
+            continues. Only when all is copied and flushed does OVERLAY let go of its backing \
+            file. The backing files are only read.
 
             Examples:
               ringmirror stream tuesday.qcow2
-              ringmirror stream tuesday.qcow2 --base base.qcow2    stand on base.qcow2 alone
+              ringmirror stream tuesday.qcow2 --base base.qcow2    keep base.qcow2 below it
             """)
 
-    @Argument(help: "The qcow2 image that is to stand on its own.", completion: .file())
+    @Argument(help: "The qcow2 image that is to need no backing file.", completion: .file())
     var overlay: PathArgument
 
-    @Option(help: "The image below that OVERLAY goes on to stand on.", completion: .file())
+    @Option(help: "The backing file that OVERLAY keeps.", completion: .file())
     var base: PathArgument?
 
     @OptionGroup(title: "Copying") var copying: ImageJobOptions
@@ -48,6 +47,7 @@ struct StreamCommand: ParsableCommand {
         ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }
         Output.line(
-            base.map { "\(overlay) stands on \($0)" } ?? "\(overlay) stands on its own")
+            base.map { "\(overlay) keeps \($0) as its backing file" }
+                ?? "\(overlay) needs no backing file any more")
     }
 }

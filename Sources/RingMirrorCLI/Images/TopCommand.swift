@@ -78,7 +78,7 @@ struct TopCommand: ParsableCommand {
                 }
             }
             return dryRun.tell(
-                try complaint.attempt { () throws(MirrorError) in
+                try complaint.perform { () throws(MirrorError) in
                     guard let plan else { return try .top(of: source, base: base?.path) }
                     return plan
                 })

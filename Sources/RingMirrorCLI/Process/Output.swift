@@ -14,7 +14,9 @@ enum Output {
     static func line(_ text: String) { write(VisibleText.line(text) + "\n", to: STDOUT_FILENO) }
 
     static func errorLine(_ text: String) {
-        write(VisibleText.line(text) + "\n", to: STDERR_FILENO)
+        // A line of progress makes room, and comes back by itself.
+        let start = hasOpenLine.exchange(false, ordering: .relaxed) ? "\r" + erasing("") : ""
+        write(start + VisibleText.line(text) + "\n", to: STDERR_FILENO)
     }
 
     /// Text of our own, of several lines, such as help.
@@ -27,14 +29,20 @@ enum Output {
     /// Bytes that are no text for people.
     static func bytes(_ bytes: [UInt8]) { write(bytes[...], to: STDOUT_FILENO) }
 
+    /// The cursor stands in a line of progress.
+    private static let hasOpenLine = Atomic<Bool>(false)
+
     /// Writes over the line that the cursor is on, and no further than the terminal is wide.
     static func overwriteErrorLine(_ text: String) {
         let visible = VisibleText.line(text).prefix(errorColumns - 1)
-        guard isSmart else {
-            let blanks = String(repeating: " ", count: max(0, errorColumns - 1 - visible.count))
-            return write("\r" + visible + blanks + "\r", to: STDERR_FILENO)
-        }
-        write("\r" + visible + "\u{1B}[K", to: STDERR_FILENO)
+        hasOpenLine.store(!visible.isEmpty, ordering: .relaxed)
+        write("\r" + erasing(visible), to: STDERR_FILENO)
+    }
+
+    /// A text and what erases the rest of its line.
+    private static func erasing(_ text: Substring) -> String {
+        guard !isSmart else { return text + "\u{1B}[K" }
+        return text + String(repeating: " ", count: max(0, errorColumns - 1 - text.count)) + "\r"
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
