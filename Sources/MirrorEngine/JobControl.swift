@@ -6,7 +6,6 @@ internal import Synchronization
 final class JobControl: Sendable {
     struct State {
         var error: MirrorError?
-        var cancelled = false
         /// The error that an error policy paused the job for.
         var pausedBy: MirrorError?
         var pauses = 0
@@ -15,6 +14,7 @@ final class JobControl: Sendable {
     let speed: SpeedLimit
     private let stopping = Atomic<Bool>(false)
     private let paused = Atomic<Bool>(false)
+    private let cancelled = Atomic<Bool>(false)
     private let state = Mutex(State())
 
     init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
@@ -29,8 +29,9 @@ final class JobControl: Sendable {
         stopping.store(true, ordering: .releasing)
     }
 
+    /// Takes no lock: a signal handler may call it, between any two instructions.
     func cancel() {
-        state.withLock { $0.cancelled = true }
+        cancelled.store(true, ordering: .releasing)
         stopping.store(true, ordering: .releasing)
     }
 
@@ -61,6 +62,6 @@ final class JobControl: Sendable {
 
     /// Why the job stopped; nil if nobody stopped it.
     var verdict: MirrorError? {
-        state.withLock { $0.error ?? ($0.cancelled ? .cancelled : nil) }
+        state.withLock { $0.error } ?? (cancelled.load(ordering: .acquiring) ? .cancelled : nil)
     }
 }

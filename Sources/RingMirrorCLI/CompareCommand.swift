@@ -129,6 +129,7 @@ extension Events.Comparison {
         self.event = event
         identical = report.isIdentical
         error = report.error.map { "\($0)" }
+        code = report.error.map { Failure($0).code }
         firstSize = report.sizes.first
         secondSize = report.sizes.second
         compared = report.compared

@@ -16,15 +16,18 @@ extension Events.Progress {
 
 extension Events.Report {
     init(_ report: MirrorReport, recorded: RecordedMirror.Report, bitmap: String?) {
-        var message: String?
+        var failure: Failure?
         switch report.outcome {
         case .mirrored: outcome = "mirrored"
-        case .cancelled: outcome = "cancelled"
+        case .cancelled:
+            outcome = "cancelled"
+            failure = Failure(MirrorError.cancelled)
         case .failed(let error):
             outcome = "failed"
-            message = "\(error)"
+            failure = Failure(error)
         }
-        error = message
+        code = failure?.code
+        error = outcome == "failed" ? failure?.message : nil
         planned = report.planned
         done = report.done
         read = report.read

@@ -70,6 +70,7 @@ enum Events {
         let event = "report"
         let outcome: String
         let error: String?
+        let code: ErrorCode?
         let planned, done, read, written, zeroed, skipped: Int64
         let retries: UInt64
         let failed: [FailedBytes]
@@ -90,6 +91,7 @@ enum Events {
         let event: String
         let identical: Bool
         let error: String?
+        let code: ErrorCode?
         let firstSize, secondSize, compared, read, differingBytes: Int64
         let differingClusters: Int
         let clusterSize: Int64

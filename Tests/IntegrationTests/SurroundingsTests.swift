@@ -139,9 +139,11 @@ extension Processes {
         @Test func `a file that may not grow`() throws {
             let scratch = try Scratch()
             _ = try scratch.image("s", size: Self.size, seed: 1)
-            let end = try shell("ulimit -f 1024; $R full s t --create", scratch)
+            let end = try shell("ulimit -f 1024; $R full s t --create --json", scratch)
             #expect(end.code == Code.failed || end.code == Code.usage, "\(end)")
             #expect(end.errors.hasPrefix("ringmirror: "), "\(end)")
+            let code = try end.report().text("code")
+            #expect(code == "transferFailed" || code == "systemCall", "\(end)")
         }
 
         @Test func `an interrupted diff leaves no bitmap`() throws {
