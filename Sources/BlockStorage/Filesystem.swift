@@ -41,6 +41,9 @@ struct Filesystem: Equatable, Sendable {
     /// Linux asks their servers for a lock on all bytes when somebody calls flock.
     var makesFileLocksOfRecordLocks: Bool { [.nfs, .cifs, .smb2].contains(self) }
 
+    /// Whether a hole that is punched reads as zeros for certain. A server decides what FUSE and
+    /// network filesystems make of it, and nbdfuse makes a trim of it, which promises nothing.
+    /// What lies below overlay is not known.
     var punchesHoles: Bool? {
         switch self {
         case .ext4, .xfs, .btrfs, .tmpfs, .f2fs: true

@@ -36,7 +36,9 @@ public struct ZeroingAbility: Equatable, Sendable {
     public let writeZeroesMaxBytes: Int64
     /// The largest discard, in bytes; 0: none. Discarded blocks may read as anything.
     public let discardMaxBytes: Int64
-    /// Files: whether the filesystem is known to punch holes; nil where it is not known.
+    /// Files: whether the filesystem is known to punch holes that read as zeros; nil where that is
+    /// not known. Disks: false if a loop device in them hands the command to a file of which that
+    /// is not known.
     public let punchesHoles: Bool?
 }
 

@@ -36,6 +36,8 @@ public enum Use: Hashable, Sendable {
     /// A filesystem of several disks, mounted, counts it as a member.
     case filesystemMember(device: String, filesystem: String)
     case openForWriting(ProcessName)
+    /// The kernel says that somebody has it open or mapped for writing, and no process shows it.
+    case openForWritingUnseen(path: String)
     /// The kernel offers it over a network.
     case exported(device: String, by: String)
     /// A virtual machine or a program of QEMU's has marked it as in use.
@@ -92,6 +94,8 @@ extension Use: CustomStringConvertible {
         case .filesystemMember(let device, let filesystem):
             "\(device) is a member of the mounted filesystem \(filesystem)"
         case .openForWriting(let process): "\(process) has it open for writing"
+        case .openForWritingUnseen(let path):
+            "\(path) is open for writing in a process that cannot be seen from here"
         case .exported(let device, let exporter): "\(device) is exported by \(exporter)"
         case .imageLock(let lock): lock.description
         case .claimed(let device, let openers):
@@ -112,6 +116,8 @@ extension Use: CustomStringConvertible {
         case .loop(let device, _): "losetup -d \(device)"
         case .filesystemMember: "unmount that filesystem"
         case .openForWriting(let process): "end process \(process.pid)"
+        case .openForWritingUnseen:
+            "find that process as root, outside of the container, and end it"
         case .exported(_, let exporter): "stop the export in \(exporter)"
         case .imageLock(let lock): lock.remedy
         case .claimed(let device, _): "find the holder (lsblk, fuser -v \(device)) and stop it"

@@ -35,11 +35,14 @@ enum ImageLocking {
     static func take(
         on object: OpenedObject, as role: Role, _ view: SystemView
     ) throws(StorageError) -> Descriptor? {
-        var outcome = try attempt(on: object, as: role)
-        for _ in 0..<retries where outcome.isRefusal {
-            SystemCalls.sleep(milliseconds: pauseMilliseconds)
-            outcome = try attempt(on: object, as: role)
-        }
+        var outcome = Outcome.unknownHere
+        var landing = Landing()
+        _ = try landing.wait(
+            isOrphaned: { outcome.isOrphaned(on: object, view) },
+            until: { () throws(StorageError) in
+                outcome = try attempt(on: object, as: role)
+                return !outcome.isRefusal
+            })
         switch outcome {
         case .taken(let descriptor): return descriptor
         case .unknownHere: return nil
@@ -64,16 +67,22 @@ enum ImageLocking {
         return .imageLock(conflict.lock(on: source, view))
     }
 
-    // 10 × 25 ms = 0.25 s, which only a refusal costs.
-    private static let retries = 10
-    private static let pauseMilliseconds: UInt32 = 25
-
     private enum Outcome {
         case taken(Descriptor)
         case unknownHere
         case conflict(Conflict)
         /// A record lock that has nothing to do with QEMU's, by somebody who works on the file.
         case otherLock(pid: Int?)
+
+        /// Whether no process is seen that has the lock.
+        func isOrphaned(on object: OpenedObject, _ view: SystemView) -> Bool {
+            switch self {
+            case .taken, .unknownHere: false
+            case .conflict(let conflict): conflict.lock(on: object, view).holders.isEmpty
+            // The kernel names the holder of a lock of its own kind alone, and those go at once.
+            case .otherLock: false
+            }
+        }
 
         var isRefusal: Bool {
             switch self {

@@ -40,4 +40,23 @@ extension SystemCalls {
         try check(unsafe ringmirror_record_lock_query(descriptor.raw, byte, &found))
         return found != 0
     }
+
+    /// Who has a regular file open for writing, or mapped so, as a lease tells in microseconds.
+    enum Writers {
+        /// Nobody.
+        case none
+        /// Somebody, who may be this process.
+        case some
+        /// Leases don't work here: the file is another user's, or the filesystem has none.
+        case unknown
+    }
+
+    /// - Parameter descriptor: open for reading alone: one that may write would count.
+    static func writers(of descriptor: Descriptor) -> Writers {
+        switch ringmirror_probe_writers(descriptor.raw) {
+        case 0: .none
+        case EAGAIN: .some
+        default: .unknown
+        }
+    }
 }

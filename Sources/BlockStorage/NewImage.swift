@@ -57,7 +57,8 @@ struct NewImage {
                 throw .systemCall(call: "making the image", path: path, code: error)
             }
             let opened = try OpenedObject(
-                path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true)
+                path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true,
+                writers: .none)
             return NewImage(opened: opened, directory: directory, name: name)
         } catch {
             try? SystemCalls.unlink(name, in: directory)

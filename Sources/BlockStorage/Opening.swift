@@ -18,7 +18,7 @@ extension StorageDevice {
     package static func openSource(
         _ path: FilePath, options: SourceOptions, view: SystemView
     ) throws(StorageError) -> StorageDevice {
-        let opened = try OpenedObject.open(path, access: .readOnly)
+        let opened = try OpenedObject.open(path, access: .readOnly, view)
         var notes: [String] = []
         notes += try GuardRunner(view: view).checkSource(opened, options: options)
         var locks = [try StorageLock.lockSource(opened, view: view)]
@@ -65,7 +65,7 @@ extension StorageDevice {
             if let created {
                 opened = created.opened
             } else {
-                opened = try .open(path, access: .readWrite)
+                opened = try .open(path, access: .readWrite, view)
             }
             return try finish(
                 opened, created, apartFrom: sources, as: .target, cache: options.cache, view
@@ -88,8 +88,8 @@ extension StorageDevice {
         view: SystemView = .live
     ) throws(StorageError) -> StorageDevice {
         try finish(
-            .open(path, access: .readWrite), nil, apartFrom: sources, as: .change, cache: cache,
-            view)
+            .open(path, access: .readWrite, view), nil, apartFrom: sources, as: .change,
+            cache: cache, view)
     }
 
     private static func finish(
@@ -108,96 +108,6 @@ extension StorageDevice {
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
             description: try .describe(opened, direct, view), created: created,
             notes: StorageDescription.notes(opened, direct, view))
-    }
-}
-
-extension OpenedObject {
-    /// Opens a path that must exist, claims it if it is a disk, and makes sure that it is what
-    /// it was a moment ago.
-    static func open(_ path: FilePath, access: Access) throws(StorageError) -> OpenedObject {
-        let before: FileStatus
-        do throws(Errno) {
-            before = try SystemCalls.status(at: path)
-        } catch {
-            throw .opening(path, access, error)
-        }
-        let kind = try storageKind(of: before, path)
-        // O_NONBLOCK: should a pipe have taken the place meanwhile, the open must not wait.
-        let mode = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY
-        let descriptor: Descriptor
-        var isClaimed = true
-        do throws(Errno) {
-            descriptor = try kind == .disk ? claim(path, mode) : SystemCalls.open(path, mode)
-        } catch {
-            guard kind == .disk, error == .resourceBusy else { throw .opening(path, access, error) }
-            // Somebody has claimed it. A look is harmless, and lets the guards say who.
-            isClaimed = false
-            do throws(Errno) {
-                descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
-            } catch {
-                throw .opening(path, access, error)
-            }
-        }
-        return try OpenedObject(
-            path: path, kind: kind, descriptor: descriptor, expected: before.identity,
-            isClaimed: isClaimed)
-    }
-
-    /// Opens a disk with an exclusive claim.
-    ///
-    /// The claim of a process that was killed outlives it a little: the kernel takes its io_uring
-    /// down, and with it the files, on a thread of its own. That is waited out.
-    private static func claim(_ path: FilePath, _ mode: CInt) throws(Errno) -> Descriptor {
-        for _ in 0..<claimRetries {
-            do throws(Errno) {
-                return try SystemCalls.open(path, mode | O_EXCL)
-            } catch {
-                guard error == .resourceBusy else { throw error }
-            }
-            SystemCalls.sleep(milliseconds: claimPauseMilliseconds)
-        }
-        return try SystemCalls.open(path, mode | O_EXCL)
-    }
-
-    // 10 × 25 ms = 0.25 s; some ms were seen.
-    private static let claimRetries = 10
-    private static let claimPauseMilliseconds: UInt32 = 25
-
-    init(
-        path: FilePath, kind: StorageKind, descriptor: Descriptor, expected: NodeIdentity?,
-        isClaimed: Bool
-    ) throws(StorageError) {
-        let found: FileStatus
-        let resolved: String
-        do throws(Errno) {
-            found = try SystemCalls.status(of: descriptor)
-            try SystemCalls.clearNonblocking(descriptor)
-        } catch {
-            throw .systemCall(call: "statx", path: path, code: error)
-        }
-        do throws(Errno) {
-            resolved = try SystemCalls.linkTarget(FilePath("/proc/self/fd/\(descriptor.raw)"))
-        } catch {
-            throw .refused(.unverifiable(path: path, missing: "/proc/self/fd"))
-        }
-        if let expected, expected != found.identity { throw .changedWhileOpening(path: path) }
-        self.init(
-            path: path, kind: kind, descriptor: descriptor, status: found,
-            resolvedPath: resolved, isClaimed: isClaimed)
-    }
-
-    private static func storageKind(
-        of status: FileStatus, _ path: FilePath
-    ) throws(StorageError) -> StorageKind {
-        switch status.kind {
-        case .regular: return .image
-        case .blockDevice: return .disk
-        case .directory: throw .isDirectory(path: path)
-        case .characterDevice: throw .notADiskOrFile(path: path, kind: "character device")
-        case .pipe: throw .notADiskOrFile(path: path, kind: "pipe")
-        case .socket: throw .notADiskOrFile(path: path, kind: "socket")
-        case .other: throw .notADiskOrFile(path: path, kind: "special file")
-        }
     }
 }
 

@@ -38,6 +38,15 @@ package struct RawMap: SourceMap, TargetMap {
 
     package let startsZero: Bool
 
+    /// Where it is not known that a punched hole reads as zeros, zeros are written: to look at each
+    /// hole afterwards would cost as much as that, and a server may answer otherwise later.
+    package var zeroesPlaces: Bool {
+        switch device.kind {
+        case .image: device.zeroing.punchesHoles == true
+        case .disk: device.zeroing.punchesHoles != false
+        }
+    }
+
     package var zeroesRanges: Bool { device.kind == .image }
 
     package var controlFile: Int { 1 }

@@ -9,6 +9,10 @@ struct OpenedObject {
     let resolvedPath: String
     /// False if the kernel refused O_EXCL because somebody else has the claim.
     let isClaimed: Bool
+    /// Who else could write an image when it was opened.
+    let writers: SystemCalls.Writers
+    /// How long writes of a process that has ended were waited for.
+    let landing: Landing
 }
 
 /// Geometry and identity of an open object.
@@ -60,7 +64,7 @@ struct StorageDescription {
             zeroing: ZeroingAbility(
                 writeZeroesMaxBytes: limits.writeZeroesMaxBytes,
                 discardMaxBytes: limits.discardMaxBytes,
-                punchesHoles: nil),
+                punchesHoles: view.loopsPunchHoles(under: number)),
             filesystem: nil)
     }
 
@@ -104,8 +108,15 @@ struct StorageDescription {
             filesystem: filesystem)
     }
 
-    /// Where O_DIRECT was accepted and still does not mean what it says, in sentences.
+    /// What was remarkable about the opening, in sentences.
     static func notes(
+        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+    ) -> [String] {
+        opened.landing.notes(opened.path) + directNotes(opened, direct, view)
+    }
+
+    /// Where O_DIRECT was accepted and still does not mean what it says, in sentences.
+    private static func directNotes(
         _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
     ) -> [String] {
         guard direct.caching == .direct else { return [] }

@@ -8,8 +8,7 @@ internal import SystemPackage
 /// locks by which virtual machines do.
 enum StorageLock {
     /// udev holds its shared lock for as long as it probes, which is short: wait that out.
-    private static let attemptsMax = 40
-    private static let pauseMilliseconds: UInt32 = 50  // 40 × 50 ms = 2 s
+    private static let momentMilliseconds: UInt32 = 2000
 
     /// An image is locked against writers that lock it too. A disk needs no lock to be read: its
     /// exclusive claim is stronger.
@@ -58,19 +57,20 @@ enum StorageLock {
     private static func lock(
         _ descriptor: Descriptor, _ operation: CInt, _ path: FilePath, _ view: SystemView
     ) throws(StorageError) -> Descriptor {
+        let status = try? SystemCalls.status(of: descriptor)
+        let holder = { status.flatMap { LockHolders.ofFlock(on: $0, view) } }
+        var landing = Landing()
         do throws(Errno) {
-            for attempt in 0..<attemptsMax {
-                if attempt > 0 { SystemCalls.sleep(milliseconds: pauseMilliseconds) }
-                if try SystemCalls.tryLock(descriptor, operation) { return descriptor }
-            }
+            let isLocked = try landing.wait(
+                moment: momentMilliseconds,
+                isOrphaned: { holder().map { !view.isAlive($0.pid) } ?? false },
+                until: { () throws(Errno) in try SystemCalls.tryLock(descriptor, operation) })
+            if isLocked { return descriptor }
         } catch {
             // Some network filesystems know no locks; a run there is no less safe than without.
             if error == .notSupported || error == .noLocks { return descriptor }
             throw .systemCall(call: "flock", path: path, code: error)
         }
-        let holder = (try? SystemCalls.status(of: descriptor)).flatMap {
-            LockHolders.ofFlock(on: $0, view)
-        }
-        throw .refused(.lockedByOther(path: path, holder: holder))
+        throw .refused(.lockedByOther(path: path, holder: holder()))
     }
 }

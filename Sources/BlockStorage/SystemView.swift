@@ -14,6 +14,8 @@ package struct SystemView: Sendable {
     let loopBacking: @Sendable (String) -> NodeIdentity?
     /// What statx says about a path of this machine, asked anew.
     let status: @Sendable (FilePath) -> FileStatus?
+    /// The filesystem that has a path of this machine.
+    let filesystem: @Sendable (FilePath) -> Filesystem?
 
     /// The machine we run on.
     package static let live = SystemView(
@@ -24,18 +26,25 @@ package struct SystemView: Sendable {
             else { return nil }
             return SystemCalls.loopBacking(node)
         },
-        status: { path in try? SystemCalls.freshStatus(at: path) })
+        status: { path in try? SystemCalls.freshStatus(at: path) },
+        filesystem: { path in
+            // O_PATH opens nothing: a server is not asked.
+            guard let place = try? SystemCalls.open(path, O_PATH) else { return nil }
+            return (try? SystemCalls.filesystemMagic(place)).map { Filesystem(magic: $0) }
+        })
 
     init(
         root: String,
         identify: @escaping @Sendable (String) -> NodeIdentity?,
         loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil },
-        status: @escaping @Sendable (FilePath) -> FileStatus? = { _ in nil }
+        status: @escaping @Sendable (FilePath) -> FileStatus? = { _ in nil },
+        filesystem: @escaping @Sendable (FilePath) -> Filesystem? = { _ in nil }
     ) {
         self.root = root
         self.identify = identify
         self.loopBacking = loopBacking
         self.status = status
+        self.filesystem = filesystem
     }
 
     /// The text of a file without its last line end; nil if it cannot be read.

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,17 @@ int ringmirror_record_lock_query(int fd, int64_t offset, int *found) {
         return errno;
     *found = lock.l_type != F_UNLCK;
     return 0;
+}
+
+int ringmirror_probe_writers(int fd) {
+    int failure;
+    /* Who opens the file for writing in between waits until the lease is gone, and the kernel sends
+     * a signal. The usual one would end the process; this one is ignored unless it is asked for. */
+    if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+        return errno;
+    failure = fcntl(fd, F_SETLEASE, F_RDLCK) < 0 ? errno : 0;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return failure;
 }
 
 int ringmirror_rename_new(int directory, const char *from, const char *to) {

@@ -1,4 +1,5 @@
 import Foundation
+import SystemPackage
 import TestSupport
 
 @testable import BlockStorage
@@ -8,6 +9,8 @@ final class Fixture {
     let scratch: Scratch
     private var nodes: [String: NodeIdentity] = [:]
     private var loops: [String: NodeIdentity] = [:]
+    private var statuses: [FilePath: FileStatus] = [:]
+    private var filesystems: [FilePath: Filesystem] = [:]
 
     init() throws {
         scratch = try Scratch()
@@ -18,8 +21,11 @@ final class Fixture {
     var view: SystemView {
         let nodes = nodes
         let loops = loops
+        let statuses = statuses
+        let filesystems = filesystems
         return SystemView(
-            root: scratch.path, identify: { nodes[$0] }, loopBacking: { loops[$0] })
+            root: scratch.path, identify: { nodes[$0] }, loopBacking: { loops[$0] },
+            status: { statuses[$0] }, filesystem: { filesystems[$0] })
     }
 
     func survey() throws -> Survey { try Survey.take(view) }
@@ -42,6 +48,18 @@ final class Fixture {
 
     /// A path of the made-up machine that leads to this.
     func node(_ path: String, _ identity: NodeIdentity) { nodes[path] = identity }
+
+    /// What statx says about a file.
+    func status(_ path: String, _ identity: NodeIdentity) {
+        guard case .file(let device, let inode) = identity else { return }
+        statuses[FilePath(path)] = FileStatus(
+            kind: .regular, device: device, special: DeviceNumber(major: 0, minor: 0),
+            inode: inode, size: 0, modified: 0, changed: 0, born: nil, direct: nil)
+    }
+
+    func filesystem(_ path: String, _ filesystem: Filesystem?) {
+        filesystems[FilePath(path)] = filesystem
+    }
 
     /// A block device, as a directory of sysfs with its links.
     @discardableResult

@@ -235,7 +235,7 @@ struct QEMULockTests {
                 == .openByProcess(target: FilePath(path), processes: [process]))
         // The locks say the same where no process can be seen.
         #expect(
-            ImageLocking.use(of: try .open(FilePath(path), access: .readOnly), .live)
+            ImageLocking.use(of: try .open(FilePath(path), access: .readOnly, .live), .live)
                 == .imageLock(
                     ImageLock(
                         path: FilePath(path), permission: .write, isInUse: true,

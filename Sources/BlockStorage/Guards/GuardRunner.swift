@@ -13,7 +13,10 @@ struct GuardRunner {
         let findings = try UseGuard(survey: survey(for: source)).findings(
             on: source.status.identity)
         var uses = findings.uses
-        uses += ProcessGuard.lastingWriters(to: findings.reach, view).map { .openForWriting($0) }
+        uses += writers(to: source, findings.reach).map { .openForWriting($0) }
+        if uses.isEmpty && source.writers == .some {
+            uses = [.openForWritingUnseen(path: source.resolvedPath)]
+        }
         if uses.isEmpty && !source.isClaimed { uses = claims(on: source, findings.reach) }
         if uses.isEmpty && options.allowSourceInUse {
             // Without the option, this is asked while the locks are taken.
@@ -38,13 +41,28 @@ struct GuardRunner {
         guard findings.uses.isEmpty else {
             throw .refused(.targetInUse(target: target.path, uses: findings.uses))
         }
-        let writers = ProcessGuard.lastingWriters(to: findings.reach, view)
+        let writers = writers(to: target, findings.reach)
         guard writers.isEmpty else {
             throw .refused(.openByProcess(target: target.path, processes: writers))
+        }
+        guard target.writers != .some else {
+            throw .refused(
+                .targetInUse(
+                    target: target.path, uses: [.openForWritingUnseen(path: target.resolvedPath)]))
         }
         guard target.isClaimed else {
             throw .refused(
                 .targetInUse(target: target.path, uses: claims(on: target, findings.reach)))
+        }
+    }
+
+    /// A lease that was given proves what a look at all processes can only make likely.
+    private func writers(to object: OpenedObject, _ reach: Set<NodeIdentity>) -> [ProcessName] {
+        switch object.writers {
+        case .none: []
+        // Those that stay only for a moment were waited for.
+        case .some: ProcessGuard.writers(to: reach, view)
+        case .unknown: ProcessGuard.lastingWriters(to: reach, view)
         }
     }
 

@@ -8,14 +8,24 @@ enum ProcessGuard {
         let canWrite: Bool
     }
 
-    /// Other processes that have any of `reach` open. Memory maps whose descriptor is closed are
-    /// not seen, and without root only our own user's processes are.
+    /// Other processes that have any of `reach` open or mapped. Without root only our own user's
+    /// processes are seen.
     static func openers(of reach: Set<NodeIdentity>, _ view: SystemView) -> [Opener] {
         let ownProcess = Int(getpid())
         return view.processes().filter { $0 != ownProcess }.compactMap { pid in
-            guard let canWrite = access(of: pid, to: reach, view) else { return nil }
+            let descriptors = access(of: pid, to: reach, view)
+            // A mapping outlives its descriptor.
+            let canWrite =
+                descriptors == true
+                ? true : MappingGuard.access(of: pid, to: reach, view) ?? descriptors
+            guard let canWrite else { return nil }
             return Opener(process: view.processName(pid), canWrite: canWrite)
         }
+    }
+
+    /// Whether this process itself has any of `reach` open, for writing or at all; nil: not at all.
+    static func ownAccess(to reach: Set<NodeIdentity>, _ view: SystemView) -> Bool? {
+        access(of: Int(getpid()), to: reach, view)
     }
 
     static func writers(to reach: Set<NodeIdentity>, _ view: SystemView) -> [ProcessName] {

@@ -84,6 +84,11 @@ int ringmirror_record_lock_share(int fd, int64_t offset);
 /* Whether another open file description holds a lock on that byte. */
 int ringmirror_record_lock_query(int fd, int64_t offset, int *found);
 
+/* Whether nobody else has the file open for writing, or mapped so: takes a lease that only then is
+ * given, and gives it back. EAGAIN: somebody has. Anything else: it can't be told here. `fd` must
+ * be open for reading alone. */
+int ringmirror_probe_writers(int fd);
+
 /* rename that fails with EEXIST if there is something at `to`. */
 int ringmirror_rename_new(int directory, const char *from, const char *to);
 

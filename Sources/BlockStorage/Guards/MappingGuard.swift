@@ -1,0 +1,55 @@
+/// Finds processes that have storage mapped into their memory. A shared mapping writes for as long
+/// as it lives, and its descriptor may be closed: it then shows only in the list of mappings.
+enum MappingGuard {
+    /// Whether the process may write to any of `reach` through a shared mapping; nil if it has none
+    /// of it mapped so.
+    static func access(
+        of pid: Int, to reach: Set<NodeIdentity>, _ view: SystemView
+    ) -> Bool? {
+        guard let maps = view.bytes("/proc/\(pid)/maps") else { return nil }
+        var found: Bool?
+        for line in maps.split(separator: UInt8(ascii: "\n")) {
+            guard let mapping = Mapping(line), isOf(mapping, pid, reach, view) else { continue }
+            if mapping.isWritable { return true }
+            found = false
+        }
+        return found
+    }
+
+    private static func isOf(
+        _ mapping: Mapping, _ pid: Int, _ reach: Set<NodeIdentity>, _ view: SystemView
+    ) -> Bool {
+        if let identity = view.identify("/proc/\(pid)/map_files/\(mapping.addresses)") {
+            return reach.contains(identity)
+        }
+        // The links are for root alone. A filesystem of no single device shows another number here
+        // than to statx.
+        return reach.contains(.file(device: mapping.device, inode: mapping.inode))
+    }
+
+    /// A line of maps that is a shared mapping of a file, such as
+    /// `7f0c1000-7f0c2000 rw-s 00000000 fe:00 1234   /srv/vm.img`, in hexadecimal but the inode.
+    private struct Mapping {
+        let addresses: String
+        let isWritable: Bool
+        let device: DeviceNumber
+        let inode: UInt64
+
+        init?(_ line: ArraySlice<UInt8>) {
+            // Most mappings are private: they end here, before anything is taken apart.
+            guard let blank = line.firstIndex(of: UInt8(ascii: " ")), line.endIndex - blank > 5,
+                line[blank + 4] == UInt8(ascii: "s")
+            else { return nil }
+            let fields = String(decoding: line, as: UTF8.self).split(separator: " ", maxSplits: 5)
+            guard fields.count >= 5, let inode = UInt64(fields[4]), inode != 0 else { return nil }
+            let numbers = fields[3].split(separator: ":").map { UInt32($0, radix: 16) }
+            guard numbers.count == 2, let major = numbers[0], let minor = numbers[1] else {
+                return nil
+            }
+            addresses = String(fields[0])
+            isWritable = fields[1].dropFirst().first == "w"
+            device = DeviceNumber(major: major, minor: minor)
+            self.inode = inode
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import Glibc
+internal import SystemPackage
+
+extension OpenedObject {
+    /// Opens a path that must exist, claims it if it is a disk, and makes sure that it is what
+    /// it was a moment ago.
+    static func open(
+        _ path: FilePath, access: Access, _ view: SystemView
+    ) throws(StorageError) -> OpenedObject {
+        let before: FileStatus
+        do throws(Errno) {
+            before = try SystemCalls.status(at: path)
+        } catch {
+            throw .opening(path, access, error)
+        }
+        let kind = try storageKind(of: before, path)
+        // O_NONBLOCK: should a pipe have taken the place meanwhile, the open must not wait.
+        let mode = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY
+        var landing = Landing()
+        var writers = SystemCalls.Writers.unknown
+        var isClaimed = true
+        let descriptor: Descriptor
+        do throws(Errno) {
+            if kind == .disk {
+                if let claimed = try claim(path, mode, before.identity, view, &landing) {
+                    descriptor = claimed
+                } else {
+                    // Somebody has it. A look is harmless, and lets the guards say who.
+                    isClaimed = false
+                    descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+                }
+            } else {
+                writers = try lookForWriters(path, before.identity, view, &landing)
+                descriptor = try SystemCalls.open(path, mode)
+            }
+        } catch {
+            throw .opening(path, access, error)
+        }
+        return try OpenedObject(
+            path: path, kind: kind, descriptor: descriptor, expected: before.identity,
+            isClaimed: isClaimed, writers: writers, landing: landing)
+    }
+
+    /// Opens a disk with an exclusive claim; nil if somebody has it.
+    private static func claim(
+        _ path: FilePath, _ mode: CInt, _ identity: NodeIdentity, _ view: SystemView,
+        _ landing: inout Landing
+    ) throws(Errno) -> Descriptor? {
+        var claimed: Descriptor?
+        _ = try landing.wait(
+            isOrphaned: { Landing.isOrphaned(identity, isClaimed: true, view) },
+            until: {
+                () throws(Errno) in
+                do throws(Errno) {
+                    claimed = try SystemCalls.open(path, mode | O_EXCL)
+                    return true
+                } catch {
+                    guard error == .resourceBusy else { throw error }
+                    return false
+                }
+            })
+        return claimed
+    }
+
+    /// Asks who else may write an image, before a descriptor of our own that may counts as well.
+    private static func lookForWriters(
+        _ path: FilePath, _ identity: NodeIdentity, _ view: SystemView, _ landing: inout Landing
+    ) throws(Errno) -> SystemCalls.Writers {
+        let lookout = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        guard try SystemCalls.status(of: lookout).identity == identity else { return .unknown }
+        var found = SystemCalls.Writers.unknown
+        _ = landing.wait(
+            isOrphaned: { Landing.isOrphaned(identity, isClaimed: false, view) },
+            until: {
+                found = SystemCalls.writers(of: lookout)
+                return found != .some
+            })
+        // A writer of our own has passed the guards of what it was opened for, and hides others.
+        return found == .some && ProcessGuard.ownAccess(to: [identity], view) == true
+            ? .unknown : found
+    }
+
+    init(
+        path: FilePath, kind: StorageKind, descriptor: Descriptor, expected: NodeIdentity?,
+        isClaimed: Bool, writers: SystemCalls.Writers, landing: Landing = Landing()
+    ) throws(StorageError) {
+        let found: FileStatus
+        let resolved: String
+        do throws(Errno) {
+            found = try SystemCalls.status(of: descriptor)
+            try SystemCalls.clearNonblocking(descriptor)
+        } catch {
+            throw .systemCall(call: "statx", path: path, code: error)
+        }
+        do throws(Errno) {
+            resolved = try SystemCalls.linkTarget(FilePath("/proc/self/fd/\(descriptor.raw)"))
+        } catch {
+            throw .refused(.unverifiable(path: path, missing: "/proc/self/fd"))
+        }
+        if let expected, expected != found.identity { throw .changedWhileOpening(path: path) }
+        self.init(
+            path: path, kind: kind, descriptor: descriptor, status: found,
+            resolvedPath: resolved, isClaimed: isClaimed, writers: writers, landing: landing)
+    }
+
+    private static func storageKind(
+        of status: FileStatus, _ path: FilePath
+    ) throws(StorageError) -> StorageKind {
+        switch status.kind {
+        case .regular: return .image
+        case .blockDevice: return .disk
+        case .directory: throw .isDirectory(path: path)
+        case .characterDevice: throw .notADiskOrFile(path: path, kind: "character device")
+        case .pipe: throw .notADiskOrFile(path: path, kind: "pipe")
+        case .socket: throw .notADiskOrFile(path: path, kind: "socket")
+        case .other: throw .notADiskOrFile(path: path, kind: "special file")
+        }
+    }
+}

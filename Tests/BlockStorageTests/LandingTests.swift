@@ -1,0 +1,104 @@
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import BlockStorage
+
+/// How long is waited for what a process left behind, and for what not.
+@Suite struct LandingTests {
+    @Test func whatIsFreeIsNotWaitedFor() {
+        var landing = Landing()
+        let isFree = landing.wait(isOrphaned: { true }, until: { true })
+        #expect(isFree)
+        #expect(landing == Landing() && landing.notes("/d").isEmpty)
+    }
+
+    @Test func aMomentIsNotWorthAWord() {
+        var landing = Landing()
+        var looks = 0
+        let isFree = landing.wait(
+            isOrphaned: { false },
+            until: {
+                looks += 1
+                return looks == 3
+            })
+        #expect(isFree && landing.notes("/d").isEmpty)
+    }
+
+    @Test func whatALivingProcessHasIsGivenUp() {
+        var landing = Landing()
+        var looks = 0
+        let isFree = landing.wait(
+            moment: 50, isOrphaned: { false },
+            until: {
+                looks += 1
+                return false
+            })
+        #expect(!isFree && looks == 3 && landing.notes("/d").isEmpty)
+    }
+
+    @Test func whatADeadOneLeftIsWaitedForAndTold() {
+        var landing = Landing()
+        var looks = 0
+        let isFree = landing.wait(
+            moment: 25, isOrphaned: { true },
+            until: {
+                looks += 1
+                return looks == 4
+            })
+        #expect(isFree)
+        #expect(
+            landing.notes("/d") == [
+                "/d was still being written for a process that has ended: 0.2 s were waited for "
+                    + "that to land"
+            ])
+    }
+
+    /// Until somebody takes over, and then no longer.
+    @Test func aLivingProcessEndsTheWait() {
+        var landing = Landing()
+        var asked = 0
+        let isFree = landing.wait(
+            moment: 0,
+            isOrphaned: {
+                asked += 1
+                return asked < 3
+            }, until: { false })
+        #expect(!isFree && asked == 3)
+    }
+
+    @Test func errorsEndTheWait() {
+        #expect(throws: Errno.ioError) {
+            var landing = Landing()
+            _ = try landing.wait(
+                isOrphaned: { true }, until: { () throws(Errno) in throw Errno.ioError })
+        }
+    }
+
+    @Test func theDeadAreTold() throws {
+        let machine = try Fixture()
+        for (pid, state) in [(70, "S"), (71, "Z"), (72, "X"), (73, "D")] {
+            try machine.text("/proc/\(pid)/stat", "\(pid) (a) Z (b) \(state) 1 1 1 0 -1")
+        }
+        #expect(
+            [70, 71, 72, 73, 74].map { machine.view.isAlive($0) } == [
+                true, false, false, true, false,
+            ])
+    }
+
+    @Test func aDiskIsOrphanedIfNothingHasIt() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sdb", 8, 16)
+        #expect(Landing.isOrphaned(disk, isClaimed: true, machine.view))
+        try machine.link("/proc/70/fd/5", to: "/dev/sdb")
+        machine.node("/proc/70/fd/5", disk)
+        #expect(!Landing.isOrphaned(disk, isClaimed: true, machine.view))
+        let held = try machine.device("sdc", 8, 32, holders: ["md0"])
+        #expect(!Landing.isOrphaned(held, isClaimed: true, machine.view))
+    }
+
+    @Test func aBlindLookWaitsForNothing() throws {
+        let disk = NodeIdentity.block(DeviceNumber(major: 8, minor: 16))
+        #expect(!Landing.isOrphaned(disk, isClaimed: true, try Fixture().view))
+    }
+}
