@@ -5,8 +5,14 @@ internal import Synchronization
 
 /// What a comparison found. All sizes are in bytes.
 public struct CompareReport: Sendable {
-    /// Why the comparison ended early; nil if it went to the end.
+    /// Why nothing is known for certain; nil if the comparison has its answer.
+    ///
+    /// Either it ended early, or it found no difference in files that something else wrote
+    /// meanwhile: what was written behind it was not looked at.
     public let error: MirrorError?
+    /// The file that something else wrote meanwhile; nil if none is known. Differences that were
+    /// found may be none any more, and others may have come.
+    public let disturbance: MirrorError?
     public let sizes: (first: Int64, second: Int64)
     /// Bytes of both disks that were compared, holes of both included.
     public let compared: Int64
@@ -19,7 +25,8 @@ public struct CompareReport: Sendable {
     public let seconds: Double
     public let statistics: QueueStatistics
 
-    /// Same size, same bytes, and every byte was looked at.
+    /// Same size, same bytes, every byte was looked at, and nothing is known to have been written
+    /// meanwhile.
     public var isIdentical: Bool {
         error == nil && sizes.first == sizes.second && differingBytes == 0
     }
@@ -101,11 +108,15 @@ package final class CompareState: Sendable {
         findings.withLock { $0.statistics += statistics }
     }
 
-    package func report(sizes: (Int64, Int64), seconds: Double) -> CompareReport {
+    package func report(
+        sizes: (Int64, Int64), seconds: Double, disturbance: MirrorError? = nil
+    ) -> CompareReport {
         findings.withLock { findings in
-            CompareReport(
-                error: control.verdict, sizes: sizes, compared: counters.done.value,
-                read: counters.read.value, differingBytes: findings.differingBytes,
+            let isUnsure = findings.differingBytes == 0 && sizes.0 == sizes.1
+            return CompareReport(
+                error: control.verdict ?? (isUnsure ? disturbance : nil), disturbance: disturbance,
+                sizes: sizes, compared: counters.done.value, read: counters.read.value,
+                differingBytes: findings.differingBytes,
                 differingClusters: findings.clusters.dirtyCount,
                 clusterSize: findings.clusters.granularity.bytes,
                 firstDifference: findings.first, seconds: seconds,
@@ -124,6 +135,9 @@ public final class CompareJob: Sendable {
     private let sizes: (Int64, Int64)
     private let planned: Int64
     private let makeUnpacking: MakeUnpacking
+    /// Both sides as they were before the comparison; nil if what is made of the report looks
+    /// after that by itself.
+    private let watch: WriteWatch?
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -143,17 +157,22 @@ public final class CompareJob: Sendable {
     public convenience init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool = false
     ) {
-        self.init(first, second, only: runs, isPrefix: isPrefix, unpacking: standardUnpacking)
+        self.init(
+            first, second, only: runs, isPrefix: isPrefix, isWatched: true,
+            unpacking: standardUnpacking)
     }
 
+    /// - Parameter isWatched: whether a side that something else writes meanwhile spoils the
+    ///   answer. A sample, and a comparison in a job that looks at its end anyway, do without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
-        unpacking: @escaping MakeUnpacking
+        isWatched: Bool, unpacking: @escaping MakeUnpacking = standardUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
+        watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
         makeUnpacking = unpacking
         let left = first.sourceMap(size: size)
         let right = second.sourceMap(size: size)
@@ -173,7 +192,9 @@ public final class CompareJob: Sendable {
         let start = Clock.now
         let thread = WorkerThread { [state, makeUnpacking] in Self.work(state, makeUnpacking) }
         if let thread { thread.join() } else { Self.work(state, makeUnpacking) }
-        return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
+        let seconds = Double(Clock.now - start) / 1e9
+        let disturbance = watch?.firstWritten().map(MirrorError.writtenMeanwhile)
+        return state.report(sizes: sizes, seconds: seconds, disturbance: disturbance)
     }
 
     /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.
