@@ -228,6 +228,9 @@ extension BitmapStoreError {
         case .noSuchJob(_, let path): (.noSuchJob, path)
         case .jobRunning: (.jobRunning, nil)
         case .tooManyBitmaps(let path, _): (.tooManyBitmaps, path)
+        case .unknownTarget(_, let target, _): (.otherTarget, target)
+        case .bitmapRemade: (.changedSinceInterrupt, nil)
+        case .pathNotText(let path): (.unsupportedName, path)
         case .systemCall(_, let path, _, _): (.systemCall, path)
         }
     }
