@@ -151,6 +151,60 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// Nothing is written yet, and nothing is there to be left behind.
+        @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+        func `a signal before there is a job`(signal: CInt) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let fifo = scratch.path("fifo")
+            #expect(mkfifo(fifo, 0o600) == 0)
+            let child = try scratch.start([
+                "incremental", source, target, "--map", fifo, "--create", "--json",
+                "--target-format", "qcow2", "--backing", source, "--backing-format", "raw",
+            ])
+            // The map is opened when somebody writes to it, and read until that one is done.
+            let writer = open(fifo, O_WRONLY)
+            defer { close(writer) }
+            child.send(SIGUSR1)
+            #expect(child.wait(until: { $0.errors.contains("reading") }), "\(child.errors)")
+            child.send(signal)
+            let end = try child.wait(seconds: 10)
+            #expect(end.code == Code.interrupted, "\(end)")
+            #expect(end.errors.contains("interrupted while reading"), "\(end)")
+            #expect(try end.report().text("code") == "interrupted")
+            #expect(!FileManager.default.fileExists(atPath: target))
+            #expect(!FileManager.default.fileExists(atPath: source + ".bitmaps"))
+        }
+
+        @Test func `a hangup that was ignored stays ignored`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            let child = try scratch.start(
+                ["full", source, target, "--speed", "6M", "--request-size", "256K", "--json"],
+                prefix: ["nohup"])
+            #expect(child.wait(until: { $0.output.contains("progress") }))
+            child.send(SIGHUP)
+            let end = try child.wait()
+            #expect(end.code == Code.done, "\(end)")
+            expectSame(source, target)
+        }
+
+        /// `timeout` sends a signal to the program and then to its group.
+        @Test func `two signals at once are one`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            for signals in [[SIGINT, SIGINT], [SIGTERM, SIGINT, SIGHUP, SIGTERM]] {
+                let child = try slow(scratch, source, target)
+                for signal in signals { child.send(signal) }
+                let end = try child.wait(seconds: 10)
+                #expect(end.code == Code.interrupted, "\(end)")
+                #expect(end.errors.contains("NOT a mirror"), "\(end)")
+            }
+        }
+
         @Test func `a reader that goes away`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)

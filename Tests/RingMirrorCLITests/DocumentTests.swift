@@ -22,4 +22,27 @@ import Testing
         let missing = RemarkCode.allCases.map(\.rawValue).filter { !text.contains("`\($0)`") }
         #expect(missing.isEmpty)
     }
+
+    /// Every `let event = "…"` of the sources, and the kinds that are handed over.
+    @Test func `every event has an example that is JSON`() throws {
+        var url = URL(fileURLWithPath: #filePath)
+        for _ in 0..<3 { url.deleteLastPathComponent() }
+        let sources = url.appendingPathComponent("Sources/RingMirrorCLI")
+        let files = try #require(
+            FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+        var kinds: Set<String> = []
+        for case let file as URL in files where file.pathExtension == "swift" {
+            let text = try String(contentsOf: file, encoding: .utf8)
+            for match in text.matches(of: /(?:let event = |event: )"([a-zA-Z]+)"/) {
+                kinds.insert(String(match.1))
+            }
+        }
+        #expect(kinds.count > 10)
+        var shown: Set<String> = []
+        for line in try Self.document("json.md").split(separator: "\n") where line.hasPrefix("{") {
+            let fields = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+            shown.insert(try #require(fields?["event"] as? String, "\(line)"))
+        }
+        #expect(shown == kinds)
+    }
 }
