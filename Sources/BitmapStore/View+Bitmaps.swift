@@ -35,8 +35,7 @@ extension View {
             granularity: layout.geometry.granularity, state: state, holder: holder,
             isInterrupted: isInterrupted, dirtyCount: entry.bits.dirtyCount,
             dirtyBytes: entry.bits.dirtyBytes, createdAt: entry.createdAt,
-            targets: try targets(
-                ofBitmap: entry.id, entry.bits, isConsistent: state != .inconsistent))
+            lastSuccess: entry.lastSuccess)
     }
 
     func describe(_ entry: JobEntry) throws(BitmapStoreError) -> StoredJob {
@@ -44,11 +43,7 @@ extension View {
     }
 
     /// The bits, with the jobs that died worked into them.
-    ///
-    /// - Parameter target: adds what this one lacks beyond them.
-    func recovered(
-        _ entry: BitmapEntry, for target: DeviceIdentity? = nil
-    ) throws(BitmapStoreError) -> DirtyBitmap {
+    func recovered(_ entry: BitmapEntry) throws(BitmapStoreError) -> DirtyBitmap {
         var isConsistent = entry.state != .inconsistent
         for recorder in catalog.recorders where recorder.bitmap == entry.id {
             if try !file.isClaimed(job: recorder.id) { isConsistent = false }
@@ -59,13 +54,23 @@ extension View {
             bits.setAll()
             return bits
         }
-        guard let target else { return try load(try recovered(entry.id, entry.bits)) }
-        return try load(try demand(of: target, entry.id, entry.bits))
+        var formula = BitFormula(entry.bits)
+        for job in catalog.jobs where job.bitmap == entry.id && job.bitmapMode == .always {
+            guard job.isOpen, try !isRunning(job) else { continue }
+            formula.settle(job, keepsRemaining: true)
+        }
+        return formula.operations.isEmpty
+            ? try reader.load(entry.bits) : try reader.load(formula)
     }
+}
 
-    /// A formula that may be no more than a bitmap.
-    func load(_ formula: BitFormula) throws(BitmapStoreError) -> DirtyBitmap {
-        formula.operations.isEmpty ? try reader.load(formula.first) : try reader.load(formula)
+extension BitFormula {
+    /// B := (B - T) | M, and | R if the job failed.
+    mutating func settle(_ job: JobEntry, keepsRemaining: Bool) {
+        guard let taken = job.taken, let marked = job.marked else { return }
+        subtract(taken)
+        merge(marked)
+        if keepsRemaining { merge(job.remaining) }
     }
 }
 
@@ -73,9 +78,9 @@ extension StoredJob {
     init(_ entry: JobEntry, in catalog: Catalog, isRunning: Bool) {
         self.init(
             id: entry.id, mode: entry.mode,
-            bitmap: catalog.reference(toBitmapNumbered: entry.bitmap),
+            bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
             bitmapMode: entry.bitmapMode, source: entry.source, sourcePath: .init(entry.sourcePath),
-            sourceWitness: entry.sourceWitness, isUnrecorded: entry.isUnrecorded,
+            sourceModified: entry.sourceModified,
             target: entry.target, targetPath: .init(entry.targetPath), startedAt: entry.startedAt,
             checkpointedAt: entry.checkpointedAt, planned: entry.planned,
             remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,

@@ -4,6 +4,8 @@
    the same include guard; taking the kernel's first lets one program import both modules. */
 #include <linux/io_uring.h>
 #include <liburing.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
@@ -33,4 +35,22 @@ static inline int ringmirror_get_memlock(struct rlimit *limit) {
 
 static inline int ringmirror_set_memlock(const struct rlimit *limit) {
     return setrlimit(RLIMIT_MEMLOCK, limit);
+}
+
+/* Glibc's module may be read without _GNU_SOURCE, and then has none of the following. All return
+   -1 and set errno on failure. */
+static inline int ringmirror_fallocate(int file, int mode, int64_t offset, int64_t length) {
+    return fallocate(file, mode, offset, length);
+}
+
+static inline int ringmirror_write_back(int file, int64_t offset, int64_t length) {
+    return sync_file_range(
+        file, offset, length,
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
+/* poll with a time in nanoseconds; below 0 without a limit. */
+static inline int ringmirror_poll(struct pollfd *files, unsigned long count, int64_t nanoseconds) {
+    struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return ppoll(files, count, nanoseconds < 0 ? NULL : &limit, NULL);
 }

@@ -5,14 +5,8 @@ internal import Synchronization
 
 /// What a comparison found. All sizes are in bytes.
 public struct CompareReport: Sendable {
-    /// Why nothing is known for certain; nil if the comparison has its answer.
-    ///
-    /// Either it ended early, or it found no difference in files that something else wrote
-    /// meanwhile: what was written behind it was not looked at.
+    /// Why the comparison ended early; nil if it went to the end.
     public let error: MirrorError?
-    /// The file that something else wrote meanwhile; nil if none is known. Differences that were
-    /// found may be none any more, and others may have come.
-    public let disturbance: MirrorError?
     public let sizes: (first: Int64, second: Int64)
     /// Bytes of both disks that were compared, holes of both included.
     public let compared: Int64
@@ -24,9 +18,12 @@ public struct CompareReport: Sendable {
     public let firstDifference: Int64?
     public let seconds: Double
     public let statistics: QueueStatistics
+    /// What carried the reads out, `.uring` or `.threads`; nil if nothing could be made for it.
+    public let io: IOMethod?
+    /// Why it was threads, where a ring was preferred.
+    public let ringRefusal: RingError?
 
-    /// Same size, same bytes, every byte was looked at, and nothing is known to have been written
-    /// meanwhile.
+    /// Same size, same bytes, and every byte was looked at.
     public var isIdentical: Bool {
         error == nil && sizes.first == sizes.second && differingBytes == 0
     }
@@ -54,6 +51,7 @@ package final class CompareState: Sendable {
         var first: Int64?
         var clusters: DirtyBitmap
         var statistics = QueueStatistics()
+        var setup: QueueSetup?
     }
 
     package init(
@@ -108,19 +106,18 @@ package final class CompareState: Sendable {
         findings.withLock { $0.statistics += statistics }
     }
 
-    package func report(
-        sizes: (Int64, Int64), seconds: Double, disturbance: MirrorError? = nil
-    ) -> CompareReport {
+    func note(_ setup: QueueSetup) { findings.withLock { $0.setup = setup } }
+
+    package func report(sizes: (Int64, Int64), seconds: Double) -> CompareReport {
         findings.withLock { findings in
-            let isUnsure = findings.differingBytes == 0 && sizes.0 == sizes.1
-            return CompareReport(
-                error: control.verdict ?? (isUnsure ? disturbance : nil), disturbance: disturbance,
-                sizes: sizes, compared: counters.done.value, read: counters.read.value,
-                differingBytes: findings.differingBytes,
+            CompareReport(
+                error: control.verdict, sizes: sizes, compared: counters.done.value,
+                read: counters.read.value, differingBytes: findings.differingBytes,
                 differingClusters: findings.clusters.dirtyCount,
                 clusterSize: findings.clusters.granularity.bytes,
                 firstDifference: findings.first, seconds: seconds,
-                statistics: findings.statistics)
+                statistics: findings.statistics, io: findings.setup?.method,
+                ringRefusal: findings.setup?.refusal)
         }
     }
 }
@@ -134,10 +131,8 @@ public final class CompareJob: Sendable {
     private let disks: (Disk, Disk)
     private let sizes: (Int64, Int64)
     private let planned: Int64
+    private let io: IOMethod
     private let makeUnpacking: MakeUnpacking
-    /// Both sides as they were before the comparison; nil if what is made of the report looks
-    /// after that by itself.
-    private let watch: WriteWatch?
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -145,34 +140,34 @@ public final class CompareJob: Sendable {
 
     /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
     /// second may be larger, as a target that a smaller source was mirrored to.
-    public convenience init(_ first: Disk, _ second: Disk, isPrefix: Bool = false) {
+    public convenience init(
+        _ first: Disk, _ second: Disk, isPrefix: Bool = false, io: IOMethod = .automatic
+    ) {
         let size = min(first.geometry.size, second.geometry.size)
         var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
         runs.setAll()
-        self.init(first, second, only: runs, isPrefix: isPrefix)
+        self.init(first, second, only: runs, isPrefix: isPrefix, io: io)
     }
 
     /// Compares only what `runs` has dirty, cluster by cluster of its granularity. Its size must
     /// be the smaller one of both sides, or the program stops.
     public convenience init(
-        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool = false
+        _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool = false,
+        io: IOMethod = .automatic
     ) {
         self.init(
-            first, second, only: runs, isPrefix: isPrefix, isWatched: true,
-            unpacking: standardUnpacking)
+            first, second, only: runs, isPrefix: isPrefix, io: io, unpacking: standardUnpacking)
     }
 
-    /// - Parameter isWatched: whether a side that something else writes meanwhile spoils the
-    ///   answer. A sample, and a comparison in a job that looks at its end anyway, do without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
-        isWatched: Bool, unpacking: @escaping MakeUnpacking = standardUnpacking
+        io: IOMethod = .automatic, unpacking: @escaping MakeUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
-        watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
+        self.io = io
         makeUnpacking = unpacking
         let left = first.sourceMap(size: size)
         let right = second.sourceMap(size: size)
@@ -190,11 +185,10 @@ public final class CompareJob: Sendable {
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {
         let start = Clock.now
-        let thread = WorkerThread { [state, makeUnpacking] in Self.work(state, makeUnpacking) }
-        if let thread { thread.join() } else { Self.work(state, makeUnpacking) }
-        let seconds = Double(Clock.now - start) / 1e9
-        let disturbance = watch?.firstWritten().map(MirrorError.writtenMeanwhile)
-        return state.report(sizes: sizes, seconds: seconds, disturbance: disturbance)
+        let body: @Sendable () -> Void = { [self] in work() }
+        // Without a thread the caller's has to do.
+        if let thread = WorkerThread(body) { thread.join() } else { body() }
+        return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
     }
 
     /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.
@@ -214,19 +208,28 @@ public final class CompareJob: Sendable {
         (planned, state.counters.done.value)
     }
 
-    private static func work(_ state: CompareState, _ makeUnpacking: @escaping MakeUnpacking) {
+    private func work() {
         let pool = UnpackPool(makeUnpacking)
         defer { pool.close() }
         do throws(RingError) {
             let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
-            let slab = try BufferSlab(byteCount: state.slabBytes)
             let files = state.pair.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
-            let ring = try Ring(depth: state.queueDepth, files: files, buffers: slab)
-            var comparer = Comparer(job: state, queue: ring, unpacker: unpacker)
-            comparer.run()
-            state.add(comparer.statistics)
+            try io.withQueue(
+                depth: state.queueDepth, files: files, slabBytes: state.slabBytes,
+                note: { state.note($0) }, ComparerRun(job: state, unpacker: unpacker))
         } catch {
             state.control.fail(.ring(error))
+        }
+    }
+
+    private struct ComparerRun: QueueUser {
+        let job: CompareState
+        let unpacker: (any Unpacker)?
+
+        func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {
+            var comparer = Comparer(job: job, queue: queue, unpacker: unpacker)
+            comparer.run()
+            job.add(comparer.statistics)
         }
     }
 }

@@ -1,6 +1,7 @@
 internal import BitmapStore
 internal import BlockStorage
 package import Logging
+internal import Ring
 internal import Synchronization
 
 /// What a job tells its logger: things an operator may want to know, each said once. Nothing here
@@ -8,6 +9,7 @@ internal import Synchronization
 package final class JobLog: Sendable {
     private let logger: Logger?
     private let hasSaidPlainBuffers = Atomic<Bool>(false)
+    private let hasSaidNoRing = Atomic<Bool>(false)
 
     package init(_ logger: Logger?) { self.logger = logger }
 
@@ -15,6 +17,17 @@ package final class JobLog: Sendable {
     func plainBuffers(_ reason: String) {
         guard !hasSaidPlainBuffers.exchange(true, ordering: .relaxed) else { return }
         logger?.info("buffers are not registered: \(reason)")
+    }
+
+    /// Also the same for every worker.
+    func noRing(_ reason: RingError) {
+        guard !hasSaidNoRing.exchange(true, ordering: .relaxed) else { return }
+        logger?.info("threads do the I/O, at some cost in speed: \(reason)")
+    }
+
+    func fewerThreads(wanted: Int, got: Int) {
+        logger?.warning(
+            "no more threads can be made (ulimit -u, pids.max): the job has \(got) of \(wanted)")
     }
 
     func zeroing(_ kind: Transfer.Kind, isUnsupportedOn name: String) {

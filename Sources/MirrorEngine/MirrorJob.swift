@@ -1,7 +1,7 @@
 internal import BlockStorage
 public import DirtyBitmap
 public import Logging
-internal import Ring
+public import Ring
 internal import Synchronization
 
 /// One mirror, from its first read to its last flush.
@@ -14,7 +14,7 @@ public final class MirrorJob: Sendable {
     private let sizing: JobSizing
     private let state: JobState
     private let makeUnpacking: MakeUnpacking
-    private let ringSetup = Mutex<RingSetup?>(nil)
+    private let queueSetup = Mutex<QueueSetup?>(nil)
 
     /// A job that makes all of `target` read as `source` does.
     public static func full(
@@ -79,18 +79,18 @@ public final class MirrorJob: Sendable {
             log: JobLog(logger))
     }
 
+    /// How the job's requests are to reach the kernel; the report tells how they did.
+    public var io: IOMethod { options.io }
+
     /// What the target is not known to hold on stable storage, after the job has ended; nil if that
     /// is all that was dirty at its beginning.
     package func undone() -> DirtyBitmap? { state.undone() }
 
-    /// Throws what keeps jobs from getting a ring here: an old kernel, a sysctl, a container. A job
-    /// finds that out by itself; this is for whoever wants to know before a target is made.
-    public static func checkRing() throws(MirrorError) {
-        do throws(RingError) {
-            _ = try Ring(depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
-        } catch {
-            throw .ring(error)
-        }
+    /// Throws what keeps jobs from reaching the kernel here by this method: an old kernel, a
+    /// sysctl, a container, a limit on descriptors or memory. A job finds that out by itself; this
+    /// is for whoever wants to know before a target is made.
+    public static func check(_ method: IOMethod) throws(MirrorError) {
+        do throws(RingError) { try method.check() } catch { throw .ring(error) }
     }
 
     /// Bitmaps stay below 8 MiB however large the disk is: 64 KiB up to 4 TiB, more above.
@@ -101,28 +101,31 @@ public final class MirrorJob: Sendable {
     }
 
     /// Runs the job on threads of its own and waits for its end.
+    ///
+    /// It needs no Swift concurrency and no Dispatch. Where a thread can't be made, the caller's
+    /// does the work; the host's signals are not taken by the job's threads.
     public func runAndWait() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
         state.log.started(state.plan, bytes: state.planned)
         let pool = UnpackPool(makeUnpacking)
-        WorkerCrew.run(state, workers: options.rings) { () throws(RingError) in
+        WorkerCrew.run(state, workers: options.rings, method: options.io) {
+            () throws(RingError) in
             try pool.makeUnpacker()
-        } makeQueue: { [self] (plan, unpacker) throws(RingError) in
-            let slab = try BufferSlab(byteCount: plan.slabBytes)
-            let files = plan.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
-            let ring = try Ring(depth: plan.queueDepth, files: files, buffers: slab)
-            let setup = ring.setup
-            ringSetup.withLock { $0 = setup }
+        } note: { [self] setup in
+            queueSetup.withLock { $0 = setup }
             if let reason = setup.plainBuffersReason { state.log.plainBuffers(reason) }
-            return ring
+            if let refusal = setup.refusal { state.log.noRing(refusal) }
         }
         pool.close()
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
     }
 
-    /// Runs the job without blocking the caller's thread. Cancelling the task cancels the job.
+    /// Runs the job without blocking the caller's thread, where the system has a thread for that
+    /// and Swift's runtime has those that it needs: below a limit of a few threads
+    /// (`ulimit -u`, pids.max) only `runAndWait` is sure to end. Cancelling the task cancels the
+    /// job.
     public func run() async -> MirrorReport {
         await withTaskCancellationHandler {
             await WorkerThread.result { self.runAndWait() }
@@ -155,6 +158,7 @@ public final class MirrorJob: Sendable {
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {
         let counters = state.counters
+        let setup = queueSetup.withLock { $0 }
         return MirrorReport(
             outcome: state.outcome(), planned: state.planned, done: counters.done.value,
             read: counters.read.value, written: counters.written.value,
@@ -163,7 +167,7 @@ public final class MirrorJob: Sendable {
             seconds: seconds, cpuSeconds: cpuSeconds, statistics: state.statistics,
             requestSize: sizing.requestSize,
             depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
-            targetCaching: target.caching,
-            plainBuffersReason: ringSetup.withLock { $0?.plainBuffersReason })
+            targetCaching: target.caching, io: setup?.method, ringRefusal: setup?.refusal,
+            plainBuffersReason: setup?.plainBuffersReason)
     }
 }

@@ -1,3 +1,5 @@
+public import Ring
+
 /// What to do with the bytes of a source that are zero.
 public enum ZeroHandling: String, Sendable, CaseIterable {
     /// Holes of the source and data that is all zero become holes of the target, where it can have
@@ -29,6 +31,8 @@ public struct MirrorOptions: Sendable, Equatable {
     public var depth: Int?
     /// Rings, each with a thread, 1 to 64.
     public var rings = 1
+    /// How requests reach the kernel.
+    public var io = IOMethod.automatic
     public var zeroes = ZeroHandling.detect
     /// Whoever asks for the mirror knows that the whole target reads as zeros, so zeros need no
     /// work.

@@ -13,7 +13,7 @@ public enum MirrorOutcome: Sendable {
 
 /// What a job did. All sizes are in bytes.
 public struct MirrorReport: Sendable {
-    public internal(set) var outcome: MirrorOutcome
+    public let outcome: MirrorOutcome
     /// What the job was to make identical.
     public let planned: Int64
     /// Of that, what it did.
@@ -40,6 +40,10 @@ public struct MirrorReport: Sendable {
     public let rings: Int
     public let sourceCaching: Caching
     public let targetCaching: Caching
+    /// What carried the requests out, `.uring` or `.threads`; nil if nothing could be made for it.
+    public let io: IOMethod?
+    /// Why it was threads, where a ring was preferred.
+    public let ringRefusal: RingError?
     /// Why the buffers are not registered with the kernel; nil if they are, or if no ring could be
     /// made.
     public let plainBuffersReason: String?

@@ -1,5 +1,6 @@
 internal import BitmapStore
 internal import DirtyBitmap
+internal import Ring
 internal import Synchronization
 
 /// Keeps the record of a job in its store while the job runs.
@@ -34,14 +35,17 @@ final class RecordWriter: Sendable {
     /// Takes a checkpoint; the one before it is dropped if it was not written yet.
     func keep(_ remaining: borrowing DirtyBitmap) {
         var copy: DirtyBitmap? = remaining.copy()
-        state.withLock { state in
+        let isAlone = state.withLock { state in
             state.latest = copy.take()
-            guard !state.isWriting else { return }
+            guard !state.isWriting else { return false }
             // The thread before has said that it is over, so that this does not wait.
             state.thread?.join()
             state.thread = WorkerThread { [self] in write() }
-            state.isWriting = state.thread != nil
+            state.isWriting = true
+            return state.thread == nil
         }
+        // Without a thread the worker's has to do, and the copy waits for the store's disk.
+        if isAlone { write() }
     }
 
     private func write() {

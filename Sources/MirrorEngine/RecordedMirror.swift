@@ -2,6 +2,7 @@ public import BitmapStore
 internal import BlockStorage
 public import DirtyBitmap
 internal import Logging
+internal import Ring
 public import SystemPackage
 
 /// A mirror whose progress outlives its process: a job, and its record in a bitmap store.
@@ -25,8 +26,6 @@ public final class RecordedMirror: Sendable {
     private let writer: RecordWriter
     private let log: JobLog
     private let initial: InitialBits
-    /// What the record of the job says, or would say.
-    private let request: JobRequest
     /// The bitmap in the source's image that the job works on.
     private let taken: TakenBitmap?
 
@@ -76,7 +75,6 @@ public final class RecordedMirror: Sendable {
         let initial = InitialBits(
             record == nil || request.remembersPlan ? working.copy() : nil)
         self.initial = initial
-        self.request = jobRequest
         log = JobLog(logger)
         let writer = RecordWriter(record, log: log) {
             () throws(BitmapStoreError) in
@@ -116,13 +114,11 @@ public final class RecordedMirror: Sendable {
         let isInImage =
             !request.ignoresImageBitmaps && request.bitmap.map { source.hasBitmap($0) } ?? false
         var result = JobRequest(
-            mode: request.mode, bitmap: isInImage ? nil : request.bitmap.map { .stored($0) },
+            mode: request.mode, bitmap: isInImage ? nil : request.bitmap,
             bitmapMode: isInImage ? .onSuccess : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
-        result.sourceWitness = source.witness
-        result.targetWitness = target.witness
-        result.allowsUnknownTarget = request.allowNewTarget
+        result.sourceModified = source.modifiedAt
         return result
     }
 
@@ -160,15 +156,16 @@ public final class RecordedMirror: Sendable {
     /// The same on the caller's thread.
     public func runAndWait() -> Report { record(job.runAndWait()) }
 
-    /// Bitmaps that know the target hear of the job. A full mirror leaves nothing to resume on its
-    /// target, whoever was interrupted there; and a store that was made for a record alone goes
-    /// with it. A store that does not allow that, or is of another disk, makes the mirror no worse:
-    /// who uses it will hear of it.
+    /// A full mirror leaves nothing to resume on its target, whoever was interrupted there; and a
+    /// store that was made for a record alone goes with it. A store that does not allow that, or
+    /// is of another disk, makes the mirror no worse: who uses it will hear of it.
     private func forgetWhatIsDone() {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
             guard let store = try records.existing(for: source) else { return }
-            try store.noteUnrecordedJob(request, .success, targetWitness: target.witness)
+            if mode == .full {
+                try store.forgetJobs { target.identity.difference(from: $0.target) == nil }
+            }
             try store.removeFileIfEmpty()
         } catch {
             log.leftBehind(error)
@@ -211,7 +208,7 @@ public final class RecordedMirror: Sendable {
             if case .mirrored = report.outcome {
                 if let record = try writer.close(isNeeded: false) {
                     try record.finish(
-                        .success, remaining: nil, targetWitness: target.witness)
+                        .success, remaining: nil, targetModified: target.modifiedAt)
                 }
                 forgetWhatIsDone()
                 return Report(report)
@@ -222,10 +219,8 @@ public final class RecordedMirror: Sendable {
                 let record = try writer.close(isNeeded: left < report.planned)
             else { return Report(report) }
             switch undone {
-            case .some(let bits):
-                try record.finish(
-                    .failure, remaining: bits.copy(), targetWitness: target.witness)
-            case nil: try record.finish(.failure, targetWitness: target.witness)
+            case .some(let bits): try record.finish(.failure, remaining: bits.copy())
+            case nil: try record.finish(.failure, remaining: nil)
             }
             // Without an answer the record says what it said when this job took it up.
             let kept = record.record

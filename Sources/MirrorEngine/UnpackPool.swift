@@ -10,6 +10,8 @@ package final class UnpackPool: Sendable {
         var threads: [WorkerThread] = []
         /// Rung once for each task, and for each thread at the end.
         var bell: Doorbell?
+        /// The system had no thread to give, and isn't asked again.
+        var isWithoutThreads = false
         var isClosed = false
     }
 
@@ -47,7 +49,10 @@ package final class UnpackPool: Sendable {
         let bell = state.withLock { state -> Doorbell? in
             precondition(!state.isClosed, "the pool of a job that is over")
             guard let bell = state.bell else { return nil }
-            if state.threads.isEmpty { state.threads = makeThreads(bell) }
+            if state.threads.isEmpty && !state.isWithoutThreads {
+                state.threads = makeThreads(bell)
+                state.isWithoutThreads = state.threads.isEmpty
+            }
             guard !state.threads.isEmpty else { return nil }
             state.tasks.append((task, customer))
             return bell

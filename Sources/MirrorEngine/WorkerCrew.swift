@@ -1,40 +1,74 @@
-internal import Glibc
 package import Ring
 
 /// Runs the workers of a job, each on a thread of its own with a queue that it makes itself, and an
 /// unpacker where something may be compressed.
 package enum WorkerCrew {
+    /// One worker from its beginning to its end.
+    typealias Work = @Sendable (_ unpacker: (any Unpacker)?) throws(RingError) -> Void
+
     /// Returns when every worker has ended. What they did is in `job`.
     package static func run<Queue: RequestQueue & ~Copyable>(
         _ job: JobState, workers: Int,
         makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
         makeQueue: @escaping @Sendable (JobPlan, (any Unpacker)?) throws(RingError) -> Queue
     ) {
-        let threads = (0..<workers).map { _ in
-            WorkerThread { work(job, makeUnpacker, makeQueue) }
-        }
-        for thread in threads {
-            guard let thread else {
-                job.control.fail(.ring(.systemCall("pthread_create", code: EAGAIN)))
-                _ = job.leave()
-                continue
-            }
-            thread.join()
+        run(job, workers: workers, makeUnpacker: makeUnpacker) {
+            (unpacker) throws(RingError) in
+            var worker = Worker(
+                job: job, queue: try makeQueue(job.plan, unpacker), unpacker: unpacker)
+            worker.run()
         }
     }
 
-    private static func work<Queue: RequestQueue & ~Copyable>(
-        _ job: JobState, _ makeUnpacker: @Sendable () throws(RingError) -> any Unpacker,
-        _ makeQueue: @Sendable (JobPlan, (any Unpacker)?) throws(RingError) -> Queue
+    /// The same over queues that `method` makes. `note` is told what each became.
+    static func run(
+        _ job: JobState, workers: Int, method: IOMethod,
+        makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
+        note: @escaping @Sendable (QueueSetup) -> Void
     ) {
-        do throws(RingError) {
-            let unpacker = job.plan.hasPacked ? try makeUnpacker() : nil
-            let queue = try makeQueue(job.plan, unpacker)
+        run(job, workers: workers, makeUnpacker: makeUnpacker) {
+            (unpacker) throws(RingError) in
+            let files = job.plan.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
+            try method.withQueue(
+                depth: job.plan.queueDepth, files: files, slabBytes: job.plan.slabBytes, note: note,
+                WorkerRun(job: job, unpacker: unpacker))
+        }
+    }
+
+    private struct WorkerRun: QueueUser {
+        let job: JobState
+        let unpacker: (any Unpacker)?
+
+        func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {
             var worker = Worker(job: job, queue: queue, unpacker: unpacker)
             worker.run()
-        } catch {
-            job.control.fail(.ring(error))
-            _ = job.leave()
         }
+    }
+
+    /// Starts as many workers as there are threads to be had; where one can't be had, the caller's
+    /// thread does the work of one. The others that could not be are not missed: each worker takes
+    /// what is left, however many they are.
+    private static func run(
+        _ job: JobState, workers: Int,
+        makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
+        _ work: @escaping Work
+    ) {
+        let body: @Sendable () -> Void = {
+            do throws(RingError) {
+                try work(job.plan.hasPacked ? try makeUnpacker() : nil)
+            } catch {
+                job.control.fail(.ring(error))
+                _ = job.leave()
+            }
+        }
+        let threads = (0..<workers).compactMap { _ in WorkerThread(body) }
+        let missing = workers - threads.count
+        if missing > 0 {
+            job.log.fewerThreads(wanted: workers, got: threads.count)
+            // The caller's worker has not left yet, so that none of these is the last one out.
+            for _ in 1..<missing { _ = job.leave() }
+            SignalMask.withoutFileSizeSignal(body)
+        }
+        for thread in threads { thread.join() }
     }
 }

@@ -8,10 +8,6 @@ public struct Completion: Sendable, Equatable {
     public let token: Token
     /// A count of bytes, or a negated errno. Turning it into an error is the owner's job, because
     /// only the owner knows what the token stood for.
-    ///
-    /// -ECANCELED comes also where nobody cancelled anything: while the ring's thread gets many
-    /// signals, the kernel fails to start a worker thread, and cancels what it was to do. Such a
-    /// request can be tried again.
     public let result: Int32
 
     /// For queues that aren't the kernel's.

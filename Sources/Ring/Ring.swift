@@ -23,8 +23,19 @@ internal import Glibc
     // Owned by the ring's thread.
 
     private var completionRing: CompletionRing
+    /// What is in flight; the kernel knows a request by its position here.
+    private var flights: [Flight]
+    private var free: [Int]
     public private(set) var inFlight = 0
     public private(set) var statistics = QueueStatistics()
+
+    private struct Flight {
+        var request = Request.nop
+        var token: Token = 0
+        var isInFlight = false
+        /// Somebody asked for the request to be cancelled.
+        var isCancelled = false
+    }
 
     /// Makes a ring for up to `depth` requests in flight over `files`, whose positions in the array
     /// are the `FileIndex`es of requests. The files stay the caller's and must stay open while the
@@ -38,6 +49,8 @@ internal import Glibc
         self.files = files
         self.buffers = buffers
         self.depth = depth
+        flights = Array(repeating: Flight(), count: depth)
+        free = Array((0..<depth).reversed())
         unsafe timespecs = .allocate(capacity: Int(made.ring.pointee.sq.ring_entries))
         let queue = unsafe made.ring.pointee.cq
         unsafe completionRing = CompletionRing(
@@ -64,8 +77,10 @@ internal import Glibc
         guard let entry = unsafe io_uring_get_sqe(ring) else {
             preconditionFailure("the submission queue is full with \(inFlight) requests in flight")
         }
+        let index = free.removeLast()
+        flights[index] = Flight(request: request, token: token, isInFlight: true)
         unsafe prepare(entry, request)
-        unsafe entry.pointee.user_data = token
+        unsafe entry.pointee.user_data = UInt64(index)
         inFlight += 1
     }
 
@@ -114,7 +129,35 @@ internal import Glibc
         guard inFlight > 0, let completion = completionRing.next() else { return nil }
         inFlight -= 1
         statistics.completions &+= 1
-        return completion
+        let index = Int(completion.token)
+        let flight = flights[index]
+        precondition(flight.isInFlight, "the kernel completed a request twice")
+        flights[index].isInFlight = false
+        free.append(index)
+        var result = completion.result
+        if result == -ECANCELED && !flight.isCancelled && flight.request.isFileCall {
+            result = carryOut(flight.request)
+        }
+        return Completion(token: flight.token, result: result)
+    }
+
+    /// What the kernel needs a worker thread for (flushes, holes, buffered files) it cancels where
+    /// it can't start one: below a limit on processes (`ulimit -u`, pids.max), or while this thread
+    /// gets many signals. It has to be done all the same: here, while everything else waits.
+    private func carryOut(_ request: Request) -> Int32 {
+        guard Int(request.file.rawValue) < files.count else { return -EBADF }
+        return request.carryOut(on: files[Int(request.file.rawValue)], buffers)
+    }
+
+    /// The kernel's name for the first request in flight with this token, and notes that it is to
+    /// be cancelled; a name that no request has if there is none.
+    private mutating func cancelled(_ token: Token) -> UInt64 {
+        let index = flights.firstIndex {
+            $0.isInFlight && $0.token == token && $0.request.operation != .cancel
+        }
+        guard let index else { return .max }
+        flights[index].isCancelled = true
+        return UInt64(index)
     }
 
     public mutating func forsake() {
@@ -141,7 +184,7 @@ internal import Glibc
     }
 
     /// Fills in a submission entry.
-    private func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request) {
+    private mutating func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request) {
         let file =
             setup.registeredFiles
             ? CInt(request.file.rawValue)
@@ -162,7 +205,7 @@ internal import Glibc
             unsafe io_uring_prep_timeout(entry, slot, 0, 0)
             return
         case .cancel:
-            unsafe io_uring_prep_cancel64(entry, offset, 0)
+            unsafe io_uring_prep_cancel64(entry, cancelled(Token(offset)), 0)
             return
         case .read, .write:
             let memory = unsafe buffers.address(request.bufferOffset, count: Int(request.length))

@@ -27,6 +27,9 @@ struct CompareCommand: ParsableCommand {
     @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
     var cache = CacheChoice.automatic
 
+    @Option(help: IOMethod.help)
+    var io = IOMethod.automatic
+
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
@@ -45,7 +48,7 @@ struct CompareCommand: ParsableCommand {
                 options: options)
         }
         let run = CompareRun(
-            job: CompareJob(first, second), first: first, second: second, output: output,
+            job: CompareJob(first, second, io: io), first: first, second: second, output: output,
             event: "compare")
         try run.run()
     }
@@ -84,14 +87,9 @@ struct CompareRun {
         }
         if let error = report.error {
             Message.say("\(error)")
-            if case .writtenMeanwhile = error {
-                Message.say("no difference was found, and that proves nothing")
-            } else {
-                Message.say("the comparison did not finish")
-            }
+            Message.say("the comparison did not finish")
             throw Exit.failed.asError
         }
-        if let disturbance = report.disturbance { output.warn(.mirror, "\(disturbance)") }
         if report.isIdentical {
             if !output.quiet && !output.json {
                 Output.line(
@@ -145,5 +143,6 @@ extension Events.Comparison {
         firstDifference = report.firstDifference
         seconds = report.seconds
         bytesPerSecond = Int64(report.seconds > 0 ? Double(report.compared) / report.seconds : 0)
+        io = report.io?.rawValue
     }
 }

@@ -53,7 +53,8 @@ extension Events.Report {
         rings = report.rings
         sourceCache = report.sourceCaching.summary
         targetCache = report.targetCaching.summary
-        registeredBuffers = report.plainBuffersReason == nil
+        io = report.io?.rawValue
+        registeredBuffers = report.io == .uring && report.plainBuffersReason == nil
         enters = report.statistics.enters
         submissions = report.statistics.submissions
         completions = report.statistics.completions

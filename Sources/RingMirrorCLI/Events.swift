@@ -83,6 +83,7 @@ enum Events {
         let bytesPerSecond: Int64
         let requestSize, depth, rings: Int
         let sourceCache, targetCache: String
+        let io: String?
         let registeredBuffers: Bool
         let enters, submissions, completions: UInt64
     }
@@ -98,5 +99,6 @@ enum Events {
         let firstDifference: Int64?
         let seconds: Double
         let bytesPerSecond: Int64
+        let io: String?
     }
 }

@@ -106,6 +106,9 @@ struct MirrorEnding {
             "\(target.path) is a mirror of \(source.path): \(what) in "
             + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
         var text = head + "\n  " + parts.joined(separator: ", ") + "\n  " + io
+        if let reason = report.ringRefusal {
+            text += "\n  by threads, at some cost in speed: \(reason)"
+        }
         if let reason = report.plainBuffersReason {
             text += "\n  buffers not registered: \(reason)"
         }

@@ -48,6 +48,9 @@ struct CopyOptions: ParsableArguments {
     @Option(help: "Rings, each with a thread, 1 to 64.")
     var rings = 1
 
+    @Option(help: IOMethod.help)
+    var io = IOMethod.automatic
+
     @Option(help: "direct is O_DIRECT or nothing, buffered goes through the page cache.")
     var cache = CacheChoice.automatic
 
@@ -73,6 +76,7 @@ struct CopyOptions: ParsableArguments {
         options.requestSize = requestSize.map { Int($0.bytes) }
         options.depth = depth
         options.rings = rings
+        options.io = io
         options.zeroes = zeroes
         options.targetIsZero = targetIsZero
         options.speedLimit = speed?.bytes

@@ -58,9 +58,9 @@ struct MirrorRun {
     func verify(_ extent: Verification) throws {
         let job: CompareJob
         if extent == .verify, let bits = mirror.plannedBits() {
-            job = CompareJob(source, target, only: bits, isPrefix: true)
+            job = CompareJob(source, target, only: bits, isPrefix: true, io: mirror.job.io)
         } else {
-            job = CompareJob(source, target, isPrefix: true)
+            job = CompareJob(source, target, isPrefix: true, io: mirror.job.io)
         }
         let comparison = CompareRun(
             job: job, first: source, second: target, output: output, event: "verify")

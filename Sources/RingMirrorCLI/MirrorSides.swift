@@ -14,7 +14,7 @@ struct MirrorSides {
     static func prepare(_ copying: CopyOptions, _ complaint: Complaint) throws {
         do throws(MirrorError) {
             try copying.mirrorOptions.validate()
-            try MirrorJob.checkRing()
+            try MirrorJob.check(copying.io)
         } catch {
             throw complaint.end(error)
         }

@@ -20,33 +20,6 @@ extension Processes {
         @Test(
             .enabled(if: Needs.strace, Needs.straceReason),
             arguments: [
-                ("ENOSYS", "Linux"), ("EPERM", "io_uring"), ("ENOMEM", "memory"),
-                ("EMFILE", "io_uring"),
-            ])
-        func `a kernel without io_uring`(code: String, word: String) throws {
-            let scratch = try Scratch()
-            let source = try scratch.image("source", size: Self.size, seed: 1)
-            let target = try scratch.image("target", size: Self.size, seed: 2)
-            let before = try Content.fingerprint(target)
-            let prefix = Self.injecting("io_uring_setup:error=\(code)")
-            let end = try scratch.run("full", source, target, "--json", prefix: prefix)
-            #expect(end.code == Code.failed, "\(end)")
-            #expect(end.errors.contains("io_uring"), "\(end)")
-            #expect(end.errors.contains(word), "\(end)")
-            #expect(try end.report().kind == "error")
-            #expect(try Content.fingerprint(target) == before)
-            // A target that was to be made is not left behind, empty.
-            let fresh = target + ".new"
-            let create = try scratch.run("full", source, fresh, "--create", prefix: prefix)
-            #expect(create.code == Code.failed, "\(create)")
-            #expect(!FileManager.default.fileExists(atPath: fresh))
-            let compare = try scratch.run("compare", source, target, prefix: prefix)
-            #expect(compare.code == Code.failed, "\(compare)")
-        }
-
-        @Test(
-            .enabled(if: Needs.strace, Needs.straceReason),
-            arguments: [
                 "io_uring_register:error=ENOMEM", "io_uring_register:error=EOPNOTSUPP",
                 "io_uring_register:error=EINVAL", "io_uring_setup:error=EINVAL:when=1",
                 "io_uring_setup:error=EINVAL:when=1..3",
@@ -81,7 +54,8 @@ extension Processes {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let end = try scratch.run(
-                "full", source, target, "--json", "--request-size", "128K", "--depth", "4",
+                "full", source, target, "--json", "--request-size", "128K", "--depth", "4", "--io",
+                "uring",
                 prefix: Self.injecting("io_uring_enter:error=\(fault)"))
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("io_uring_enter"), "\(end)")

@@ -193,5 +193,5 @@ struct LibraryTests {
 }
 
 extension MirrorOutcome {
-    var isMirrored: Bool { if case .mirrored = self { true } else { false } }
+    fileprivate var isMirrored: Bool { if case .mirrored = self { true } else { false } }
 }

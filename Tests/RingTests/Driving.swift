@@ -5,12 +5,10 @@ import TestSupport
 
 let file0 = FileIndex(0)
 
-extension Ring {
+extension RequestQueue where Self: ~Copyable {
     /// Carries out any number of requests, as many at once as the ring takes, and returns their
     /// results in the order of the requests. Traps if one completes twice or an unknown one does.
-    ///
-    /// Requests that complete with `retried` are tried again.
-    mutating func carryOut(_ requests: [Request], retried: Int32? = nil) throws -> [Int32] {
+    mutating func carryOut(_ requests: [Request]) throws -> [Int32] {
         precondition(inFlight == 0)
         var results = [Int32?](repeating: nil, count: requests.count)
         var waiting = Array(requests.indices.reversed())
@@ -23,10 +21,6 @@ extension Ring {
             while let completion = nextCompletion() {
                 let position = Int(completion.token)
                 precondition(results[position] == nil, "request \(position) completed twice")
-                if completion.result == retried {
-                    waiting.append(position)
-                    continue
-                }
                 results[position] = completion.result
                 finished += 1
             }

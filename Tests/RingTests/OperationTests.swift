@@ -5,9 +5,9 @@ import Testing
 
 @Suite("Operations that move no bytes through the slab")
 struct OperationTests {
-    @Test("The kernel knows every operation that a queue offers")
-    func everyOperationIsSupported() throws {
-        let ring = try Ring(depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test("The kernel knows every operation that a queue offers", arguments: QueueKind.allCases)
+    func everyOperationIsSupported(_ kind: QueueKind) throws {
+        let ring = try TestQueue(kind, depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
         let operations: [Request.Operation] = [
             .nop, .read, .write, .sync, .dataSync, .punchHole, .zeroRange, .writeBack, .dropCache,
             .pollIn, .timeout, .cancel,
@@ -18,18 +18,21 @@ struct OperationTests {
         }
     }
 
-    @Test("A nop needs no file")
-    func nop() throws {
-        var ring = try Ring(depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test("A nop needs no file", arguments: QueueKind.allCases)
+    func nop(_ kind: QueueKind) throws {
+        var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         let results = try ring.carryOut([.nop, .nop, .nop, .nop, .nop])
         #expect(results == [0, 0, 0, 0, 0])
     }
 
-    @Test("Both kinds of flush succeed on a file and fail on what can't be flushed")
-    func flush() throws {
+    @Test(
+        "Both kinds of flush succeed on a file and fail on what can't be flushed",
+        arguments: QueueKind.allCases)
+    func flush(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 4096)
         let pipe = Pipe()
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 4, files: [file.descriptor, pipe.writeEnd], buffers: BufferSlab(byteCount: 1))
         let results = try ring.carryOut([
             .sync(file0), .dataSync(file0), .sync(FileIndex(1)), .dataSync(FileIndex(1)),
@@ -37,12 +40,15 @@ struct OperationTests {
         #expect(results == [0, 0, -EINVAL, -EINVAL])
     }
 
-    @Test("Zeroing by either way zeroes its range, nothing else, and keeps the size")
-    func zeroing() throws {
+    @Test(
+        "Zeroing by either way zeroes its range, nothing else, and keeps the size",
+        arguments: QueueKind.allCases)
+    func zeroing(_ kind: QueueKind) throws {
         let full = [UInt8](repeating: 0xAA, count: 4 << 16)
         let file = try ScratchFile(byteCount: 0)
         try file.put(full)
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 4, files: [file.descriptor], buffers: BufferSlab(byteCount: 1))
         let before = file.status.st_blocks
         #expect(try ring.carryOut(.punchHole(file0, at: 1 << 16, count: 1 << 16)) == 0)
@@ -61,15 +67,17 @@ struct OperationTests {
         #expect(file.status.st_size == full.count)
     }
 
-    @Test("Written back and dropped, a range is no longer in the page cache")
-    func writeBackAndDropCache() throws {
+    @Test(
+        "Written back and dropped, a range is no longer in the page cache",
+        arguments: QueueKind.allCases)
+    func writeBackAndDropCache(_ kind: QueueKind) throws {
         // Halves of 2 MiB, because the cache holds files in pages of up to that, and drops a page
         // only as a whole.
         let half = 2 << 20
         let file = try ScratchFile(byteCount: 2 * half, direct: false)
         let slab = try BufferSlab(byteCount: 2 * half)
         slab.fill([UInt8](repeating: 5, count: 2 * half), at: 0)
-        var ring = try Ring(depth: 2, files: [file.descriptor], buffers: slab)
+        var ring = try TestQueue(kind, depth: 2, files: [file.descriptor], buffers: slab)
         #expect(try ring.carryOut(.write(file0, at: 0, count: 2 * half, from: 0)) == 2 * half)
         #expect(try ring.carryOut(.writeBack(file0, at: 0, count: Int64(half))) == 0)
         #expect(try ring.carryOut(.dropCache(file0, at: 0, count: Int64(half))) == 0)
@@ -79,12 +87,15 @@ struct OperationTests {
         #expect(try file.get(2 * half) == slab.bytes(0..<2 * half))
     }
 
-    @Test("Cache ranges of 4 GiB and more are not cut to their low 32 bits")
-    func cacheRangesBeyond4GiB() throws {
+    @Test(
+        "Cache ranges of 4 GiB and more are not cut to their low 32 bits",
+        arguments: QueueKind.allCases)
+    func cacheRangesBeyond4GiB(_ kind: QueueKind) throws {
         let end = 5 << 30
         let file = try ScratchFile(byteCount: end, direct: false)
         try file.put([UInt8](repeating: 1, count: 1 << 16), at: end - 1 << 16)
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 2, files: [file.descriptor], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.carryOut(.writeBack(file0, at: 4096, count: 5 << 30)) == 0)
         #expect(try ring.carryOut(.dropCache(file0, at: 0, count: 5 << 30)) == 0)
@@ -92,10 +103,13 @@ struct OperationTests {
         #expect(resident.allSatisfy { !$0 })
     }
 
-    @Test("A poll waits until there is something to read", arguments: [false, true])
-    func poll(isReadableBefore: Bool) throws {
+    @Test(
+        "A poll waits until there is something to read", arguments: QueueKind.allCases,
+        [false, true])
+    func poll(_ kind: QueueKind, isReadableBefore: Bool) throws {
         let pipe = Pipe()
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 2, files: [pipe.readEnd], buffers: BufferSlab(byteCount: 1))
         if isReadableBefore { pipe.makeReadable() }
         ring.enqueue(.pollIn(file0), token: 1)
@@ -106,9 +120,11 @@ struct OperationTests {
         #expect(try ring.drain() == [Completion(token: 1, result: Int32(POLLIN))])
     }
 
-    @Test("Timeouts fire in the order of their times, each with its own time")
-    func timeouts() throws {
-        var ring = try Ring(depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test(
+        "Timeouts fire in the order of their times, each with its own time",
+        arguments: QueueKind.allCases)
+    func timeouts(_ kind: QueueKind) throws {
+        var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         // More than one round, so that entries are used again.
         for _ in 0..<3 {
             for milliseconds in [60, 20, 40, 0] as [Int64] {
@@ -121,17 +137,20 @@ struct OperationTests {
         }
     }
 
-    @Test("A timeout of less than nothing is refused as a completion")
-    func negativeTimeout() throws {
-        var ring = try Ring(depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test(
+        "A timeout of less than nothing is refused as a completion", arguments: QueueKind.allCases)
+    func negativeTimeout(_ kind: QueueKind) throws {
+        var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.carryOut(.timeout(nanoseconds: -1)) == -EINVAL)
     }
 
     @Test(
-        "A cancelled request completes, and so does the cancel", arguments: [0, 7, .max] as [Token])
-    func cancel(token: Token) throws {
+        "A cancelled request completes, and so does the cancel", arguments: QueueKind.allCases,
+        [0, 7, .max] as [Token])
+    func cancel(_ kind: QueueKind, token: Token) throws {
         let pipe = Pipe()
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 4, files: [pipe.readEnd], buffers: BufferSlab(byteCount: 1))
         let requests: [Request] = [.pollIn(file0), .timeout(nanoseconds: 3_600_000_000_000)]
         for request in requests {
@@ -147,9 +166,9 @@ struct OperationTests {
         }
     }
 
-    @Test("Cancelling what isn't there says so")
-    func cancelNothing() throws {
-        var ring = try Ring(depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test("Cancelling what isn't there says so", arguments: QueueKind.allCases)
+    func cancelNothing(_ kind: QueueKind) throws {
+        var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.carryOut(.cancel(77)) == -ENOENT)
     }
 }

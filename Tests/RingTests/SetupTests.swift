@@ -198,7 +198,7 @@ struct RingErrorTests {
 
 /// Root may lock any amount; the tests above are about everybody else. The kernel
 /// counts locked memory by user, so each process becomes one of its own, where there are enough.
-private func becomeUnprivileged() -> Bool {
+func becomeUnprivileged() -> Bool {
     if getuid() != 0 { return true }
     let nobody: uid_t = 65534
     return setgid(nobody) == 0

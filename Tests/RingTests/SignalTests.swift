@@ -6,17 +6,19 @@ import Testing
 
 @Suite("Signals while waiting", .serialized)
 struct SignalTests {
-    @Test("Under a storm of signals every request completes exactly once")
-    func storm() throws {
+    @Test(
+        "Under a storm of signals every request completes exactly once",
+        arguments: QueueKind.allCases)
+    func storm(_ kind: QueueKind) throws {
         let signals = try underSignals {
             for seed in 0..<20 {
-                // While signals come, the kernel may fail to start a worker, and then cancels what
-                // it was to do.
+                // While signals come, the kernel may fail to start a worker, and cancels what it
+                // was to do; the ring does it then.
                 try checkRandomTransfers(
-                    registeredFiles: true, seed: UInt64(seed), rounds: 5, retried: -ECANCELED)
+                    kind, registeredFiles: true, seed: UInt64(seed), rounds: 5)
             }
             // Timeouts wait long enough for many signals each.
-            var ring = try Ring(depth: 8, files: [], buffers: BufferSlab(byteCount: 1))
+            var ring = try TestQueue(kind, depth: 8, files: [], buffers: BufferSlab(byteCount: 1))
             let results = try ring.carryOut(
                 (0..<40).map { .timeout(nanoseconds: Int64($0 % 7) * 1_000_000) })
             #expect(results.allSatisfy { $0 == -ETIME })
@@ -24,11 +26,14 @@ struct SignalTests {
         #expect(signals > 100)
     }
 
-    @Test("A wait with a time limit ends, though signals come more often than the limit is long")
-    func timeLimitUnderSignals() throws {
+    @Test(
+        "A wait with a time limit ends, though signals come more often than the limit is long",
+        arguments: QueueKind.allCases)
+    func timeLimitUnderSignals(_ kind: QueueKind) throws {
         let signals = try underSignals {
             let pipe = Pipe()
-            var ring = try Ring(
+            var ring = try TestQueue(
+                kind,
                 depth: 2, files: [pipe.readEnd], buffers: BufferSlab(byteCount: 1))
             ring.enqueue(.pollIn(file0), token: 1)
             for _ in 0..<10 {

@@ -6,19 +6,23 @@ import Testing
 
 @Suite("Reads and writes")
 struct TransferTests {
-    @Test("What is written at any offset, from any part of the slab, is read back")
-    func randomTransfersMatchAModel() throws {
-        try checkRandomTransfers(registeredFiles: true)
+    @Test(
+        "What is written at any offset, from any part of the slab, is read back",
+        arguments: QueueKind.allCases)
+    func randomTransfersMatchAModel(_ kind: QueueKind) throws {
+        try checkRandomTransfers(kind, registeredFiles: true)
     }
 
-    @Test("Every request completes once through a ring much smaller than their number")
-    func manyRequestsThroughASmallRing() throws {
+    @Test(
+        "Every request completes once through a ring much smaller than their number",
+        arguments: QueueKind.allCases)
+    func manyRequestsThroughASmallRing(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 1 << 20)
         var generator = RandomTest.generator(defaultSeed: 2)
         let content = randomBytes(1 << 20, &generator)
         try file.put(content)
         let slab = try BufferSlab(byteCount: 1 << 20)
-        var ring = try Ring(depth: 3, files: [file.descriptor], buffers: slab)
+        var ring = try TestQueue(kind, depth: 3, files: [file.descriptor], buffers: slab)
         var blocks = Array(0..<256)
         blocks.shuffle(using: &generator)
         // Each block four times, the last into the place where it stands in the file.
@@ -36,12 +40,14 @@ struct TransferTests {
         #expect(statistics.completions == 1024)
     }
 
-    @Test("A read that reaches past the end is short, one that starts there returns 0")
-    func shortReads() throws {
+    @Test(
+        "A read that reaches past the end is short, one that starts there returns 0",
+        arguments: QueueKind.allCases)
+    func shortReads(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 0)
         try file.put([UInt8](repeating: 7, count: 4096 + 100))
         let slab = try BufferSlab(byteCount: 16384)
-        var ring = try Ring(depth: 4, files: [file.descriptor], buffers: slab)
+        var ring = try TestQueue(kind, depth: 4, files: [file.descriptor], buffers: slab)
         let results = try ring.carryOut([
             .read(file0, at: 0, count: 8192, into: 0),
             .read(file0, at: 4096, count: 4096, into: 8192),
@@ -52,13 +58,15 @@ struct TransferTests {
         #expect(slab.isZero(12288..<16384))
     }
 
-    @Test("A failed request keeps its token, and leaves its neighbours alone")
-    func failuresKeepTheirTokens() throws {
+    @Test(
+        "A failed request keeps its token, and leaves its neighbours alone",
+        arguments: QueueKind.allCases)
+    func failuresKeepTheirTokens(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 1 << 16)
         let readOnly = try file.reopened(O_RDONLY)
         defer { close(readOnly) }
         let slab = try BufferSlab(byteCount: 1 << 16)
-        var ring = try Ring(depth: 8, files: [file.descriptor, readOnly], buffers: slab)
+        var ring = try TestQueue(kind, depth: 8, files: [file.descriptor, readOnly], buffers: slab)
         ring.enqueue(.write(FileIndex(1), at: 0, count: 4096, from: 0), token: .max)
         ring.enqueue(.read(file0, at: 4096, count: 4096, into: 4096), token: 0)
         ring.enqueue(.read(FileIndex(2), at: 0, count: 4096, into: 8192), token: 1 << 63)
@@ -75,13 +83,15 @@ struct TransferTests {
 
     /// Most filesystems refuse these with EINVAL; ext4 does so for writes, and reads through the
     /// page cache. Whatever the kernel answers to a plain system call is right for the ring, too.
-    @Test("A direct request off the sectors gets the same answer as a system call")
-    func misalignedDirectRequests() throws {
+    @Test(
+        "A direct request off the sectors gets the same answer as a system call",
+        arguments: QueueKind.allCases)
+    func misalignedDirectRequests(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 1 << 16)
         let slab = try BufferSlab(byteCount: 1 << 16)
         let bytes = [UInt8](repeating: 9, count: 8192)
         slab.fill(bytes, at: 0)
-        var ring = try Ring(depth: 8, files: [file.descriptor], buffers: slab)
+        var ring = try TestQueue(kind, depth: 8, files: [file.descriptor], buffers: slab)
         for (offset, count) in [(1, 4096), (0, 100), (3, 3), (512, 511)] {
             let results = try ring.carryOut([
                 .write(file0, at: Int64(offset), count: count, from: 0),
@@ -100,10 +110,12 @@ struct TransferTests {
         }
     }
 
-    @Test("Two rings on two threads don't disturb each other")
-    func twoRingsOnTwoThreads() throws {
+    @Test("Two queues on two threads don't disturb each other", arguments: QueueKind.allCases)
+    func twoRingsOnTwoThreads(_ kind: QueueKind) throws {
         let threads = (0..<2).map { index in
-            TestThread { try checkRandomTransfers(registeredFiles: true, seed: UInt64(index)) }
+            TestThread {
+                try checkRandomTransfers(kind, registeredFiles: true, seed: UInt64(index))
+            }
         }
         for thread in threads { try thread.join() }
     }
@@ -112,7 +124,7 @@ struct TransferTests {
 /// Random aligned writes and reads against an array of bytes. A batch never touches a block twice,
 /// because requests of one batch run in any order.
 func checkRandomTransfers(
-    registeredFiles: Bool, seed: UInt64 = 1, rounds: Int = 40, retried: Int32? = nil,
+    _ kind: QueueKind = .uring, registeredFiles: Bool, seed: UInt64 = 1, rounds: Int = 40,
     sourceLocation: SourceLocation = #_sourceLocation
 ) throws {
     let generatorSeed = RandomTest.seed(default: seed)
@@ -123,9 +135,10 @@ func checkRandomTransfers(
     let slab = try BufferSlab(byteCount: 4 << 20)
     // More table entries than RLIMIT_NOFILE allows files makes the registration of files fail.
     let table = [CInt](repeating: file.descriptor, count: registeredFiles ? 3 : 2000)
-    var ring = try Ring(depth: 16, files: table, buffers: slab)
-    let setup = ring.setup
-    #expect(setup.registeredFiles == registeredFiles, sourceLocation: sourceLocation)
+    var ring = try TestQueue(kind, depth: 16, files: table, buffers: slab)
+    if let setup = ring.setup {
+        #expect(setup.registeredFiles == registeredFiles, sourceLocation: sourceLocation)
+    }
 
     var model = [UInt8](repeating: 0, count: blocks * blockSize)
     for round in 0..<rounds {
@@ -151,7 +164,7 @@ func checkRandomTransfers(
             }
             block += length + Int.random(in: 0...2, using: &generator)
         }
-        let results = try ring.carryOut(requests, retried: retried)
+        let results = try ring.carryOut(requests)
         let lengths = requests.map { Int32($0.length) }
         #expect(
             results == lengths, "round \(round), \(generator.replay)",

@@ -5,10 +5,13 @@ import Testing
 
 @Suite("Submitting and waiting")
 struct WaitingTests {
-    @Test("Waiting ends at its time limit, with nothing in hand and the request still in flight")
-    func timeLimit() throws {
+    @Test(
+        "Waiting ends at its time limit, with nothing in hand and the request still in flight",
+        arguments: QueueKind.allCases)
+    func timeLimit(_ kind: QueueKind) throws {
         let pipe = Pipe()
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 2, files: [pipe.readEnd], buffers: BufferSlab(byteCount: 1))
         ring.enqueue(.pollIn(file0), token: 5)
         // With the submission in the same call, without one, and with a limit that is over already.
@@ -21,10 +24,13 @@ struct WaitingTests {
         #expect(try ring.drain() == [Completion(token: 5, result: Int32(POLLIN))])
     }
 
-    @Test("Completions that are there are returned, though fewer than the minimum, at the limit")
-    func fewerThanTheMinimumAtTheLimit() throws {
+    @Test(
+        "Completions that are there are returned, though fewer than the minimum, at the limit",
+        arguments: QueueKind.allCases)
+    func fewerThanTheMinimumAtTheLimit(_ kind: QueueKind) throws {
         let pipe = Pipe()
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 4, files: [pipe.readEnd], buffers: BufferSlab(byteCount: 1))
         ring.enqueue(.pollIn(file0), token: 5)
         ring.enqueue(.nop, token: 6)
@@ -33,19 +39,22 @@ struct WaitingTests {
         #expect(try ring.drain().count == 1)
     }
 
-    @Test("A minimum above what is in flight does not wait forever", arguments: [nil, 1 << 60])
-    func minimumAboveInFlight(limit: Int64?) throws {
-        var ring = try Ring(depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test(
+        "A minimum above what is in flight does not wait forever", arguments: QueueKind.allCases,
+        [nil, 1 << 60])
+    func minimumAboveInFlight(_ kind: QueueKind, limit: Int64?) throws {
+        var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.reap(3, timeout: limit).isEmpty)
         ring.enqueue(.nop, token: 1)
         ring.enqueue(.nop, token: 2)
         #expect(try ring.reap(.max, timeout: limit).map(\.token) == [1, 2])
     }
 
-    @Test("Looking without waiting makes progress, too")
-    func polling() throws {
+    @Test("Looking without waiting makes progress, too", arguments: QueueKind.allCases)
+    func polling(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 1 << 20)
-        var ring = try Ring(
+        var ring = try TestQueue(
+            kind,
             depth: 4, files: [file.descriptor], buffers: BufferSlab(byteCount: 1 << 20))
         ring.enqueue(.read(file0, at: 0, count: 1 << 20, into: 0), token: 1)
         ring.enqueue(.timeout(nanoseconds: 1_000_000), token: 2)
@@ -87,9 +96,11 @@ struct WaitingTests {
         #expect(total.completions == 6)
     }
 
-    @Test("The full depth can be in flight, at any depth", arguments: [1, 2, 3, 5, 64, 100, 4096])
-    func fullDepth(depth: Int) throws {
-        var ring = try Ring(depth: depth, files: [], buffers: BufferSlab(byteCount: 1))
+    @Test(
+        "The full depth can be in flight, at any depth", arguments: QueueKind.allCases,
+        [1, 2, 3, 5, 64, 100, 4096])
+    func fullDepth(_ kind: QueueKind, depth: Int) throws {
+        var ring = try TestQueue(kind, depth: depth, files: [], buffers: BufferSlab(byteCount: 1))
         for round in 0..<3 {
             for index in 0..<depth { ring.enqueue(.nop, token: Token(round * depth + index)) }
             let completions = try ring.drain()

@@ -13,7 +13,6 @@ extension Rule {
         ("Sources/QCOW2/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
         ("Sources/QCOW2/Decompressor.swift", "zlib and libzstd work on memory by address"),
         ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
-        ("Sources/MirrorEngine/WorkerThread.swift", "pthread_create hands a pointer to a thread"),
         (
             "Sources/RingMirrorCLI/Process/",
             "arguments, signals, threads and standard streams are C's"

@@ -2,6 +2,7 @@ internal import BlockStorage
 internal import DirtyBitmap
 public import Logging
 internal import QCOW2
+internal import Ring
 public import SystemPackage
 
 /// Moves what an image has itself down into the image that it stands on.
@@ -20,15 +21,14 @@ public final class CommitJob: Sendable {
     private let overlay: ImageWriter?
     /// The image below, if it grows.
     private let growing: ImageWriter?
-    /// The overlay, as it was before.
-    private let watch: WriteWatch
 
-    private init(_ plan: borrowing Plan, job: MirrorJob) {
-        source = plan.source
-        target = plan.target
-        overlay = plan.overlay
-        growing = plan.growing
-        watch = plan.watch
+    private init(
+        source: Disk, target: Disk, overlay: ImageWriter?, growing: ImageWriter?, job: MirrorJob
+    ) {
+        self.source = source
+        self.target = target
+        self.overlay = overlay
+        self.growing = growing
         self.job = job
     }
 
@@ -50,7 +50,9 @@ public final class CommitJob: Sendable {
         let job = try MirrorJob(
             from: plan.source, to: plan.target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: StreamJob.checkpointInterval), logger: logger)
-        return CommitJob(plan, job: job)
+        return CommitJob(
+            source: plan.source, target: plan.target,
+            overlay: plan.overlay, growing: plan.growing, job: job)
     }
 
     /// What is to be copied where, and what is emptied afterwards.
@@ -58,7 +60,6 @@ public final class CommitJob: Sendable {
         let source, target: Disk
         let overlay: ImageWriter?
         let growing: ImageWriter?
-        let watch: WriteWatch
         let working: DirtyBitmap
 
         static func make(_ path: FilePath, keepsOverlay: Bool) throws(StorageError) -> Plan {
@@ -80,7 +81,6 @@ public final class CommitJob: Sendable {
                 top: device,
                 options: ChainOptions(format: .qcow2, cache: cache, opensBacking: false)
             ).top
-            let watch = WriteWatch(layer.devices)
             guard let header = layer.header, let base = try layer.backing() else {
                 throw .image(
                     ImageProblem(
@@ -118,7 +118,7 @@ public final class CommitJob: Sendable {
             if growing != nil { working.set(below[0].size..<layer.size) }
             return Plan(
                 source: Disk(chain), target: target, overlay: overlay, growing: growing,
-                watch: watch, working: working)
+                working: working)
         }
 
         private static func emptying(
@@ -160,16 +160,9 @@ public final class CommitJob: Sendable {
     public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
 
     private func end(_ report: MirrorReport) -> ImageJobReport {
-        ImageJobReport(
-            report,
-            check: { () throws(MirrorError) in
-                try watch.requireUnwritten()
-                try source.device.requireInPlace()
-                try target.device.requireInPlace()
-            },
-            ending: { () throws(StorageError) in
-                try growing?.resize(to: source.geometry.size)
-                try overlay?.makeEmpty()
-            })
+        ImageJobReport(report) { () throws(StorageError) in
+            try growing?.resize(to: source.geometry.size)
+            try overlay?.makeEmpty()
+        }
     }
 }

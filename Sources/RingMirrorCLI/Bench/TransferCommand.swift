@@ -57,7 +57,8 @@ struct TransferCommand: ParsableCommand {
         try run.run()
         guard copying.verify != nil else { return }
         let comparison = CompareRun(
-            job: CompareJob(sides.source, sides.target, isPrefix: true), first: sides.source,
+            job: CompareJob(
+                sides.source, sides.target, isPrefix: true, io: copying.io), first: sides.source,
             second: sides.target, output: output, event: "verify")
         try comparison.run()
     }

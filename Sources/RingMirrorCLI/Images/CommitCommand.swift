@@ -33,7 +33,7 @@ struct CommitCommand: ParsableCommand {
         Signals.enter(.making("opening \(overlay)"))
         let job: CommitJob
         do throws(MirrorError) {
-            try MirrorJob.checkRing()
+            try MirrorJob.check(copying.io)
             job = try CommitJob.open(
                 overlay.path, keepsOverlay: keep, options: copying.mirrorOptions,
                 logger: output.logger)

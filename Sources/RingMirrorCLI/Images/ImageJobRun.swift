@@ -17,6 +17,9 @@ struct ImageJobOptions: ParsableArguments {
     @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
     var depth: Int?
 
+    @Option(help: IOMethod.help)
+    var io = IOMethod.automatic
+
     @Option(
         help: ArgumentHelp(
             "When bytes can't be written: report, stop or enospc (pause when full).",
@@ -37,6 +40,7 @@ struct ImageJobOptions: ParsableArguments {
         options.speedLimit = speed?.bytes
         options.requestSize = requestSize.map { Int($0.bytes) }
         options.depth = depth
+        options.io = io
         options.targetErrorPolicy = onTargetError.policy
         return options
     }
@@ -72,13 +76,13 @@ struct ImageJobRun {
                 Events.Report(
                     report, recorded: RecordedMirror.Report(unrecorded: report), bitmap: nil))
         }
-        if let error = ended.endingError {
-            say("\(error)")
-            say("the command is not done, and nothing is lost: run it again")
-            throw Exit.failed.asError
-        }
         switch report.outcome {
         case .mirrored:
+            if let error = ended.endingError {
+                say("\(error)")
+                say("all was copied, and the end could not be recorded: run the command again")
+                throw Exit.failed.asError
+            }
             guard !output.quiet && !output.json else { return }
             Output.line(
                 "\(verb) \(ByteSize.text(report.planned)) in "

@@ -34,7 +34,7 @@ struct StreamCommand: ParsableCommand {
         Signals.enter(.making("opening \(overlay)"))
         let job: StreamJob
         do throws(MirrorError) {
-            try MirrorJob.checkRing()
+            try MirrorJob.check(copying.io)
             job = try StreamJob.open(
                 overlay.path, base: base?.path,
                 options: copying.mirrorOptions, logger: output.logger)

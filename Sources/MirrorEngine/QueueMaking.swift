@@ -1,0 +1,72 @@
+internal import Ring
+
+/// What runs over a queue, of whatever kind it is.
+protocol QueueUser {
+    func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue)
+}
+
+/// What a job's requests went through.
+struct QueueSetup: Sendable {
+    /// Never `.automatic`.
+    let method: IOMethod
+    /// Why there is no ring, where one was preferred.
+    let refusal: RingError?
+    /// Why the buffers of the ring are not registered.
+    let plainBuffersReason: String?
+}
+
+extension IOMethod {
+    /// Makes a queue by this method and has `user` run over it. `note` is told first which kind it
+    /// became.
+    func withQueue(
+        depth: Int, files: [CInt], slabBytes: Int, note: (QueueSetup) -> Void,
+        _ user: some QueueUser
+    ) throws(RingError) {
+        let slab = try BufferSlab(byteCount: slabBytes)
+        var refusal: RingError?
+        if self != .threads {
+            do throws(RingError) {
+                let ring = try Self.provenRing(depth: depth, files: files, slab)
+                note(
+                    QueueSetup(
+                        method: .uring, refusal: nil,
+                        plainBuffersReason: ring.setup.plainBuffersReason))
+                user.run(over: ring)
+                return
+            } catch {
+                guard self == .automatic else { throw error }
+                refusal = error
+            }
+        }
+        let queue = try ThreadQueue(depth: depth, files: files, buffers: slab)
+        note(QueueSetup(method: .threads, refusal: refusal, plainBuffersReason: nil))
+        user.run(over: queue)
+    }
+
+    /// A ring that has carried a request out: a sandbox may allow io_uring_setup and forbid the
+    /// calls that come after it.
+    private static func provenRing(
+        depth: Int, files: [CInt], _ slab: BufferSlab
+    ) throws(RingError) -> Ring {
+        var ring = try Ring(depth: depth, files: files, buffers: slab)
+        ring.enqueue(.nop, token: 0)
+        do throws(RingError) {
+            while ring.nextCompletion() == nil {
+                try ring.submitAndWait(minimum: 1, timeoutNanoseconds: nil)
+            }
+        } catch {
+            // Nothing that the kernel could write to is in flight but the nop.
+            ring.forsake()
+            throw error
+        }
+        return ring
+    }
+
+    /// Throws why this method does not work here.
+    func check() throws(RingError) {
+        struct Nothing: QueueUser {
+            func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {}
+        }
+        try withQueue(depth: 1, files: [], slabBytes: 1, note: { _ in }, Nothing())
+    }
+}
