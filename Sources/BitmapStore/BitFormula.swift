@@ -7,7 +7,7 @@ internal import DirtyBitmap
 /// is all clean or all dirty. References alone say what comes out there, for whole tables as for
 /// single pages; only where they don't, pages are read.
 struct BitFormula {
-    /// The one that is changed, then one for each operation.
+    /// The one that is changed, then those of the operations.
     private(set) var trees: [BitTree]
     private(set) var operations: [BitOperation] = []
 
@@ -20,13 +20,21 @@ struct BitFormula {
     var hasOneLayout: Bool { trees.allSatisfy { $0.layout == layout } }
 
     /// Adds dirty bits, rounding outward.
-    mutating func merge(_ tree: BitTree) { append(.merge, tree) }
+    mutating func merge(_ tree: BitTree) {
+        operations.append(BitOperation(kind: .merge, operand: add(tree, like: layout)))
+    }
 
     /// Takes dirty bits away, rounding inward.
-    mutating func subtract(_ tree: BitTree) { append(.subtract, tree) }
+    ///
+    /// - Parameter exception: stays: what of it is in `tree` is not taken away.
+    mutating func subtract(_ tree: BitTree, except exception: BitTree? = nil) {
+        let operand = add(tree, like: layout)
+        let kept = exception.map { add($0, like: trees[operand].layout) }
+        operations.append(BitOperation(kind: .subtract, operand: operand, exception: kept))
+    }
 
-    private mutating func append(_ operation: BitOperation, _ tree: BitTree) {
-        operations.append(operation)
+    /// - Returns: where it is in `trees`.
+    private mutating func add(_ tree: BitTree, like layout: BitLayout) -> Int {
         // Nothing and everything are the same at any granularity.
         if tree.tables.allSatisfy({ $0 == .clean }) {
             trees.append(.clean(layout))
@@ -35,33 +43,51 @@ struct BitFormula {
         } else {
             trees.append(tree)
         }
+        return trees.count - 1
     }
 
     /// - Parameter reference: to a table or page, by the index of its tree.
     /// - Returns: what all of it comes to; nil if what is behind the references must be looked at.
     func resolve(_ reference: (Int) -> Reference) -> Reference? {
         var result: Reference? = reference(0)
-        for (index, operation) in operations.enumerated() {
-            result = operation.resolve(result, reference(index + 1))
-        }
+        for operation in operations { result = operation.resolve(result, reference) }
         return result
     }
 }
 
-/// How two bitmaps become one.
-enum BitOperation {
-    case merge, subtract
+/// A step of a formula: how two bitmaps become one.
+struct BitOperation {
+    enum Kind { case merge, subtract }
 
-    /// - Parameter left: nil if no reference stands for it.
+    let kind: Kind
+    /// Where in the formula's trees the right side is.
+    let operand: Int
+    /// Where that is which is left out of the right side; nil: nothing is.
+    var exception: Int?
+
+    /// - Parameters:
+    ///   - left: nil if no reference stands for it.
+    ///   - reference: see `BitFormula.resolve`.
     /// - Returns: nil if it depends on what is behind the references.
-    func resolve(_ left: Reference?, _ right: Reference) -> Reference? {
+    func resolve(_ left: Reference?, _ reference: (Int) -> Reference) -> Reference? {
+        guard let exception else { return kind.resolve(left, reference(operand)) }
+        return kind.resolve(left, Kind.subtract.resolve(reference(operand), reference(exception)))
+    }
+}
+
+extension BitOperation.Kind {
+    /// - Parameter left: nil if no reference stands for it; `right` likewise.
+    func resolve(_ left: Reference?, _ right: Reference?) -> Reference? {
         if right == .clean { return left }
         switch self {
         case .merge:
             if right == .dirty || left == .dirty { return .dirty }
+            guard let left, let right else { return nil }
             return left == .clean || left == right ? right : nil
         case .subtract:
-            return right == .dirty || left == .clean || left == right ? .clean : nil
+            if right == .dirty || left == .clean { return .clean }
+            guard let left, let right else { return nil }
+            return left == right ? .clean : nil
         }
     }
 
@@ -77,6 +103,22 @@ enum BitOperation {
         } catch {
             throw .bits(error)
         }
+    }
+
+    /// The right side of an operation: all of `bits` but what `exception` has a part of.
+    static func leavingOut(
+        _ exception: borrowing DirtyBitmap, of bits: consuming DirtyBitmap
+    ) throws(BitmapStoreError) -> DirtyBitmap {
+        var bits = bits
+        if exception.granularity == bits.granularity {
+            try subtract.apply(exception, to: &bits)
+        } else {
+            // Merging rounds outward; to subtract what is finer would round inward.
+            var whole = DirtyBitmap(size: bits.size, granularity: bits.granularity)
+            try merge.apply(exception, to: &whole)
+            try subtract.apply(whole, to: &bits)
+        }
+        return bits
     }
 }
 
@@ -137,20 +179,36 @@ struct FormulaTable {
         let layout = formula.layout
         var known: Reference? = tables[0][page - firstPage]
         var bits = DirtyBitmap(size: 0, granularity: layout.geometry.granularity)
-        for (index, operation) in formula.operations.enumerated() {
-            let operand = tables[index + 1][page - firstPage]
-            let result = operation.resolve(known, operand)
-            if result == nil, operand != .clean {
+        for operation in formula.operations {
+            let result = operation.resolve(known) { tables[$0][page - firstPage] }
+            if result == nil, let other = try operand(of: operation, page, reader, &counts) {
                 if let known {
                     bits = try reader.load(page: page, known, layout)
                     counts[known] = bits.dirtyBytes
                 }
-                let other = try reader.load(page: page, operand, layout)
-                counts[operand] = other.dirtyBytes
-                try operation.apply(other, to: &bits)
+                try operation.kind.apply(other.bits, to: &bits)
             }
             known = result
         }
         return bits
+    }
+
+    /// The right side of an operation on a page.
+    ///
+    /// - Returns: nil if it has nothing that could change the left one.
+    private func operand(
+        of operation: BitOperation, _ page: Int, _ reader: BitReader,
+        _ counts: inout [Reference: Int64]
+    ) throws(BitmapStoreError) -> SharedBits? {
+        let reference = tables[operation.operand][page - firstPage]
+        let kept = operation.exception.map { tables[$0][page - firstPage] } ?? .clean
+        let right = BitOperation.Kind.subtract.resolve(reference, kept)
+        if right == .clean { return nil }
+        let bits = try reader.load(page: page, right ?? reference, formula.layout)
+        counts[right ?? reference] = bits.dirtyBytes
+        guard right == nil else { return SharedBits(bits) }
+        let left = try reader.load(page: page, kept, formula.layout)
+        counts[kept] = left.dirtyBytes
+        return SharedBits(try BitOperation.Kind.leavingOut(left, of: bits))
     }
 }

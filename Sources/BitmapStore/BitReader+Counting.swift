@@ -33,6 +33,38 @@ extension BitReader {
         return dirtyBytes
     }
 
+    /// Counts the dirty bytes that a formula comes to, without making the bitmap.
+    ///
+    /// - Complexity: none but comparisons if references stand for all of its tables and one of its
+    ///   trees is not far from it; else a read for each page that is neither clean nor full. If
+    ///   the layouts differ, O(words).
+    func dirtyBytes(of formula: BitFormula) throws(BitmapStoreError) -> Int64 {
+        if formula.operations.isEmpty { return formula.first.dirtyBytes }
+        guard formula.hasOneLayout else { return try load(formula).dirtyBytes }
+        let layout = formula.layout
+        let wholes = (0..<layout.tableCount).compactMap { table in
+            formula.resolve { formula.trees[$0].tables[table] }
+        }
+        if wholes.count == layout.tableCount {
+            let tree = BitTree(layout: layout, tables: wholes, dirtyBytes: 0)
+            return try dirtyBytes(of: tree, like: formula.trees, [:])
+        }
+        var dirtyBytes: Int64 = 0
+        var counts: [Reference: Int64] = [:]
+        for index in 0..<layout.tableCount {
+            let table = try FormulaTable(formula, at: index, self)
+            if table.whole == .clean { continue }
+            for page in layout.pages(ofTable: index) {
+                if let reference = table.resolve(page) {
+                    dirtyBytes += try count(reference, page, layout, counts)
+                } else {
+                    dirtyBytes += try table.compute(page, self, counts: &counts).dirtyBytes
+                }
+            }
+        }
+        return dirtyBytes
+    }
+
     private func count(
         _ reference: Reference, _ page: Int, _ layout: BitLayout, _ counts: [Reference: Int64]
     ) throws(BitmapStoreError) -> Int64 {

@@ -51,8 +51,13 @@ struct BitReader {
             return try load(formula, counting: &dirtyBytes)
         }
         var bitmap = try load(formula.first)
-        for (operation, tree) in zip(formula.operations, formula.trees.dropFirst()) {
-            try operation.apply(try load(tree), to: &bitmap)
+        for operation in formula.operations {
+            var right = try load(formula.trees[operation.operand])
+            if let exception = operation.exception {
+                right = try BitOperation.Kind.leavingOut(
+                    try load(formula.trees[exception]), of: right)
+            }
+            try operation.kind.apply(right, to: &bitmap)
         }
         return bitmap
     }

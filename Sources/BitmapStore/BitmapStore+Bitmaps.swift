@@ -1,4 +1,4 @@
-internal import BlockStorage
+public import BlockStorage
 public import DirtyBitmap
 
 extension BitmapStore {
@@ -46,7 +46,7 @@ extension BitmapStore {
         }
     }
 
-    /// Removes a bitmap, whatever its state.
+    /// Removes a bitmap, whatever its state, and with it what is known of its targets.
     ///
     /// - Returns: the records of jobs that could have been resumed, and are gone with it.
     /// - Throws: `noSuchBitmap`, `busy`.
@@ -55,37 +55,39 @@ extension BitmapStore {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.index(of: name)
             try transaction.requireIdle(index)
-            let dropped = try transaction.dropRecords(ofBitmapAt: index)
-            transaction.catalog.bitmaps.remove(at: index)
+            let dropped = transaction.dropRecords(of: .stored(index))
+            let id = transaction.catalog.bitmaps.remove(at: index).id
+            transaction.catalog.targets.removeAll { $0.bitmap == id }
             return dropped
         }
     }
 
-    /// Marks everything clean.
+    /// Marks everything clean. What was marked, the bitmap's targets lack still: the next job to
+    /// each of them copies it.
     ///
     /// - Returns: the records of jobs that could have been resumed, and are gone with the bits.
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`.
     @discardableResult
     public func clear(_ name: String) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
-            let index = try transaction.index(of: name)
-            try transaction.requireIdle(index)
-            try transaction.recoverRecorders(ofBitmapAt: index)
-            try transaction.requireConsistent(index)
-            let dropped = try transaction.dropRecords(ofBitmapAt: index)
-            let layout = transaction.catalog.bitmaps[index].bits.layout
-            transaction.catalog.bitmaps[index].bits = .clean(layout)
+            let index = try transaction.idleIndex(of: name)
+            let dropped = transaction.dropRecords(of: .stored(index))
+            let bits = transaction.catalog.bitmaps[index].bits
+            try transaction.addToLacks(bits, of: .stored(index))
+            transaction.catalog.bitmaps[index].bits = .clean(bits.layout)
             return dropped
         }
     }
 
-    /// Enables or disables a bitmap: whether it takes marks.
+    /// Enables or disables a bitmap: whether it takes marks. Records of interrupted jobs say from
+    /// then on that it took none for a time.
     ///
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`.
     public func setRecording(_ name: String, _ isRecording: Bool) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
             transaction.catalog.bitmaps[index].state = isRecording ? .recording : .disabled
+            if !isRecording { transaction.noteUnrecorded(.stored(index)) }
         }
     }
 
@@ -159,6 +161,44 @@ extension BitmapStore {
                 throw view.noSuchBitmap(name)
             }
             return try view.recovered(view.catalog.bitmaps[index])
+        }
+    }
+
+    /// What an incremental job to a target would copy: the marks, and what this target lacks
+    /// beyond them; the marks alone, if it is not known. All dirty if the bitmap is inconsistent.
+    ///
+    /// - Complexity: as for the bitmap alone.
+    public func load(
+        _ name: String, for target: DeviceIdentity
+    ) throws(BitmapStoreError) -> DirtyBitmap {
+        try look { view throws(BitmapStoreError) -> DirtyBitmap in
+            guard let index = view.catalog.index(ofBitmap: name) else {
+                throw view.noSuchBitmap(name)
+            }
+            return try view.recovered(view.catalog.bitmaps[index], for: target)
+        }
+    }
+
+    /// Marks bits dirty in every bitmap that records, also while jobs work with them: what is
+    /// about to be written to the disk by a program that knows of its bitmaps.
+    ///
+    /// - Returns: the bitmaps that were marked.
+    /// - Throws: `sizesDiffer`; nothing is marked then.
+    @discardableResult
+    public func markRecording(
+        _ bits: borrowing DirtyBitmap
+    ) throws(BitmapStoreError) -> [String] {
+        let copy = SharedBits(bits.copy())
+        return try transact { transaction throws(BitmapStoreError) in
+            try transaction.requireSize(copy.bits.size)
+            var marked: [String] = []
+            for index in transaction.catalog.bitmaps.indices {
+                try transaction.recover(bitmapAt: index)
+                guard transaction.catalog.bitmaps[index].state == .recording else { continue }
+                try transaction.merge(copy.bits, bitmapAt: index)
+                marked.append(transaction.catalog.bitmaps[index].name)
+            }
+            return marked
         }
     }
 }

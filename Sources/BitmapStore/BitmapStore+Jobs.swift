@@ -1,4 +1,4 @@
-internal import BlockStorage
+public import BlockStorage
 public import DirtyBitmap
 internal import SystemPackage
 
@@ -14,98 +14,92 @@ extension BitmapStore {
 
     /// Records that a job begins, and makes its bitmap busy.
     ///
-    /// A record of an interrupted job to the same target is dropped.
+    /// An incremental job takes the bitmap's marks and what its target lacks beyond them, if the
+    /// bitmap knows it; a full one takes everything. Records of interrupted jobs to the same
+    /// target are dropped.
     ///
-    /// - Parameter working: what the job will copy; nil: a copy of its bitmap, or everything at
-    ///   64 KiB if it has none.
-    /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `targetBusy`, `sizesDiffer`.
+    /// - Parameters:
+    ///   - working: what the job will copy, if that does not follow from its mode and bitmap. A
+    ///     full job on a bitmap has to copy everything. Nil: see above; everything at 64 KiB, if
+    ///     there is no bitmap.
+    ///   - imageMarks: what a bitmap in an image has marked now; for such a bitmap it must be
+    ///     given.
+    /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `targetBusy`, `sizesDiffer`,
+    ///   `unknownTarget`, `pathNotText`.
     public func beginJob(
-        _ request: JobRequest, working: borrowing DirtyBitmap? = nil
+        _ request: JobRequest, working: borrowing DirtyBitmap? = nil,
+        imageMarks: borrowing DirtyBitmap? = nil
     ) throws(BitmapStoreError) -> StoreJob {
-        switch working {
-        case .none: return try begin(request) { _ in nil }
-        case .some(let bits):
-            let copy = SharedBits(bits.copy())
-            var stored: BitTree?
-            let job = try begin(request) { transaction throws(BitmapStoreError) in
-                try transaction.requireSize(copy.bits.size)
-                stored = try transaction.store(copy.bits)
-                return stored
-            }
-            if let stored { job.remember(KnownBits(tree: stored, copy: copy)) }
-            return job
+        let working = SharedBits(copying: working)
+        let marks = SharedBits(copying: imageMarks)
+        try require(request, isWhole: working.map { $0.bits.dirtyBytes == $0.bits.size } ?? true)
+        let start = JobStart(store: self, request: request, working: working, marks: marks)
+        let (begun, claim) = try transact { transaction throws(BitmapStoreError) in
+            try start.run(&transaction)
         }
+        let job = StoreJob(
+            store: self, record: begun.record, claim: claim, knewTarget: begun.knewTarget,
+            forgottenTargets: begun.forgottenTargets)
+        if let working, let stored = begun.stored {
+            job.remember(KnownBits(tree: stored, copy: working))
+        }
+        return job
     }
 
-    private func begin(
-        _ request: JobRequest,
-        _ working: (inout Transaction) throws(BitmapStoreError) -> BitTree?
-    ) throws(BitmapStoreError) -> StoreJob {
-        let (record, claim) = try transact {
-            transaction throws(BitmapStoreError) -> (StoredJob, any JobClaim) in
-            var bitmap: BitmapEntry?
-            if let name = request.bitmap {
-                let index = try transaction.index(of: name)
-                try transaction.requireNoJob(index)
-                try transaction.recover(bitmapAt: index)
-                try transaction.requireConsistent(index)
-            }
-            try transaction.dropRecords(ofTarget: request.target)
-            if let name = request.bitmap {
-                bitmap = transaction.catalog.bitmaps[try transaction.index(of: name)]
-            }
-            guard
-                transaction.catalog.jobs.count + transaction.catalog.recorders.count
-                    < Catalog.jobsMax
-            else { throw .tooManyBitmaps(path: path, limit: Catalog.jobsMax) }
-            let bits: BitTree
-            if let tree = try working(&transaction) ?? bitmap?.bits {
-                bits = tree
-            } else {
-                bits = .dirty(try transaction.layout(.default))
-            }
-            let id = transaction.catalog.takeID()
-            guard let claim = try file.claim(job: id) else {
-                throw .jobRunning(id: id, holder: holder)
-            }
-            let entry = JobEntry(
-                id: id, mode: request.mode, bitmap: bitmap?.id, bitmapMode: request.bitmapMode,
-                source: request.source, sourcePath: request.sourcePath.string,
-                sourceModified: request.sourceModified,
-                target: request.target, targetPath: request.targetPath.string,
-                startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
-                holder: holder, taken: bitmap == nil ? nil : bits, remaining: bits,
-                marked: bitmap.map { .clean($0.bits.layout) })
-            transaction.catalog.jobs.append(entry)
-            return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
+    private func require(_ request: JobRequest, isWhole: Bool) throws(BitmapStoreError) {
+        precondition(
+            request.bitmap == nil || request.mode != .top, "a top mirror clears no bitmap")
+        precondition(
+            request.bitmap == nil || isWhole, "a job that takes a bitmap copies all that it takes")
+        for path in [request.sourcePath, request.targetPath] where FilePath(path.string) != path {
+            throw .pathNotText(path)
         }
-        return StoreJob(store: self, record: record, claim: claim)
     }
 
     /// Takes up a job that died or failed: it goes on with what remained, and with what was marked
     /// since it began.
     ///
+    /// - Parameters:
+    ///   - imageMarks: what a bitmap in an image has marked now; nil: the caller knows that nothing
+    ///     was written to the image since the job began.
+    ///   - sourceWitness: the source's files now.
+    ///   - targetWitness: the target's files now.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
-    ///   `inconsistent`.
-    public func resumeJob(_ id: UInt64) throws(BitmapStoreError) -> StoreJob {
-        let (record, claim) = try transact {
-            transaction throws(BitmapStoreError) -> (StoredJob, any JobClaim) in
-            let place = try transaction.index(ofJob: id)
+    ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
+    public func resumeJob(
+        _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
+        sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
+    ) throws(BitmapStoreError) -> StoreJob {
+        let marks = SharedBits(copying: imageMarks)
+        let (record, claim, knewTarget) = try transact {
+            transaction throws(BitmapStoreError) -> (StoredJob, any JobClaim, Bool) in
+            var place = try transaction.index(ofJob: id)
             let job = transaction.catalog.jobs[place]
             if try transaction.isRunning(job) { throw .jobRunning(id: id, holder: job.holder) }
-            if let index = transaction.catalog.bitmaps.firstIndex(where: { $0.id == job.bitmap }) {
-                try transaction.requireNoJob(index)
-                try transaction.recover(bitmapAt: index)
-                try transaction.requireConsistent(index)
+            if let index = job.bitmap.flatMap({ transaction.catalog.index(ofBitmapNumbered: $0) }) {
+                try transaction.requireResumable(index)
+            } else if job.isOpen {
+                try transaction.endInFailure(jobAt: place)
             }
+            place = try transaction.index(ofJob: id)
             guard let claim = try file.claim(job: id) else {
                 throw .jobRunning(id: id, holder: job.holder)
             }
-            try transaction.reopen(jobAt: place, holder: holder)
+            let stored = try transaction.storeMarks(marks, of: job)
+            try transaction.reopen(jobAt: place, holder: holder, marks: stored)
+            transaction.refreshWitness(of: job.target, targetWitness)
+            transaction.catalog.jobs[place].sourceWitness = sourceWitness
+            transaction.catalog.jobs[place].targetWitness = targetWitness
+            transaction.catalog.jobs[place].isUnrecorded = transaction.isDisabled(job.bitmap)
             let entry = transaction.catalog.jobs[place]
-            return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
+            let isKnown = !transaction.catalog.targets(
+                matching: job.target, ofBitmap: job.bitmap ?? 0
+            ).isEmpty
+            return (
+                StoredJob(entry, in: transaction.catalog, isRunning: true), claim, isKnown
+            )
         }
-        return StoreJob(store: self, record: record, claim: claim)
+        return StoreJob(store: self, record: record, claim: claim, knewTarget: knewTarget)
     }
 
     /// Drops records of jobs that do not run, so that they can't be resumed any more.

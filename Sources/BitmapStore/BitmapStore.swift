@@ -44,13 +44,13 @@ public final class BitmapStore: Sendable {
     /// - Returns: a number that grows with each transaction.
     public var generation: UInt64 {
         get throws(BitmapStoreError) {
-            try look { view throws(BitmapStoreError) in view.generation.superblock.generation }
+            try look { view throws(BitmapStoreError) in view.generation }
         }
     }
 
     /// The disk or image that the store belongs to, as it was when the store was made.
     public func device() throws(BitmapStoreError) -> DeviceIdentity {
-        try look { view throws(BitmapStoreError) in view.generation.catalog.device }
+        try look { view throws(BitmapStoreError) in view.catalog.device }
     }
 
     /// Reads under the shared lock.
@@ -79,6 +79,7 @@ public final class BitmapStore: Sendable {
             var transaction = Transaction(
                 file: file, base: generation, now: clock(), mustSync: cache.mustSync)
             let result = try body(&transaction)
+            transaction.catalog.prune()
             guard transaction.catalog != generation.catalog else {
                 // Nothing to do: what was asked for is so already, and has to stay so.
                 try transaction.settle()
@@ -110,9 +111,7 @@ public final class BitmapStore: Sendable {
             let generation = try Generation.load(file, known: cache.generation)
             cache.generation = generation
             let catalog = generation.catalog
-            guard catalog.bitmaps.isEmpty, catalog.jobs.isEmpty, catalog.recorders.isEmpty else {
-                return false
-            }
+            guard catalog.isEmpty else { return false }
             try file.remove()
             return true
         }
@@ -124,11 +123,20 @@ public final class BitmapStore: Sendable {
     }
 }
 
-/// One generation under a lock that keeps it from changing.
+/// One generation under a lock that keeps it from changing, or the next one as far as it is made.
 struct View {
     let file: any StoreFile
-    let generation: Generation
+    let catalog: Catalog
+    let reader: BitReader
+    /// Of the generation that was committed last.
+    let generation: UInt64
+}
 
-    var catalog: Catalog { generation.catalog }
-    var reader: BitReader { BitReader(file: file, tables: generation.tables) }
+extension View {
+    init(file: any StoreFile, generation: Generation) {
+        self.init(
+            file: file, catalog: generation.catalog,
+            reader: BitReader(file: file, tables: generation.tables),
+            generation: generation.superblock.generation)
+    }
 }

@@ -54,6 +54,13 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     case jobRunning(id: UInt64, holder: JobHolder)
     /// There is room for `limit` bitmaps, as many jobs, or this many bytes.
     case tooManyBitmaps(path: FilePath, limit: Int)
+    /// The bitmap does not know the target, and knows others: its marks need not be all that this
+    /// one lacks.
+    case unknownTarget(name: String, target: FilePath, known: [String])
+    /// The bitmap in the image has lost marks that it had when the job began.
+    case bitmapRemade(name: String)
+    /// A path that is no text can't be recorded.
+    case pathNotText(FilePath)
     /// The system failed us.
     case systemCall(call: String, path: FilePath, code: Errno, offset: Int64? = nil)
 
@@ -61,10 +68,12 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     public var category: StorageError.Category {
         switch self {
         case .noSuchBitmap, .nameTaken, .invalidName, .sizesDiffer, .rangeOutside, .bits, .notFound,
-            .alreadyExists, .noSuchJob, .tooManyBitmaps, .readOnly:
+            .alreadyExists, .noSuchJob, .tooManyBitmaps, .readOnly, .pathNotText:
             .usage
         case .busy, .targetBusy, .inconsistent, .disabled, .wrongDevice, .wrongSize, .notAStore,
-            .unsupportedVersion, .damaged, .truncated, .locked, .noLocks, .jobRunning:
+            .unsupportedVersion, .damaged, .truncated, .locked, .noLocks, .jobRunning,
+            .unknownTarget,
+            .bitmapRemade:
             .refused
         case .systemCall(_, _, .permissionDenied, _), .systemCall(_, _, .notPermitted, _),
             .systemCall(_, _, .readOnlyFileSystem, _),
@@ -80,7 +89,7 @@ extension BitmapStoreError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .noSuchBitmap, .nameTaken, .invalidName, .busy, .targetBusy, .inconsistent, .disabled,
-            .noSuchJob, .jobRunning, .tooManyBitmaps:
+            .noSuchJob, .jobRunning, .tooManyBitmaps, .unknownTarget, .bitmapRemade:
             bitmapText
         case .sizesDiffer(let size, let other):
             "the bitmaps describe disks of different sizes, \(size) and \(other) bytes: only "
@@ -89,6 +98,8 @@ extension BitmapStoreError: CustomStringConvertible {
             "bytes \(range.lowerBound) to \(range.upperBound) are not within the disk's \(size) "
                 + "bytes: cut the range"
         case .bits(let error): error.description
+        case .pathNotText(let path):
+            "the name of \(path) is not valid UTF-8, and can't be recorded: rename it."
         default: fileText
         }
     }
@@ -117,6 +128,12 @@ extension BitmapStoreError: CustomStringConvertible {
             "\(path) has no job \(id). It has ended, or was forgotten."
         case .jobRunning(let id, let holder):
             "job \(id) runs in \(holder). Wait for it to end, or stop it."
+        case .unknownTarget(let name, let target, let known):
+            "bitmap '\(name)' does not know \(target), which may lack more than is marked. "
+                + "It knows: \(known.joined(separator: ", ")). Mirror everything to the new one once."
+        case .bitmapRemade(let name):
+            "bitmap '\(name)' in the image was cleared or made anew since the job began, so that "
+                + "it does not tell any more what was written. Mirror everything once."
         case .tooManyBitmaps(let path, let limit):
             "\(path) is full: it has room for \(limit). Remove bitmaps or forget jobs that "
                 + "are no longer needed."

@@ -8,6 +8,8 @@ private enum EntryKind {
     static let bitmap: UInt16 = 2
     static let job: UInt16 = 3
     static let recorder: UInt16 = 4
+    static let imageBitmap: UInt16 = 5
+    static let target: UInt16 = 6
 }
 
 extension Catalog {
@@ -21,6 +23,12 @@ extension Catalog {
         for bitmap in bitmaps {
             blob.put(EntryKind.bitmap, bitmap.encoded.bytes, flags: required)
         }
+        for bitmap in imageBitmaps {
+            blob.put(EntryKind.imageBitmap, bitmap.encoded.bytes, flags: required)
+        }
+        for target in targets {
+            blob.put(EntryKind.target, target.encoded.bytes, flags: required)
+        }
         for job in jobs { blob.put(EntryKind.job, job.encoded.bytes, flags: required) }
         for recorder in recorders {
             blob.put(EntryKind.recorder, recorder.encoded.bytes, flags: required)
@@ -28,7 +36,10 @@ extension Catalog {
         return blob.bytes
     }
 
-    init(decoding bytes: [UInt8]) throws(FieldError) {
+    /// - Parameter version: of the file; what an older one says is told in terms of today.
+    init(
+        decoding bytes: [UInt8], version: UInt32 = Superblock.version
+    ) throws(FieldError) {
         let entries = try FieldReader(bytes[...]).fields
         guard let first = entries.first, first.tag == EntryKind.store else {
             throw .damaged("the directory does not start with the store's entry")
@@ -43,50 +54,44 @@ extension Catalog {
             guard entry.flags & ~FieldWriter.isRequired == 0 else {
                 throw .unsupported("an entry has flags \(entry.flags)")
             }
-            let size = device.size
-            switch entry.tag {
-            case EntryKind.bitmap:
-                bitmaps.append(try BitmapEntry(decoding: try FieldReader(entry.value), size: size))
-            case EntryKind.job:
-                jobs.append(try JobEntry(decoding: try FieldReader(entry.value), size: size))
-            case EntryKind.recorder:
-                recorders.append(try RecorderEntry(decoding: try FieldReader(entry.value)))
-            default:
-                if isRequired { throw .unsupported("it has entries of kind \(entry.tag)") }
+            let isKnown = try add(entry, version)
+            if isRequired && !isKnown {
+                throw .unsupported("it has entries of kind \(entry.tag)")
             }
         }
-        try checkConsistency()
+        if version == VersionOne.number { allowForLostMarks() }
+        if let flaw { throw .damaged(flaw) }
     }
 
-    private func checkConsistency() throws(FieldError) {
-        guard nextID <= Self.idMax else { throw .damaged("the next number is absurd") }
-        guard bitmaps.count <= Self.bitmapsMax, jobs.count + recorders.count <= Self.jobsMax else {
-            throw .damaged("it has too many entries")
-        }
-        var ids: Set<UInt64> = []
-        for id in bitmaps.map(\.id) + jobs.map(\.id) + recorders.map(\.id) {
-            guard id < nextID, ids.insert(id).inserted else {
-                throw .damaged("number \(id) is used twice, or not given out yet")
+    /// - Returns: whether it is of a known kind.
+    private mutating func add(
+        _ entry: FieldReader.Field, _ version: UInt32
+    ) throws(FieldError) -> Bool {
+        let size = device.size
+        switch (entry.tag, version) {
+        case (EntryKind.bitmap, VersionOne.number):
+            let fields = try FieldReader(entry.value)
+            bitmaps.append(try BitmapEntry(decoding: fields, size: size))
+            if let target = try VersionOne.target(of: bitmaps[bitmaps.count - 1], fields) {
+                targets.append(target)
             }
+        case (EntryKind.bitmap, _):
+            bitmaps.append(try BitmapEntry(decoding: try FieldReader(entry.value), size: size))
+        case (EntryKind.job, _):
+            let fields = try FieldReader(entry.value)
+            var job = try JobEntry(decoding: fields, size: size)
+            if version == VersionOne.number { try VersionOne.complete(&job, fields) }
+            jobs.append(job)
+        case (EntryKind.recorder, _):
+            recorders.append(try RecorderEntry(decoding: try FieldReader(entry.value)))
+        case (EntryKind.imageBitmap, Superblock.version):
+            imageBitmaps.append(
+                try ImageBitmapEntry(decoding: try FieldReader(entry.value), size: size))
+        case (EntryKind.target, Superblock.version):
+            targets.append(try TargetEntry(decoding: try FieldReader(entry.value), size: size))
+        default: return false
         }
-        guard Set(bitmaps.map(\.name)).count == bitmaps.count else {
-            throw .damaged("two bitmaps have one name")
-        }
-        let shifts = Dictionary(uniqueKeysWithValues: bitmaps.map { ($0.id, $0.bits.layout.shift) })
-        for job in jobs {
-            guard let bitmap = job.bitmap else {
-                guard job.taken == nil, job.marked == nil else {
-                    throw .damaged("job \(job.id) has bits of no bitmap")
-                }
-                continue
-            }
-            guard job.taken != nil, job.marked?.layout.shift == shifts[bitmap] else {
-                throw .damaged("job \(job.id) belongs to no bitmap")
-            }
-        }
-        guard recorders.allSatisfy({ shifts[$0.bitmap] != nil }) else {
-            throw .damaged("a recorder belongs to no bitmap")
-        }
+        return true
     }
 }
 
@@ -98,22 +103,83 @@ extension BitmapEntry {
         fields.put(3, state.rawValue)
         fields.put(4, createdAt)
         fields.put(5, bits.encoded)
-        fields.put(6, lastSuccess?.encoded)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
+        // The sixth is of version 1.
         try fields.checkTags(1...6, in: "bitmap")
-        let success = try fields.fields(6)
         self.init(
             id: try need(try fields.number(1), "a bitmap's number"),
             name: try need(try fields.text(2), "a bitmap's name"),
             state: try need(try fields.word(3), "a bitmap's state"),
             createdAt: try need(try fields.number(4), "a bitmap's time"),
-            bits: try BitTree(decoding: try need(fields.bytes(5), "a bitmap's bits"), size: size),
-            lastSuccess: nil)
-        if let success { lastSuccess = try LastSuccess(decoding: success) }
-        if BitmapName.flaw(in: name) != nil { throw .damaged("a bitmap has an impossible name") }
+            bits: try BitTree(decoding: try need(fields.bytes(5), "a bitmap's bits"), size: size))
+    }
+}
+
+extension ImageBitmapEntry {
+    fileprivate var encoded: FieldWriter {
+        var fields = FieldWriter()
+        fields.put(1, id)
+        fields.put(2, name)
+        fields.put(3, settled.encoded)
+        return fields
+    }
+
+    fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
+        try fields.checkTags(1...3, in: "bitmap of an image")
+        self.init(
+            id: try need(try fields.number(1), "a bitmap's number"),
+            name: try need(try fields.text(2), "a bitmap's name"),
+            settled: try BitTree(
+                decoding: try need(fields.bytes(3), "a bitmap's bits"), size: size))
+    }
+}
+
+extension TargetEntry {
+    fileprivate var encoded: FieldWriter {
+        var fields = FieldWriter()
+        fields.put(1, bitmap)
+        fields.put(2, identity.encoded)
+        fields.put(3, path)
+        fields.put(4, lacked.encoded)
+        fields.put(5, success?.encoded)
+        fields.put(6, witness.encoded)
+        return fields
+    }
+
+    fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
+        try fields.checkTags(1...6, in: "target")
+        self.init(
+            bitmap: try need(try fields.number(1), "a target's bitmap"),
+            identity: try DeviceIdentity(
+                decoding: try need(try fields.fields(2), "a target's identity")),
+            path: try need(try fields.text(3), "a target's path"),
+            lacked: try BitTree(
+                decoding: try need(fields.bytes(4), "a target's bits"), size: size),
+            success: nil, witness: try fields.witnesses(6))
+        if let found = try fields.fields(5) { success = try TargetSuccess(decoding: found) }
+    }
+}
+
+extension TargetSuccess {
+    fileprivate var encoded: FieldWriter {
+        var fields = FieldWriter()
+        fields.put(1, time)
+        fields.put(2, bytesCopied)
+        fields.put(3, mode.rawValue)
+        fields.put(4, sourceWitness.encoded)
+        return fields
+    }
+
+    fileprivate init(decoding fields: FieldReader) throws(FieldError) {
+        try fields.checkTags(1...4, in: "success")
+        self.init(
+            time: try need(try fields.number(1), "a time"),
+            bytesCopied: try need(try fields.number(2), "an amount"),
+            mode: try need(try fields.word(3), "a mode"),
+            sourceWitness: try fields.witnesses(4))
     }
 }
 
@@ -136,14 +202,19 @@ extension JobEntry {
         if let taken { fields.put(14, taken.encoded) }
         fields.put(15, remaining.encoded)
         if let marked { fields.put(16, marked.encoded) }
-        fields.put(17, sourceModified)
+        fields.put(18, sourceWitness.encoded)
+        fields.put(19, targetWitness.encoded)
+        fields.put(20, (isUnrecorded ? 1 : 0) as UInt8)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
-        try fields.checkTags(1...17, in: "job")
+        // The seventeenth is of version 1.
+        try fields.checkTags(1...20, in: "job")
         let isOpen = try need(try fields.number(12, as: UInt8.self), "a job's state")
         guard isOpen <= 1 else { throw .unsupported("a job has state \(isOpen)") }
+        let isUnrecorded = try fields.number(20, as: UInt8.self) ?? 0
+        guard isUnrecorded <= 1 else { throw .unsupported("a job has state \(isUnrecorded)") }
         self.init(
             id: try need(try fields.number(1), "a job's number"),
             mode: try need(try fields.word(2), "a job's mode"),
@@ -152,10 +223,11 @@ extension JobEntry {
             source: try DeviceIdentity(
                 decoding: try need(try fields.fields(5), "a job's source")),
             sourcePath: try need(try fields.text(6), "a job's source"),
-            sourceModified: try fields.number(17),
+            sourceWitness: try fields.witnesses(18),
             target: try DeviceIdentity(
                 decoding: try need(try fields.fields(7), "a job's target")),
             targetPath: try need(try fields.text(8), "a job's target"),
+            targetWitness: try fields.witnesses(19),
             startedAt: try need(try fields.number(9), "a job's time"),
             checkpointedAt: try fields.number(10),
             planned: try need(try fields.number(11), "a job's plan"),
@@ -164,7 +236,8 @@ extension JobEntry {
             taken: try Self.tree(fields.bytes(14), size),
             remaining: try BitTree(
                 decoding: try need(fields.bytes(15), "a job's bits"), size: size),
-            marked: try Self.tree(fields.bytes(16), size))
+            marked: try Self.tree(fields.bytes(16), size),
+            isUnrecorded: isUnrecorded == 1)
     }
 
     private static func tree(

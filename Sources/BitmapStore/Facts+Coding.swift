@@ -71,30 +71,6 @@ extension JobHolder {
     }
 }
 
-extension LastSuccess {
-    var encoded: FieldWriter {
-        var fields = FieldWriter()
-        fields.put(1, time)
-        fields.put(2, target.encoded)
-        fields.put(3, targetPath)
-        fields.put(4, bytesCopied)
-        fields.put(5, mode.rawValue)
-        fields.put(6, targetModified)
-        return fields
-    }
-
-    init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...6, in: "last success")
-        self.init(
-            time: try need(try fields.number(1), "a time"),
-            target: try DeviceIdentity(decoding: try need(try fields.fields(2), "a target")),
-            targetPath: try need(try fields.text(3), "a target"),
-            bytesCopied: try need(try fields.number(4), "an amount"),
-            mode: try need(try fields.word(5), "a mode"),
-            targetModified: try fields.number(6))
-    }
-}
-
 extension DeviceIdentity {
     var encoded: FieldWriter {
         var fields = FieldWriter()
@@ -113,11 +89,14 @@ extension DeviceIdentity {
         fields.put(13, backingDevice?.encoded)
         fields.put(14, backingInode)
         fields.put(15, backingOffset)
+        fields.put(16, birth)
+        fields.put(17, generation)
+        fields.put(18, backingBirth)
         return fields
     }
 
     init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...15, in: "device identity")
+        try fields.checkTags(1...18, in: "device identity")
         self.init(size: try need(try fields.number(1), "a size"))
         guard size >= 0 else { throw .damaged("a disk of \(size) bytes") }
         deviceNumber = try fields.deviceNumber(2)
@@ -134,6 +113,9 @@ extension DeviceIdentity {
         backingDevice = try fields.deviceNumber(13)
         backingInode = try fields.number(14)
         backingOffset = try fields.number(15)
+        birth = try fields.number(16)
+        generation = try fields.number(17)
+        backingBirth = try fields.number(18)
     }
 }
 

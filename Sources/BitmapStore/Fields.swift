@@ -50,7 +50,7 @@ struct FieldReader {
     let fields: [Field]
 
     /// More than any directory has; keeps one made of nothing but headers from filling memory.
-    private static let fieldsMax = 1 << 14
+    private static let fieldsMax = 1 << 15
 
     init(_ bytes: ArraySlice<UInt8>) throws(FieldError) {
         var fields: [Field] = []

@@ -91,7 +91,7 @@ struct Generation: Sendable {
         }
         let catalog: Catalog
         do throws(FieldError) {
-            catalog = try Catalog(decoding: bytes)
+            catalog = try Catalog(decoding: bytes, version: superblock.version)
         } catch {
             switch error {
             case .damaged(let why): throw .damaged(path: file.path, offset: offset, why: why)

@@ -1,3 +1,4 @@
+public import BlockStorage
 public import DirtyBitmap
 internal import Synchronization
 
@@ -8,6 +9,12 @@ internal import Synchronization
 public final class StoreJob: Sendable {
     /// As it was when the job began or was resumed.
     public let record: StoredJob
+    /// Whether its bitmap knew the target when the job began, so that all is taken that the target
+    /// lacks.
+    public let knewTarget: Bool
+    /// What the bitmap knew no longer when the job began: something else had cleared the bitmap in
+    /// the image, or made it anew.
+    public let forgottenTargets: [StoredTarget]
     private let store: BitmapStore
     private let progress: Mutex<Progress>
 
@@ -18,7 +25,12 @@ public final class StoreJob: Sendable {
         var persisted: KnownBits?
     }
 
-    init(store: BitmapStore, record: StoredJob, claim: any JobClaim) {
+    init(
+        store: BitmapStore, record: StoredJob, claim: any JobClaim, knewTarget: Bool,
+        forgottenTargets: [StoredTarget] = []
+    ) {
+        self.knewTarget = knewTarget
+        self.forgottenTargets = forgottenTargets
         self.store = store
         self.record = record
         progress = Mutex(Progress(claim: claim, persisted: nil))
@@ -53,25 +65,33 @@ public final class StoreJob: Sendable {
         }
     }
 
-    /// Ends the job: its bitmap becomes what the bitmap mode says, and the lock is given back.
+    /// Ends the job: its bitmap, and what its targets lack, become what the bitmap mode says, and
+    /// the lock is given back.
     ///
     /// After a success the record is gone; after a failure it can be resumed. If this throws, the
     /// job goes on as if it had not been called.
     ///
     /// - Parameters:
     ///   - remaining: what is not durable on the target; nil: what the last checkpoint said. After
-    ///     a success there is nothing; if there is, it stays dirty in the bitmap.
+    ///     a success there is nothing; if there is, the target lacks it.
     ///   - bytesCopied: for the bitmap's `lastSuccess`; nil: as many as were planned.
-    ///   - targetModified: for the same, in nanoseconds since 1970; nil where nobody knows.
+    ///   - sourceWitness: the source's files as the job left them; empty where nobody knows.
+    ///   - targetWitness: the target's, after the last write.
+    /// - Returns: for a bitmap in an image, what has to be cleared there now, which is safe from
+    ///   this moment on; nil: nothing.
+    @discardableResult
     public func finish(
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
-        targetModified: Int64? = nil
-    ) throws(BitmapStoreError) {
-        let written = Written(bytes: bytesCopied ?? record.planned, modified: targetModified)
+        sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
+    ) throws(BitmapStoreError) -> DirtyBitmap? {
+        let written = Written(
+            bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
+            targetWitness: targetWitness)
+        var cleared: DirtyBitmap?
         switch remaining {
         case .some(let bits):
             try advance(bits, keeping: nil) { transaction, place throws(BitmapStoreError) in
-                try Self.end(ending, &transaction, place, written)
+                cleared = try Self.end(ending, &transaction, place, written)
             }
         case .none:
             guard progress.withLock({ $0.claim != nil }) else {
@@ -83,22 +103,25 @@ public final class StoreJob: Sendable {
                     let layout = transaction.catalog.jobs[place].remaining.layout
                     transaction.catalog.jobs[place].remaining = .clean(layout)
                 }
-                try Self.end(ending, &transaction, place, written)
+                cleared = try Self.end(ending, &transaction, place, written)
             }
         }
         progress.withLock {
             $0.claim = nil
             $0.persisted = nil
         }
+        return cleared
     }
 
     private static func end(
         _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ written: Written
-    ) throws(BitmapStoreError) {
+    ) throws(BitmapStoreError) -> DirtyBitmap? {
+        let cleared = try transaction.clearedInImage(by: transaction.catalog.jobs[place], ending)
         switch ending {
         case .success: try transaction.endInSuccess(jobAt: place, written)
-        case .failure: try transaction.endInFailure(jobAt: place)
+        case .failure: try transaction.endInFailure(jobAt: place, written.targetWitness)
         }
+        return cleared
     }
 
     /// R := remaining, and what `body` does, in one transaction.
@@ -132,6 +155,14 @@ final class SharedBits: Sendable {
     let bits: DirtyBitmap
 
     init(_ bits: consuming DirtyBitmap) { self.bits = bits }
+
+    /// Nil if there are none.
+    convenience init?(copying bits: borrowing DirtyBitmap?) {
+        switch bits {
+        case .some(let bits): self.init(bits.copy())
+        case .none: return nil
+        }
+    }
 }
 
 /// What a tree has, word for word. It says nothing about any other tree: after a commit of which

@@ -1,6 +1,4 @@
-public import BlockStorage
 public import DirtyBitmap
-public import SystemPackage
 
 /// What becomes of a named bitmap at the end of a job that worked on it.
 public enum BitmapMode: String, Sendable, CaseIterable, Codable {
@@ -51,35 +49,6 @@ public struct JobHolder: Hashable, Sendable, Codable, CustomStringConvertible {
     public var description: String { "process \(pid) (\(command))" }
 }
 
-/// The last job on a bitmap that succeeded.
-public struct LastSuccess: Hashable, Sendable, Codable {
-    /// Seconds since 1970.
-    public let time: Int64
-    /// What was written.
-    public let target: DeviceIdentity
-    /// How it was called then.
-    public let targetPath: String
-    /// How much was written.
-    public let bytesCopied: Int64
-    /// What the job copied.
-    public let mode: JobMode
-    /// When the target had last been written, in nanoseconds since 1970; nil where nobody knows.
-    public let targetModified: Int64?
-
-    /// Facts about a job that ended.
-    public init(
-        time: Int64, target: DeviceIdentity, targetPath: String, bytesCopied: Int64, mode: JobMode,
-        targetModified: Int64? = nil
-    ) {
-        self.time = time
-        self.targetModified = targetModified
-        self.target = target
-        self.targetPath = targetPath
-        self.bytesCopied = bytesCopied
-        self.mode = mode
-    }
-}
-
 /// A named bitmap as it was when the store was asked.
 public struct StoredBitmap: Hashable, Sendable {
     /// 1 to 1023 bytes, unique in its store.
@@ -100,87 +69,12 @@ public struct StoredBitmap: Hashable, Sendable {
     public let dirtyBytes: Int64
     /// Seconds since 1970.
     public let createdAt: Int64
+    /// The disks and images that its jobs have written, the newest mirror last.
+    public let targets: [StoredTarget]
+
     /// The last job on it that succeeded; nil: none yet.
-    public let lastSuccess: LastSuccess?
+    public var lastSuccess: LastSuccess? { targets.last { $0.lastSuccess != nil }?.lastSuccess }
 
     /// Whether a job or recorder works on it: it can't be changed then, only marked.
     public var isBusy: Bool { holder != nil }
-}
-
-/// What is asked of `BitmapStore.beginJob`.
-public struct JobRequest: Sendable {
-    /// What the job copies.
-    public var mode: JobMode
-    /// The named bitmap that it works on; nil: none, the record then serves resuming alone.
-    public var bitmap: String?
-    /// What becomes of that bitmap at the end.
-    public var bitmapMode: BitmapMode
-    /// What is read, and how it is called.
-    public var source: DeviceIdentity
-    /// See `source`.
-    public var sourcePath: FilePath
-    /// When the source was last written, in nanoseconds since 1970; nil where nobody knows.
-    public var sourceModified: Int64?
-    /// What is written, and how it is called.
-    public var target: DeviceIdentity
-    /// See `target`.
-    public var targetPath: FilePath
-
-    /// A job from `source` to `target`.
-    public init(
-        mode: JobMode, bitmap: String? = nil, bitmapMode: BitmapMode = .onSuccess,
-        source: DeviceIdentity, sourcePath: FilePath, target: DeviceIdentity, targetPath: FilePath
-    ) {
-        self.mode = mode
-        self.bitmap = bitmap
-        self.bitmapMode = bitmapMode
-        self.source = source
-        self.sourcePath = sourcePath
-        self.target = target
-        self.targetPath = targetPath
-    }
-}
-
-/// A job as its record tells it.
-public struct StoredJob: Hashable, Sendable {
-    /// Never used again in this store.
-    public let id: UInt64
-    /// What the job copies.
-    public let mode: JobMode
-    /// The bitmap that it works on.
-    public let bitmap: String?
-    /// What becomes of that bitmap at the end.
-    public let bitmapMode: BitmapMode
-    /// What is read.
-    public let source: DeviceIdentity
-    /// How it was called.
-    public let sourcePath: FilePath
-    /// When the source was last written as the job began, in nanoseconds since 1970; nil where
-    /// nobody knows.
-    public let sourceModified: Int64?
-    /// What is written.
-    public let target: DeviceIdentity
-    /// How it was called.
-    public let targetPath: FilePath
-    /// Seconds since 1970; of the first start, if it was resumed.
-    public let startedAt: Int64
-    /// Seconds since 1970; nil before the first checkpoint.
-    public let checkpointedAt: Int64?
-    /// Bytes that the job had to copy when it began.
-    public let planned: Int64
-    /// Bytes not known to be durable on the target, of those that were to be copied when the job
-    /// began or was last resumed.
-    public let remainingBytes: Int64
-    /// Whether its process lives and works on it. If not, it can be resumed.
-    public let isRunning: Bool
-    /// The process that runs it or ran it last.
-    public let holder: JobHolder
-}
-
-/// How a job ended.
-public enum JobEnding: Hashable, Sendable {
-    /// Everything that it took is durable on the target.
-    case success
-    /// It failed, or was stopped.
-    case failure
 }

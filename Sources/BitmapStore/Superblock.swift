@@ -1,5 +1,7 @@
 /// What a store starts with, twice: which generation counts, and where its directory is.
 struct Superblock: Equatable, Sendable {
+    /// Of the format that the directory is in. A commit writes the newest.
+    var version: UInt32 = Self.version
     var generation: UInt64
     /// 16 bytes, made with the store.
     var uuid: [UInt8]
@@ -12,7 +14,9 @@ struct Superblock: Equatable, Sendable {
 
     static let byteCount = 512
     static let slotCount = 2
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
+    /// The oldest that can be read.
+    static let versionMin: UInt32 = 1
     static let magic: [UInt8] = Array("RMBITMAP".utf8)
     private static let byteOrderMark: UInt32 = 0x0102_0304
     private static let checksumOffset = 504
@@ -26,7 +30,7 @@ struct Superblock: Equatable, Sendable {
     func encoded() -> [UInt8] {
         var bytes = Self.magic
         bytes.append(littleEndian: Self.byteOrderMark)
-        bytes.append(littleEndian: Self.version)
+        bytes.append(littleEndian: version)
         bytes.append(littleEndian: UInt32(blockBytes))
         bytes.append(littleEndian: 0 as UInt32)
         bytes.append(littleEndian: generation)
@@ -64,15 +68,16 @@ struct Superblock: Equatable, Sendable {
             return .unsupported(what: "it has a byte order mark of another kind")
         }
         let version = bytes.number(at: 12, as: UInt32.self)
-        guard version == Self.version else {
-            return .unsupported(what: "it has version \(version), and this is \(Self.version)")
+        guard (versionMin...Self.version).contains(version) else {
+            return .unsupported(
+                what: "its format has version \(version), and \(Self.version) is the newest known")
         }
         let blockSize = bytes.number(at: 16, as: UInt32.self)
         guard blockSize == blockBytes else {
             return .unsupported(what: "it has blocks of \(blockSize) bytes")
         }
         let found = Superblock(
-            generation: bytes.number(at: 24, as: UInt64.self),
+            version: version, generation: bytes.number(at: 24, as: UInt64.self),
             uuid: Array(bytes[32..<48]),
             deviceSize: bytes.number(at: 48, as: Int64.self),
             blockCount: bytes.number(at: 56, as: UInt64.self),

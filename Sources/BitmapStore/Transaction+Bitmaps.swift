@@ -1,11 +1,16 @@
 internal import BlockStorage
 internal import DirtyBitmap
+internal import SystemPackage
 
 // What the commands have in common: finding a bitmap, refusing what its state forbids, and working
 // in what a dead process left.
 
 extension Transaction {
-    var view: View { View(file: file, generation: base) }
+    /// What reading would find, were this committed.
+    var view: View {
+        View(
+            file: file, catalog: catalog, reader: reader, generation: base.superblock.generation)
+    }
 
     func index(of name: String) throws(BitmapStoreError) -> Int {
         guard let index = catalog.index(ofBitmap: name) else {
@@ -22,6 +27,47 @@ extension Transaction {
         try recover(bitmapAt: index)
         try requireConsistent(index)
         return index
+    }
+
+    /// Refuses a job for whose record, or for whose target, there is no room.
+    func requireRoom() throws(BitmapStoreError) {
+        guard catalog.jobs.count + catalog.recorders.count < Catalog.jobsMax else {
+            throw .tooManyBitmaps(path: file.path, limit: Catalog.jobsMax)
+        }
+        // Each of them may end with a target more.
+        guard catalog.targets.count + catalog.jobs.count(where: \.isOpen) < Catalog.targetsMax
+        else { throw .tooManyBitmaps(path: file.path, limit: Catalog.targetsMax) }
+    }
+
+    /// A bitmap on which an interrupted job may go on.
+    mutating func requireResumable(_ index: BitmapIndex) throws(BitmapStoreError) {
+        try requireNoJob(index)
+        switch index {
+        case .stored(let place):
+            try recover(bitmapAt: place)
+            try requireConsistent(place)
+        case .image: try recoverJobs(of: index)
+        }
+    }
+
+    func isDisabled(_ bitmap: UInt64?) -> Bool {
+        catalog.bitmaps.contains { $0.id == bitmap && $0.state == .disabled }
+    }
+
+    /// A target that was to be forgotten, and the records of jobs on the bitmap that wrote to it.
+    mutating func forget(
+        _ identity: DeviceIdentity, ofBitmap id: UInt64
+    ) throws(BitmapStoreError) {
+        for job in catalog.jobs
+        where job.bitmap == id && identity.difference(from: job.target) == nil {
+            if try isRunning(job) {
+                throw .targetBusy(target: .init(job.targetPath), holder: job.holder)
+            }
+            catalog.jobs.removeAll { $0.id == job.id }
+        }
+        catalog.targets.removeAll {
+            $0.bitmap == id && identity.difference(from: $0.identity) == nil
+        }
     }
 
     func layout(_ granularity: Granularity) throws(BitmapStoreError) -> BitLayout {
@@ -58,9 +104,15 @@ extension Transaction {
     }
 
     func requireNoJob(_ index: Int) throws(BitmapStoreError) {
-        let bitmap = catalog.bitmaps[index]
-        for job in catalog.jobs where job.bitmap == bitmap.id {
-            if try isRunning(job) { throw .busy(name: bitmap.name, holder: job.holder) }
+        try requireNoJob(.stored(index))
+    }
+
+    func requireNoJob(_ index: BitmapIndex) throws(BitmapStoreError) {
+        let id = catalog.id(index)
+        for job in catalog.jobs where job.bitmap == id {
+            if try isRunning(job) {
+                throw .busy(name: catalog.reference(index).name, holder: job.holder)
+            }
         }
     }
 
@@ -72,7 +124,12 @@ extension Transaction {
     /// Works in what dead recorders and dead jobs left.
     mutating func recover(bitmapAt index: Int) throws(BitmapStoreError) {
         try recoverRecorders(ofBitmapAt: index)
-        let id = catalog.bitmaps[index].id
+        try recoverJobs(of: .stored(index))
+    }
+
+    /// Works in what dead jobs left.
+    mutating func recoverJobs(of index: BitmapIndex) throws(BitmapStoreError) {
+        let id = catalog.id(index)
         for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
             let job = catalog.jobs[place]
             if job.isOpen, try !isRunning(job) { try endInFailure(jobAt: place) }
@@ -90,15 +147,21 @@ extension Transaction {
     }
 
     /// Forgets every record of a bitmap on which none runs.
-    mutating func dropRecords(
-        ofBitmapAt index: Int
-    ) throws(BitmapStoreError) -> [StoredJob] {
-        let id = catalog.bitmaps[index].id
+    mutating func dropRecords(of index: BitmapIndex) -> [StoredJob] {
+        let id = catalog.id(index)
         let dropped = catalog.jobs.filter { $0.bitmap == id }
         let described = dropped.map { StoredJob($0, in: catalog, isRunning: false) }
         catalog.jobs.removeAll { $0.bitmap == id }
         catalog.recorders.removeAll { $0.bitmap == id }
         return described
+    }
+
+    /// The bitmap takes no marks: jobs on it can't know any more what was written since they began.
+    mutating func noteUnrecorded(_ index: BitmapIndex) {
+        let id = catalog.id(index)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            catalog.jobs[place].isUnrecorded = true
+        }
     }
 
     /// B |= ranges, and M |= ranges in every record.

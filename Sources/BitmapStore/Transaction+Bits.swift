@@ -150,7 +150,7 @@ extension Transaction {
         if old == .dirty { return 0 }
         var bits = try reader.load(page: page, old, edit.layout)
         let before = bits.dirtyBytes
-        try BitOperation.merge.apply(piece, to: &bits)
+        try BitOperation.Kind.merge.apply(piece, to: &bits)
         let gained = bits.dirtyBytes - before
         guard gained > 0 else { return 0 }
         try edit.set(page, try write(page: 0, of: bits, BitLayout(bits.geometry)), reader)

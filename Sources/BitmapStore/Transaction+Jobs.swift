@@ -4,11 +4,11 @@ internal import SystemPackage
 
 // The life of a job's record; docs/bitmap-store.md has the rules as a table.
 
-/// What a job that succeeded has done to its target.
+/// What a job has done to its target, and how it left both sides.
 struct Written {
     let bytes: Int64
-    /// When the target was last written, by the job itself; nil where nobody knows.
-    let modified: Int64?
+    let sourceWitness: [WriteWitness]
+    let targetWitness: [WriteWitness]
 }
 
 extension Transaction {
@@ -20,39 +20,32 @@ extension Transaction {
     }
 
     /// The record of a job that has ended and failed, or died.
-    mutating func endInFailure(jobAt place: Int) throws(BitmapStoreError) {
+    ///
+    /// - Parameter witness: its target as the job left it; empty: it died.
+    mutating func endInFailure(
+        jobAt place: Int, _ witness: [WriteWitness] = []
+    ) throws(BitmapStoreError) {
+        assert(catalog.jobs[place].isOpen, "a job ends once")
         catalog.jobs[place].isOpen = false
         let job = catalog.jobs[place]
-        guard job.bitmapMode == .always else { return }
-        try settle(job, keepsRemaining: true)
+        try settle(job, .failure)
+        renewWitness(of: job, witness)
+        catalog.jobs[place].targetWitness = witness
     }
 
-    /// The record of a job that has succeeded goes.
+    /// The record of a job that has succeeded goes, and with it those that its target was left
+    /// behind by.
     mutating func endInSuccess(
         jobAt place: Int, _ written: Written
     ) throws(BitmapStoreError) {
-        let job = catalog.jobs[place]
-        if job.bitmapMode != .never {
-            try settle(job, keepsRemaining: job.remaining.dirtyBytes > 0)
+        let job = catalog.jobs.remove(at: place)
+        if job.mode == .full, job.remaining.dirtyBytes == 0 {
+            noteFullMirror(of: job.target, written.targetWitness)
+            try dropRecords(replacedBy: job.target, at: job.targetPath)
+        } else {
+            renewWitness(of: job, written.targetWitness)
         }
-        if let index = catalog.bitmaps.firstIndex(where: { $0.id == job.bitmap }) {
-            catalog.bitmaps[index].lastSuccess = LastSuccess(
-                time: now, target: job.target, targetPath: job.targetPath,
-                bytesCopied: written.bytes, mode: job.mode, targetModified: written.modified)
-        }
-        catalog.jobs.remove(at: place)
-    }
-
-    private mutating func settle(
-        _ job: JobEntry, keepsRemaining: Bool
-    ) throws(BitmapStoreError) {
-        guard let index = catalog.bitmaps.firstIndex(where: { $0.id == job.bitmap }),
-            // It counts as all dirty, and stays so.
-            catalog.bitmaps[index].state != .inconsistent
-        else { return }
-        var formula = BitFormula(catalog.bitmaps[index].bits)
-        formula.settle(job, keepsRemaining: keepsRemaining)
-        catalog.bitmaps[index].bits = try evaluate(formula)
+        if let index = try settle(job, .success) { noteSuccess(of: job, index, written) }
     }
 
     /// Drops records of jobs to the same target that do not run.
@@ -61,21 +54,47 @@ extension Transaction {
             if try isRunning(job) {
                 throw .targetBusy(target: .init(job.targetPath), holder: job.holder)
             }
-            // Before it goes, the bitmap gets what it is owed.
-            if job.isOpen { try endInFailure(jobAt: try index(ofJob: job.id)) }
-            catalog.jobs.removeAll { $0.id == job.id }
+            try drop(job)
         }
     }
 
+    /// Drops records of jobs to an image that is not there any more, because another is where it
+    /// was, in the same directory: nobody can resume them.
+    ///
+    /// A disk by the same name, or an image on another filesystem in the same place, may come
+    /// back.
+    mutating func dropRecords(
+        replacedBy target: DeviceIdentity, at path: String
+    ) throws(BitmapStoreError) {
+        guard target.isImage else { return }
+        for job in catalog.jobs
+        where job.targetPath == path && job.target.isImage
+            && job.target.filesystemDevice == target.filesystemDevice
+            && target.difference(from: job.target) != nil
+        {
+            if try !isRunning(job) { try drop(job) }
+        }
+    }
+
+    /// Removes a record. Before it goes, its bitmap gets what it is owed.
+    private mutating func drop(_ job: JobEntry) throws(BitmapStoreError) {
+        if job.isOpen { try endInFailure(jobAt: try index(ofJob: job.id)) }
+        catalog.jobs.removeAll { $0.id == job.id }
+    }
+
     /// T |= M, R |= M, B |= M, M := nothing.
-    mutating func reopen(jobAt place: Int, holder: JobHolder) throws(BitmapStoreError) {
+    ///
+    /// - Parameter marks: of a bitmap in an image, what is marked there now; nil: nothing was
+    ///   written since the job began.
+    mutating func reopen(
+        jobAt place: Int, holder: JobHolder, marks: BitTree?
+    ) throws(BitmapStoreError) {
         catalog.jobs[place].isOpen = true
         catalog.jobs[place].holder = holder
         let job = catalog.jobs[place]
-        guard let bitmap = job.bitmap, let taken = job.taken, let marked = job.marked else {
-            return
-        }
-        guard marked.dirtyBytes > 0 else { return }
+        guard let index = job.bitmap.flatMap({ catalog.index(ofBitmapNumbered: $0) }),
+            let taken = job.taken, let marked = marks ?? job.marked, marked.dirtyBytes > 0
+        else { return }
         let newTaken = try merge(marked, into: taken)
         var newRemaining = try merge(marked, into: job.remaining)
         if taken.layout != job.remaining.layout {
@@ -87,8 +106,6 @@ extension Transaction {
         catalog.jobs[place].taken = newTaken
         catalog.jobs[place].remaining = newRemaining
         catalog.jobs[place].marked = .clean(marked.layout)
-        if let index = catalog.bitmaps.firstIndex(where: { $0.id == bitmap }) {
-            catalog.bitmaps[index].bits = try merge(marked, into: catalog.bitmaps[index].bits)
-        }
+        catalog[index] = try merge(marked, into: catalog[index])
     }
 }

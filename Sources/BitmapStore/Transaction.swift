@@ -124,6 +124,7 @@ struct Transaction {
     }
 
     private mutating func writeDirectory() throws(BitmapStoreError) -> (Superblock, BlockWalk) {
+        assert(catalog.flaw == nil, "about to write what would be refused: \(catalog.flaw ?? "")")
         let directory = catalog.encoded()
         guard directory.count <= Int(Superblock.directoryLengthMax) else {
             throw .tooManyBitmaps(path: file.path, limit: Int(Superblock.directoryLengthMax))
@@ -133,6 +134,7 @@ struct Transaction {
         let padding = blocks * blockBytes - directory.count
         try file.write(directory + Array(repeating: 0, count: padding), at: Int64(offset))
         var superblock = base.superblock
+        superblock.version = Superblock.version
         superblock.generation += 1
         superblock.directory = Reference(offset: offset, checksum: xxHash64(directory))
         superblock.directoryLength = UInt64(directory.count)

@@ -35,7 +35,8 @@ extension View {
             granularity: layout.geometry.granularity, state: state, holder: holder,
             isInterrupted: isInterrupted, dirtyCount: entry.bits.dirtyCount,
             dirtyBytes: entry.bits.dirtyBytes, createdAt: entry.createdAt,
-            lastSuccess: entry.lastSuccess)
+            targets: try targets(
+                ofBitmap: entry.id, entry.bits, isConsistent: state != .inconsistent))
     }
 
     func describe(_ entry: JobEntry) throws(BitmapStoreError) -> StoredJob {
@@ -43,7 +44,11 @@ extension View {
     }
 
     /// The bits, with the jobs that died worked into them.
-    func recovered(_ entry: BitmapEntry) throws(BitmapStoreError) -> DirtyBitmap {
+    ///
+    /// - Parameter target: adds what this one lacks beyond them.
+    func recovered(
+        _ entry: BitmapEntry, for target: DeviceIdentity? = nil
+    ) throws(BitmapStoreError) -> DirtyBitmap {
         var isConsistent = entry.state != .inconsistent
         for recorder in catalog.recorders where recorder.bitmap == entry.id {
             if try !file.isClaimed(job: recorder.id) { isConsistent = false }
@@ -54,23 +59,13 @@ extension View {
             bits.setAll()
             return bits
         }
-        var formula = BitFormula(entry.bits)
-        for job in catalog.jobs where job.bitmap == entry.id && job.bitmapMode == .always {
-            guard job.isOpen, try !isRunning(job) else { continue }
-            formula.settle(job, keepsRemaining: true)
-        }
-        return formula.operations.isEmpty
-            ? try reader.load(entry.bits) : try reader.load(formula)
+        guard let target else { return try load(try recovered(entry.id, entry.bits)) }
+        return try load(try demand(of: target, entry.id, entry.bits))
     }
-}
 
-extension BitFormula {
-    /// B := (B - T) | M, and | R if the job failed.
-    mutating func settle(_ job: JobEntry, keepsRemaining: Bool) {
-        guard let taken = job.taken, let marked = job.marked else { return }
-        subtract(taken)
-        merge(marked)
-        if keepsRemaining { merge(job.remaining) }
+    /// A formula that may be no more than a bitmap.
+    func load(_ formula: BitFormula) throws(BitmapStoreError) -> DirtyBitmap {
+        formula.operations.isEmpty ? try reader.load(formula.first) : try reader.load(formula)
     }
 }
 
@@ -78,9 +73,9 @@ extension StoredJob {
     init(_ entry: JobEntry, in catalog: Catalog, isRunning: Bool) {
         self.init(
             id: entry.id, mode: entry.mode,
-            bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
+            bitmap: catalog.reference(toBitmapNumbered: entry.bitmap),
             bitmapMode: entry.bitmapMode, source: entry.source, sourcePath: .init(entry.sourcePath),
-            sourceModified: entry.sourceModified,
+            sourceWitness: entry.sourceWitness, isUnrecorded: entry.isUnrecorded,
             target: entry.target, targetPath: .init(entry.targetPath), startedAt: entry.startedAt,
             checkpointedAt: entry.checkpointedAt, planned: entry.planned,
             remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,

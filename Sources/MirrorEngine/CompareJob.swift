@@ -5,8 +5,14 @@ internal import Synchronization
 
 /// What a comparison found. All sizes are in bytes.
 public struct CompareReport: Sendable {
-    /// Why the comparison ended early; nil if it went to the end.
+    /// Why nothing is known for certain; nil if the comparison has its answer.
+    ///
+    /// Either it ended early, or it found no difference in files that something else wrote
+    /// meanwhile: what was written behind it was not looked at.
     public let error: MirrorError?
+    /// The file that something else wrote meanwhile; nil if none is known. Differences that were
+    /// found may be none any more, and others may have come.
+    public let disturbance: MirrorError?
     public let sizes: (first: Int64, second: Int64)
     /// Bytes of both disks that were compared, holes of both included.
     public let compared: Int64
@@ -23,7 +29,8 @@ public struct CompareReport: Sendable {
     /// Why it was threads, where a ring was preferred.
     public let ringRefusal: RingError?
 
-    /// Same size, same bytes, and every byte was looked at.
+    /// Same size, same bytes, every byte was looked at, and nothing is known to have been written
+    /// meanwhile.
     public var isIdentical: Bool {
         error == nil && sizes.first == sizes.second && differingBytes == 0
     }
@@ -108,11 +115,15 @@ package final class CompareState: Sendable {
 
     func note(_ setup: QueueSetup) { findings.withLock { $0.setup = setup } }
 
-    package func report(sizes: (Int64, Int64), seconds: Double) -> CompareReport {
+    package func report(
+        sizes: (Int64, Int64), seconds: Double, disturbance: MirrorError? = nil
+    ) -> CompareReport {
         findings.withLock { findings in
-            CompareReport(
-                error: control.verdict, sizes: sizes, compared: counters.done.value,
-                read: counters.read.value, differingBytes: findings.differingBytes,
+            let isUnsure = findings.differingBytes == 0 && sizes.0 == sizes.1
+            return CompareReport(
+                error: control.verdict ?? (isUnsure ? disturbance : nil), disturbance: disturbance,
+                sizes: sizes, compared: counters.done.value, read: counters.read.value,
+                differingBytes: findings.differingBytes,
                 differingClusters: findings.clusters.dirtyCount,
                 clusterSize: findings.clusters.granularity.bytes,
                 firstDifference: findings.first, seconds: seconds,
@@ -133,6 +144,9 @@ public final class CompareJob: Sendable {
     private let planned: Int64
     private let io: IOMethod
     private let makeUnpacking: MakeUnpacking
+    /// Both sides as they were before the comparison; nil if what is made of the report looks
+    /// after that by itself.
+    private let watch: WriteWatch?
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -156,17 +170,22 @@ public final class CompareJob: Sendable {
         io: IOMethod = .automatic
     ) {
         self.init(
-            first, second, only: runs, isPrefix: isPrefix, io: io, unpacking: standardUnpacking)
+            first, second, only: runs, isPrefix: isPrefix, isWatched: true, io: io,
+            unpacking: standardUnpacking)
     }
 
+    /// - Parameter isWatched: whether a side that something else writes meanwhile spoils the
+    ///   answer. A sample, and a comparison in a job that looks at its end anyway, do without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
-        io: IOMethod = .automatic, unpacking: @escaping MakeUnpacking
+        isWatched: Bool, io: IOMethod = .automatic,
+        unpacking: @escaping MakeUnpacking = standardUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
+        watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
         self.io = io
         makeUnpacking = unpacking
         let left = first.sourceMap(size: size)
@@ -188,7 +207,9 @@ public final class CompareJob: Sendable {
         let body: @Sendable () -> Void = { [self] in work() }
         // Without a thread the caller's has to do.
         if let thread = WorkerThread(body) { thread.join() } else { body() }
-        return state.report(sizes: sizes, seconds: Double(Clock.now - start) / 1e9)
+        let seconds = Double(Clock.now - start) / 1e9
+        let disturbance = watch?.firstWritten().map(MirrorError.writtenMeanwhile)
+        return state.report(sizes: sizes, seconds: seconds, disturbance: disturbance)
     }
 
     /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.

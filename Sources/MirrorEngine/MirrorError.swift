@@ -27,6 +27,10 @@ public enum MirrorError: Error, Sendable {
     /// More errors than a disk that is worth going on with has.
     case tooManyFailures(limit: Int)
     case cancelled
+    /// A file that the job read was written meanwhile, so that what was read is of no one moment.
+    case writtenMeanwhile(path: FilePath, how: String)
+    /// The path of a file that the job changes leads to another file by now, or to none.
+    case movedMeanwhile(path: FilePath)
     case invalidOption(String)
     /// A bitmap or the record of a job can't be had. Nothing was written to the target.
     case store(BitmapStoreError)
@@ -65,6 +69,12 @@ extension MirrorError: CustomStringConvertible {
         case .tooManyFailures(let limit):
             "more than \(limit) blocks failed; the disk or its connection is broken"
         case .cancelled: "the job was cancelled"
+        case .writtenMeanwhile(let path, let how):
+            "\(path) was written by something else while it was read: \(how). Stop what writes it, "
+                + "then run the command again."
+        case .movedMeanwhile(let path):
+            "\(path) leads to another file than when the command began, or to none. Find out what "
+                + "replaced it, then run the command again."
         case .invalidOption(let text): text
         case .store(let error): "\(error)"
         case .otherTarget(let bitmap, let target, let recorded, let difference):

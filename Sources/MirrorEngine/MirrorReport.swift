@@ -13,7 +13,7 @@ public enum MirrorOutcome: Sendable {
 
 /// What a job did. All sizes are in bytes.
 public struct MirrorReport: Sendable {
-    public let outcome: MirrorOutcome
+    public internal(set) var outcome: MirrorOutcome
     /// What the job was to make identical.
     public let planned: Int64
     /// Of that, what it did.

@@ -139,7 +139,7 @@ extension RecordedMirror {
         let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
         // The record of a job on a bitmap in the image names none: the store has no such bitmap.
         let taken = try TakenBitmap(request, of: source)
-        let bitmap = taken == nil ? request.bitmap : nil
+        let bitmap: BitmapReference? = taken == nil ? request.bitmap.map { .stored($0) } : nil
         let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == bitmap }
         let same = wanted.first { target.identity.difference(from: $0.target) == nil }
         guard let job = same ?? wanted.first(where: { $0.targetPath.string == target.resolvedPath })
@@ -153,8 +153,8 @@ extension RecordedMirror {
             throw .changed(.source, path: source.path, difference: difference)
         }
         // What is written to a source with a bitmap is marked there by whoever tracks it.
-        if job.bitmap == nil, let then = job.sourceModified, let now = source.modifiedAt,
-            then != now
+        if job.bitmap == nil, let then = job.sourceWitness.compactMap(\.modified).max(),
+            let now = source.modifiedAt, then != now
         {
             throw .changed(.source, path: source.path, difference: "it was written since then")
         }
@@ -167,7 +167,10 @@ extension RecordedMirror {
         if taken == nil { request.bitmapMode = job.bitmapMode }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
-        let record = try storing { () throws(BitmapStoreError) in try store.resumeJob(job.id) }
+        let record = try storing { () throws(BitmapStoreError) in
+            try store.resumeJob(
+                job.id, sourceWitness: source.witness, targetWitness: target.witness)
+        }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         // What an incremental mirror did not copy itself may differ for reasons of its own.
         if job.mode == .full,
@@ -188,18 +191,24 @@ extension RecordedMirror {
     private static func requireBase(
         _ target: Disk, of name: String, in store: BitmapStore
     ) throws(MirrorError) {
-        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
-        if let last {
-            guard let difference = target.identity.difference(from: last.target) else { return }
+        let known = try storing { () throws(BitmapStoreError) in
+            try store.targets(of: .stored(name))
+        }
+        if known.contains(where: { target.identity.difference(from: $0.identity) == nil }) {
+            return
+        }
+        if let last = known.last(where: { $0.path.string == target.resolvedPath }) ?? known.last,
+            let difference = target.identity.difference(from: last.identity)
+        {
             throw .otherTarget(
-                bitmap: name, target: target.path, recorded: last.targetPath,
+                bitmap: name, target: target.path, recorded: last.path.string,
                 difference: difference)
         }
         let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
         for job in jobs
         where job.mode == .full && target.identity.difference(from: job.target) == nil {
             // A bitmap in this mode has got all that the full mirror of it left undone.
-            if job.bitmap == name && job.bitmapMode == .always { continue }
+            if job.bitmap == .stored(name) && job.bitmapMode == .always { continue }
             throw .halfMirror(bitmap: name, target: target.path)
         }
     }
@@ -209,9 +218,11 @@ extension RecordedMirror {
     private static func foreignWrites(
         to target: Disk, _ name: String, in store: BitmapStore
     ) throws(MirrorError) -> [String] {
-        let last = try storing { () throws(BitmapStoreError) in try store.bitmap(name).lastSuccess }
-        guard let then = last?.targetModified, let now = target.modifiedAt, then != now,
-            last.map({ target.identity.difference(from: $0.target) == nil }) == true
+        let known = try storing { () throws(BitmapStoreError) in
+            try store.target(target.identity, of: .stored(name))
+        }
+        guard let then = known?.witness.compactMap(\.modified).max(),
+            let now = target.modifiedAt, then != now
         else { return [] }
         return [
             "\(target.path) was written by something else since the last mirror by '\(name)', so "

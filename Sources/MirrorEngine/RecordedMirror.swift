@@ -26,6 +26,8 @@ public final class RecordedMirror: Sendable {
     private let writer: RecordWriter
     private let log: JobLog
     private let initial: InitialBits
+    /// What the record of the job says, or would say.
+    private let request: JobRequest
     /// The bitmap in the source's image that the job works on.
     private let taken: TakenBitmap?
 
@@ -75,6 +77,7 @@ public final class RecordedMirror: Sendable {
         let initial = InitialBits(
             record == nil || request.remembersPlan ? working.copy() : nil)
         self.initial = initial
+        self.request = jobRequest
         log = JobLog(logger)
         let writer = RecordWriter(record, log: log) {
             () throws(BitmapStoreError) in
@@ -114,11 +117,13 @@ public final class RecordedMirror: Sendable {
         let isInImage =
             !request.ignoresImageBitmaps && request.bitmap.map { source.hasBitmap($0) } ?? false
         var result = JobRequest(
-            mode: request.mode, bitmap: isInImage ? nil : request.bitmap,
+            mode: request.mode, bitmap: isInImage ? nil : request.bitmap.map { .stored($0) },
             bitmapMode: isInImage ? .onSuccess : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
-        result.sourceModified = source.modifiedAt
+        result.sourceWitness = source.witness
+        result.targetWitness = target.witness
+        result.allowsUnknownTarget = request.allowNewTarget
         return result
     }
 
@@ -156,16 +161,15 @@ public final class RecordedMirror: Sendable {
     /// The same on the caller's thread.
     public func runAndWait() -> Report { record(job.runAndWait()) }
 
-    /// A full mirror leaves nothing to resume on its target, whoever was interrupted there; and a
-    /// store that was made for a record alone goes with it. A store that does not allow that, or
-    /// is of another disk, makes the mirror no worse: who uses it will hear of it.
+    /// Bitmaps that know the target hear of the job. A full mirror leaves nothing to resume on its
+    /// target, whoever was interrupted there; and a store that was made for a record alone goes
+    /// with it. A store that does not allow that, or is of another disk, makes the mirror no worse:
+    /// who uses it will hear of it.
     private func forgetWhatIsDone() {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
             guard let store = try records.existing(for: source) else { return }
-            if mode == .full {
-                try store.forgetJobs { target.identity.difference(from: $0.target) == nil }
-            }
+            try store.noteUnrecordedJob(request, .success, targetWitness: target.witness)
             try store.removeFileIfEmpty()
         } catch {
             log.leftBehind(error)
@@ -208,7 +212,7 @@ public final class RecordedMirror: Sendable {
             if case .mirrored = report.outcome {
                 if let record = try writer.close(isNeeded: false) {
                     try record.finish(
-                        .success, remaining: nil, targetModified: target.modifiedAt)
+                        .success, remaining: nil, targetWitness: target.witness)
                 }
                 forgetWhatIsDone()
                 return Report(report)
@@ -219,8 +223,10 @@ public final class RecordedMirror: Sendable {
                 let record = try writer.close(isNeeded: left < report.planned)
             else { return Report(report) }
             switch undone {
-            case .some(let bits): try record.finish(.failure, remaining: bits.copy())
-            case nil: try record.finish(.failure, remaining: nil)
+            case .some(let bits):
+                try record.finish(
+                    .failure, remaining: bits.copy(), targetWitness: target.witness)
+            case nil: try record.finish(.failure, targetWitness: target.witness)
             }
             // Without an answer the record says what it said when this job took it up.
             let kept = record.record

@@ -16,8 +16,9 @@ enum ResumeCheck {
     static func firstDifference(
         _ source: Disk, _ target: Disk, without remaining: borrowing DirtyBitmap
     ) -> Int64? {
-        CompareJob(source, target, only: sample(without: remaining), isPrefix: true)
-            .runAndWait().firstDifference
+        CompareJob(
+            source, target, only: sample(without: remaining), isPrefix: true, isWatched: false
+        ).runAndWait().firstDifference
     }
 
     /// Some granules that are not in `remaining`.

@@ -8,6 +8,7 @@
 //     let report = await job.run()
 
 @_exported public import enum BitmapStore.BitmapMode
+@_exported public import enum BitmapStore.BitmapReference
 @_exported public import enum BitmapStore.BitmapState
 @_exported public import class BitmapStore.BitmapStore
 @_exported public import enum BitmapStore.BitmapStoreError
@@ -18,6 +19,7 @@
 @_exported public import enum BitmapStore.StorePlace
 @_exported public import struct BitmapStore.StoredBitmap
 @_exported public import struct BitmapStore.StoredJob
+@_exported public import struct BitmapStore.StoredTarget
 @_exported public import enum BlockStorage.Access
 @_exported public import struct BlockStorage.Allocation
 @_exported public import enum BlockStorage.CacheChoice
@@ -32,6 +34,9 @@
 @_exported public import enum BlockStorage.StorageError
 @_exported public import enum BlockStorage.StorageKind
 @_exported public import struct BlockStorage.TargetOptions
+@_exported public import struct BlockStorage.WriteCounters
+@_exported public import enum BlockStorage.WriteEvidence
+@_exported public import struct BlockStorage.WriteWitness
 @_exported public import struct ChangeMap.ChangeMap
 @_exported public import struct ChangeMap.ChangeMapError
 @_exported public import enum ChangeMap.ChangeMapFormat

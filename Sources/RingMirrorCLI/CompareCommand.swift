@@ -87,9 +87,14 @@ struct CompareRun {
         }
         if let error = report.error {
             Message.say("\(error)")
-            Message.say("the comparison did not finish")
+            if case .writtenMeanwhile = error {
+                Message.say("no difference was found, and that proves nothing")
+            } else {
+                Message.say("the comparison did not finish")
+            }
             throw Exit.failed.asError
         }
+        if let disturbance = report.disturbance { output.warn(.mirror, "\(disturbance)") }
         if report.isIdentical {
             if !output.quiet && !output.json {
                 Output.line(

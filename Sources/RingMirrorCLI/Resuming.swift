@@ -11,7 +11,8 @@ extension RecordOptions {
     ) throws -> Bool {
         try store.requirePlace(complaint)
         guard resumeAuto else { return resume }
-        let bitmap = store.isInImage(bitmap, of: source) ? nil : bitmap
+        let bitmap: BitmapReference? =
+            store.isInImage(bitmap, of: source) ? nil : bitmap.map { .stored($0) }
         do throws(BitmapStoreError) {
             let records = try BitmapStore.open(
                 store.path(for: source), for: source.identity, access: .readOnly)

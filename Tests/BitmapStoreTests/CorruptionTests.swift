@@ -145,7 +145,9 @@ import Testing
         }
         #expect(refusal { _ in } == nil)
         #expect(refusal { $0[0] = 0 } == "notAStore")
-        #expect(refusal { $0[12] = 2 } == "unsupportedVersion")
+        for version in [0, 3, 255] {
+            #expect(refusal { $0[12] = UInt8(version) } == "unsupportedVersion")
+        }
         #expect(refusal { $0[17] = 0x20 } == "unsupportedVersion")
         #expect(refusal { $0.replaceSubrange(8..<12, with: [1, 2, 3, 4]) } == "unsupportedVersion")
     }

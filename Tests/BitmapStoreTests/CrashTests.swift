@@ -135,7 +135,7 @@ import Testing
                 _ = twin.apply(.mark("a", [0..<2048]))
                 let job = try twin.store.beginJob(
                     JobRequest(
-                        mode: .incremental, bitmap: "a", source: try twin.store.device(),
+                        mode: .incremental, bitmap: .stored("a"), source: try twin.store.device(),
                         sourcePath: "s", target: BitmapStoreTests.disk("t", size: 40_100),
                         targetPath: "t"))
                 let all = try job.loadRemaining()

@@ -15,7 +15,7 @@ import Testing
 
     private func request(_ target: String = "target") -> JobRequest {
         JobRequest(
-            mode: .incremental, bitmap: "b", source: device, sourcePath: "/dev/source",
+            mode: .incremental, bitmap: .stored("b"), source: device, sourcePath: "/dev/source",
             target: disk(target, size: 1 << 20), targetPath: "/dev/target")
     }
 

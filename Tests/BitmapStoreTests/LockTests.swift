@@ -14,7 +14,7 @@ import Testing
 
     init() {
         request = JobRequest(
-            mode: .incremental, bitmap: "b", source: device, sourcePath: "/dev/source",
+            mode: .incremental, bitmap: .stored("b"), source: device, sourcePath: "/dev/source",
             target: disk("target", size: 1 << 30), targetPath: "/dev/target")
     }
 

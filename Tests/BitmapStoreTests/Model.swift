@@ -9,7 +9,7 @@ enum Operation: CustomStringConvertible {
     case mark(String, [Range<Int>])
     case merge(String, [String])
     case bringIn(String, ModelBits)
-    case begin(String?, BitmapMode, target: String, working: ModelBits?)
+    case begin(String?, JobMode, BitmapMode, target: String, working: ModelBits?, vouched: Bool)
     case checkpoint(UInt64, ModelBits)
     case finish(UInt64, JobEnding, ModelBits?)
     case die(UInt64)
@@ -19,6 +19,9 @@ enum Operation: CustomStringConvertible {
     case note(String, Range<Int>)
     case close(String)
     case dieRecording(String)
+    case forgetTarget(String, String)
+    /// Something else writes to a target.
+    case touch(String)
 
     var description: String {
         switch self {
@@ -29,8 +32,9 @@ enum Operation: CustomStringConvertible {
         case .mark(let name, let ranges): "mark \(name) \(ranges)"
         case .merge(let name, let names): "merge \(names) into \(name)"
         case .bringIn(let name, let bits): "import \(bits) into \(name)"
-        case .begin(let name, let mode, let target, let working):
-            "begin on \(name ?? "-") \(mode) to \(target) \(working?.description ?? "")"
+        case .begin(let name, let kind, let mode, let target, let working, let vouched):
+            "begin \(kind) on \(name ?? "-") \(mode) to \(target) \(vouched) "
+                + (working?.description ?? "")
         case .checkpoint(let id, let bits): "checkpoint \(id) \(bits)"
         case .finish(let id, let ending, let bits):
             "finish \(id) \(ending) \(bits?.description ?? "")"
@@ -41,6 +45,8 @@ enum Operation: CustomStringConvertible {
         case .note(let name, let range): "note \(name) \(range)"
         case .close(let name): "close \(name)"
         case .dieRecording(let name): "die recording \(name)"
+        case .forgetTarget(let name, let target): "forget \(target) of \(name)"
+        case .touch(let target): "touch \(target)"
         }
     }
 }
@@ -54,6 +60,10 @@ struct Model {
     private(set) var running: Set<UInt64> = []
     /// What living recorders hold in memory.
     private(set) var noted: [String: ModelBits] = [:]
+    /// How often each target was written.
+    private(set) var writes: [String: Int] = ["x": 1, "y": 1, "z": 1]
+    /// Which jobs copy everything.
+    private var full: [UInt64: Bool] = [:]
     private var nextID: UInt64 = 1
 
     private struct Refusal: Error { let name: String }
@@ -87,15 +97,18 @@ struct Model {
             dropRecords(name)
             state.bitmaps.remove(at: index)
         case .clear(let name):
-            let index = try index(name)
-            try requireIdle(name)
-            recoverRecorder(name)
-            try requireConsistent(name)
+            let index = try idle(name)
             dropRecords(name)
-            state.bitmaps[index].bits = ModelBits(
-                size: size, shift: state.bitmaps[index].bits.shift)
+            let old = state.bitmaps[index].bits
+            for place in state.bitmaps[index].targets.indices {
+                state.bitmaps[index].targets[place].lacked.merge(old)
+            }
+            state.bitmaps[index].bits = ModelBits(size: size, shift: old.shift)
         case .setRecording(let name, let isOn):
             state.bitmaps[try idle(name)].state = isOn ? .recording : .disabled
+            for place in state.jobs.indices where state.jobs[place].bitmap == name && !isOn {
+                state.jobs[place].isUnrecorded = true
+            }
         case .mark(let name, let ranges):
             let index = try index(name)
             recover(name)
@@ -122,19 +135,24 @@ struct Model {
 
     private mutating func performJob(_ operation: Operation) throws {
         switch operation {
-        case .begin(let name, let mode, let target, let working):
-            try begin(name, mode, target, working)
+        case .begin(let name, let kind, let mode, let target, let working, let vouched):
+            try begin(name, kind, mode, target, working, vouched)
         case .checkpoint(let id, let bits):
             let index = try job(id)
             state.jobs[index].remaining = bits
+            writes[state.jobs[index].target]! += 1
         case .finish(let id, let ending, let bits):
             try finish(id, ending, bits)
-        case .die(let id): running.remove(id)
+        case .die(let id):
+            running.remove(id)
+            writes[state.jobs[try job(id)].target]! += 1
+        case .touch(let target): writes[target]! += 1
+        case .forgetTarget(let name, let target): try forgetTarget(name, target)
         case .resume(let id): try resume(id)
         case .forget(let id):
             guard let index = state.jobs.firstIndex(where: { $0.id == id }), !running.contains(id)
             else { return }
-            if state.jobs[index].isOpen { endInFailure(index) }
+            if state.jobs[index].isOpen { endInFailure(index, nil) }
             state.jobs.remove(at: index)
         case .record(let name):
             let index = try index(name)
@@ -157,7 +175,8 @@ struct Model {
     }
 
     private mutating func begin(
-        _ name: String?, _ mode: BitmapMode, _ target: String, _ working: ModelBits?
+        _ name: String?, _ kind: JobMode, _ mode: BitmapMode, _ target: String,
+        _ working: ModelBits?, _ isVouched: Bool
     ) throws {
         if let name {
             _ = try index(name)
@@ -167,38 +186,115 @@ struct Model {
         }
         for job in state.jobs where job.target == target {
             if running.contains(job.id) { throw Refusal(name: "targetBusy") }
-            if job.isOpen { endInFailure(try self.job(job.id)) }
+            if job.isOpen { endInFailure(try self.job(job.id), nil) }
             state.jobs.removeAll { $0.id == job.id }
         }
-        let bitmap = try name.map { state.bitmaps[try index($0)].bits }
-        let bits = working ?? bitmap ?? ModelBits(size: size, shift: 16, all: true)
+        let bitmap = try name.map { state.bitmaps[try index($0)] }
+        var bits = working ?? ModelBits(size: size, shift: 16, all: true)
+        if let bitmap, kind == .incremental {
+            let known = bitmap.targets.first { $0.name == target }
+            if known == nil, !bitmap.targets.isEmpty, !isVouched {
+                throw Refusal(name: "unknownTarget")
+            }
+            bits = bitmap.bits
+            if let known { bits.merge(known.lacked) }
+        }
         let id = takeID()
         running.insert(id)
         state.jobs.append(
             .init(
                 id: id, bitmap: name, bitmapMode: mode, target: target, isOpen: true,
                 taken: name == nil ? nil : bits, remaining: bits,
-                marked: bitmap.map { ModelBits(size: size, shift: $0.shift) }))
+                marked: bitmap.map { ModelBits(size: size, shift: $0.bits.shift) },
+                witness: writes[target], isUnrecorded: bitmap?.state == .disabled))
+        full[id] = kind == .full
     }
 
     private mutating func finish(_ id: UInt64, _ ending: JobEnding, _ bits: ModelBits?) throws {
         let index = try job(id)
         running.remove(id)
+        writes[state.jobs[index].target]! += 1
         if let bits { state.jobs[index].remaining = bits }
         guard ending == .success else {
-            endInFailure(index)
+            endInFailure(index, writes[state.jobs[index].target])
             return
         }
+        if bits == nil {
+            let shift = state.jobs[index].remaining.shift
+            state.jobs[index].remaining = ModelBits(size: size, shift: shift)
+        }
+        let job = state.jobs.remove(at: index)
+        let found = writes[job.target]
+        let isMirror = full[id]! && job.remaining.dirtyBytes == 0
+        everyTarget(job.target) { target in
+            if isMirror {
+                target.lacked = ModelBits(size: target.lacked.size, shift: target.lacked.shift)
+            }
+            if isMirror || target.witness == job.witness { target.witness = found }
+        }
+        settle(job, keeping: ModelBits(size: size, shift: job.remaining.shift))
+        guard let bitmap = job.bitmap.flatMap({ find($0) }) else { return }
+        var target = state.bitmaps[bitmap].targets.first { $0.name == job.target }!
+        state.bitmaps[bitmap].targets.removeAll { $0.name == job.target }
+        target.isMirror = true
+        target.witness = writes[job.target]
+        state.bitmaps[bitmap].targets.append(target)
+    }
+
+    private mutating func endInFailure(_ index: Int, _ witness: Int?) {
+        state.jobs[index].isOpen = false
         let job = state.jobs[index]
-        if let bitmap = job.bitmap.flatMap({ find($0) }) {
-            state.bitmaps[bitmap].lastTarget = job.target
-            if job.bitmapMode != .never, state.bitmaps[bitmap].state != .inconsistent {
-                state.bitmaps[bitmap].bits.subtract(job.taken!)
-                state.bitmaps[bitmap].bits.merge(job.marked!)
-                if let bits { state.bitmaps[bitmap].bits.merge(bits) }
+        if job.bitmapMode == .always { settle(job, keeping: job.remaining) }
+        everyTarget(job.target) { if $0.witness == job.witness { $0.witness = witness } }
+        state.jobs[index].witness = witness
+    }
+
+    /// - Parameter kept: not to be taken away from the bitmap.
+    private mutating func settle(_ job: Snapshot.Job, keeping kept: ModelBits) {
+        guard let bitmap = job.bitmap.flatMap({ find($0) }) else { return }
+        let old = state.bitmaps[bitmap].bits
+        if job.bitmapMode != .never, state.bitmaps[bitmap].state != .inconsistent {
+            // Everything is everything at any granularity, so that it is rounded at the finest.
+            let isWhole = job.taken!.bits.allSatisfy { $0 }
+            let taken = isWhole ? ModelBits(size: size, shift: old.shift, all: true) : job.taken!
+            var left = ModelBits(size: size, shift: taken.shift)
+            left.merge(kept)
+            state.bitmaps[bitmap].bits.subtract(taken.subtracting(left))
+            state.bitmaps[bitmap].bits.merge(job.marked!)
+        }
+        var lacked = ModelBits(size: size, shift: old.shift)
+        lacked.merge(job.remaining)
+        if !state.bitmaps[bitmap].targets.contains(where: { $0.name == job.target }) {
+            state.bitmaps[bitmap].targets.append(
+                .init(name: job.target, lacked: lacked, isMirror: false, witness: job.witness))
+        }
+        for place in state.bitmaps[bitmap].targets.indices {
+            if state.bitmaps[bitmap].targets[place].name == job.target {
+                state.bitmaps[bitmap].targets[place].lacked = lacked
+            } else if state.bitmaps[bitmap].bits != old {
+                state.bitmaps[bitmap].targets[place].lacked.merge(old)
             }
         }
-        state.jobs.remove(at: index)
+    }
+
+    private mutating func everyTarget(_ name: String, _ change: (inout Snapshot.Target) -> Void) {
+        for bitmap in state.bitmaps.indices {
+            for place in state.bitmaps[bitmap].targets.indices
+            where state.bitmaps[bitmap].targets[place].name == name {
+                change(&state.bitmaps[bitmap].targets[place])
+            }
+        }
+    }
+
+    private mutating func forgetTarget(_ name: String, _ target: String) throws {
+        let index = try index(name)
+        recoverJobs(name)
+        guard state.bitmaps[index].targets.contains(where: { $0.name == target }) else { return }
+        for job in state.jobs where job.bitmap == name && job.target == target {
+            if running.contains(job.id) { throw Refusal(name: "targetBusy") }
+            state.jobs.removeAll { $0.id == job.id }
+        }
+        state.bitmaps[index].targets.removeAll { $0.name == target }
     }
 
     private mutating func resume(_ id: UInt64) throws {
@@ -208,29 +304,23 @@ struct Model {
             try requireNoJob(name)
             recover(name)
             try requireConsistent(name)
+        } else if state.jobs[index].isOpen {
+            endInFailure(index, nil)
         }
         running.insert(id)
         state.jobs[index].isOpen = true
+        state.jobs[index].witness = writes[state.jobs[index].target]
         let job = state.jobs[index]
         guard let name = job.bitmap, let taken = job.taken, let marked = job.marked else { return }
+        let bitmap = try self.index(name)
+        state.jobs[index].isUnrecorded = state.bitmaps[bitmap].state == .disabled
         let newTaken = taken.merging(marked)
         // All that T claims and did not claim before has to be copied.
         state.jobs[index].remaining.merge(marked)
         state.jobs[index].remaining.merge(newTaken.subtracting(taken))
         state.jobs[index].taken = newTaken
         state.jobs[index].marked = ModelBits(size: size, shift: marked.shift)
-        state.bitmaps[try self.index(name)].bits.merge(marked)
-    }
-
-    private mutating func endInFailure(_ index: Int) {
-        state.jobs[index].isOpen = false
-        let job = state.jobs[index]
-        guard job.bitmapMode == .always, let bitmap = job.bitmap.flatMap({ find($0) }),
-            state.bitmaps[bitmap].state != .inconsistent
-        else { return }
-        state.bitmaps[bitmap].bits.subtract(job.taken!)
-        state.bitmaps[bitmap].bits.merge(job.remaining)
-        state.bitmaps[bitmap].bits.merge(job.marked!)
+        state.bitmaps[bitmap].bits.merge(marked)
     }
 
     private mutating func takeID() -> UInt64 {
@@ -287,11 +377,15 @@ struct Model {
 
     private mutating func recover(_ name: String) {
         recoverRecorder(name)
+        recoverJobs(name)
+    }
+
+    private mutating func recoverJobs(_ name: String) {
         for index in state.jobs.indices
         where state.jobs[index].bitmap == name && state.jobs[index].isOpen
             && !running.contains(state.jobs[index].id)
         {
-            endInFailure(index)
+            endInFailure(index, nil)
         }
     }
 

@@ -28,6 +28,7 @@ import Testing
                     """)
                 return
             }
+            #expect(twin.flaw == nil, "step \(step): \(operation); \(random.replay)")
             if random.chance(percent: 5) { try twin.reopen() }
             try checkViews(twin, "step \(step): \(operation); \(random.replay)")
         }
@@ -61,10 +62,34 @@ import Testing
             }
             #expect(ModelBits(try twin.store.load(expected.name)) == bits, "\(step)")
         }
+        try checkTargets(twin, step)
         for (found, expected) in zip(try twin.store.jobs(), twin.model.state.jobs) {
-            #expect(found.id == expected.id && found.bitmap == expected.bitmap, "\(step)")
+            #expect(found.id == expected.id && found.bitmap?.name == expected.bitmap, "\(step)")
             #expect(found.isRunning == running.contains(found.id), "\(step)")
             #expect(found.remainingBytes == expected.remaining.dirtyBytes, "\(step)")
+        }
+    }
+
+    /// A job to a target would copy all that this lacks, and the witness of one that something else
+    /// has written is not the one that it would have now.
+    private func checkTargets(_ twin: Twin, _ step: String) throws {
+        for bitmap in twin.model.state.bitmaps where !twin.model.isInconsistent(bitmap) {
+            let targets = try twin.store.targets(of: .stored(bitmap.name))
+            for target in targets {
+                let name = target.path.string
+                let bits = ModelBits(try twin.store.load(bitmap.name, for: target.identity))
+                #expect(bits.dirtyBytes == target.lackedBytes, "\(step)")
+                let known = [bits] + twin.model.noted(bitmap)
+                #expect(
+                    twin.truth.difference(name, bitmap.name, outside: known) == nil, "\(step)")
+                let isSuspect = twin.suspects.contains([bitmap.name, name])
+                if let then = target.witness.first?.modified {
+                    let isRight = Int(then) == twin.model.writes[name]!
+                    #expect(isRight == !isSuspect, "\(step): \(name) of \(bitmap.name)")
+                }
+            }
+            let names = Set(targets.map(\.path.string))
+            #expect(names.isSuperset(of: bitmap.targets.map(\.name)), "\(step)")
         }
     }
 }

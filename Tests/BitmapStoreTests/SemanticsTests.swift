@@ -29,7 +29,8 @@ import Testing
         try store.mark("b", [0..<4 * 512])
         let job = try store.beginJob(
             JobRequest(
-                mode: .incremental, bitmap: "b", bitmapMode: mode, source: try store.device(),
+                mode: .incremental, bitmap: .stored("b"), bitmapMode: mode,
+                source: try store.device(),
                 sourcePath: "s", target: disk("target", size: 8 * 512), targetPath: "t"))
         try store.mark("b", [6 * 512..<6 * 512 + 1, 512..<513])
         try job.checkpoint(ModelBits("00110000").bitmap())
@@ -106,7 +107,7 @@ import Testing
         let old = try store.jobs()[0]
         let job = try store.beginJob(
             JobRequest(
-                mode: .incremental, bitmap: "b", source: old.source, sourcePath: "s",
+                mode: .incremental, bitmap: .stored("b"), source: old.source, sourcePath: "s",
                 target: old.target, targetPath: "t"))
         #expect(try store.jobs().map(\.id) == [job.record.id])
         #expect(ModelBits(try job.loadRemaining()).digits == "01110010")

@@ -157,7 +157,8 @@ import Testing
         _ name: String, size: Int = 16 << 40, _ mode: BitmapMode = .onSuccess
     ) throws -> JobRequest {
         JobRequest(
-            mode: .incremental, bitmap: name, bitmapMode: mode, source: disk("source", size: size),
+            mode: .incremental, bitmap: .stored(name), bitmapMode: mode,
+            source: disk("source", size: size),
             sourcePath: "/dev/source", target: disk("target", size: size),
             targetPath: "/dev/target")
     }

@@ -9,7 +9,15 @@ struct Snapshot: Equatable, CustomStringConvertible {
         var name: String
         var state: BitmapState
         var bits: ModelBits
-        var lastTarget: String?
+        var targets: [Target] = []
+    }
+
+    struct Target: Equatable {
+        var name: String
+        var lacked: ModelBits
+        var isMirror: Bool
+        /// Nil: none.
+        var witness: Int?
     }
 
     struct Job: Equatable {
@@ -21,6 +29,8 @@ struct Snapshot: Equatable, CustomStringConvertible {
         var taken: ModelBits?
         var remaining: ModelBits
         var marked: ModelBits?
+        var witness: Int?
+        var isUnrecorded = false
     }
 
     var bitmaps: [Bitmap] = []
@@ -35,22 +45,34 @@ struct Snapshot: Equatable, CustomStringConvertible {
         let catalog = generation.catalog
         var snapshot = Snapshot()
         for entry in catalog.bitmaps {
-            snapshot.bitmaps.append(
-                Bitmap(
-                    name: entry.name, state: entry.state, bits: try bits(entry.bits, reader),
-                    lastTarget: entry.lastSuccess?.targetPath))
+            var bitmap = Bitmap(
+                name: entry.name, state: entry.state, bits: try bits(entry.bits, reader))
+            for target in catalog.targets where target.bitmap == entry.id {
+                bitmap.targets.append(
+                    Target(
+                        name: target.path, lacked: try bits(target.lacked, reader),
+                        isMirror: target.success != nil, witness: number(target.witness)))
+            }
+            snapshot.bitmaps.append(bitmap)
         }
         for entry in catalog.jobs {
             snapshot.jobs.append(
                 Job(
-                    id: entry.id, bitmap: entry.bitmap.flatMap { catalog.bitmap($0)?.name },
+                    id: entry.id, bitmap: catalog.reference(toBitmapNumbered: entry.bitmap)?.name,
                     bitmapMode: entry.bitmapMode, target: entry.targetPath, isOpen: entry.isOpen,
                     taken: try bitsIfAny(entry.taken, reader),
                     remaining: try bits(entry.remaining, reader),
-                    marked: try bitsIfAny(entry.marked, reader)))
+                    marked: try bitsIfAny(entry.marked, reader),
+                    witness: number(entry.targetWitness), isUnrecorded: entry.isUnrecorded))
         }
-        snapshot.recorded = catalog.recorders.compactMap { catalog.bitmap($0.bitmap)?.name }
+        snapshot.recorded = catalog.recorders.compactMap {
+            catalog.reference(toBitmapNumbered: $0.bitmap)?.name
+        }
         return snapshot
+    }
+
+    private static func number(_ witness: [WriteWitness]) -> Int? {
+        witness.first?.modified.map { Int($0) }
     }
 
     private static func bitsIfAny(
@@ -68,12 +90,17 @@ struct Snapshot: Equatable, CustomStringConvertible {
 
     var description: String {
         (bitmaps.map {
-            "\($0.name) \($0.state) \($0.bits)\($0.lastTarget.map { " done to \($0)" } ?? "")"
+            (["\($0.name) \($0.state) \($0.bits)"]
+                + $0.targets.map {
+                    "  of \($0.name) lacked \($0.lacked) mirror \($0.isMirror) "
+                        + "witness \($0.witness ?? 0)"
+                }).joined(separator: "\n")
         }
             + jobs.map {
                 "job \($0.id) on \($0.bitmap ?? "-") \($0.bitmapMode) to \($0.target) "
                     + "open \($0.isOpen) T \($0.taken?.description ?? "-") R \($0.remaining) "
-                    + "M \($0.marked?.description ?? "-")"
+                    + "M \($0.marked?.description ?? "-") witness \($0.witness ?? 0) "
+                    + "unrecorded \($0.isUnrecorded)"
             }
             + recorded.map { "recorder of \($0)" }).joined(separator: "\n")
     }
@@ -104,6 +131,11 @@ func disk(_ serial: String, size: Int) -> DeviceIdentity {
     identity.model = "model"
     identity.serial = serial
     return identity
+}
+
+/// A target that was written for the `number`th time.
+func witness(_ number: Int) -> [WriteWitness] {
+    [WriteWitness(size: 1, modified: Int64(number), statusChanged: nil, counters: nil)]
 }
 
 func openStore(_ disk: MemoryDisk) throws(BitmapStoreError) -> BitmapStore {

@@ -10,16 +10,22 @@ final class Twin {
     let disk: MemoryDisk
     private(set) var store: BitmapStore
     private(set) var model: Model
+    private(set) var truth: Truth
+    /// Targets that something else has written since the last success, each with its bitmap.
+    private(set) var suspects: Set<[String]> = []
+    /// What is wrong with what the store knows; nil: nothing.
+    private(set) var flaw: String?
     private let shifts: [Int]
     private var jobs: [UInt64: StoreJob] = [:]
     private var sessions: [String: RecordingSession] = [:]
 
     private static let names = ["a", "b", "c"]
-    private static let targets = ["x", "y"]
+    private static let targets = ["x", "y", "z"]
 
     init(size: Int, shifts: [Int]) throws {
         self.shifts = shifts
         model = Model(size: size)
+        truth = Truth(size: size)
         (disk, store) = try makeStore(BitmapStoreTests.disk("source", size: size))
     }
 
@@ -27,12 +33,41 @@ final class Twin {
     ///
     /// - Returns: what the model and the store refused it with.
     func apply(_ operation: Operation) -> (expected: String?, found: String?) {
+        let before = model
         let expected = model.apply(operation)
+        if expected == nil {
+            truth.note(operation, before, model)
+            suspect(operation, before)
+            flaw = truth.flaw(in: model) ?? truth.flaw(after: operation, before, model)
+        }
         do {
             try perform(operation)
             return (expected, nil)
         } catch {
             return (expected, (error as! BitmapStoreError).caseName)
+        }
+    }
+
+    private func suspect(_ operation: Operation, _ before: Model) {
+        switch operation {
+        case .touch(let target):
+            for bitmap in model.state.bitmaps
+            where bitmap.targets.contains(where: { $0.name == target }) {
+                suspects.insert([bitmap.name, target])
+            }
+        case .add(let name, _, _): suspects = suspects.filter { $0[0] != name }
+        case .forgetTarget(let name, let target): suspects.remove([name, target])
+        case .finish(let id, .success, _):
+            let job = before.state.jobs.first { $0.id == id }!
+            if let name = job.bitmap { suspects.remove([name, job.target]) }
+            // A full mirror without a bitmap, too, clears all suspicion.
+            for bitmap in model.state.bitmaps {
+                let target = bitmap.targets.first { $0.name == job.target }
+                if target?.witness == model.writes[job.target] {
+                    suspects.remove([bitmap.name, job.target])
+                }
+            }
+        default: break
         }
     }
 
@@ -48,12 +83,14 @@ final class Twin {
             try store.mark(name, ranges.map { Int64($0.lowerBound)..<Int64($0.upperBound) })
         case .merge(let name, let names): try store.merge(into: name, from: names)
         case .bringIn(let name, let bits): try store.merge(into: name, bits: bits.bitmap())
-        case .begin(let name, let mode, let target, let working):
-            let request = JobRequest(
-                mode: working == nil ? .incremental : .full, bitmap: name, bitmapMode: mode,
+        case .begin(let name, let kind, let mode, let target, let working, let vouched):
+            var request = JobRequest(
+                mode: kind, bitmap: name.map { .stored($0) }, bitmapMode: mode,
                 source: try store.device(), sourcePath: "source",
                 target: BitmapStoreTests.disk(target, size: model.size),
                 targetPath: FilePath(target))
+            request.targetWitness = witness(model.writes[target]!)
+            request.allowsUnknownTarget = vouched
             let job: StoreJob
             if let working {
                 job = try store.beginJob(request, working: working.bitmap())
@@ -63,14 +100,22 @@ final class Twin {
             jobs[job.record.id] = job
         case .checkpoint(let id, let bits): try jobs[id]!.checkpoint(bits.bitmap())
         case .finish(let id, let ending, let bits):
+            let job = jobs[id]!
+            let found = witness(model.writes[job.record.targetPath.string]!)
             if let bits {
-                try jobs[id]!.finish(ending, remaining: bits.bitmap())
+                try job.finish(ending, remaining: bits.bitmap(), targetWitness: found)
             } else {
-                try jobs[id]!.finish(ending)
+                try job.finish(ending, targetWitness: found)
             }
             jobs[id] = nil
+        case .touch: break
+        case .forgetTarget(let name, let target):
+            try store.forgetTargets(of: .stored(name)) { $0.path.string == target }
         case .die(let id): jobs[id] = nil
-        case .resume(let id): jobs[id] = try store.resumeJob(id)
+        case .resume(let id):
+            let target = try store.jobs().first { $0.id == id }?.targetPath.string
+            jobs[id] = try store.resumeJob(
+                id, targetWitness: witness(model.writes[target ?? "x"]!))
         case .forget(let id): try store.forgetJobs { $0.id == id }
         case .record(let name): sessions[name] = try store.record(name)
         case .note(let name, let range):
@@ -100,12 +145,7 @@ final class Twin {
         case 18..<23: return .setRecording(name, random.chance(percent: 75))
         case 23..<29: return .merge(name, some)
         case 29..<33: return .bringIn(name, bits(&random))
-        case 33..<46:
-            return .begin(
-                random.chance(percent: 80) ? name : nil,
-                BitmapMode.allCases.randomElement(using: &random)!,
-                target: Self.targets.randomElement(using: &random)!,
-                working: random.chance(percent: 30) ? bits(&random) : nil)
+        case 33..<46: return begin(name, &random)
         case 46..<56 where !live.isEmpty:
             return .checkpoint(live.randomElement(using: &random)!, bits(&random))
         case 56..<64 where !live.isEmpty:
@@ -120,10 +160,35 @@ final class Twin {
         case 79..<82: return .note(name, range(&random))
         case 82..<84: return .close(name)
         case 84..<85: return .dieRecording(name)
+        case 85..<86: return .forgetTarget(name, Self.targets.randomElement(using: &random)!)
+        case 86..<88:
+            let busy = model.state.jobs.filter { model.running.contains($0.id) }.map(\.target)
+            let idle = Self.targets.filter { !busy.contains($0) }
+            return idle.randomElement(using: &random).map { .touch($0) } ?? .mark(name, [])
         default:
             return .mark(
                 name, (0..<Int.random(in: 1...3, using: &random)).map { _ in range(&random) })
         }
+    }
+
+    private func begin(_ name: String, _ random: inout SeededGenerator) -> Operation {
+        let mode = BitmapMode.allCases.randomElement(using: &random)!
+        let target = Self.targets.randomElement(using: &random)!
+        let isFull = random.chance(percent: 35)
+        var working: ModelBits?
+        guard random.chance(percent: 80) else {
+            if !isFull { working = bits(&random) }
+            return .begin(
+                nil, isFull ? .full : .incremental, mode, target: target, working: working,
+                vouched: false)
+        }
+        if isFull, random.chance(percent: 60) {
+            let shift = shifts.randomElement(using: &random)!
+            working = ModelBits(size: model.size, shift: shift, all: true)
+        }
+        return .begin(
+            name, isFull ? .full : .incremental, mode, target: target, working: working,
+            vouched: random.chance(percent: 50))
     }
 
     private func range(_ random: inout SeededGenerator) -> Range<Int> {

@@ -193,5 +193,5 @@ struct LibraryTests {
 }
 
 extension MirrorOutcome {
-    fileprivate var isMirrored: Bool { if case .mirrored = self { true } else { false } }
+    var isMirrored: Bool { if case .mirrored = self { true } else { false } }
 }

@@ -67,7 +67,8 @@ import Testing
         var runs = DirtyBitmap(size: first.geometry.size)
         runs.setAll()
         return CompareJob(
-            first, second, only: runs, isPrefix: false, unpacking: { RunLengthCode() }
+            first, second, only: runs, isPrefix: false, isWatched: false,
+            unpacking: { RunLengthCode() }
         ).runAndWait()
     }
 

@@ -21,14 +21,15 @@ public final class CommitJob: Sendable {
     private let overlay: ImageWriter?
     /// The image below, if it grows.
     private let growing: ImageWriter?
+    /// The overlay, as it was before.
+    private let watch: WriteWatch
 
-    private init(
-        source: Disk, target: Disk, overlay: ImageWriter?, growing: ImageWriter?, job: MirrorJob
-    ) {
-        self.source = source
-        self.target = target
-        self.overlay = overlay
-        self.growing = growing
+    private init(_ plan: borrowing Plan, job: MirrorJob) {
+        source = plan.source
+        target = plan.target
+        overlay = plan.overlay
+        growing = plan.growing
+        watch = plan.watch
         self.job = job
     }
 
@@ -50,9 +51,7 @@ public final class CommitJob: Sendable {
         let job = try MirrorJob(
             from: plan.source, to: plan.target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: StreamJob.checkpointInterval), logger: logger)
-        return CommitJob(
-            source: plan.source, target: plan.target,
-            overlay: plan.overlay, growing: plan.growing, job: job)
+        return CommitJob(plan, job: job)
     }
 
     /// What is to be copied where, and what is emptied afterwards.
@@ -60,6 +59,7 @@ public final class CommitJob: Sendable {
         let source, target: Disk
         let overlay: ImageWriter?
         let growing: ImageWriter?
+        let watch: WriteWatch
         let working: DirtyBitmap
 
         static func make(_ path: FilePath, keepsOverlay: Bool) throws(StorageError) -> Plan {
@@ -81,6 +81,7 @@ public final class CommitJob: Sendable {
                 top: device,
                 options: ChainOptions(format: .qcow2, cache: cache, opensBacking: false)
             ).top
+            let watch = WriteWatch(layer.devices)
             guard let header = layer.header, let base = try layer.backing() else {
                 throw .image(
                     ImageProblem(
@@ -118,7 +119,7 @@ public final class CommitJob: Sendable {
             if growing != nil { working.set(below[0].size..<layer.size) }
             return Plan(
                 source: Disk(chain), target: target, overlay: overlay, growing: growing,
-                working: working)
+                watch: watch, working: working)
         }
 
         private static func emptying(
@@ -160,9 +161,16 @@ public final class CommitJob: Sendable {
     public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
 
     private func end(_ report: MirrorReport) -> ImageJobReport {
-        ImageJobReport(report) { () throws(StorageError) in
-            try growing?.resize(to: source.geometry.size)
-            try overlay?.makeEmpty()
-        }
+        ImageJobReport(
+            report,
+            check: { () throws(MirrorError) in
+                try watch.requireUnwritten()
+                try source.device.requireInPlace()
+                try target.device.requireInPlace()
+            },
+            ending: { () throws(StorageError) in
+                try growing?.resize(to: source.geometry.size)
+                try overlay?.makeEmpty()
+            })
     }
 }

@@ -62,9 +62,12 @@ extension Disk {
 
 extension ImageChain {
     /// All files that the chain consists of, that of the image itself first.
-    var devices: [StorageDevice] {
-        layers.flatMap { [$0.device, $0.dataDevice].compactMap(\.self) }
-    }
+    var devices: [StorageDevice] { layers.flatMap(\.devices) }
+}
+
+extension Layer {
+    /// The files that it consists of.
+    var devices: [StorageDevice] { [device, dataDevice].compactMap(\.self) }
 }
 
 /// Stands for a disk that could be opened and can't be read any more: it says so when it is asked.

@@ -1,27 +1,32 @@
-public import BlockStorage
+internal import BlockStorage
 
 /// How a job inside a chain of images ended.
 public struct ImageJobReport: Sendable {
-    /// What was copied.
+    /// What was copied. If what follows the copying could not be done, its outcome says so too.
     public let mirror: MirrorReport
     /// Why what follows the copying could not be done; nil if it was, or if the copying failed.
     /// Nothing is lost then, and the job can be run again.
-    public let endingError: StorageError?
+    public let endingError: MirrorError?
 
-    /// What follows the copying, done after it has succeeded.
+    /// - Parameters:
+    ///   - check: throws if what was copied, or where, is not what it was when the job began.
+    ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, _ ending: () throws(StorageError) -> Void
+        _ mirror: MirrorReport, check: () throws(MirrorError) -> Void,
+        ending: () throws(StorageError) -> Void
     ) {
+        var mirror = mirror
+        let error = mirror.outcome.isMirrored ? Self.error(of: check, ending) : nil
+        if let error { mirror.outcome = .failed(error) }
         self.mirror = mirror
-        guard case .mirrored = mirror.outcome else {
-            endingError = nil
-            return
-        }
-        do throws(StorageError) {
-            try ending()
-            endingError = nil
-        } catch {
-            endingError = error
-        }
+        endingError = error
+    }
+
+    private static func error(
+        of check: () throws(MirrorError) -> Void, _ ending: () throws(StorageError) -> Void
+    ) -> MirrorError? {
+        do throws(MirrorError) { try check() } catch { return error }
+        do throws(StorageError) { try ending() } catch { return .storage(error) }
+        return nil
     }
 }

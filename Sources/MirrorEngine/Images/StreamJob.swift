@@ -20,14 +20,15 @@ public final class StreamJob: Sendable {
     private let image: WritableImage
     /// What the image stands on afterwards; nil: nothing.
     private let backing: BackingLink?
+    /// The images below, as they were before.
+    private let watch: WriteWatch
 
-    private init(
-        source: Disk, target: Disk, image: WritableImage, backing: BackingLink?, job: MirrorJob
-    ) {
+    private init(source: Disk, target: Disk, plan: borrowing Plan, job: MirrorJob) {
         self.source = source
         self.target = target
-        self.image = image
-        self.backing = backing
+        image = plan.image
+        backing = plan.backing
+        watch = plan.watch
         self.job = job
     }
 
@@ -44,21 +45,21 @@ public final class StreamJob: Sendable {
     ) throws(MirrorError) -> StreamJob {
         let plan: Plan
         do throws(StorageError) { plan = try Plan.make(path, base) } catch { throw .storage(error) }
-        let image = plan.image
-        let backing = plan.backing
-        let source = Disk(image.chain, layers: 1..<image.chain.layers.count)
-        let target = Disk(image, keepsContent: true)
+        let chain = plan.image.chain
+        let source = Disk(chain, layers: 1..<chain.layers.count)
+        let target = Disk(plan.image, keepsContent: true)
         // What was copied has to be kept now and then, so that an interrupted job was not in vain.
         let job = try MirrorJob(
             from: source, to: target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: checkpointInterval), logger: logger)
-        return StreamJob(source: source, target: target, image: image, backing: backing, job: job)
+        return StreamJob(source: source, target: target, plan: plan, job: job)
     }
 
     /// What is to be copied, and what follows.
     private struct Plan: ~Copyable {
         let image: WritableImage
         let backing: BackingLink?
+        let watch: WriteWatch
         let working: DirtyBitmap
 
         static func make(_ path: FilePath, _ base: FilePath?) throws(StorageError) -> Plan {
@@ -85,6 +86,7 @@ public final class StreamJob: Sendable {
                         .missing, path, "it stands on no other image",
                         remedy: "There is nothing to stream."))
             }
+            let watch = WriteWatch(chain.layers[1...].flatMap(\.devices))
             try chain.requireNoSnapshots("that take from the images below")
             let index = try chain.indexOfBase(base)
             if let base, index == 1 {
@@ -103,7 +105,8 @@ public final class StreamJob: Sendable {
                 }
             try bits.subtractOwn(of: chain)
             return Plan(
-                image: image, backing: index.map { chain.link(toLayer: $0) }, working: bits)
+                image: image, backing: index.map { chain.link(toLayer: $0) }, watch: watch,
+                working: bits)
         }
     }
 
@@ -120,9 +123,15 @@ public final class StreamJob: Sendable {
     public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
 
     private func end(_ report: MirrorReport) -> ImageJobReport {
-        ImageJobReport(report) { () throws(StorageError) in
-            try image.writer.setBacking(file: backing?.file, format: backing?.format.rawValue)
-        }
+        ImageJobReport(
+            report,
+            check: { () throws(MirrorError) in
+                try watch.requireUnwritten()
+                try target.device.requireInPlace()
+            },
+            ending: { () throws(StorageError) in
+                try image.writer.setBacking(file: backing?.file, format: backing?.format.rawValue)
+            })
     }
 }
 

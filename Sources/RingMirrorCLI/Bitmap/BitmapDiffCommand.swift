@@ -57,7 +57,7 @@ struct BitmapDiffCommand: ParsableCommand {
             job: CompareJob(first, second, only: all, isPrefix: true), first: first,
             second: second, output: options.output, event: "compare")
         let report = run.compare()
-        if let error = report.error {
+        if let error = report.error ?? report.disturbance {
             throw options.complaint.end(
                 Failure(error).code, "\(error); bitmap '\(into)' is as it was", Exit(error))
         }

@@ -32,7 +32,7 @@ enum BitmapText {
 
     static func job(_ job: StoredJob) -> String {
         let what =
-            job.bitmap.map { "\(job.mode.rawValue) mirror by '\($0)'" }
+            job.bitmap.map { "\(job.mode.rawValue) mirror by '\($0.name)'" }
             ?? "\(job.mode.rawValue) mirror"
         let done =
             "\(ByteSize.text(job.planned - job.remainingBytes)) of \(ByteSize.text(job.planned))"

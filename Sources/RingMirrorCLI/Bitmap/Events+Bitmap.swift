@@ -65,7 +65,7 @@ extension Events {
             self.store = store
             mode = job.mode.rawValue
             bitmapMode = job.bitmapMode.rawValue
-            bitmap = job.bitmap
+            bitmap = job.bitmap?.name
             source = job.sourcePath.string
             target = job.targetPath.string
             startedAt = job.startedAt

@@ -24,6 +24,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case mapMisplaced, mapBeyondDevice, mapUntrustworthy, mapTooLarge
     // Jobs.
     case noRing, transferFailed, shrank, flushFailed, incomplete, tooManyFailures, interrupted
+    case writtenMeanwhile, movedMeanwhile
     // The system, and what is left.
     case systemCall, outputExists, outputUnwritable, outputLost, other
 }
@@ -74,6 +75,8 @@ extension Failure {
                 case .incomplete: (.incomplete, nil)
                 case .tooManyFailures: (.tooManyFailures, nil)
                 case .cancelled: (.interrupted, nil)
+                case .writtenMeanwhile(let path, _): (.writtenMeanwhile, path)
+                case .movedMeanwhile(let path): (.movedMeanwhile, path)
                 case .invalidOption: (.invalidOption, nil)
                 case .otherTarget(_, let target, _, _): (.otherTarget, target)
                 case .otherContent(_, let target, _): (.otherContent, target)
@@ -225,6 +228,9 @@ extension BitmapStoreError {
         case .noSuchJob(_, let path): (.noSuchJob, path)
         case .jobRunning: (.jobRunning, nil)
         case .tooManyBitmaps(let path, _): (.tooManyBitmaps, path)
+        case .unknownTarget(_, let target, _): (.otherTarget, target)
+        case .bitmapRemade: (.changedSinceInterrupt, nil)
+        case .pathNotText(let path): (.unsupportedName, path)
         case .systemCall(_, let path, _, _): (.systemCall, path)
         }
     }

@@ -76,13 +76,13 @@ struct ImageJobRun {
                 Events.Report(
                     report, recorded: RecordedMirror.Report(unrecorded: report), bitmap: nil))
         }
+        if let error = ended.endingError {
+            say("\(error)")
+            say("the command is not done, and nothing is lost: run it again")
+            throw Exit.failed.asError
+        }
         switch report.outcome {
         case .mirrored:
-            if let error = ended.endingError {
-                say("\(error)")
-                say("all was copied, and the end could not be recorded: run the command again")
-                throw Exit.failed.asError
-            }
             guard !output.quiet && !output.json else { return }
             Output.line(
                 "\(verb) \(ByteSize.text(report.planned)) in "

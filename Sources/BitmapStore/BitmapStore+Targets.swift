@@ -1,0 +1,149 @@
+public import BlockStorage
+public import DirtyBitmap
+internal import SystemPackage
+
+extension BitmapStore {
+    /// The targets of a bitmap, the newest mirror last.
+    ///
+    /// - Parameter imageMarks: what a bitmap in an image has marked now, so that it can be told
+    ///   whether something else has cleared it: none is known then. Nil: not looked at.
+    /// - Throws: `noSuchBitmap`; for a bitmap in an image of which the store knows nothing there
+    ///   are no targets.
+    public func targets(
+        of bitmap: BitmapReference, imageMarks: borrowing DirtyBitmap? = nil
+    ) throws(BitmapStoreError) -> [StoredTarget] {
+        let marks = SharedBits(copying: imageMarks)
+        return try look { view throws(BitmapStoreError) in
+            switch bitmap {
+            case .stored(let name):
+                guard let index = view.catalog.index(ofBitmap: name) else {
+                    throw view.noSuchBitmap(name)
+                }
+                return try view.describe(view.catalog.bitmaps[index]).targets
+            case .image: return try view.imageTargets(of: bitmap, marks)
+            }
+        }
+    }
+
+    /// What is known of one target of a bitmap; nil: it is none of them.
+    public func target(
+        _ identity: DeviceIdentity, of bitmap: BitmapReference,
+        imageMarks: borrowing DirtyBitmap? = nil
+    ) throws(BitmapStoreError) -> StoredTarget? {
+        try targets(of: bitmap, imageMarks: imageMarks).last {
+            identity.difference(from: $0.identity) == nil
+        }
+    }
+
+    /// Forgets targets of a bitmap, and the records of jobs on it that wrote to them: what they
+    /// lack is not kept any longer.
+    ///
+    /// - Parameter condition: must not call the store, which is locked meanwhile.
+    /// - Returns: those that were forgotten.
+    /// - Throws: `noSuchBitmap`; `targetBusy` if a job on the bitmap writes to one of them.
+    @discardableResult
+    public func forgetTargets(
+        of bitmap: BitmapReference, where condition: (StoredTarget) -> Bool
+    ) throws(BitmapStoreError) -> [StoredTarget] {
+        try transact { transaction throws(BitmapStoreError) in
+            guard let index = transaction.catalog.index(of: bitmap) else {
+                throw transaction.view.noSuchBitmap(bitmap.name)
+            }
+            try transaction.recoverJobs(of: index)
+            let id = transaction.catalog.id(index)
+            let forgotten = try transaction.view.targets(
+                ofBitmap: id, transaction.catalog[index]
+            ).filter(condition)
+            for target in forgotten {
+                try transaction.forget(target.identity, ofBitmap: id)
+            }
+            return forgotten
+        }
+    }
+
+    /// Notes what a job has done that had no record here: one without a bitmap, which ended before
+    /// its first checkpoint. What it wrote is then no foreign write to bitmaps that know its
+    /// target; and if it was a full mirror, that lacks nothing any more.
+    ///
+    /// - Parameter targetWitness: the target's files after the last write. As they were before the
+    ///   first one, `request` tells.
+    /// - Returns: the records of interrupted jobs that a full mirror has made useless.
+    @discardableResult
+    public func noteUnrecordedJob(
+        _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness]
+    ) throws(BitmapStoreError) -> [StoredJob] {
+        try transact { transaction throws(BitmapStoreError) in
+            transaction.refreshWitness(of: request.target, request.targetWitness)
+            guard ending == .success, request.mode == .full else {
+                for place in transaction.catalog.targets(matching: request.target)
+                where transaction.catalog.targets[place].witness == request.targetWitness {
+                    transaction.catalog.targets[place].witness = targetWitness
+                }
+                return []
+            }
+            let before = transaction.catalog
+            try transaction.dropRecords(ofTarget: request.target)
+            try transaction.dropRecords(
+                replacedBy: request.target, at: request.targetPath.string)
+            transaction.noteFullMirror(of: request.target, targetWitness)
+            let left = Set(transaction.catalog.jobs.map(\.id))
+            return before.jobs.filter { !left.contains($0.id) }
+                .map { StoredJob($0, in: before, isRunning: false) }
+        }
+    }
+}
+
+// MARK: Bitmaps in images
+
+extension BitmapStore {
+    /// The names of the bitmaps in an image of which the store knows targets or jobs.
+    public func imageBitmaps() throws(BitmapStoreError) -> [String] {
+        try look { view throws(BitmapStoreError) in view.catalog.imageBitmaps.map(\.name) }
+    }
+
+    /// A bitmap in the image is about to be cleared by its user: its targets lack still what was
+    /// marked. When this returns, clearing it loses nothing.
+    ///
+    /// - Parameter marks: all that it has marked now.
+    /// - Returns: the records of jobs that could have been resumed, and are gone with the bits.
+    /// - Throws: `busy`, `sizesDiffer`.
+    @discardableResult
+    public func willClear(
+        imageBitmap name: String, marks: borrowing DirtyBitmap
+    ) throws(BitmapStoreError) -> [StoredJob] {
+        let marks = SharedBits(marks.copy())
+        return try transact { transaction throws(BitmapStoreError) in
+            guard let known = transaction.catalog.index(of: .image(name)) else { return [] }
+            try transaction.requireNoJob(known)
+            try transaction.requireSize(marks.bits.size)
+            _ = try transaction.adopt(imageBitmap: name, marks)
+            guard let index = transaction.catalog.index(of: .image(name)) else { return [] }
+            let dropped = transaction.dropRecords(of: index)
+            try transaction.addToLacks(transaction.catalog[index], of: index)
+            transaction.catalog[index] = .clean(transaction.catalog[index].layout)
+            return dropped
+        }
+    }
+
+    /// A bitmap in the image was removed by its user: what is known of its targets goes too.
+    ///
+    /// - Returns: the records of jobs that could have been resumed.
+    /// - Throws: `busy`.
+    @discardableResult
+    public func forget(imageBitmap name: String) throws(BitmapStoreError) -> [StoredJob] {
+        try transact { transaction throws(BitmapStoreError) in
+            guard let index = transaction.catalog.index(of: .image(name)) else { return [] }
+            try transaction.requireNoJob(index)
+            return transaction.forget(imageBitmap: name)
+        }
+    }
+
+    /// A bitmap in the image was disabled: interrupted jobs on it can't know what is written from
+    /// now on.
+    public func noteUnrecorded(imageBitmap name: String) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            guard let index = transaction.catalog.index(of: .image(name)) else { return }
+            transaction.noteUnrecorded(index)
+        }
+    }
+}

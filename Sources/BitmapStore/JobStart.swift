@@ -1,0 +1,117 @@
+internal import BlockStorage
+internal import DirtyBitmap
+internal import SystemPackage
+
+/// The transaction in which a job begins.
+struct JobStart {
+    let store: BitmapStore
+    let request: JobRequest
+    let working: SharedBits?
+    /// Of a bitmap in an image, as it is now.
+    let marks: SharedBits?
+
+    struct Begun {
+        let record: StoredJob
+        let knewTarget: Bool
+        let forgottenTargets: [StoredTarget]
+        /// What `working` became; nil if there was none.
+        let stored: BitTree?
+    }
+
+    func run(
+        _ transaction: inout Transaction
+    ) throws(BitmapStoreError) -> (Begun, any JobClaim) {
+        let forgotten = try prepareBitmap(&transaction)
+        try transaction.dropRecords(ofTarget: request.target)
+        try transaction.requireRoom()
+        // Indices have stayed: only jobs and targets were dropped.
+        let index = request.bitmap.flatMap { transaction.catalog.index(of: $0) }
+        let id = index.map { transaction.catalog.id($0) }
+        let known = id.map { transaction.catalog.targets(matching: request.target, ofBitmap: $0) }
+        let stored = try storeWorking(&transaction)
+        let bits: BitTree
+        if let stored {
+            bits = stored
+        } else if let index, let known, request.mode == .incremental {
+            bits = try demand(index, known, &transaction)
+        } else {
+            bits = .dirty(try transaction.layout(.default))
+        }
+        transaction.refreshWitness(of: request.target, request.targetWitness)
+        let number = transaction.catalog.takeID()
+        guard let claim = try store.file.claim(job: number) else {
+            throw .jobRunning(id: number, holder: store.holder)
+        }
+        let entry = JobEntry(
+            id: number, mode: request.mode, bitmap: id, bitmapMode: request.bitmapMode,
+            source: request.source, sourcePath: request.sourcePath.string,
+            sourceWitness: request.sourceWitness, target: request.target,
+            targetPath: request.targetPath.string, targetWitness: request.targetWitness,
+            startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
+            holder: store.holder, taken: index == nil ? nil : bits, remaining: bits,
+            marked: index.map { .clean(transaction.catalog[$0].layout) },
+            isUnrecorded: !isRecording(transaction))
+        transaction.catalog.jobs.append(entry)
+        let begun = Begun(
+            record: StoredJob(entry, in: transaction.catalog, isRunning: true),
+            knewTarget: !(known ?? []).isEmpty, forgottenTargets: forgotten, stored: stored)
+        return (begun, claim)
+    }
+
+    /// Finds the bitmap, and works in what was left on it.
+    ///
+    /// - Returns: the targets that a bitmap in an image knows no longer.
+    private func prepareBitmap(
+        _ transaction: inout Transaction
+    ) throws(BitmapStoreError) -> [StoredTarget] {
+        switch request.bitmap {
+        case nil: return []
+        case .stored(let name):
+            let index = try transaction.index(of: name)
+            try transaction.requireNoJob(index)
+            try transaction.recover(bitmapAt: index)
+            try transaction.requireConsistent(index)
+            return []
+        case .image(let name):
+            guard let marks else { preconditionFailure("the marks of the image's bitmap") }
+            try transaction.requireSize(marks.bits.size)
+            return try transaction.adopt(imageBitmap: name, marks)
+        }
+    }
+
+    private func storeWorking(
+        _ transaction: inout Transaction
+    ) throws(BitmapStoreError) -> BitTree? {
+        guard let working else { return nil }
+        try transaction.requireSize(working.bits.size)
+        return try transaction.store(working.bits)
+    }
+
+    /// The marks, and all that the target lacks besides.
+    private func demand(
+        _ index: BitmapIndex, _ known: [Int], _ transaction: inout Transaction
+    ) throws(BitmapStoreError) -> BitTree {
+        let others = transaction.catalog.targets.filter {
+            $0.bitmap == transaction.catalog.id(index)
+        }
+        if known.isEmpty, !others.isEmpty, !request.allowsUnknownTarget {
+            throw .unknownTarget(
+                name: transaction.catalog.reference(index).name, target: request.targetPath,
+                known: others.map(\.path))
+        }
+        var formula = BitFormula(transaction.catalog[index])
+        for place in known { formula.merge(transaction.catalog.targets[place].lacked) }
+        return formula.operations.isEmpty ? formula.first : try transaction.evaluate(formula)
+    }
+
+    private func isRecording(_ transaction: Transaction) -> Bool {
+        switch request.bitmap {
+        case nil: true
+        case .stored(let name):
+            transaction.catalog.index(ofBitmap: name).map {
+                transaction.catalog.bitmaps[$0].state == .recording
+            } ?? true
+        case .image: request.isImageBitmapRecording
+        }
+    }
+}

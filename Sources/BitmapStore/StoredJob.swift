@@ -1,0 +1,90 @@
+public import BlockStorage
+internal import DirtyBitmap
+public import SystemPackage
+
+/// What is asked of `BitmapStore.beginJob`.
+public struct JobRequest: Sendable {
+    /// What the job copies.
+    public var mode: JobMode
+    /// The named bitmap that it works on; nil: none, the record then serves resuming alone.
+    public var bitmap: BitmapReference?
+    /// What becomes of that bitmap at the end.
+    public var bitmapMode: BitmapMode
+    /// What is read, and how it is called.
+    public var source: DeviceIdentity
+    /// See `source`.
+    public var sourcePath: FilePath
+    /// Its files as they are now, in the order of the disk's; empty where nobody knows.
+    public var sourceWitness: [WriteWitness] = []
+    /// What is written, and how it is called.
+    public var target: DeviceIdentity
+    /// See `target`.
+    public var targetPath: FilePath
+    /// Its files as they are before the first write; empty where nobody knows.
+    public var targetWitness: [WriteWitness] = []
+    /// Whether an incremental job may write a target that the bitmap does not know, although it
+    /// knows others: the caller answers for it that the marks are all that this target lacks.
+    public var allowsUnknownTarget = false
+    /// Whether a bitmap in an image takes marks. Of its own bitmaps the store knows it.
+    public var isImageBitmapRecording = true
+
+    /// A job from `source` to `target`.
+    public init(
+        mode: JobMode, bitmap: BitmapReference? = nil, bitmapMode: BitmapMode = .onSuccess,
+        source: DeviceIdentity, sourcePath: FilePath, target: DeviceIdentity, targetPath: FilePath
+    ) {
+        self.mode = mode
+        self.bitmap = bitmap
+        self.bitmapMode = bitmapMode
+        self.source = source
+        self.sourcePath = sourcePath
+        self.target = target
+        self.targetPath = targetPath
+    }
+}
+
+/// A job as its record tells it.
+public struct StoredJob: Hashable, Sendable {
+    /// Never used again in this store.
+    public let id: UInt64
+    /// What the job copies.
+    public let mode: JobMode
+    /// The bitmap that it works on.
+    public let bitmap: BitmapReference?
+    /// What becomes of that bitmap at the end.
+    public let bitmapMode: BitmapMode
+    /// What is read.
+    public let source: DeviceIdentity
+    /// How it was called.
+    public let sourcePath: FilePath
+    /// The source's files when the job began or was last resumed; empty where nobody knows.
+    public let sourceWitness: [WriteWitness]
+    /// Whether the bitmap took no marks for a time since then, so that writes to the source may
+    /// have gone unmarked.
+    public let isUnrecorded: Bool
+    /// What is written.
+    public let target: DeviceIdentity
+    /// How it was called.
+    public let targetPath: FilePath
+    /// Seconds since 1970; of the first start, if it was resumed.
+    public let startedAt: Int64
+    /// Seconds since 1970; nil before the first checkpoint.
+    public let checkpointedAt: Int64?
+    /// Bytes that the job had to copy when it began.
+    public let planned: Int64
+    /// Bytes not known to be durable on the target, of those that were to be copied when the job
+    /// began or was last resumed.
+    public let remainingBytes: Int64
+    /// Whether its process lives and works on it. If not, it can be resumed.
+    public let isRunning: Bool
+    /// The process that runs it or ran it last.
+    public let holder: JobHolder
+}
+
+/// How a job ended.
+public enum JobEnding: Hashable, Sendable {
+    /// Everything that it took is durable on the target.
+    case success
+    /// It failed, or was stopped.
+    case failure
+}

@@ -1,0 +1,125 @@
+internal import BlockStorage
+internal import DirtyBitmap
+internal import SystemPackage
+
+// What is known of the targets of bitmaps; docs/bitmap-store.md has the rules as a table.
+
+extension Transaction {
+    /// Makes of a job's bitmap and its targets what the end of the job says.
+    ///
+    /// - Returns: the bitmap of the job; nil if it has none, or nothing changes.
+    @discardableResult
+    mutating func settle(
+        _ job: JobEntry, _ ending: JobEnding
+    ) throws(BitmapStoreError) -> BitmapIndex? {
+        guard let index = job.bitmap.flatMap({ catalog.index(ofBitmapNumbered: $0) }),
+            let settlement = Settlement(job, ending, in: catalog[index])
+        else { return nil }
+        // An inconsistent one counts as all dirty, and stays so.
+        if let formula = settlement.after, !isInconsistent(index) {
+            catalog[index] = try evaluate(formula)
+            if catalog[index] != settlement.before {
+                try addToLacks(settlement.before, of: index, exceptFor: job.target)
+            }
+        }
+        try setLack(settlement.remaining, of: job, index)
+        return index
+    }
+
+    private func isInconsistent(_ index: BitmapIndex) -> Bool {
+        guard case .stored(let place) = index else { return false }
+        return catalog.bitmaps[place].state == .inconsistent
+    }
+
+    /// What was marked is not, from now on: all targets but one lack it still.
+    ///
+    /// - Parameter marks: as they were. What of them is still marked is harmless here, because it
+    ///   is copied once at all events; and what nobody has touched is the same blocks.
+    mutating func addToLacks(
+        _ marks: BitTree, of index: BitmapIndex, exceptFor identity: DeviceIdentity? = nil
+    ) throws(BitmapStoreError) {
+        let id = catalog.id(index)
+        for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
+            let target = catalog.targets[place]
+            if identity?.difference(from: target.identity) == nil, identity != nil { continue }
+            catalog.targets[place].lacked = try merge(marks, into: target.lacked)
+        }
+    }
+
+    /// The target of a job lacks no more than this besides the marks. It is known from now on.
+    private mutating func setLack(
+        _ remaining: BitTree, of job: JobEntry, _ index: BitmapIndex
+    ) throws(BitmapStoreError) {
+        let id = catalog.id(index)
+        let lacked = try merge(remaining, into: .clean(catalog[index].layout))
+        let places = catalog.targets(matching: job.target, ofBitmap: id)
+        for place in places { catalog.targets[place].lacked = lacked }
+        guard places.isEmpty else { return }
+        catalog.targets.append(
+            TargetEntry(
+                bitmap: id, identity: job.target, path: job.targetPath, lacked: lacked,
+                success: nil, witness: job.targetWitness))
+    }
+
+    /// Notes that a job made a mirror of its target.
+    mutating func noteSuccess(of job: JobEntry, _ index: BitmapIndex, _ written: Written) {
+        let id = catalog.id(index)
+        let places = catalog.targets(matching: job.target, ofBitmap: id)
+        guard let place = places.last else { return }
+        var entry = catalog.targets[place]
+        entry.identity = job.target
+        entry.path = job.targetPath
+        entry.success = TargetSuccess(
+            time: now, bytesCopied: written.bytes, mode: job.mode,
+            sourceWitness: written.sourceWitness)
+        entry.witness = written.targetWitness
+        // Entries of which it turned out that they are one.
+        for place in places.reversed() { catalog.targets.remove(at: place) }
+        catalog.targets.append(entry)
+    }
+
+    /// What is known of one target, in all bitmaps that know it: it has been made to read as the
+    /// source does, everywhere.
+    mutating func noteFullMirror(of identity: DeviceIdentity, _ witness: [WriteWitness]) {
+        for place in catalog.targets(matching: identity) {
+            catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
+            catalog.targets[place].witness = witness
+        }
+    }
+
+    // MARK: Witnesses
+
+    /// A job is about to write to a target. Where that was as its last job had left it, it is known
+    /// how it is now; suspicion stays.
+    mutating func refreshWitness(of identity: DeviceIdentity, _ found: [WriteWitness]) {
+        for place in catalog.targets(matching: identity)
+        where catalog.targets[place].witness.isStillTrue(of: found) {
+            catalog.targets[place].witness = found
+        }
+    }
+
+    /// A job has written to its target, which is `found` now. Who knew how the target was when the
+    /// job began knows how it is now.
+    ///
+    /// - Parameter found: empty: nobody knows, because the job died.
+    mutating func renewWitness(of job: JobEntry, _ found: [WriteWitness]) {
+        guard !job.targetWitness.isEmpty else { return }
+        for place in catalog.targets(matching: job.target)
+        where catalog.targets[place].witness == job.targetWitness {
+            catalog.targets[place].witness = found
+        }
+    }
+}
+
+extension [WriteWitness] {
+    /// Whether nothing was written between these and the later ones of the same files.
+    func isStillTrue(of later: [WriteWitness]) -> Bool {
+        guard !isEmpty, count == later.count else { return false }
+        return zip(self, later).allSatisfy { earlier, later in
+            switch later.evidence(since: earlier) {
+            case .unchanged, .timesOnly: true
+            case .written, .unknown: false
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+import Foundation
+import RingMirror
+import Testing
+
+/// What happens between the beginning of a job and its end is seen before the end is called good.
+///
+/// A job looks at its files when it is made, so that what a test does between that and the run is
+/// what another program does meanwhile.
+@Suite("What is written meanwhile")
+struct MeanwhileTests {
+    static let size = 4 << 20
+
+    /// A folder with a base and an overlay that has 64 KiB of its own.
+    private final class Folder {
+        let path = NSTemporaryDirectory() + "ringmirror-meanwhile-\(UUID().uuidString)"
+        var source: FilePath { FilePath(path + "/source.img") }
+        var base: FilePath { FilePath(path + "/base.qcow2") }
+        var overlay: FilePath { FilePath(path + "/overlay.qcow2") }
+
+        init() throws {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true)
+            let bytes = Data((0..<MeanwhileTests.size).map { UInt8($0 % 251) })
+            try bytes.write(to: URL(fileURLWithPath: source.string))
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+
+        func copy(of original: FilePath, _ name: String) throws -> FilePath {
+            let copy = FilePath(path + "/" + name)
+            try FileManager.default.copyItem(atPath: original.string, toPath: copy.string)
+            return copy
+        }
+
+        func makeImages() async throws {
+            let source = try Disk.openSource(source)
+            do {
+                let target = try Disk.openTarget(
+                    base, for: source, options: TargetOptions(create: true))
+                let job = try MirrorJob.full(from: source, to: target)
+                #expect(await job.run().outcome.isMirrored)
+            }
+            var newImage = NewImageOptions(size: Int64(MeanwhileTests.size))
+            newImage.backingFile = "base.qcow2"
+            newImage.backingFormat = "qcow2"
+            let target = try Disk.openTarget(
+                overlay, for: source, newImage: newImage, options: TargetOptions(create: true))
+            var dirty = DirtyBitmap(size: Int64(MeanwhileTests.size))
+            dirty.set(65536..<131072)
+            let job = try MirrorJob.incremental(from: source, to: target, dirty: dirty)
+            #expect(await job.run().outcome.isMirrored)
+        }
+    }
+
+    /// What another program does to a file.
+    enum Disturbance: CaseIterable {
+        case rewrite, grow, shrink
+
+        func happen(to path: FilePath) throws {
+            let file = try #require(FileHandle(forUpdatingAtPath: path.string))
+            switch self {
+            case .rewrite:
+                let byte = try #require(try file.read(upToCount: 1))
+                try file.seek(toOffset: 0)
+                try file.write(contentsOf: byte)
+            case .grow: try file.truncate(atOffset: try file.seekToEnd() + 512)
+            case .shrink: try file.truncate(atOffset: try file.seekToEnd() - 512)
+            }
+            try file.close()
+        }
+    }
+
+    private func isWrittenMeanwhile(_ error: MirrorError?, _ path: FilePath) -> Bool {
+        if case .writtenMeanwhile(path, _) = error { true } else { false }
+    }
+
+    @Test(arguments: [true, false], [Disturbance.rewrite, .grow])
+    func `two sides are not called identical when one was written`(
+        first: Bool, disturbance: Disturbance
+    ) throws {
+        let folder = try Folder()
+        let other = try folder.copy(of: folder.source, "other.img")
+        let job = CompareJob(try Disk.openSource(folder.source), try Disk.openSource(other))
+        let written = first ? folder.source : other
+        try disturbance.happen(to: written)
+        let report = job.runAndWait()
+        #expect(!report.isIdentical)
+        #expect(isWrittenMeanwhile(report.error, written), "\(String(describing: report.error))")
+        let again = CompareJob(try Disk.openSource(other), try Disk.openSource(other))
+        #expect(again.runAndWait().isIdentical)
+    }
+
+    @Test func `two sides are identical whatever their files are named`() throws {
+        let folder = try Folder()
+        let other = try folder.copy(of: folder.source, "other.img")
+        let job = CompareJob(try Disk.openSource(folder.source), try Disk.openSource(other))
+        try FileManager.default.moveItem(atPath: other.string, toPath: other.string + ".moved")
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o600], ofItemAtPath: folder.source.string)
+        #expect(job.runAndWait().isIdentical)
+    }
+
+    @Test func `a difference is one though a side was written`() throws {
+        let folder = try Folder()
+        let other = try folder.copy(of: folder.source, "other.img")
+        let file = try #require(FileHandle(forUpdatingAtPath: other.string))
+        try file.seek(toOffset: 70_000)
+        try file.write(contentsOf: Data([0xff]))
+        try file.close()
+        let job = CompareJob(try Disk.openSource(folder.source), try Disk.openSource(other))
+        try Disturbance.rewrite.happen(to: folder.source)
+        let report = job.runAndWait()
+        #expect(report.error == nil && report.firstDifference == 70_000)
+        #expect(isWrittenMeanwhile(report.disturbance, folder.source))
+    }
+
+    @Test func `a base that was written is not let go of`() async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        do {
+            let job = try StreamJob.open(folder.overlay)
+            try Disturbance.rewrite.happen(to: folder.base)
+            let report = job.runAndWait()
+            #expect(isWrittenMeanwhile(report.endingError, folder.base))
+            #expect(!report.mirror.outcome.isMirrored)
+        }
+        #expect(try Disk.openSource(folder.overlay).image?.layers.count == 2)
+        do {
+            let report = try StreamJob.open(folder.overlay).runAndWait()
+            #expect(report.endingError == nil && report.mirror.outcome.isMirrored)
+        }
+        #expect(try Disk.openSource(folder.overlay).image?.layers.count == 1)
+    }
+
+    @Test func `an overlay that was written is not emptied`() async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        do {
+            let job = try CommitJob.open(folder.overlay)
+            try Disturbance.rewrite.happen(to: folder.overlay)
+            let report = job.runAndWait()
+            #expect(isWrittenMeanwhile(report.endingError, folder.overlay))
+            #expect(!report.mirror.outcome.isMirrored)
+        }
+        #expect(try ownBytes(folder.overlay) == 65536)
+        let report = try CommitJob.open(folder.overlay).runAndWait()
+        #expect(report.endingError == nil && report.mirror.outcome.isMirrored)
+        #expect(try ownBytes(folder.overlay) == 0)
+    }
+
+    /// Whatever is done to the name of an image that a job changes.
+    enum Move: CaseIterable {
+        case unlink, replace
+
+        func happen(to path: FilePath) throws {
+            let manager = FileManager.default
+            switch self {
+            case .unlink: try manager.removeItem(atPath: path.string)
+            case .replace:
+                try manager.copyItem(atPath: path.string, toPath: path.string + ".new")
+                #expect(rename(path.string + ".new", path.string) == 0)
+            }
+        }
+    }
+
+    private func isMovedMeanwhile(_ error: MirrorError?, _ path: FilePath) -> Bool {
+        if case .movedMeanwhile(path) = error { true } else { false }
+    }
+
+    @Test(arguments: Move.allCases)
+    func `an image that is not where it was is not finished`(move: Move) async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        let job = try StreamJob.open(folder.overlay)
+        try move.happen(to: folder.overlay)
+        let report = job.runAndWait()
+        #expect(isMovedMeanwhile(report.endingError, folder.overlay))
+        #expect(!report.mirror.outcome.isMirrored)
+    }
+
+    @Test(arguments: Move.allCases, [true, false])
+    func `a base that is not where it was has nothing committed`(
+        move: Move, base: Bool
+    ) async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        let kept = try folder.copy(of: folder.overlay, "kept.qcow2")
+        let job = try CommitJob.open(folder.overlay)
+        try move.happen(to: base ? folder.base : folder.overlay)
+        let report = job.runAndWait()
+        #expect(report.endingError != nil && !report.mirror.outcome.isMirrored)
+        guard base else { return }
+        // All that the overlay had it still has.
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: kept.string))
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder.overlay.string)) == bytes)
+    }
+
+    private func ownBytes(_ path: FilePath) throws -> Int64 {
+        try Measurement.top(of: try Disk.openSource(path)).dataBytes
+    }
+}
