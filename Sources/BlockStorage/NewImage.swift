@@ -16,6 +16,7 @@ struct NewImage {
     static func create(
         _ path: FilePath, size: Int64, options: TargetOptions
     ) throws(StorageError) -> NewImage? {
+        try PathText.check(path)
         do throws(Errno) {
             _ = try SystemCalls.status(at: path)
             guard options.create else { return nil }

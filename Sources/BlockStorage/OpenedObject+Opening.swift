@@ -85,7 +85,8 @@ extension OpenedObject {
         isClaimed: Bool, writers: SystemCalls.Writers, landing: Landing = Landing()
     ) throws(StorageError) {
         let found: FileStatus
-        let resolved: String
+        try PathText.check(path)
+        let resolved: [UInt8]
         do throws(Errno) {
             found = try SystemCalls.status(of: descriptor)
             try SystemCalls.clearNonblocking(descriptor)
@@ -93,14 +94,17 @@ extension OpenedObject {
             throw .systemCall(call: "statx", path: path, code: error)
         }
         do throws(Errno) {
-            resolved = try SystemCalls.linkTarget(FilePath("/proc/self/fd/\(descriptor.raw)"))
+            resolved = try SystemCalls.linkTargetBytes(FilePath("/proc/self/fd/\(descriptor.raw)"))
         } catch {
             throw .refused(.unverifiable(path: path, missing: "/proc/self/fd"))
+        }
+        guard let resolvedPath = String(validating: resolved, as: UTF8.self) else {
+            throw .nameNotUTF8(name: PathText.escaped(resolved))
         }
         if let expected, expected != found.identity { throw .changedWhileOpening(path: path) }
         self.init(
             path: path, kind: kind, descriptor: descriptor, status: found,
-            resolvedPath: resolved, isClaimed: isClaimed, writers: writers, landing: landing)
+            resolvedPath: resolvedPath, isClaimed: isClaimed, writers: writers, landing: landing)
     }
 
     private static func storageKind(

@@ -14,6 +14,9 @@ public enum StorageError: Error, Equatable, Sendable {
     case directIORefused(path: FilePath, reason: String)
     /// The name led to one object when it was checked and to another when it was opened.
     case changedWhileOpening(path: FilePath)
+    /// The name, or the one that a link leads to, is not UTF-8: messages and records could not
+    /// tell it from others. `name` has the bytes that are not as `\\xNN`.
+    case nameNotUTF8(name: String)
     case systemCall(call: String, path: FilePath, code: Errno, offset: Int64? = nil)
     case refused(GuardRefusal)
     /// The file is there, and what is in it can't be used.
@@ -32,7 +35,7 @@ public enum StorageError: Error, Equatable, Sendable {
     public var category: Category {
         switch self {
         case .notFound, .isDirectory, .notADiskOrFile, .noMedium, .permissionDenied,
-            .directIORefused:
+            .directIORefused, .nameNotUTF8:
             .usage
         case .refused: .refused
         case .image(let problem): problem.category
@@ -63,6 +66,9 @@ extension StorageError: CustomStringConvertible {
         case .changedWhileOpening(let path):
             "\(path) was replaced by something else while it was being opened. "
                 + "Find out what replaces it, then run again."
+        case .nameNotUTF8(let name):
+            "\(name): the name is not UTF-8, so that records and messages could not tell it from "
+                + "others. Rename it (a link to it does not help)."
         case .systemCall(let call, let path, let code, let offset):
             "\(path): \(call)\(offset.map { " at offset \($0)" } ?? "") failed: "
                 + "\(code).\(Self.remedy(for: code))"

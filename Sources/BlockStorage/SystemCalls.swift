@@ -270,6 +270,13 @@ extension SystemCalls {
         return FilePath(platformString: characters + [0])
     }
 
+    /// The bytes of a path, without the 0 that ends it.
+    static func bytes(of path: FilePath) -> [UInt8] {
+        unsafe path.withPlatformString { pointer in
+            unsafe (0..<strlen(pointer)).map { unsafe UInt8(bitPattern: pointer[$0]) }
+        }
+    }
+
     static func bytes(at path: FilePath) throws(Errno) -> [UInt8] {
         let descriptor = try open(path, O_RDONLY | O_NONBLOCK)
         var content: [UInt8] = []
@@ -286,12 +293,16 @@ extension SystemCalls {
     }
 
     static func linkTarget(_ path: FilePath) throws(Errno) -> String {
+        String(decoding: try linkTargetBytes(path), as: UTF8.self)
+    }
+
+    static func linkTargetBytes(_ path: FilePath) throws(Errno) -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = unsafe path.withPlatformString { pointer in
             unsafe ringmirror_read_link(pointer, &buffer, buffer.count)
         }
         guard count >= 0 else { throw Errno(rawValue: errno) }
-        return String(decoding: buffer[..<count], as: UTF8.self)
+        return Array(buffer[..<count])
     }
 
     static func entries(of directory: FilePath) throws(Errno) -> [String] {

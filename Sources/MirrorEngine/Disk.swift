@@ -75,11 +75,14 @@ public final class Disk: Sendable {
     }
 
     /// A raw disk or image: its bytes are the file's.
-    public convenience init(_ device: StorageDevice) {
+    public convenience init(_ device: StorageDevice) { self.init(device, notes: []) }
+
+    /// The same, with more to know about it.
+    package convenience init(_ device: StorageDevice, notes: [String]) {
         let written: TargetMaker = { (size) throws(StorageError) in RawMap(device, size: size) }
         self.init(
             path: device.path, format: "raw", access: device.access, geometry: device.geometry,
-            identity: device.identity, caching: device.caching, notes: device.notes,
+            identity: device.identity, caching: device.caching, notes: device.notes + notes,
             resolvedPath: device.resolvedPath, devices: [device],
             modifiedAt: { device.modifiedAt },
             sourceMap: { (size: Int64?) -> any SourceMap in

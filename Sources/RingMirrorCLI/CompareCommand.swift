@@ -40,12 +40,12 @@ struct CompareCommand: ParsableCommand {
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 self.first.path, format: firstFormat, formatOption: "--first-format",
-                options: options)
+                foreignFormats: .note, options: options)
         }
         let second = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 self.second.path, format: secondFormat, formatOption: "--second-format",
-                options: options)
+                foreignFormats: .note, options: options)
         }
         let run = CompareRun(
             job: CompareJob(first, second, io: io), first: first, second: second, output: output,

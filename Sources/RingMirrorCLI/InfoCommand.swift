@@ -22,7 +22,7 @@ struct InfoCommand: ParsableCommand {
         let complaint = Complaint(output: output)
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                path.path, format: format, formatOption: "--format",
+                path.path, format: format, formatOption: "--format", foreignFormats: .note,
                 options: SourceOptions(allowSourceInUse: true))
         }
         let device = disk.device
@@ -35,15 +35,16 @@ struct InfoCommand: ParsableCommand {
         let image = try disk.image.map { chain in
             try complaint.attempt { () throws(StorageError) in try ImageInfo(chain, disk) }
         }
+        let notes = image.map { device.notes + $0.notes } ?? disk.notes
         if output.json {
-            Events.print(Events.Info(device, allocation, image))
+            Events.print(Events.Info(device, allocation, image, notes: notes))
         } else {
-            show(device, allocation, image)
+            show(device, allocation, image, notes: notes)
         }
     }
 
     private func show(
-        _ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?
+        _ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?, notes: [String]
     ) {
         let geometry = device.geometry
         var rows: [(String, String)] = [
@@ -83,7 +84,7 @@ struct InfoCommand: ParsableCommand {
         for (name, value) in rows {
             Output.line(name + String(repeating: " ", count: width - name.count) + "  " + value)
         }
-        for note in device.notes + (image?.notes ?? []) { Output.line("note: " + note) }
+        for note in notes { Output.line("note: " + note) }
     }
 
     private func zeroing(_ device: StorageDevice) -> String {
@@ -110,7 +111,9 @@ extension Events {
         /// Of a qcow2 image.
         let image: ImageInfo?
 
-        init(_ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?) {
+        init(
+            _ device: StorageDevice, _ allocation: Allocation, _ image: ImageInfo?, notes: [String]
+        ) {
             path = device.path.string
             kind = device.kind.rawValue
             size = device.geometry.size
@@ -125,7 +128,7 @@ extension Events {
             writeZeroesMaxBytes = device.zeroing.writeZeroesMaxBytes
             discardMaxBytes = device.zeroing.discardMaxBytes
             identity = device.identity
-            notes = device.notes + (image?.notes ?? [])
+            self.notes = notes
             self.image = image
         }
     }

@@ -9,16 +9,24 @@ extension Disk {
     /// - Parameters:
     ///   - format: nil: as name and content say, together (see `ImageFormat.guess`).
     ///   - formatOption: what messages call the way to say the format.
+    ///   - foreignFormats: what to do about a file that is a container of a format unknown here,
+    ///     unless `format` says that it is raw.
     ///   - changesBitmaps: open a qcow2 image so that the bitmaps in it may be changed: as a file
     ///     that is written, with all guards of one.
     /// - Throws: a `GuardRefusal` if anybody may write it meanwhile and `allowSourceInUse` was not
     ///   given; an `ImageProblem` for an image that can't be used.
     public static func openSource(
         _ path: FilePath, format: ImageFormat? = nil, formatOption: String = "--source-format",
-        changesBitmaps: Bool = false, options: SourceOptions = SourceOptions()
+        foreignFormats: ForeignFormatChoice = .refuse, changesBitmaps: Bool = false,
+        options: SourceOptions = SourceOptions()
     ) throws(StorageError) -> Disk {
         switch try format.or(guessing: path, option: formatOption) {
-        case .raw: return Disk(try StorageDevice.openSource(path, options: options))
+        case .raw:
+            let device = try StorageDevice.openSource(path, options: options)
+            guard format == nil, let foreign = device.foreignFormat else { return Disk(device) }
+            let problem = ImageProblem(foreign, path, formatOption)
+            guard foreignFormats == .note else { throw .image(problem) }
+            return Disk(device, notes: [problem.description])
         case .qcow2:
             if changesBitmaps {
                 let device = try StorageDevice.openForChange(
@@ -126,5 +134,24 @@ extension ImageFormat? {
     ) throws(StorageError) -> ImageFormat {
         if let self { return self }
         return try .guess(at: path, option: option)
+    }
+}
+
+/// What to do about a file that is a container of a format unknown here.
+public enum ForeignFormatChoice: Sendable {
+    /// Open nothing: its bytes are not those of the disk in it.
+    case refuse
+    /// Take it as the bytes that it has, and note it.
+    case note
+}
+
+extension ImageProblem {
+    fileprivate init(_ foreign: ForeignFormat, _ path: FilePath, _ option: String) {
+        self.init(
+            .refused, path,
+            "it is \(foreign.name), and its bytes are not those of the disk in it",
+            remedy:
+                "Make a raw disk of it first (`\(foreign.conversion)`), or say \(option) raw to "
+                + "take the file as it is.")
     }
 }

@@ -6,7 +6,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case commandLine, invalidOption
     // Paths.
     case notFound, isDirectory, notADiskOrFile, permissionDenied, noMedium, directIORefused
-    case changedWhileOpening, unsupportedName
+    case changedWhileOpening, unsupportedName, nameNotUTF8
     // Guards.
     case sameStorage, overlap, targetInUse, sourceInUse, readOnlyTarget, targetTooSmall
     case targetLarger, carriesSignature, targetExists, targetMissing, underDev, locked
@@ -103,6 +103,7 @@ extension Failure {
         case .noMedium(let found): (code, path) = (.noMedium, found)
         case .directIORefused(let found, _): (code, path) = (.directIORefused, found)
         case .changedWhileOpening(let found): (code, path) = (.changedWhileOpening, found)
+        case .nameNotUTF8: (code, path) = (.nameNotUTF8, nil)
         case .systemCall(_, let found, _, _): (code, path) = (.systemCall, found)
         case .refused(let refusal): (code, path) = (ErrorCode(refusal), refusal.path)
         case .image(let problem):
@@ -190,7 +191,8 @@ extension GuardRefusal {
         case .sourceIsTarget(_, let target), .overlaps(_, let target, _),
             .targetInUse(let target, _), .readOnlyTarget(let target, _),
             .targetTooSmall(let target, _, _), .targetLarger(let target, _, _),
-            .carriesSignature(let target, _), .alreadyExistsForCreate(let target),
+            .carriesSignature(let target, _),
+            .alreadyExistsForCreate(let target),
             .missingWithoutCreate(let target), .underDev(let target),
             .openByProcess(let target, _):
             target
