@@ -12,14 +12,22 @@ struct NewImage {
 
     /// Makes the file at `path`, of this length and durable in its directory.
     ///
+    /// The file gets its name when it is whole: a process that is killed before leaves nothing.
+    /// On filesystems that know no files without a name it has one from the beginning.
+    ///
+    /// - Parameters:
+    ///   - content: `.format` may also be made on a disk that is there.
+    ///   - fill: writes what the file begins with.
     /// - Returns: nil if there is something at `path` that is to be opened as it is.
     static func create(
-        _ path: FilePath, size: Int64, options: TargetOptions
+        _ path: FilePath, size: Int64, options: TargetOptions, content: TargetContent = .disk,
+        fill: (any ImageFile) throws(StorageError) -> Void = { _ in }
     ) throws(StorageError) -> NewImage? {
         try PathText.check(path)
         do throws(Errno) {
-            _ = try SystemCalls.status(at: path)
+            let found = try SystemCalls.status(at: path)
             guard options.create else { return nil }
+            if content == .format && found.kind == .blockDevice { return nil }
             throw Errno.fileExists
         } catch .fileExists {
             throw .refused(.alreadyExistsForCreate(target: path))
@@ -33,48 +41,104 @@ struct NewImage {
             throw .notFound(path: path)
         }
         let name = FilePath(root: nil, [component])
+        if let unnamed = try? SystemCalls.openUnnamed(mode: mode, in: directory) {
+            try write(unnamed, path, to: size, fill)
+            return try appear(unnamed, path, name, directory)
+        }
         let descriptor: Descriptor
         do throws(Errno) {
             descriptor = try SystemCalls.open(
                 name, O_RDWR | O_CREAT | O_EXCL | O_NOCTTY, mode: mode, in: directory.raw)
-        } catch .fileExists {
-            throw .refused(.alreadyExistsForCreate(target: path))
         } catch {
-            throw .opening(path, .readWrite, error)
+            throw failure(error, path)
         }
-        return try stretch(descriptor, path, name, directory, to: size)
-    }
-
-    private static func stretch(
-        _ descriptor: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor,
-        to size: Int64
-    ) throws(StorageError) -> NewImage {
         do throws(StorageError) {
-            do throws(Errno) {
-                try SystemCalls.truncate(descriptor, to: size)
-                try SystemCalls.sync(descriptor)
-                try SystemCalls.sync(directory)
-            } catch {
-                throw .systemCall(call: "making the image", path: path, code: error)
-            }
-            let opened = try OpenedObject(
-                path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true,
-                writers: .none)
-            return NewImage(opened: opened, directory: directory, name: name)
+            try write(descriptor, path, to: size, fill)
+            return try finish(descriptor, path, name, directory)
         } catch {
             try? SystemCalls.unlink(name, in: directory)
             throw error
         }
     }
 
-    /// Takes the file away again, in the directory where it was made, if it still has its name
-    /// there.
-    func remove() {
-        guard let found = try? SystemCalls.status(of: name, in: directory),
-            found.identity == opened.status.identity
+    private static func failure(_ code: Errno, _ path: FilePath) -> StorageError {
+        code == .fileExists
+            ? .refused(.alreadyExistsForCreate(target: path)) : .opening(path, .readWrite, code)
+    }
+
+    /// Brings to stable storage what the file begins with.
+    private static func write(
+        _ descriptor: Descriptor, _ path: FilePath, to size: Int64,
+        _ fill: (any ImageFile) throws(StorageError) -> Void
+    ) throws(StorageError) {
+        let file = DescriptorFile(path: path, descriptor: descriptor)
+        try file.resize(to: size)
+        try fill(file)
+        do throws(Errno) {
+            try SystemCalls.sync(descriptor)
+        } catch {
+            throw .systemCall(call: "fsync", path: path, code: error)
+        }
+    }
+
+    /// Gives the file its name, and opens it by that: what the kernel tells of a file that was
+    /// opened without one is no path.
+    private static func appear(
+        _ unnamed: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor
+    ) throws(StorageError) -> NewImage {
+        do throws(Errno) {
+            try SystemCalls.link(unnamed, as: name, in: directory)
+        } catch {
+            throw failure(error, path)
+        }
+        do throws(StorageError) {
+            let descriptor: Descriptor
+            let isSame: Bool
+            do throws(Errno) {
+                descriptor = try SystemCalls.open(
+                    name, O_RDWR | O_NOFOLLOW | O_NOCTTY, in: directory.raw)
+                let (made, found) = (
+                    try SystemCalls.status(of: unnamed), try SystemCalls.status(of: descriptor)
+                )
+                isSame = made.identity == found.identity
+            } catch {
+                throw .opening(path, .readWrite, error)
+            }
+            guard isSame else { throw .changedWhileOpening(path: path) }
+            return try finish(descriptor, path, name, directory)
+        } catch {
+            removeIfSame(unnamed, name, directory)
+            throw error
+        }
+    }
+
+    private static func finish(
+        _ descriptor: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor
+    ) throws(StorageError) -> NewImage {
+        do throws(Errno) {
+            try SystemCalls.sync(directory)
+        } catch {
+            throw .systemCall(call: "making the image", path: path, code: error)
+        }
+        let opened = try OpenedObject(
+            path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true,
+            writers: .none)
+        return NewImage(opened: opened, directory: directory, name: name)
+    }
+
+    private static func removeIfSame(
+        _ file: Descriptor, _ name: FilePath, _ directory: Descriptor
+    ) {
+        guard let made = try? SystemCalls.status(of: file),
+            let found = try? SystemCalls.status(of: name, in: directory),
+            found.identity == made.identity
         else { return }
         try? SystemCalls.unlink(name, in: directory)
     }
+
+    /// Takes the file away again, in the directory where it was made, if it still has its name
+    /// there.
+    func remove() { Self.removeIfSame(opened.descriptor, name, directory) }
 
     private static func openDirectory(of path: FilePath) throws(StorageError) -> Descriptor {
         let parent = path.removingLastComponent()

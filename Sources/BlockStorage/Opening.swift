@@ -49,17 +49,19 @@ extension StorageDevice {
     /// - Parameters:
     ///   - size: how many bytes the disk has that is copied. A new image file is made as long for
     ///     `.disk`, and empty for `.format`.
-    ///   - content: for `.format`, neither the size nor the signatures of what is there are looked
-    ///     at.
+    ///   - content: for `.format`, the size of what is there is not looked at, and its signatures
+    ///     only if the format is to be made on it.
+    ///   - fill: writes what a new file begins with, before it gets its name.
     ///   - signatureSource: what carries the signatures that the target of an earlier mirror may
     ///     have (`options.holdsMirror`): the source, if it is a disk byte by byte.
     package static func openTarget(
         _ path: FilePath, apartFrom sources: [StorageDevice], size: Int64,
         options: TargetOptions, content: TargetContent, signatureSource: StorageDevice? = nil,
-        view: SystemView = .live
+        view: SystemView = .live, fill: (any ImageFile) throws(StorageError) -> Void = { _ in }
     ) throws(StorageError) -> StorageDevice {
         let length = content == .disk ? size : 0
-        let created = try NewImage.create(path, size: length, options: options)
+        let created = try NewImage.create(
+            path, size: length, options: options, content: content, fill: fill)
         do throws(StorageError) {
             let opened: OpenedObject
             if let created {
@@ -70,9 +72,10 @@ extension StorageDevice {
             return try finish(
                 opened, created, apartFrom: sources, as: .target, cache: options.cache, view
             ) { () throws(StorageError) in
-                guard content == .disk else { return }
+                guard content == .disk || (options.create && created == nil) else { return }
                 try GuardRunner(view: view).checkContent(
-                    of: opened, size: size, signatureSource: signatureSource, options: options)
+                    of: opened, size: content == .disk ? size : nil,
+                    signatureSource: signatureSource, options: options)
             }
         } catch {
             // What this call made and nobody may use must not stay behind.

@@ -32,10 +32,16 @@ public struct SourceOptions: Sendable {
     public var cache: CacheChoice = .automatic
     /// Read also what others may be writing at the same time. The copy is then of no one moment.
     public var allowSourceInUse = false
+    /// Open no file but the one that is named: an image that needs others is refused.
+    public var namedFileOnly = false
 
-    public init(cache: CacheChoice = .automatic, allowSourceInUse: Bool = false) {
+    public init(
+        cache: CacheChoice = .automatic, allowSourceInUse: Bool = false,
+        namedFileOnly: Bool = false
+    ) {
         self.cache = cache
         self.allowSourceInUse = allowSourceInUse
+        self.namedFileOnly = namedFileOnly
     }
 }
 

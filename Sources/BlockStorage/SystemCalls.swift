@@ -192,6 +192,26 @@ package enum SystemCalls {
         if result != 0 { throw Errno(rawValue: errno) }
     }
 
+    /// Opens a file that has no name yet, in this directory. Not every filesystem can.
+    static func openUnnamed(mode: UInt32, in directory: Descriptor) throws(Errno) -> Descriptor {
+        // Glibc's O_TMPFILE, a macro that Swift doesn't see.
+        let unnamed = 0o20_000_000 | O_DIRECTORY
+        return try open(".", O_RDWR | unnamed | O_NOCTTY, mode: mode, in: directory.raw)
+    }
+
+    /// Gives a file without a name one, which must not be there yet.
+    static func link(
+        _ descriptor: Descriptor, as name: FilePath, in directory: Descriptor
+    ) throws(Errno) {
+        let source = FilePath("/proc/self/fd/\(descriptor.raw)")
+        let result = unsafe source.withPlatformString { from in
+            unsafe name.withPlatformString { to in
+                unsafe linkat(AT_FDCWD, from, directory.raw, to, AT_SYMLINK_FOLLOW)
+            }
+        }
+        if result != 0 { throw Errno(rawValue: errno) }
+    }
+
     static func filesystemMagic(_ descriptor: Descriptor) throws(Errno) -> Int64 {
         var magic: Int64 = 0
         try check(unsafe ringmirror_filesystem_magic(descriptor.raw, &magic))

@@ -1,5 +1,6 @@
 package import BlockStorage
 public import DirtyBitmap
+internal import QCOW2
 public import Ring
 internal import Synchronization
 
@@ -14,6 +15,9 @@ public struct CompareReport: Sendable {
     /// found may be none any more, and others may have come.
     public let disturbance: MirrorError?
     public let sizes: (first: Int64, second: Int64)
+    /// Bytes by which one side is longer because its format has whole sectors only, if they are
+    /// zeros: they are no part of the disk. 0 if there are none.
+    public let padding: Int64
     /// Bytes of both disks that were compared, holes of both included.
     public let compared: Int64
     public let read: Int64
@@ -32,7 +36,7 @@ public struct CompareReport: Sendable {
     /// Same size, same bytes, every byte was looked at, and nothing is known to have been written
     /// meanwhile.
     public var isIdentical: Bool {
-        error == nil && sizes.first == sizes.second && differingBytes == 0
+        error == nil && abs(sizes.first - sizes.second) == padding && differingBytes == 0
     }
 }
 
@@ -116,14 +120,16 @@ package final class CompareState: Sendable {
     func note(_ setup: QueueSetup) { findings.withLock { $0.setup = setup } }
 
     package func report(
-        sizes: (Int64, Int64), seconds: Double, disturbance: MirrorError? = nil
+        sizes: (Int64, Int64), padding: Int64 = 0, seconds: Double,
+        disturbance: MirrorError? = nil
     ) -> CompareReport {
         findings.withLock { findings in
-            let isUnsure = findings.differingBytes == 0 && sizes.0 == sizes.1
+            let isUnsure =
+                findings.differingBytes == 0 && abs(sizes.0 - sizes.1) == padding
             return CompareReport(
                 error: control.verdict ?? (isUnsure ? disturbance : nil), disturbance: disturbance,
-                sizes: sizes, compared: counters.done.value, read: counters.read.value,
-                differingBytes: findings.differingBytes,
+                sizes: sizes, padding: padding, compared: counters.done.value,
+                read: counters.read.value, differingBytes: findings.differingBytes,
                 differingClusters: findings.clusters.dirtyCount,
                 clusterSize: findings.clusters.granularity.bytes,
                 firstDifference: findings.first, seconds: seconds,
@@ -208,8 +214,28 @@ public final class CompareJob: Sendable {
         // Without a thread the caller's has to do.
         if let thread = WorkerThread(body) { thread.join() } else { body() }
         let seconds = Double(Clock.now - start) / 1e9
+        // Before the last look: what is read here is watched too.
+        let padding = padding()
         let disturbance = watch?.firstWritten().map(MirrorError.writtenMeanwhile)
-        return state.report(sizes: sizes, seconds: seconds, disturbance: disturbance)
+        return state.report(
+            sizes: sizes, padding: padding, seconds: seconds, disturbance: disturbance)
+    }
+
+    /// What one side has of zeros behind the end of the other, if its size was rounded up to whole
+    /// sectors of 512 bytes, as that of a qcow2 image is when it is made.
+    private func padding() -> Int64 {
+        let longer = sizes.0 > sizes.1 ? disks.0 : disks.1
+        let (small, large) = (min(sizes.0, sizes.1), max(sizes.0, sizes.1))
+        guard small < large, Disk.wholeSectors(small) == large, longer.format == "qcow2",
+            let image = longer.image
+        else { return 0 }
+        do throws(StorageError) {
+            let tail = try image.read(at: small, count: Int(large - small))
+            return tail.allSatisfy { $0 == 0 } ? large - small : 0
+        } catch {
+            state.control.fail(.storage(error))
+            return 0
+        }
     }
 
     /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.

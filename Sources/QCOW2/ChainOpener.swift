@@ -5,13 +5,19 @@ internal import SystemPackage
 struct ChainOpener {
     let options: ChainOptions
     private(set) var layers: [Layer] = []
-    private var seen: [FileKey] = []
+    /// Every file of the chain, and what stands on it.
+    private var seen: [StorageDevice]
+    private let held: [StorageDevice]
 
     /// Chains of some dozen are seen. Each layer takes up to three descriptors, of which a process
     /// mostly has 1024.
     static let depthMax = 200
 
-    init(options: ChainOptions) { self.options = options }
+    init(options: ChainOptions, above: [StorageDevice] = [], held: [StorageDevice] = []) {
+        self.options = options
+        seen = above
+        self.held = held.filter { $0.access == .readWrite }
+    }
 
     mutating func open(_ top: StorageDevice) throws(StorageError) {
         var next: (device: StorageDevice, format: ImageFormat)? = (top, options.format)
@@ -23,10 +29,13 @@ struct ChainOpener {
                         "there are more than \(Self.depthMax) images below each other",
                         remedy: "Merge some of them with `qemu-img commit`."))
             }
-            try note(device, for: device.path)
+            seen.append(device)
             let layer = try layer(device, format)
             layers.append(layer)
             next = nil
+            if options.namedFileOnly, let name = layer.header?.backingFile {
+                throw Self.unnamed(name, for: layer.path, "backing file")
+            }
             if options.opensBacking, let below = try layer.backing() {
                 next = (try open(below.path, for: layer.path, "backing file"), below.format)
             }
@@ -49,11 +58,14 @@ struct ChainOpener {
                     "its data is in a file of its own, and it does not say in which",
                     remedy: "`qemu-img amend -o data_file=FILE` tells it."))
         }
+        guard !options.namedFileOnly else {
+            throw Self.unnamed(name, for: device.path, "data file")
+        }
         let referred = ReferredFile(name: name, what: "data file", image: device.path)
         let data = try open(
             referred.path(resolvedImage: FilePath(device.resolvedPath)), for: device.path,
             "data file")
-        try note(data, for: device.path)
+        seen.append(data)
         return try Layer(
             header, file: file, device: device, dataFile: DeviceFile(data), dataDevice: data)
     }
@@ -61,8 +73,12 @@ struct ChainOpener {
     private func open(
         _ path: FilePath, for image: FilePath, _ what: String
     ) throws(StorageError) -> StorageDevice {
+        // Opened a second time, a file would seem to be locked by somebody else.
+        try refuseRepetition(of: path, for: image, what)
         do throws(StorageError) {
-            return try StorageDevice.openSource(path, options: options.source)
+            let device = try StorageDevice.openSource(path, options: options.source)
+            try refuseRepetition(of: device.path, for: image, what)
+            return device
         } catch .notFound {
             throw .image(
                 ImageProblem(
@@ -72,28 +88,32 @@ struct ChainOpener {
     }
 
     /// A file that is there twice is below itself, by whatever names.
-    private mutating func note(
-        _ device: StorageDevice, for image: FilePath
+    private func refuseRepetition(
+        of path: FilePath, for image: FilePath, _ what: String
     ) throws(StorageError) {
-        let key = FileKey(device.identity)
-        guard !seen.contains(key) else {
+        if seen.contains(where: { $0.isSame(as: path) }) {
             throw .image(
                 ImageProblem(
-                    .malformed, image, "\(device.path) is in the chain of images twice"))
+                    .malformed, image, "\(path) is in the chain of images twice",
+                    remedy: "`qemu-img rebase -u` tells the image what it stands on."))
         }
-        seen.append(key)
+        if held.contains(where: { $0.isSame(as: path) }) {
+            throw .image(
+                ImageProblem(
+                    .refused, image,
+                    "its \(what) \(path) is open for writing by this very command",
+                    remedy: "One command can't change an image and read it as another's \(what)."))
+        }
     }
-}
 
-/// Which file or disk it is, whatever its names.
-private struct FileKey: Equatable {
-    let disk: DeviceNumber?
-    let filesystem: DeviceNumber?
-    let inode: UInt64?
-
-    init(_ identity: DeviceIdentity) {
-        disk = identity.deviceNumber
-        filesystem = identity.filesystemDevice
-        inode = identity.inode
+    private static func unnamed(
+        _ name: String, for image: FilePath, _ what: String
+    ) -> StorageError {
+        let shown = BitmapEntry.shown(Array(name.utf8))
+        return .image(
+            ImageProblem(
+                .refused, image,
+                "it needs the \(what) \"\(shown)\", and no file may be opened but the image itself",
+                remedy: "Allow that if you trust whoever made the image."))
     }
 }

@@ -32,10 +32,15 @@ public final class ImageChain: Sendable {
 
     /// The chain of an image that is open already, perhaps to be written; what is below it is
     /// opened for reading.
+    ///
+    /// - Parameters:
+    ///   - above: images that stand on this one, and can't be below it as well.
+    ///   - held: what this process has open for writing otherwise, and can't be read here.
     package convenience init(
-        top: StorageDevice, options: ChainOptions
+        top: StorageDevice, options: ChainOptions, above: [StorageDevice] = [],
+        held: [StorageDevice] = []
     ) throws(StorageError) {
-        var opener = ChainOpener(options: options)
+        var opener = ChainOpener(options: options, above: above, held: held)
         try opener.open(top)
         self.init(layers: opener.layers)
     }

@@ -1,5 +1,5 @@
 package import BlockStorage
-package import SystemPackage
+public import SystemPackage
 
 extension Layer {
     /// The file below this image and its format, as the image says; nil if it stands alone.
@@ -28,6 +28,9 @@ extension Layer {
         let image = device.map { FilePath($0.resolvedPath) } ?? path
         return (try referred.path(resolvedImage: image), format)
     }
+
+    /// The file that has the data of an image that keeps it apart; nil: the image has it.
+    public var dataPath: FilePath? { dataFile?.path }
 
     /// Bytes of a cluster; nil for a raw layer.
     public var clusterBytes: Int64? { header?.clusterSize }

@@ -4,22 +4,39 @@ extension NewImageOptions {
         clusterSize * (clusterSize / (extendedL2 ? 16 : 8))
     }
 
-    /// Bytes of the image's file with so many clusters of data, and tables that lead to them.
-    package func fileBytes(clusters: Int64, l2Tables: Int64) -> Int64 {
-        func ceiling(_ value: Int64, _ divisor: Int64) -> Int64 { (value + divisor - 1) / divisor }
-        let l1 = ceiling(ceiling(size, l2Coverage) * 8, clusterSize)
-        let used = 1 + l1 + l2Tables + clusters
+    /// The most that the image's file can have with so many clusters of data, and tables that lead
+    /// to them.
+    package func fileBytesMax(clusters: Int64, l2Tables: Int64) -> Int64 {
         let perBlock = clusterSize * 8 / Int64(refcountBits)
-        // Refcounts count themselves, so that their number is found step by step.
+        let entriesPerCluster = clusterSize / 8
+        let l1 = ceiling(ceiling(size, l2Coverage) * 8, clusterSize)
+        let used = l2Tables + clusters
+        // A long L1 table begins behind all blocks of refcounts that there are. What it leaves free
+        // before it is what is taken first afterwards.
+        let gap = l1 > perBlock - 3 ? max(0, perBlock - used) : 0
         var blocks: Int64 = 1
-        var tables: Int64 = 1
         while true {
-            let total = used + blocks + tables
-            let neededBlocks = ceiling(total, perBlock)
-            let neededTables = max(ceiling(neededBlocks * 8, clusterSize), 1)
-            if neededBlocks <= blocks && neededTables <= tables { return total * clusterSize }
-            blocks = max(blocks, neededBlocks)
-            tables = max(tables, neededTables)
+            // A refcount table that has become too small moves behind all else and grows by half,
+            // and may have done so just now: the old ones, each a third smaller, are holes then.
+            let needed = ceiling(blocks, entriesPerCluster)
+            let tables = needed == 1 ? 1 : needed + needed / 2 + 1 + 3 * needed
+            let total = 1 + l1 + gap + used + blocks + tables
+            // Refcounts count themselves, so that their number is found step by step.
+            let counted = ceiling(total, perBlock) + (needed == 1 ? 0 : 1)
+            if counted <= blocks { return total * clusterSize }
+            blocks = counted
         }
     }
+
+    /// The most that it can have when nothing of the disk has been written.
+    package var emptyBytesMax: Int64 {
+        preallocatesMetadata ? fullBytesMax : fileBytesMax(clusters: 0, l2Tables: 0)
+    }
+
+    /// The most that it can have when all of the disk has been written.
+    package var fullBytesMax: Int64 {
+        fileBytesMax(clusters: ceiling(size, clusterSize), l2Tables: ceiling(size, l2Coverage))
+    }
 }
+
+private func ceiling(_ value: Int64, _ divisor: Int64) -> Int64 { (value + divisor - 1) / divisor }

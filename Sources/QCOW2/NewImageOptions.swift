@@ -1,5 +1,5 @@
-internal import BlockStorage
-internal import SystemPackage
+package import BlockStorage
+package import SystemPackage
 
 /// What a new image is to be like.
 public struct NewImageOptions: Sendable, Equatable {
@@ -24,6 +24,9 @@ public struct NewImageOptions: Sendable, Equatable {
 
     /// An image of so many bytes, and otherwise as QEMU makes them.
     public init(size: Int64) { self.size = size }
+
+    /// Throws what is wrong with the options, if anything is.
+    package func validate(for path: FilePath) throws(StorageError) { _ = try header(for: path) }
 
     /// The header that the image will have, but for the places of its tables.
     ///

@@ -9,7 +9,8 @@ struct CompareCommand: ParsableCommand {
             Both sides are read with O_DIRECT, so that what counts is what the devices have and \
             not what the page cache has. The exit code is 0 if they are identical and 4 if they \
             differ; disks of different sizes differ, and what they have in common is compared all \
-            the same.
+            the same. A qcow2 image whose size was rounded up to whole sectors, with zeros, is \
+            no different for that.
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
@@ -30,13 +31,16 @@ struct CompareCommand: ParsableCommand {
     @Option(help: IOMethod.help)
     var io = IOMethod.automatic
 
+    @OptionGroup var files: NamedFileOptions
+
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
         let complaint = Complaint(output: output)
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
-        let options = SourceOptions(cache: cache, allowSourceInUse: true)
+        let options = SourceOptions(
+            cache: cache, allowSourceInUse: true, namedFileOnly: files.noBacking)
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 self.first.path, format: firstFormat, formatOption: "--first-format",
@@ -97,6 +101,12 @@ struct CompareRun {
         if let disturbance = report.disturbance { output.warn(.mirror, "\(disturbance)") }
         if report.isIdentical {
             if !output.quiet && !output.json {
+                if report.padding > 0 {
+                    let longer = report.sizes.first > report.sizes.second ? first : second
+                    Output.line(
+                        "note: \(longer.path) is \(report.padding) bytes longer, all zeros: a "
+                            + "qcow2 image has whole sectors of 512 bytes")
+                }
                 Output.line(
                     "\(first.path) and \(second.path) are identical: "
                         + "\(ByteSize.text(report.compared)) compared in "

@@ -63,6 +63,7 @@ struct FullCommand: ParsableCommand {
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
+            namedFileOnly: sourceFormat.files.noBacking,
             changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
             complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }

@@ -87,6 +87,7 @@ struct IncrementalCommand: ParsableCommand {
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
+            namedFileOnly: sourceFormat.files.noBacking,
             changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
             complaint)
         let records = recording.store.path(for: source)

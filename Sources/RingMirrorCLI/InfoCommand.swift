@@ -16,6 +16,8 @@ struct InfoCommand: ParsableCommand {
     @Option(help: "raw or qcow2: what it is (default: by its name and content).")
     var format: ImageFormat?
 
+    @OptionGroup var files: NamedFileOptions
+
     @OptionGroup(title: "Output") var output: OutputOptions
 
     func run() throws {
@@ -23,7 +25,8 @@ struct InfoCommand: ParsableCommand {
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 path.path, format: format, formatOption: "--format", foreignFormats: .note,
-                options: SourceOptions(allowSourceInUse: true))
+                options: SourceOptions(
+                    allowSourceInUse: true, namedFileOnly: files.noBacking))
         }
         let device = disk.device
         let allocation: Allocation

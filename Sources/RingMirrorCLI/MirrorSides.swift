@@ -20,9 +20,12 @@ struct MirrorSides {
         }
     }
 
-    /// - Parameter changesBitmaps: the mirror may have to change a bitmap inside the image.
+    /// - Parameters:
+    ///   - namedFileOnly: an image that needs another file is refused.
+    ///   - changesBitmaps: the mirror may have to change a bitmap inside the image.
     static func openSource(
-        _ path: PathArgument, format: ImageFormat?, changesBitmaps: Bool = false,
+        _ path: PathArgument, format: ImageFormat?, namedFileOnly: Bool = false,
+        changesBitmaps: Bool = false,
         _ copying: CopyOptions, _ guards: GuardOptions, _ complaint: Complaint
     ) throws -> Disk {
         Signals.enter(.reading("opening \(path)"))
@@ -30,7 +33,8 @@ struct MirrorSides {
             try Disk.openSource(
                 path.path, format: format, changesBitmaps: changesBitmaps,
                 options: SourceOptions(
-                    cache: copying.cache, allowSourceInUse: guards.allowSourceInUse))
+                    cache: copying.cache, allowSourceInUse: guards.allowSourceInUse,
+                    namedFileOnly: namedFileOnly))
         }
     }
 
@@ -46,7 +50,8 @@ struct MirrorSides {
                 newImage: format.newImage(size: source.geometry.size), options: options)
         }
         self.source = source
-        made = options.create ? Files.identity(of: path.path) : nil
+        made =
+            options.create && target.device.kind == .image ? Files.identity(of: path.path) : nil
         Signals.enter(.making("preparing the mirror"))
     }
 

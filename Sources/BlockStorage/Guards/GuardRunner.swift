@@ -81,13 +81,13 @@ struct GuardRunner {
         }
     }
 
-    /// Asks what a mirror of a disk of `size` would do to what the target holds. Called with the
-    /// locks held.
+    /// Asks what a mirror of a disk of `size` would do to what the target holds; nil: of a disk of
+    /// any size. Called with the locks held.
     func checkContent(
-        of target: OpenedObject, size: Int64, signatureSource: StorageDevice?,
+        of target: OpenedObject, size: Int64?, signatureSource: StorageDevice?,
         options: TargetOptions
     ) throws(StorageError) {
-        try SizeGuard.check(target, for: size, allowLarger: options.allowLarger)
+        if let size { try SizeGuard.check(target, for: size, allowLarger: options.allowLarger) }
         try SignatureGuard.check(
             target, earlierMirror: options.holdsMirror ? signatureSource : nil,
             overwrite: options.overwrite)

@@ -90,6 +90,8 @@ public final class CommitJob: Sendable {
             }
             try ImageChain(layers: [layer]).requireNoSnapshots("that take from the image below")
             let overlay = keepsOverlay ? nil : try emptying(layer, header)
+            // Its own lock would keep it from being opened, and seem to be another's.
+            if device.isSame(as: base.path) { throw Self.circle(path, base.path) }
             let baseDevice = try StorageDevice.openForChange(
                 base.path, apartFrom: [device], cache: cache)
             let target: Disk
@@ -97,7 +99,7 @@ public final class CommitJob: Sendable {
             var growing: ImageWriter?
             switch base.format {
             case .qcow2:
-                let image = try WritableImage(baseDevice, cache: cache)
+                let image = try WritableImage(baseDevice, cache: cache, above: [device])
                 if image.chain.size < layer.size {
                     try makeRoom(in: image, for: layer.size)
                     growing = image.writer
@@ -120,6 +122,13 @@ public final class CommitJob: Sendable {
             return Plan(
                 source: Disk(chain), target: target, overlay: overlay, growing: growing,
                 watch: watch, working: working)
+        }
+
+        private static func circle(_ path: FilePath, _ base: FilePath) -> StorageError {
+            .image(
+                ImageProblem(
+                    .malformed, path, "\(base) is in the chain of images twice",
+                    remedy: "`qemu-img rebase -u` tells the image what it stands on."))
         }
 
         private static func emptying(

@@ -21,11 +21,15 @@ extension Disk {
 
     /// An image that is written.
     ///
-    /// - Parameter keepsContent: what is written reads as the image does already, so that its
-    ///   bitmaps need not hear of it.
-    package convenience init(_ image: WritableImage, keepsContent: Bool = false) {
+    /// - Parameters:
+    ///   - keepsContent: what is written reads as the image does already, so that its bitmaps need
+    ///     not hear of it.
+    ///   - notes: what an engineer should know besides, in sentences.
+    package convenience init(
+        _ image: WritableImage, keepsContent: Bool = false, notes: [String] = []
+    ) {
         self.init(
-            image.chain, bitmaps: image.bitmaps,
+            image.chain, bitmaps: image.bitmaps, notes: notes,
             sourceMap: { (size: Int64?) -> any SourceMap in
                 do throws(StorageError) {
                     return try image.read().map(size: size)
@@ -39,7 +43,7 @@ extension Disk {
     }
 
     private convenience init(
-        _ chain: ImageChain, bitmaps: ImageBitmaps?,
+        _ chain: ImageChain, bitmaps: ImageBitmaps?, notes: [String] = [],
         sourceMap: @escaping @Sendable (Int64?) -> any SourceMap,
         targetMap: (@Sendable (Int64) throws(StorageError) -> any TargetMap)?
     ) {
@@ -53,7 +57,8 @@ extension Disk {
             geometry: device.geometry.withSize(chain.size),
             identity: device.identity.withSize(chain.size),
             caching: devices.map(\.caching).first { $0 != .direct } ?? .direct,
-            notes: devices.flatMap(\.notes), resolvedPath: device.resolvedPath, devices: devices,
+            notes: devices.flatMap(\.notes) + notes, resolvedPath: device.resolvedPath,
+            devices: devices,
             image: chain, bitmaps: bitmaps ?? own,
             modifiedAt: { devices.compactMap(\.modifiedAt).max() },
             sourceMap: sourceMap, targetMap: targetMap)

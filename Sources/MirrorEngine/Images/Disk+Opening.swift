@@ -32,14 +32,16 @@ extension Disk {
                 let device = try StorageDevice.openForChange(
                     path, apartFrom: [], cache: options.cache)
                 let image = try WritableImage(
-                    device, cache: options.cache, brokenBitmaps: .passed)
+                    device, cache: options.cache, namedFileOnly: options.namedFileOnly,
+                    brokenBitmaps: .passed)
                 return Disk(image.chain, bitmaps: image.bitmaps)
             }
             let chain = try ImageChain.open(
                 path,
                 options: ChainOptions(
                     format: .qcow2, cache: options.cache,
-                    allowSourceInUse: options.allowSourceInUse))
+                    allowSourceInUse: options.allowSourceInUse,
+                    namedFileOnly: options.namedFileOnly))
             return Disk(chain)
         }
     }
@@ -67,20 +69,27 @@ extension Disk {
                     remedy: "Name another backing file."))
         }
         let size = source.geometry.size
+        var newImage = newImage ?? NewImageOptions(size: size)
+        newImage.size = wholeSectors(size)
         let device = try StorageDevice.openTarget(
             path, apartFrom: source.devices, size: size, options: options,
             content: format == .raw ? .disk : .format,
-            signatureSource: source.image == nil ? source.devices.first : nil)
+            signatureSource: source.image == nil ? source.devices.first : nil
+        ) { (file) throws(StorageError) in
+            if format == .qcow2 { _ = try newImage.create(in: file) }
+        }
         guard format == .qcow2 else { return Disk(device) }
         do throws(StorageError) {
-            if options.create {
-                var newImage = newImage ?? NewImageOptions(size: size)
-                newImage.size = wholeSectors(size)
-                _ = try newImage.create(in: DeviceFile(device))
+            var notes: [String] = []
+            if device.kind == .disk {
+                if options.create {
+                    notes = try makeImage(newImage, on: device, overwrite: options.overwrite)
+                }
+                try requireImage(on: device)
             }
-            let image = try WritableImage(device, cache: options.cache)
+            let image = try WritableImage(device, cache: options.cache, held: source.devices)
             try check(image, size: size, options)
-            return Disk(image)
+            return Disk(image, notes: notes)
         } catch {
             // What was made for this and can't be used must not stay behind.
             device.removeIfCreated()
@@ -88,7 +97,52 @@ extension Disk {
         }
     }
 
-    private static func wholeSectors(_ size: Int64) -> Int64 { (size + 511) & ~511 }
+    /// Makes an image on a disk, over what is there. Its header comes last: whatever ends this
+    /// before leaves nothing that is taken for an image.
+    ///
+    /// - Returns: what may be missing of space, in sentences.
+    private static func makeImage(
+        _ options: NewImageOptions, on device: StorageDevice, overwrite: Bool
+    ) throws(StorageError) -> [String] {
+        try options.validate(for: device.path)
+        let replaces = try hasImage(device)
+        guard overwrite || !replaces else {
+            throw .image(
+                ImageProblem(
+                    .refused, device.path, "there is a qcow2 image on it, which would be lost",
+                    remedy: "Use --overwrite if it may be; without --create it is written as it is."
+                ))
+        }
+        let (least, most) = (options.emptyBytesMax, options.fullBytesMax)
+        let size = device.geometry.size
+        guard size >= least else {
+            throw .image(
+                ImageProblem(
+                    .full, device.path,
+                    "it has \(size) bytes, and the tables of the image alone take up to \(least)",
+                    remedy: "Use a larger disk, or larger clusters."))
+        }
+        _ = try options.create(in: DeviceFile(device))
+        guard size < most else { return [] }
+        return [
+            "\(device.path) has \(size) bytes, and the image takes up to \(most) once all of its "
+                + "disk has been written"
+        ]
+    }
+
+    private static func hasImage(_ device: StorageDevice) throws(StorageError) -> Bool {
+        Header.isPresent(in: try DeviceFile(device).read(at: 0, count: 4))
+    }
+
+    private static func requireImage(on device: StorageDevice) throws(StorageError) {
+        guard try !hasImage(device) else { return }
+        throw .image(
+            ImageProblem(
+                .missing, device.path, "there is no qcow2 image on it",
+                remedy: "--create makes one, over what is there."))
+    }
+
+    static func wholeSectors(_ size: Int64) -> Int64 { (size + 511) & ~511 }
 
     /// What the guards look at where a target is raw.
     private static func check(

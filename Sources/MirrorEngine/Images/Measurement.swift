@@ -16,9 +16,9 @@ public struct Measurement: Sendable, Equatable {
     public let dataBytes: Int64
     /// What of it reads as zeros without being read.
     public let zeroBytes: Int64
-    /// What the file of a new target needs for that.
+    /// The most that the file of a new target takes for that: never too little.
     public let required: Int64
-    /// What the file needs when all of the disk has been written one day.
+    /// The most that it takes when all of the disk has been written one day.
     public let fullyAllocated: Int64
 
     /// Of a full mirror.
@@ -54,6 +54,7 @@ public struct Measurement: Sendable, Equatable {
     private init(
         _ disk: Disk, _ dirty: borrowing DirtyBitmap, _ target: NewImageOptions?
     ) throws(StorageError) {
+        try target?.validate(for: disk.path)
         size = disk.geometry.size
         let map = disk.sourceMap()
         var tally = Tally(target, size: size)
@@ -75,11 +76,11 @@ public struct Measurement: Sendable, Equatable {
             fullyAllocated = size
             return
         }
-        required = target.fileBytes(clusters: tally.clusters, l2Tables: tally.tables)
-        let all = (size + target.clusterSize - 1) / target.clusterSize
-        let coverage = target.l2Coverage
-        fullyAllocated = target.fileBytes(
-            clusters: all, l2Tables: (size + coverage - 1) / coverage)
+        fullyAllocated = target.fullBytesMax
+        required =
+            target.preallocatesMetadata
+            ? fullyAllocated
+            : target.fileBytesMax(clusters: tally.clusters, l2Tables: tally.tables)
     }
 }
 

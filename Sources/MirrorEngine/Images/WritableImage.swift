@@ -13,13 +13,21 @@ package final class WritableImage: Sendable {
 
     /// Opens the image on a device that is open for writing, and checks its tables.
     ///
-    /// - Parameter brokenBitmaps: what becomes of an image one of whose bitmaps can't be read.
+    /// - Parameters:
+    ///   - namedFileOnly: refuse an image that needs other files.
+    ///   - brokenBitmaps: what becomes of an image one of whose bitmaps can't be read.
+    ///   - above: images that stand on this one.
+    ///   - held: what else this process has open, perhaps for writing.
     package init(
-        _ device: StorageDevice, cache: CacheChoice = .automatic,
-        brokenBitmaps: ImageWriter.BrokenBitmaps = .refused
+        _ device: StorageDevice, cache: CacheChoice = .automatic, namedFileOnly: Bool = false,
+        brokenBitmaps: ImageWriter.BrokenBitmaps = .refused, above: [StorageDevice] = [],
+        held: [StorageDevice] = []
     ) throws(StorageError) {
         self.device = device
-        chain = try ImageChain(top: device, options: ChainOptions(format: .qcow2, cache: cache))
+        chain = try ImageChain(
+            top: device,
+            options: ChainOptions(format: .qcow2, cache: cache, namedFileOnly: namedFileOnly),
+            above: above, held: held)
         guard let header = chain.top.header else {
             preconditionFailure("a layer of this format has a header")
         }

@@ -43,7 +43,8 @@ struct TransferCommand: ParsableCommand {
         let settings = try measuring.settings()
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
-            self.source, format: sourceFormat.sourceFormat, copying, guards, complaint)
+            self.source, format: sourceFormat.sourceFormat,
+            namedFileOnly: sourceFormat.files.noBacking, copying, guards, complaint)
         // As long as no target has been made.
         try check(source, settings, complaint)
         let sides = try MirrorSides(

@@ -43,6 +43,8 @@ struct BitmapOptions: ParsableArguments {
     @Option(help: "raw or qcow2: what the image is (default: by its name and content).")
     var imageFormat: ImageFormat?
 
+    @OptionGroup var files: NamedFileOptions
+
     @OptionGroup var output: OutputOptions
 
     var complaint: Complaint { Complaint(output: output) }
@@ -55,7 +57,8 @@ struct BitmapOptions: ParsableArguments {
             try Disk.openSource(
                 path.path, format: imageFormat, formatOption: "--image-format",
                 changesBitmaps: access == .readWrite && store.file == nil,
-                options: SourceOptions(allowSourceInUse: true))
+                options: SourceOptions(
+                    allowSourceInUse: true, namedFileOnly: files.noBacking))
         }
     }
 

@@ -35,7 +35,8 @@ struct BitmapDiffCommand: ParsableCommand {
         let second = try options.complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 self.second.path, format: secondFormat, formatOption: "--second-format",
-                options: SourceOptions(allowSourceInUse: true))
+                options: SourceOptions(
+                    allowSourceInUse: true, namedFileOnly: options.files.noBacking))
         }
         let size = first.geometry.size
         guard

@@ -11,6 +11,20 @@ struct SourceFormatOptions: ParsableArguments {
                 refused: whoever writes to a raw disk could make it look so.
                 """))
     var sourceFormat: ImageFormat?
+
+    @OptionGroup var files: NamedFileOptions
+}
+
+/// Whether an image may lead to other files.
+struct NamedFileOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "Open no file but the one that is named.",
+            discussion: """
+                A qcow2 image can name any file of this machine as its backing file or data file. \
+                With this, one that needs another file is refused: for images from strangers.
+                """))
+    var noBacking = false
 }
 
 /// What TARGET is kept in, and how a new one is made.

@@ -8,6 +8,8 @@ struct ImageInfo: Encodable {
         let clusterSize: Int64?
         let dataBytes, zeroBytes, compressedBytes: Int64
         let compressedClusters, packedBytes, hostBytes: Int64
+        /// The file that has the data, if that is another one.
+        let dataFile: String?
         let snapshots: [String]
     }
 
@@ -31,7 +33,8 @@ struct ImageInfo: Encodable {
                 clusterSize: layer.clusterBytes, dataBytes: has.dataBytes,
                 zeroBytes: has.zeroBytes, compressedBytes: has.compressedBytes,
                 compressedClusters: has.compressedClusters, packedBytes: has.packedBytes,
-                hostBytes: has.hostBytes, snapshots: layer.snapshots.map(\.name))
+                hostBytes: has.hostBytes, dataFile: layer.dataPath?.string,
+                snapshots: layer.snapshots.map(\.name))
         }
         let list = try disk.bitmaps?.list()
         bitmaps = (list?.bitmaps ?? []).map { bitmap in
@@ -66,7 +69,8 @@ struct ImageInfo: Encodable {
     private func text(of layer: Layer) -> String {
         var parts = ["\(layer.path): \(layer.format)"]
         if let size = layer.clusterSize { parts.append("clusters of \(ByteSize.text(size))") }
-        parts.append("\(ByteSize.text(layer.dataBytes)) data")
+        let place = layer.dataFile.map { " in the data file \($0)" } ?? ""
+        parts.append("\(ByteSize.text(layer.dataBytes)) data" + place)
         if layer.zeroBytes > 0 { parts.append("\(ByteSize.text(layer.zeroBytes)) zeros") }
         if layer.compressedBytes > 0 {
             parts.append(

@@ -23,6 +23,11 @@ struct MeasureCommand: ParsableCommand {
     @Option(help: "The image above which top copies.", completion: .file()) var base: PathArgument?
     @Option(help: "raw or qcow2: what the target would be.") var targetFormat = ImageFormat.raw
     @Option(help: "Bytes in a cluster of a qcow2 target.") var clusterSize: ByteSize?
+
+    @Flag(help: "The qcow2 target would allocate 1/32 of a cluster.") var extendedL2 = false
+
+    @Option(help: "metadata: the qcow2 target would have all its tables from the beginning.")
+    var preallocate: TargetFormatOptions.Preallocation?
     @OptionGroup(title: "Formats") var format: SourceFormatOptions
     @OptionGroup var store: StoreOptions
     @OptionGroup(title: "Output") var output: OutputOptions
@@ -36,8 +41,10 @@ struct MeasureCommand: ParsableCommand {
         if base != nil && mode != .top {
             throw ValidationError("--base IMAGE goes with --mode top")
         }
-        if clusterSize != nil && targetFormat != .qcow2 {
-            throw ValidationError("--cluster-size goes with --target-format qcow2")
+        let isAsked = clusterSize != nil || extendedL2 || preallocate != nil
+        if isAsked && targetFormat != .qcow2 {
+            throw ValidationError(
+                "--cluster-size, --extended-l2 and --preallocate go with --target-format qcow2")
         }
     }
 
@@ -46,7 +53,8 @@ struct MeasureCommand: ParsableCommand {
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 source.path, format: format.sourceFormat ?? (mode == .top ? .qcow2 : nil),
-                options: SourceOptions(allowSourceInUse: true))
+                options: SourceOptions(
+                    allowSourceInUse: true, namedFileOnly: format.files.noBacking))
         }
         let measurement: Measurement
         do throws(MirrorError) {
@@ -66,6 +74,8 @@ struct MeasureCommand: ParsableCommand {
         if targetFormat == .qcow2 {
             target = NewImageOptions(size: disk.geometry.size)
             if let clusterSize { target?.clusterSize = clusterSize.bytes }
+            target?.extendedL2 = extendedL2
+            target?.preallocatesMetadata = preallocate == .metadata
         }
         switch mode {
         case .full: return try Measurement.full(of: disk, target: target)
@@ -84,8 +94,8 @@ struct MeasureCommand: ParsableCommand {
             ("planned", measurement.planned, "looked at"),
             ("data", measurement.dataBytes, "read and written"),
             ("zeros", measurement.zeroBytes, "made zero without reading"),
-            ("required", measurement.required, "of a new target's file, at least"),
-            ("fully allocated", measurement.fullyAllocated, "of a new target's file, at most"),
+            ("required", measurement.required, "of a new target's file, at most"),
+            ("fully allocated", measurement.fullyAllocated, "at most, once all is written"),
         ] {
             let pad = String(repeating: " ", count: 17 - name.count)
             Output.line("\(name)\(pad)\(bytes) (\(ByteSize.text(bytes)))  \(what)")

@@ -33,6 +33,7 @@ struct TopCommand: ParsableCommand {
     var create = false
 
     @OptionGroup(title: "Formats") var format: TargetFormatOptions
+    @OptionGroup var files: NamedFileOptions
     @OptionGroup(title: "Guards") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
     @OptionGroup(title: "Recording") var recording: RecordOptions
@@ -57,7 +58,7 @@ struct TopCommand: ParsableCommand {
         let complaint = Complaint(output: output)
         try MirrorSides.prepare(copying, complaint)
         let source = try MirrorSides.openSource(
-            overlay, format: .qcow2, copying, guards, complaint)
+            overlay, format: .qcow2, namedFileOnly: files.noBacking, copying, guards, complaint)
         let resuming = try recording.resumes(
             .top, bitmap: nil, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)
