@@ -186,7 +186,7 @@ extension BitmapStoreError: CustomStringConvertible {
         case .noSpace, .diskQuotaExceeded:
             " Nothing is lost. Free some space, and run the command again."
         case .readOnlyFileSystem:
-            " Make the filesystem writable, or keep the store elsewhere (RINGMIRROR_STATE_DIR)."
+            " Make the filesystem writable, or keep the store elsewhere (--bitmaps FILE)."
         case .permissionDenied, .notPermitted:
             " Run as the user who owns it, or as root."
         case .ioError: " Its disk has errors; `dmesg` says more."

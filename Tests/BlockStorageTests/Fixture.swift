@@ -49,6 +49,11 @@ final class Fixture {
     /// A path of the made-up machine that leads to this.
     func node(_ path: String, _ identity: NodeIdentity) { nodes[path] = identity }
 
+    /// Takes a directory away.
+    func hide(_ path: String) throws {
+        try FileManager.default.removeItem(atPath: scratch.path + path)
+    }
+
     /// What statx says about a file.
     func status(_ path: String, _ identity: NodeIdentity) {
         guard case .file(let device, let inode) = identity else { return }
