@@ -22,6 +22,7 @@ struct BitmapCommand: ParsableCommand {
             BitmapEnableCommand.self, BitmapDisableCommand.self, BitmapMergeCommand.self,
             BitmapListCommand.self, BitmapShowCommand.self, BitmapDiffCommand.self,
             BitmapMarkCommand.self, BitmapExportCommand.self, BitmapImportCommand.self,
+            BitmapForgetCommand.self,
         ])
 }
 

@@ -50,7 +50,13 @@ enum BitmapHome {
 
     func add(_ name: String, _ granularity: Granularity, disabled: Bool) throws(MirrorError) {
         try attempt { (store) throws(BitmapStoreError) in
-            try store.add(name, granularity: granularity, disabled: disabled)
+            do throws(BitmapStoreError) {
+                try store.add(name, granularity: granularity, disabled: disabled)
+            } catch {
+                // It may have been made for this bitmap alone.
+                _ = try? store.removeFileIfEmpty()
+                throw error
+            }
         } image: { (image) throws(StorageError) in
             try image.add(name, granularity: granularity, disabled: disabled)
         }
@@ -192,6 +198,8 @@ struct BitmapFacts {
     /// Seconds since 1970; nobody writes it down in an image.
     var createdAt: Int64?
     var lastSuccess: LastSuccess?
+    /// The newest mirror last.
+    var targets: [StoredTarget] = []
 
     var isBusy: Bool { holder != nil }
 
@@ -206,6 +214,7 @@ struct BitmapFacts {
         dirtyBytes = bitmap.dirtyBytes
         createdAt = bitmap.createdAt
         lastSuccess = bitmap.lastSuccess
+        targets = bitmap.targets
     }
 
     init(_ bitmap: ImageBitmap) {

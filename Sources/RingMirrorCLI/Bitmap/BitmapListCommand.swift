@@ -72,5 +72,10 @@ struct BitmapListCommand: ParsableCommand {
             }
             Output.line(cells.joined(separator: "  "))
         }
+        for bitmap in bitmaps {
+            for target in bitmap.targets {
+                Output.line("target of '\(bitmap.name)': \(BitmapText.target(target))")
+            }
+        }
     }
 }

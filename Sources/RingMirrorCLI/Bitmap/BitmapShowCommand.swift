@@ -38,6 +38,7 @@ struct BitmapShowCommand: ParsableCommand {
             rows.append(("added", Timestamp.text(time)))
             rows.append(("last mirror", BitmapText.lastMirror(facts)))
         }
+        for target in facts.targets { rows.append(("target", BitmapText.target(target))) }
         let width = rows.map(\.0.count).max() ?? 0
         for (title, value) in rows {
             Output.line(title + String(repeating: " ", count: width - title.count) + "  " + value)

@@ -30,6 +30,15 @@ enum BitmapText {
         return "\(Timestamp.text(last.time)) to \(last.targetPath)"
     }
 
+    /// When it was a mirror, and what a job to it would copy.
+    static func target(_ target: StoredTarget) -> String {
+        let since =
+            target.lastSuccess.map { "a mirror at \(Timestamp.text($0.time))" }
+            ?? "not a mirror yet"
+        let lack = target.lackedBytes == 0 ? "nothing" : ByteSize.text(target.lackedBytes)
+        return "\(target.path): \(since), lacks \(lack)"
+    }
+
     static func job(_ job: StoredJob) -> String {
         let what =
             job.bitmap.map { "\(job.mode.rawValue) mirror by '\($0.name)'" }

@@ -13,6 +13,7 @@ extension Events {
         let dirtyGranules: Int
         let createdAt: Int64?
         let lastMirror: LastMirror?
+        let targets: [Target]
         var runs: Int?
         var largestRun: Int64?
 
@@ -20,6 +21,14 @@ extension Events {
             let time: Int64
             let target, mode: String
             let bytes: Int64
+        }
+
+        /// A disk or image that the bitmap's jobs have written.
+        struct Target: Encodable {
+            let path: String
+            /// Seconds since 1970; nil if it was never a mirror.
+            let lastMirror: Int64?
+            let lackedBytes: Int64
         }
 
         init(_ bitmap: BitmapFacts, store: String, runs: DirtyRuns? = nil) {
@@ -39,6 +48,11 @@ extension Events {
                     time: $0.time, target: $0.targetPath, mode: $0.mode.rawValue,
                     bytes: $0.bytesCopied)
             }
+            targets = bitmap.targets.map {
+                Target(
+                    path: $0.path.string, lastMirror: $0.lastSuccess?.time,
+                    lackedBytes: $0.lackedBytes)
+            }
             self.runs = runs?.count
             largestRun = runs?.largest
         }
@@ -47,6 +61,11 @@ extension Events {
     struct Removed: Encodable {
         let event = "removed"
         let bitmap, store: String
+    }
+
+    struct Forgotten: Encodable {
+        let event = "forgotten"
+        let bitmap, target, store: String
     }
 
     /// A job that runs or was interrupted.

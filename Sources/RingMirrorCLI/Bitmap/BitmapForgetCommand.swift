@@ -1,0 +1,50 @@
+import ArgumentParser
+import RingMirror
+
+struct BitmapForgetCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forget", abstract: "Forget a target of a bitmap.",
+        discussion: """
+            For each disk or image that a bitmap was mirrored to, the file of bitmaps keeps what it \
+            lacks. One that will not be mirrored to again can be forgotten; interrupted jobs to it \
+            by the bitmap can't be resumed then. A forgotten one needs a full mirror first.
+            """)
+
+    @OptionGroup var one: OneBitmap
+    @Option(help: "The disk or image to forget, as `bitmap list` shows it.", completion: .file())
+    var target: PathArgument
+
+    func run() throws {
+        let options = one.options
+        guard case .store(let store) = try one.open() else {
+            throw options.complaint.end(
+                .noSuchBitmap,
+                "bitmap '\(one.name)' is inside the image, and has no targets here", .usage)
+        }
+        let wanted = target.path
+        let forgotten = try options.attempt { () throws(MirrorError) in
+            do throws(BitmapStoreError) {
+                return try store.forgetTargets(of: .stored(one.name)) {
+                    $0.path == wanted || Files.lead($0.path, wanted)
+                }
+            } catch {
+                throw .store(error)
+            }
+        }
+        guard !forgotten.isEmpty else {
+            throw options.complaint.end(
+                .otherTarget,
+                "bitmap '\(one.name)' does not know \(wanted). `ringmirror bitmap list` shows "
+                    + "its targets.", .usage)
+        }
+        for found in forgotten {
+            if options.output.json {
+                Events.print(
+                    Events.Forgotten(
+                        bitmap: one.name, target: found.path.string, store: store.path.string))
+            } else if !options.output.quiet {
+                Output.line("bitmap '\(one.name)' does not know \(found.path) any more")
+            }
+        }
+    }
+}
