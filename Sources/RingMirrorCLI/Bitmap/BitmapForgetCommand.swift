@@ -5,9 +5,9 @@ struct BitmapForgetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "forget", abstract: "Forget a target of a bitmap.",
         discussion: """
-            For each disk or image that a bitmap was mirrored to, the file of bitmaps keeps what it \
-            lacks. One that will not be mirrored to again can be forgotten; interrupted jobs to it \
-            by the bitmap can't be resumed then. A forgotten one needs a full mirror first.
+            For each disk or image that a bitmap was mirrored to, the file of bitmaps keeps what \
+            it lacks. One that will not be mirrored to again can be forgotten; interrupted jobs \
+            to it by the bitmap can't be resumed then. A forgotten one needs a full mirror first.
             """)
 
     @OptionGroup var one: OneBitmap
