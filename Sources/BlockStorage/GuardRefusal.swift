@@ -135,11 +135,12 @@ extension GuardRefusal: CustomStringConvertible {
             "source \(source) and target \(target) overlap: \(how). Writing the target would "
                 + "change the source. Name another target."
         case .targetInUse(let target, let uses):
-            "target \(target) is in use: \(list(uses)). Nothing overrides this: "
-                + "\(remedies(uses)), then run again."
+            "target \(target) is in use: \(list(uses)). No option overrides "
+                + "this: \(remedies(uses)), then try again."
         case .sourceInUse(let source, let uses):
-            "source \(source) is in use: \(list(uses)). A copy taken now may be of no one "
-                + "moment: \(remedies(uses)), or accept that with --allow-source-in-use."
+            "source \(source) is in use: \(list(uses)). A copy taken now may mix data "
+                + "from different times: \(remedies(uses)), or accept that with "
+                + "--allow-source-in-use."
         case .readOnlyTarget(let target, let reason):
             "target \(target) is read-only: \(reason). Make it writable, or name another target."
         case .targetTooSmall(let target, let targetSize, let sourceSize):
@@ -151,7 +152,7 @@ extension GuardRefusal: CustomStringConvertible {
                 + "the last \(targetSize - sourceSize) bytes will stay as they are."
         case .carriesSignature(let target, let signatures):
             "target \(target) carries data: \(list(signatures)). Check that it is the one you "
-                + "mean, then use --overwrite to lose it."
+                + "mean, then pass --overwrite to destroy it."
         case .alreadyExistsForCreate(let target):
             "target \(target) exists already. Leave --create out to write to what is there."
         case .missingWithoutCreate(let target):

@@ -62,7 +62,7 @@ extension StorageError: CustomStringConvertible {
             "\(path): no permission to read and write. Run as root, or as a user who may."
         case .directIORefused(let path, let reason):
             "\(path): direct I/O is not possible here: \(reason). "
-                + "Use --cache buffered, or --cache automatic."
+                + "Use --cache buffered or --cache auto."
         case .changedWhileOpening(let path):
             "\(path) was replaced by something else while it was being opened. "
                 + "Find out what replaces it, then run again."

@@ -27,7 +27,7 @@ struct GuardRunner {
             throw .refused(.sourceInUse(source: source.path, uses: uses))
         }
         let list = uses.map(\.description).joined(separator: "; ")
-        return ["the source is in use (\(list)): the copy may be of no one moment"]
+        return ["the source is in use (\(list)): the copy may mix data from different times"]
     }
 
     /// Asks whether the target may be written at all, and will not change any of the sources.

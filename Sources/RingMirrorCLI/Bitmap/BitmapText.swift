@@ -49,6 +49,6 @@ enum BitmapText {
             ? "running: \(what) to \(job.targetPath) in \(job.holder), \(done) at the last "
                 + "checkpoint"
             : "interrupted: \(what) to \(job.targetPath), begun \(Timestamp.text(job.startedAt)), "
-                + "\(done) done; go on with --resume"
+                + "\(done) done; --resume continues"
     }
 }

@@ -10,7 +10,7 @@ struct CommandLineMistake: Error {
 
     init(_ message: String, help: String? = nil) {
         self.message = message
-        reference = "See 'ringmirror --help'"
+        reference = "See 'ringmirror --help' for its usage"
         self.help = help
     }
 
@@ -22,7 +22,8 @@ struct CommandLineMistake: Error {
         let last = lines.last?.drop { $0 == " " } ?? ""
         reference =
             last.hasPrefix("See '")
-            ? String(last.replacing(" for more information.", with: "")) : "See 'ringmirror --help'"
+            ? String(last.replacing(" for more information.", with: " for its usage"))
+            : "See 'ringmirror --help' for its usage"
         help = nil
     }
 
