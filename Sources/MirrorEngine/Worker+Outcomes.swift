@@ -113,6 +113,7 @@ extension Worker where Queue: ~Copyable {
         let kind = job.zeroing.descend(from: transfer.kind)
         var file = transfer.file
         if kind == .writeZeros {
+            job.control.speed.consume(transfer.end - transfer.position)
             do throws(StorageError) {
                 // The transfer lies within one extent, so that its first byte tells for all.
                 let extent = try plan.target.place(at: transfer.position, limit: transfer.end)

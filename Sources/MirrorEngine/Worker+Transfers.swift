@@ -147,6 +147,8 @@ extension Worker where Queue: ~Copyable {
         let range = offset..<(offset + min(extent.length, stride))
         slots[index].cursor = range.upperBound
         slots[index].outstanding += 1
+        // All else was counted when it was read.
+        if kind == .writeZeros { job.control.speed.consume(Int64(range.count)) }
         transfers.start(
             Transfer(
                 kind, file: file, owner: index, range: range,

@@ -129,6 +129,11 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 continue
             }
             if let slot = backlog.first {
+                // Zeros need no read that the limit would have held back.
+                if writesZeros(slot) {
+                    let delay = job.control.speed.delay(now: Clock.now)
+                    if delay > 0 { return delay }
+                }
                 startNextTransfer(slot)
                 continue
             }
@@ -142,6 +147,12 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             if !startRun() { return 0 }
         }
         return 0
+    }
+
+    /// Whether what comes next for a slot is writing zeros as bytes.
+    private func writesZeros(_ index: Int) -> Bool {
+        slots[index].isZero && slots[index].phase == .writing
+            && job.zeroing.current == .writeZeros
     }
 
     /// Starts the next run; false if there is none, or no memory for it. It is taken before memory

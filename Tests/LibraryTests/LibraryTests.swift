@@ -160,6 +160,24 @@ struct LibraryTests {
         #expect(await report.flushed)
     }
 
+    @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(1)))
+    func speedOfZeros() async throws {
+        let images = try Images()
+        let file = try #require(FileHandle(forWritingAtPath: images.source.string))
+        try file.truncate(atOffset: 0)
+        try file.truncate(atOffset: UInt64(Images.size))
+        try file.close()
+        let (source, target) = try images.open()
+        var options = MirrorOptions()
+        options.speedLimit = 1 << 16
+        options.zeroes = .write
+        let job = try MirrorJob.full(from: Disk(source), to: Disk(target), options: options)
+        async let report = job.run()
+        while job.progress.written == 0 { try await Task.sleep(for: .milliseconds(1)) }
+        job.cancel()
+        #expect(await report.written < Int64(Images.size) / 2)
+    }
+
     @Test("Cancelling the task cancels the job", .timeLimit(.minutes(1)))
     func taskCancellation() async throws {
         let images = try Images()
