@@ -94,6 +94,12 @@ let package = Package(
         tests(
             "MirrorEngineTests",
             ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+        tests(
+            "HistoryTests",
+            [
+                "RingMirrorCLI", "MirrorEngine", "BitmapStore", "QCOW2", "DirtyBitmap",
+                "BlockStorage", systemPackage,
+            ]),
         tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
         tests("RingMirrorCLITests", ["RingMirrorCLI", "RingMirror"]),
         tests("TidyTests", []),

@@ -130,7 +130,8 @@ extension BitmapStoreError: CustomStringConvertible {
             "job \(id) runs in \(holder). Wait for it to end, or stop it."
         case .unknownTarget(let name, let target, let known):
             "bitmap '\(name)' does not know \(target), which may lack more than is marked. "
-                + "It knows: \(known.joined(separator: ", ")). Mirror everything to the new one once."
+                + "It knows: \(known.joined(separator: ", ")). "
+                + "Mirror everything to the new one once."
         case .bitmapRemade(let name):
             "bitmap '\(name)' in the image was cleared or made anew since the job began, so that "
                 + "it does not tell any more what was written. Mirror everything once."

@@ -1,0 +1,298 @@
+import BitmapStore
+import BlockStorage
+import DirtyBitmap
+import Glibc
+import MirrorEngine
+import QCOW2
+import SystemPackage
+
+/// Histories by the library, in this process: quick, and with every ending at a place of its own.
+final class LibraryRig: Rig {
+    let files: Files
+    let kind: SourceKind
+    /// The raw source, as it was when its bitmaps were added: opening it takes its time.
+    private var identity: DeviceIdentity?
+
+    init(files: Files, kind: SourceKind) {
+        self.files = files
+        self.kind = kind
+    }
+
+    private var name: String { kind == .raw ? "s.img" : "s.qcow2" }
+    private var path: FilePath { FilePath(files.path(name)) }
+
+    static func bitmap(_ number: Int) -> String { "b\(number)" }
+
+    // MARK: The source
+
+    func make(_ bytes: [UInt8]) throws {
+        if kind == .raw {
+            files.make(name, bytes)
+        } else {
+            files.make("new.img", bytes)
+            defer { files.remove("new.img") }
+            let source = try Disk.openSource(FilePath(files.path("new.img")), format: .raw)
+            var image = NewImageOptions(size: Int64(bytes.count))
+            image.clusterSize = 4096
+            let target = try Disk.openTarget(
+                path, for: source, format: .qcow2, newImage: image,
+                options: TargetOptions(create: true))
+            let report = try MirrorJob.full(from: source, to: target).runAndWait()
+            guard case .mirrored = report.outcome else { throw Unexpected("\(report.outcome)") }
+        }
+        try addBitmaps()
+    }
+
+    private func addBitmaps() throws {
+        if kind == .raw { identity = try Disk.openSource(path, format: .raw).identity }
+        for number in 0..<2 { try add(number) }
+    }
+
+    private func add(_ number: Int) throws {
+        let granularity = try Granularity(bytes: Int64(Setting.granularities[number]))
+        if kind == .qcow2 {
+            return try withImageBitmaps { (bitmaps) throws(StorageError) in
+                try bitmaps.add(Self.bitmap(number), granularity: granularity)
+            }
+        }
+        guard let identity else { throw Unexpected("the source was not made") }
+        try BitmapStore.openOrCreate(StorePlace.path(image: path), for: identity)
+            .add(Self.bitmap(number), granularity: granularity)
+    }
+
+    private func withImageBitmaps(
+        _ body: (ImageBitmaps) throws(StorageError) -> Void
+    ) throws {
+        let disk = try Disk.openSource(path, format: .qcow2, changesBitmaps: true)
+        guard let bitmaps = disk.bitmaps else { throw Unexpected("no bitmaps in the image") }
+        try body(bitmaps)
+    }
+
+    private func withStore(_ body: (BitmapStore) throws(BitmapStoreError) -> Void) throws {
+        guard let identity else { throw Unexpected("the source was not made") }
+        try body(
+            try BitmapStore.open(
+                StorePlace.path(image: path), for: identity, access: .readWrite))
+    }
+
+    func source() -> [UInt8] {
+        let bytes = files.read(name) ?? []
+        return kind == .raw ? bytes : ImageReader(bytes)?.disk() ?? []
+    }
+
+    func write(
+        _ bytes: [UInt8], at offset: Int, marking: Set<Int>, _ trace: Trace
+    ) throws -> (written: [Range<Int>], heard: Set<Int>) {
+        let range = offset..<offset + bytes.count
+        guard kind == .raw else {
+            guard marking.isEmpty else {
+                try writeThroughFormat(bytes, at: offset)
+                return ([range], marking)
+            }
+            return (writeBehindFormat(bytes, at: offset, trace), [])
+        }
+        files.write(name, bytes, at: offset, trace)
+        var heard: Set<Int> = []
+        for bitmap in marking {
+            do {
+                try withStore { (store) throws(BitmapStoreError) in
+                    try store.mark(
+                        Self.bitmap(bitmap), [Int64(range.lowerBound)..<Int64(range.upperBound)])
+                }
+                heard.insert(bitmap)
+            } catch {}
+        }
+        return ([range], heard)
+    }
+
+    /// As a virtual machine writes: every enabled bitmap hears of it.
+    private func writeThroughFormat(_ bytes: [UInt8], at offset: Int) throws {
+        var disk = source()
+        disk.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+        files.make("new.img", disk)
+        defer { files.remove("new.img") }
+        let from = try Disk.openSource(FilePath(files.path("new.img")), format: .raw)
+        let target = try Disk.openTarget(
+            path, for: from, format: .qcow2, options: TargetOptions(overwrite: true))
+        var dirty = DirtyBitmap(size: Int64(disk.count), granularity: .min)
+        dirty.set(Int64(offset)..<Int64(offset + bytes.count))
+        let report = try MirrorJob.incremental(from: from, to: target, dirty: dirty).runAndWait()
+        guard case .mirrored = report.outcome else { throw Unexpected("\(report.outcome)") }
+    }
+
+    // MARK: Bitmaps
+
+    func setRecording(_ bitmap: Int, _ isOn: Bool) throws {
+        if kind == .qcow2 {
+            return try withImageBitmaps { (bitmaps) throws(StorageError) in
+                try bitmaps.setRecording(Self.bitmap(bitmap), isOn)
+            }
+        }
+        try withStore { (store) throws(BitmapStoreError) in
+            try store.setRecording(Self.bitmap(bitmap), isOn)
+        }
+    }
+
+    func clear(_ bitmap: Int) throws -> Bool {
+        if kind == .qcow2 {
+            // As another program does it, which knows of no targets.
+            try withImageBitmaps { (bitmaps) throws(StorageError) in
+                try bitmaps.clear(Self.bitmap(bitmap))
+            }
+            return false
+        }
+        try withStore { (store) throws(BitmapStoreError) in try store.clear(Self.bitmap(bitmap)) }
+        return true
+    }
+
+    func readd(_ bitmap: Int) throws {
+        if kind == .qcow2 {
+            try withImageBitmaps { (bitmaps) throws(StorageError) in
+                _ = try bitmaps.remove(Self.bitmap(bitmap))
+            }
+        } else {
+            try withStore { (store) throws(BitmapStoreError) in
+                try store.remove(Self.bitmap(bitmap))
+            }
+        }
+        try add(bitmap)
+    }
+
+    func startAnew() throws {
+        files.remove(name + ".bitmaps")
+        if kind == .qcow2 {
+            return try withImageBitmaps { (bitmaps) throws(StorageError) in
+                _ = try bitmaps.removeAll()
+            }
+        }
+        try addBitmaps()
+    }
+
+    // MARK: Jobs
+
+    func restore(from target: Int) throws -> Ending {
+        let mirror: RecordedMirror
+        do {
+            let from = try Disk.openSource(FilePath(files.path(Self.target(target))), format: .raw)
+            let to = try Disk.openTarget(
+                path, for: from, format: kind == .raw ? .raw : .qcow2,
+                options: TargetOptions(overwrite: true))
+            mirror = try RecordedMirror.full(
+                from: from, to: to, records: .path(StorePlace.path(for: from)))
+        } catch {
+            return Self.ending(error)
+        }
+        return Self.ending(mirror.runAndWait())
+    }
+
+    func run(_ job: Job, meanwhile: @escaping @Sendable () -> Void) throws -> Ending {
+        let mirror: RecordedMirror
+        let wire = Tripwire(after: job.surroundings.places)
+        do {
+            mirror = try begin(job, wire)
+        } catch {
+            return Self.ending(error)
+        }
+        switch job.surroundings {
+        case .quiet: break
+        case .interrupted, .killed:
+            wire.onTouch { [weak mirror] in mirror?.job.cancel() }
+        case .failing:
+            wire.onTouch { () throws(StorageError) in
+                throw .systemCall(call: "pwrite", path: "the target", code: .ioError)
+            }
+        case .sourceWritten: wire.onTouch(meanwhile)
+        }
+        guard case .killed = job.surroundings else { return Self.ending(mirror.runAndWait()) }
+        // The process is gone before the job's end is recorded.
+        let report = mirror.job.runAndWait()
+        if case .mirrored = report.outcome { return .killed }
+        return .killed
+    }
+
+    private func begin(_ job: Job, _ wire: Tripwire) throws -> RecordedMirror {
+        let source = try Disk.openSource(
+            path, format: kind == .raw ? .raw : .qcow2,
+            changesBitmaps: kind == .qcow2 && job.bitmap != nil)
+        let name = Self.target(job.target)
+        let target = try Disk.openTarget(
+            FilePath(files.path(name)), for: source, format: .raw,
+            options: TargetOptions(
+                create: job.mode == .full && !job.isResumed && !files.exists(name),
+                overwrite: true, holdsMirror: job.mode == .incremental)
+        ).watched(by: wire)
+        var request = RecordedMirror.Request(job.mode == .full ? .full : .incremental)
+        request.bitmap = job.bitmap.map { Self.bitmap($0) }
+        request.bitmapMode = job.clearing.map { $0.mode }
+        request.allowNewTarget = job.vouches
+        request.checkpointInterval = job.isSlow ? 0 : nil
+        // Small buffers, which are made anew for each job.
+        request.options.requestSize = job.isSlow ? 4096 : 65536
+        request.options.depth = job.isSlow ? 1 : 4
+        let records = RecordedMirror.RecordPlace.path(StorePlace.path(for: source))
+        if job.isResumed {
+            return try .resume(from: source, to: target, request: request, records: records)
+        }
+        if job.mode == .full {
+            return try .full(from: source, to: target, request: request, records: records)
+        }
+        return try .incremental(from: source, to: target, request: request, records: records)
+    }
+
+    private static func ending(_ report: RecordedMirror.Report) -> Ending {
+        switch report.mirror.outcome {
+        case .mirrored: .success
+        case .failed(let error): .failed("\(error)")
+        case .cancelled: .interrupted
+        }
+    }
+
+    private static func ending(_ error: any Error) -> Ending {
+        let category: StorageError.Category
+        switch error {
+        case let error as StorageError: category = error.category
+        case let error as BitmapStoreError: category = error.category
+        case let error as MirrorError:
+            switch error {
+            case .storage(let error): category = error.category
+            case .store(let error): category = error.category
+            case .invalidOption, .nothingToResume: category = .usage
+            default: category = .refused
+            }
+        default: category = .failed
+        }
+        switch category {
+        case .usage: return .unusable("\(error)")
+        case .refused: return .refused("\(error)")
+        case .failed: return .failed("\(error)")
+        }
+    }
+}
+
+/// What should not have happened, in words.
+struct Unexpected: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension Surroundings {
+    /// How many places are written to before they show.
+    var places: Int {
+        switch self {
+        case .quiet: .max
+        case .interrupted(let after), .killed(let after), .failing(let after),
+            .sourceWritten(let after):
+            after
+        }
+    }
+}
+
+extension Job.Clearing {
+    var mode: BitmapMode {
+        switch self {
+        case .onSuccess: .onSuccess
+        case .never: .never
+        case .always: .always
+        }
+    }
+}
