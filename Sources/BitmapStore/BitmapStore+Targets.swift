@@ -85,7 +85,8 @@ extension BitmapStore {
             try transaction.dropRecords(ofTarget: request.target)
             try transaction.dropRecords(
                 replacedBy: request.target, at: request.targetPath.string)
-            transaction.noteFullMirror(of: request.target, targetWitness)
+            transaction.noteFullMirror(
+                of: request.target, source: request.sourceWitness, targetWitness)
             let left = Set(transaction.catalog.jobs.map(\.id))
             return before.jobs.filter { !left.contains($0.id) }
                 .map { StoredJob($0, in: before, isRunning: false) }

@@ -40,7 +40,8 @@ extension Transaction {
     ) throws(BitmapStoreError) {
         let job = catalog.jobs.remove(at: place)
         if job.mode == .full, job.remaining.dirtyBytes == 0 {
-            noteFullMirror(of: job.target, written.targetWitness)
+            noteFullMirror(
+                of: job.target, source: written.sourceWitness, written.targetWitness)
             try dropRecords(replacedBy: job.target, at: job.targetPath)
         } else {
             renewWitness(of: job, written.targetWitness)

@@ -80,10 +80,18 @@ extension Transaction {
 
     /// What is known of one target, in all bitmaps that know it: it has been made to read as the
     /// source does, everywhere.
-    mutating func noteFullMirror(of identity: DeviceIdentity, _ witness: [WriteWitness]) {
+    ///
+    /// - Parameters:
+    ///   - source: the source's files as they were copied.
+    ///   - witness: the target's after that.
+    mutating func noteFullMirror(
+        of identity: DeviceIdentity, source: [WriteWitness], _ witness: [WriteWitness]
+    ) {
         for place in catalog.targets(matching: identity) {
             catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
             catalog.targets[place].witness = witness
+            // What was written to the source before needs no mark for this target.
+            catalog.targets[place].success?.sourceWitness = source
         }
     }
 

@@ -97,9 +97,6 @@ public final class Disk: Sendable {
     /// When it was last written, in nanoseconds since 1970; nil where nobody knows.
     package var modifiedAt: Int64? { modified() }
 
-    /// What its files look like now, in the order of `devices`.
-    var witness: [WriteWitness] { devices.map { $0.witness() } }
-
     /// A map of the first `size` bytes for reading; nil for all.
     package func sourceMap(size: Int64? = nil) -> any SourceMap { makeSourceMap(size) }
 

@@ -21,6 +21,7 @@ package final class JobState: Sendable {
     let failures = FailureLog()
     let zeroing: ZeroLadder
     private let crew: Mutex<Crew>
+    private let flushing = Atomic(false)
 
     private struct Crew {
         var active: Int
@@ -75,6 +76,11 @@ package final class JobState: Sendable {
             crew.statistics += statistics
         }
     }
+
+    /// The last flush begins. Nothing is copied any more.
+    func beginFlush() { flushing.store(true, ordering: .relaxed) }
+
+    var isFlushing: Bool { flushing.load(ordering: .relaxed) }
 
     func markFlushed() { crew.withLock { $0.flushed = true } }
 

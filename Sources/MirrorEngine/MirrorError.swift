@@ -44,6 +44,16 @@ public enum MirrorError: Error, Sendable {
     case halfMirror(bitmap: String, target: FilePath)
     /// No job to this target was interrupted.
     case nothingToResume(target: FilePath, store: FilePath)
+    /// Something else has written the target since the last mirror by a bitmap.
+    case foreignWrites(bitmap: String, target: FilePath, how: String)
+    /// The source was written since the last mirror by a bitmap, and nothing was marked in it.
+    case unmarkedWrites(bitmap: String, source: FilePath, how: String)
+    /// Both sides were compared after the copy, and differ.
+    case verificationFailed(source: FilePath, target: FilePath, offset: Int64, bytes: Int64)
+    /// Comparing both sides after the copy failed.
+    case verificationIncomplete(String)
+    /// The target has another size than when it was opened.
+    case targetResized(target: FilePath, from: Int64, to: Int64)
     /// A side is not what it was when the job was interrupted.
     case changed(MirrorSide, path: FilePath, difference: String)
 }
@@ -92,6 +102,23 @@ extension MirrorError: CustomStringConvertible {
                 + "on from, say --new-target."
         case .nothingToResume(let target, let store):
             "\(store) has no interrupted job of this kind to \(target): run without --resume"
+        case .foreignWrites(let bitmap, let target, let how):
+            "\(target) was written by something else since the last mirror by bitmap "
+                + "'\(bitmap)', so that it may lack more than the bitmap says: \(how). "
+                + "--verify=all compares everything after the copy; `ringmirror full` makes a new "
+                + "mirror; --new-target accepts the target as it is."
+        case .unmarkedWrites(let bitmap, let source, let how):
+            "\(source) was written since the last mirror by bitmap '\(bitmap)', and nothing is "
+                + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "
+                + "finds it by comparing), mirror in full, or use --verify=all, which compares "
+                + "everything."
+        case .verificationFailed(let source, let target, let offset, let bytes):
+            "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
+                + "bytes. Check the target's hardware (dmesg), then mirror in full."
+        case .verificationIncomplete(let text): "the comparison did not finish: \(text)"
+        case .targetResized(let target, let from, let to):
+            "\(target) had \(from) bytes when the job began, and has \(to): something else changed "
+                + "it. Find out what did, then run again."
         case .changed(let side, let path, let difference):
             "the job can't be resumed: \(path), its \(side.rawValue), has changed: \(difference). "
                 + "Run without --resume to begin anew."

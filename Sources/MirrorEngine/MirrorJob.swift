@@ -100,6 +100,12 @@ public final class MirrorJob: Sendable {
         do { return try Granularity(bytes: bytes) } catch { return .max }
     }
 
+    /// The report of a job that is not run, because of an error.
+    func refused(_ error: MirrorError) -> MirrorReport {
+        state.control.fail(error)
+        return report(seconds: 0, cpuSeconds: 0)
+    }
+
     /// Runs the job on threads of its own and waits for its end.
     ///
     /// It needs no Swift concurrency and no Dispatch. Where a thread can't be made, the caller's
@@ -152,7 +158,8 @@ public final class MirrorJob: Sendable {
         return MirrorProgress(
             planned: state.planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
-            skipped: counters.skipped.value, isPaused: state.control.isPaused,
+            skipped: counters.skipped.value,
+            phase: state.isFlushing ? .flushing : .copying, isPaused: state.control.isPaused,
             pausedBy: error, pauses: pauses)
     }
 

@@ -52,6 +52,16 @@ public struct MirrorReport: Sendable {
     public var rate: Double { seconds > 0 ? Double(done) / seconds : 0 }
 }
 
+/// What a mirror is at. The raw values are part of the JSON interface.
+public enum MirrorPhase: String, Sendable, CaseIterable {
+    /// Bytes are read and written.
+    case copying
+    /// All is written, and the target is being brought to stable storage.
+    case flushing
+    /// Both sides are compared.
+    case verifying
+}
+
 /// Where a job is, for whoever watches it.
 public struct MirrorProgress: Sendable {
     /// Bytes that the job is to make identical.
@@ -62,6 +72,8 @@ public struct MirrorProgress: Sendable {
     public let written: Int64
     public let zeroed: Int64
     public let skipped: Int64
+    /// What the job is at.
+    public let phase: MirrorPhase
     public let isPaused: Bool
     /// The error that the job waits with, for somebody to resume it.
     public let pausedBy: MirrorError?

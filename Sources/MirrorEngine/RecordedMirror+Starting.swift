@@ -8,8 +8,8 @@ internal import SystemPackage
 // named bitmap, before the target's first byte is written.
 
 extension RecordedMirror {
-    /// Makes all of `target` read as `source` does. If a bitmap is named, a success clears it:
-    /// from then on it tells what this target lacks.
+    /// Makes all of `target` read as `source` does. If a bitmap is named, a success clears it: from
+    /// then on it tells what this target lacks; what its other targets lack is kept in the store.
     ///
     /// - Throws: `MirrorError.store` if the bitmap can't be taken; `.invalidOption` for a bitmap
     ///   that is never cleared, on which a full mirror would have no effect.
@@ -17,26 +17,22 @@ extension RecordedMirror {
         from source: Disk, to target: Disk, request: Request = Request(.full),
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        try requireBitmapForMode(request)
-        guard request.bitmapMode != .never else {
-            throw .invalidOption(
-                "a full mirror does nothing with a bitmap whose mode is never: leave one out")
-        }
-        var working = DirtyBitmap(
-            size: source.geometry.size,
-            granularity: MirrorJob.granularity(forSize: source.geometry.size))
-        working.setAll()
-        var record: StoreJob?
-        let taken = try TakenBitmap(request, of: source)
-        if request.bitmap != nil, taken == nil {
-            record = try storing { () throws(BitmapStoreError) in
-                try records.openExisting(for: source.identity).beginJob(
-                    jobRequest(from: source, to: target, request), working: working.copy())
+        try beginning(target) { () throws(MirrorError) in
+            guard request.bitmapMode != .never else {
+                throw .invalidOption(
+                    "a full mirror does nothing with a bitmap whose mode is never: leave one out")
             }
+            var start = try MirrorStart(from: source, to: target, request, records)
+            var working = DirtyBitmap(
+                size: source.geometry.size,
+                granularity: MirrorJob.granularity(forSize: source.geometry.size))
+            working.setAll()
+            var record: StoreJob?
+            if start.reference != nil, let store = try start.store() {
+                record = try start.begin(in: store, working: working.copy())
+            }
+            return try RecordedMirror(start, record: record, working: working, logger: logger)
         }
-        return try RecordedMirror(
-            from: source, to: target, request, records: records, record: record, resumed: nil,
-            working: working, taken: taken, logger: logger)
     }
 
     /// Makes `target` read as `source` does where the source's image has something itself, and
@@ -47,59 +43,56 @@ extension RecordedMirror {
         from source: Disk, to target: Disk, request: Request = Request(.top),
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        var request = request
-        request.bitmap = nil
-        try requireBitmapForMode(request)
-        return try RecordedMirror(
-            from: source, to: target, request, records: records, record: nil, resumed: nil,
-            working: try source.topBits(above: request.base), logger: logger)
-    }
-
-    /// The same where a bitmap in the source's image is dirty. Nothing but a sample of what it
-    /// calls clean tells whether the target holds what the bitmap goes on from.
-    private static func incremental(
-        from source: Disk, to target: Disk, taken: TakenBitmap, request: Request,
-        records: RecordPlace, logger: Logger?
-    ) throws(MirrorError) -> RecordedMirror {
-        if !request.allowNewTarget,
-            let offset = ResumeCheck.firstDifference(source, target, without: taken.bits)
-        {
-            throw .otherContent(bitmap: taken.name, target: target.path, offset: offset)
+        try beginning(target) { () throws(MirrorError) in
+            try RecordedMirror(
+                try MirrorStart(from: source, to: target, request.withoutBitmap, records),
+                record: nil,
+                working: try source.topBits(above: request.base), logger: logger)
         }
-        return try RecordedMirror(
-            from: source, to: target, request, records: records, record: nil, resumed: nil,
-            working: taken.bits.copy(), taken: taken, logger: logger)
     }
 
-    /// Makes `target` read as `source` does where the named bitmap of the request is dirty.
+    /// Makes `target` read as `source` does where the named bitmap of the request is dirty, and
+    /// where the target lacks more than that, because other targets have taken the marks.
     ///
-    /// - Throws: `MirrorError.store` if the bitmap can't be taken; unless the request allows that,
-    ///   `.otherTarget` if its last success wrote another target than this, and `.halfMirror` if
-    ///   it has none and a full mirror to this target was interrupted.
+    /// - Throws: `MirrorError.store` if the bitmap can't be taken. `.otherTarget`, `.halfMirror`,
+    ///   `.foreignWrites`, `.unmarkedWrites` and `.otherContent` if the target does not hold the
+    ///   mirror that the bitmap goes on from, as far as that can be told.
     public static func incremental(
         from source: Disk, to target: Disk, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        guard let name = request.bitmap else {
-            throw .invalidOption("an incremental mirror needs a bitmap or a map")
+        try beginning(target) { () throws(MirrorError) in
+            guard let name = request.bitmap else {
+                throw .invalidOption("an incremental mirror needs a bitmap or a map")
+            }
+            var start = try MirrorStart(from: source, to: target, request, records)
+            guard let store = try start.store() else {
+                guard let marks = start.imageMarks else {
+                    preconditionFailure("only an image's bitmap can do without a store")
+                }
+                start.evidence.append(.bitmap(name))
+                try start.requireSample(without: marks.bits, name)
+                return try RecordedMirror(
+                    start, record: nil, working: marks.bits.copy(), logger: logger)
+            }
+            try start.requireBase(in: store)
+            let record = try start.begin(in: store)
+            do throws(MirrorError) {
+                let working = try storing { () throws(BitmapStoreError) in
+                    try record.loadRemaining()
+                }
+                try start.requireSample(without: working, name)
+                return try RecordedMirror(start, record: record, working: working, logger: logger)
+            } catch {
+                // Nothing was written: a job that did not begin leaves nothing to be resumed.
+                try storing { () throws(BitmapStoreError) in
+                    try record.finish(.failure, targetWitness: start.record.targetWitness)
+                    try store.forgetJobs { $0.id == record.record.id }
+                    if case .path = records { try store.removeFileIfEmpty() }
+                }
+                throw error
+            }
         }
-        if let taken = try TakenBitmap(request, of: source) {
-            return try incremental(
-                from: source, to: target, taken: taken, request: request, records: records,
-                logger: logger)
-        }
-        let store = try storing { () throws(BitmapStoreError) in
-            try records.openExisting(for: source.identity)
-        }
-        if !request.allowNewTarget { try requireBase(target, of: name, in: store) }
-        let notes = try foreignWrites(to: target, name, in: store)
-        let record = try storing { () throws(BitmapStoreError) in
-            try store.beginJob(jobRequest(from: source, to: target, request), working: nil)
-        }
-        let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
-        return try RecordedMirror(
-            from: source, to: target, request, records: records, record: record,
-            resumed: nil, working: working, notes: notes, logger: logger)
     }
 
     /// Makes `target` read as `source` does where `dirty` says so, which comes from elsewhere and
@@ -108,12 +101,9 @@ extension RecordedMirror {
         from source: Disk, to target: Disk, dirty: borrowing DirtyBitmap,
         request: Request = Request(.incremental), records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        var request = request
-        request.bitmap = nil
-        try requireBitmapForMode(request)
-        return try RecordedMirror(
-            from: source, to: target, request, records: records, record: nil, resumed: nil,
-            working: dirty.copy(), logger: logger)
+        var start = try MirrorStart(from: source, to: target, request.withoutBitmap, records)
+        start.evidence.append(.changeMap)
+        return try RecordedMirror(start, record: nil, working: dirty.copy(), logger: logger)
     }
 
     /// Goes on with the interrupted job of this mode, bitmap and target.
@@ -121,13 +111,13 @@ extension RecordedMirror {
     /// A promise that the target is zero is not taken: what was copied before is there.
     ///
     /// - Throws: `MirrorError.nothingToResume`; `.changed` if the source or the target is not what
-    ///   it was, as far as their identities and a sample of what was copied tell; `.invalidOption`
-    ///   for another bitmap mode than the job's.
+    ///   it was, as far as their identities, the source's times and counters, and a sample of what
+    ///   was copied tell; `.invalidOption` for another bitmap mode than the job's.
     public static func resume(
         from source: Disk, to target: Disk, request: Request,
         records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        try requireBitmapForMode(request)
+        var start = try MirrorStart(from: source, to: target, request, records)
         let store: BitmapStore
         do throws(BitmapStoreError) {
             store = try records.openExisting(for: source.identity)
@@ -136,40 +126,20 @@ extension RecordedMirror {
         } catch {
             throw .store(error)
         }
-        let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
-        // The record of a job on a bitmap in the image names none: the store has no such bitmap.
-        let taken = try TakenBitmap(request, of: source)
-        let bitmap: BitmapReference? = taken == nil ? request.bitmap.map { .stored($0) } : nil
-        let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == bitmap }
-        let same = wanted.first { target.identity.difference(from: $0.target) == nil }
-        guard let job = same ?? wanted.first(where: { $0.targetPath.string == target.resolvedPath })
-        else {
-            throw .nothingToResume(target: target.path, store: records.path)
-        }
-        if let difference = target.identity.difference(from: job.target) {
-            throw .changed(.target, path: target.path, difference: difference)
-        }
-        if let difference = source.identity.difference(from: job.source) {
-            throw .changed(.source, path: source.path, difference: difference)
-        }
-        // What is written to a source with a bitmap is marked there by whoever tracks it.
-        if job.bitmap == nil, let then = job.sourceWitness.compactMap(\.modified).max(),
-            let now = source.modifiedAt, then != now
-        {
-            throw .changed(.source, path: source.path, difference: "it was written since then")
-        }
-        if taken == nil, let mode = request.bitmapMode, mode != job.bitmapMode {
-            throw .invalidOption(
-                "the interrupted job was begun with --bitmap-mode \(job.bitmapMode.rawValue), "
-                    + "which can't be changed: leave the option out, or run without --resume")
-        }
-        var request = request
-        if taken == nil { request.bitmapMode = job.bitmapMode }
-        // It was true before the first attempt wrote there.
-        request.options.targetIsZero = false
+        let job = try start.interruptedJob(in: store)
+        try start.requireResumable(job)
         let record = try storing { () throws(BitmapStoreError) in
-            try store.resumeJob(
-                job.id, sourceWitness: source.witness, targetWitness: target.witness)
+            switch start.imageMarks {
+            case let marks?:
+                try store.resumeJob(
+                    job.id, imageMarks: marks.bits.copy(),
+                    sourceWitness: start.record.sourceWitness,
+                    targetWitness: start.record.targetWitness)
+            case nil:
+                try store.resumeJob(
+                    job.id, sourceWitness: start.record.sourceWitness,
+                    targetWitness: start.record.targetWitness)
+            }
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         // What an incremental mirror did not copy itself may differ for reasons of its own.
@@ -181,58 +151,18 @@ extension RecordedMirror {
                 difference: "it differs from \(source.path) at offset \(offset), which the job had "
                     + "copied; one of them was written since")
         }
+        if job.mode == .full { start.evidence.append(.sample) }
         return try RecordedMirror(
-            from: source, to: target, request, records: records, record: record,
-            resumed: job, working: working, taken: taken, logger: logger)
+            start, record: record, working: working, resumed: job, logger: logger)
     }
 
-    /// Refuses a target that does not hold the mirror that a bitmap goes on from, as far as the
-    /// store can tell.
-    private static func requireBase(
-        _ target: Disk, of name: String, in store: BitmapStore
-    ) throws(MirrorError) {
-        let known = try storing { () throws(BitmapStoreError) in
-            try store.targets(of: .stored(name))
-        }
-        if known.contains(where: { target.identity.difference(from: $0.identity) == nil }) {
-            return
-        }
-        if let last = known.last(where: { $0.path.string == target.resolvedPath }) ?? known.last,
-            let difference = target.identity.difference(from: last.identity)
-        {
-            throw .otherTarget(
-                bitmap: name, target: target.path, recorded: last.path.string,
-                difference: difference)
-        }
-        let jobs = try storing { () throws(BitmapStoreError) in try store.jobs() }
-        for job in jobs
-        where job.mode == .full && target.identity.difference(from: job.target) == nil {
-            // A bitmap in this mode has got all that the full mirror of it left undone.
-            if job.bitmap == .stored(name) && job.bitmapMode == .always { continue }
-            throw .halfMirror(bitmap: name, target: target.path)
-        }
-    }
-
-    /// A note if somebody else has written to a target image since the bitmap's last success: what
-    /// the bitmap says may then not be all that the target lacks.
-    private static func foreignWrites(
-        to target: Disk, _ name: String, in store: BitmapStore
-    ) throws(MirrorError) -> [String] {
-        let known = try storing { () throws(BitmapStoreError) in
-            try store.target(target.identity, of: .stored(name))
-        }
-        guard let then = known?.witness.compactMap(\.modified).max(),
-            let now = target.modifiedAt, then != now
-        else { return [] }
-        return [
-            "\(target.path) was written by something else since the last mirror by '\(name)', so "
-                + "that it may lack more than the bitmap says; --verify=all tells"
-        ]
-    }
-
-    private static func requireBitmapForMode(_ request: Request) throws(MirrorError) {
-        guard request.bitmapMode == nil || request.bitmap != nil else {
-            throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
+    /// Begins a mirror; a target that was made for it does not stay behind if that fails.
+    private static func beginning(
+        _ target: Disk, _ body: () throws(MirrorError) -> RecordedMirror
+    ) throws(MirrorError) -> RecordedMirror {
+        do throws(MirrorError) { return try body() } catch {
+            target.device.removeIfCreated()
+            throw error
         }
     }
 
@@ -243,35 +173,54 @@ extension RecordedMirror {
     }
 }
 
-extension RecordedMirror.RecordPlace {
-    var path: FilePath {
-        switch self {
-        case .store(let store): store.path
-        case .path(let path): path
+extension RecordedMirror.Request {
+    /// The same for a job that works on no bitmap.
+    fileprivate var withoutBitmap: RecordedMirror.Request {
+        var request = self
+        request.bitmap = nil
+        return request
+    }
+}
+
+extension MirrorStart {
+    /// The record of the job that was interrupted.
+    fileprivate func interruptedJob(in store: BitmapStore) throws(MirrorError) -> StoredJob {
+        let jobs: [StoredJob]
+        do throws(BitmapStoreError) { jobs = try store.jobs() } catch { throw .store(error) }
+        let wanted = jobs.filter { $0.mode == request.mode && $0.bitmap == reference }
+        let same = wanted.first { target.identity.difference(from: $0.target) == nil }
+        guard let job = same ?? wanted.first(where: { $0.targetPath.string == target.resolvedPath })
+        else {
+            throw .nothingToResume(target: target.path, store: records.path)
         }
+        return job
     }
 
-    /// The store, made if it is not there.
-    func open(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
-        switch self {
-        case .store(let store): store
-        case .path(let path): try BitmapStore.openOrCreate(path, for: source)
+    /// Refuses to go on with a job whose sides are not what they were, and takes over what can't
+    /// be changed any more.
+    fileprivate mutating func requireResumable(_ job: StoredJob) throws(MirrorError) {
+        if let difference = target.identity.difference(from: job.target) {
+            throw .changed(.target, path: target.path, difference: difference)
         }
-    }
-
-    /// The store, if it is there.
-    func existing(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore? {
-        do throws(BitmapStoreError) {
-            return try openExisting(for: source)
-        } catch .notFound {
-            return nil
+        if let difference = source.identity.difference(from: job.source) {
+            throw .changed(.source, path: source.path, difference: difference)
         }
-    }
-
-    func openExisting(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
-        switch self {
-        case .store(let store): store
-        case .path(let path): try BitmapStore.open(path, for: source, access: .readWrite)
+        // What is written to a source with a bitmap is marked there, as long as that takes marks.
+        if job.bitmap == nil || job.isUnrecorded {
+            switch source.evidence(since: job.sourceWitness) {
+            case .written(let how): throw .changed(.source, path: source.path, difference: how)
+            case .unknown(let why): evidence.append(.sourceUnknown(why))
+            case .unchanged, .timesOnly: break
+            }
         }
+        if let bitmap = job.bitmap { evidence.append(.bitmap(bitmap.name)) }
+        if let mode = request.bitmapMode, mode != job.bitmapMode {
+            throw .invalidOption(
+                "the interrupted job was begun with bitmap mode \(job.bitmapMode.rawValue), which "
+                    + "can't be changed")
+        }
+        if job.bitmap != nil { request.bitmapMode = job.bitmapMode }
+        // It was true before the first attempt wrote there.
+        request.options.targetIsZero = false
     }
 }

@@ -70,6 +70,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 job.log.retryPass()
                 copyPass()
             }
+            job.beginFlush()
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)

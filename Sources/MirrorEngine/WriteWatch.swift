@@ -6,21 +6,11 @@ internal import SystemPackage
 /// What is read from a file that something else writes meanwhile belongs to no one moment. The job
 /// looks again before it says anything about the content.
 struct WriteWatch: Sendable {
-    private typealias File = (device: StorageDevice, before: WriteWitness)
-
-    private let files: [File]
+    private let files: [(device: StorageDevice, before: WriteWitness)]
 
     /// Looks at files that have not been read yet.
     init(_ devices: [StorageDevice]) {
-        var files = Self.look(devices)
-        // The times of files come from a clock that ticks every few milliseconds. A write in the
-        // tick of the one before it leaves the same time, so that tick has to be over.
-        let age = Clock.wallTime - (files.compactMap(\.before.modified).max() ?? 0)
-        if age >= 0, age < Self.tick {
-            Clock.sleep(nanoseconds: Self.tick)
-            files = Self.look(devices)
-        }
-        self.files = files
+        files = Array(zip(devices, devices.settledWitnesses()))
     }
 
     /// The first file that was written since, and how that shows; nil if none shows it.
@@ -40,13 +30,6 @@ struct WriteWatch: Sendable {
         guard let (path, how) = firstWritten() else { return }
         throw .writtenMeanwhile(path: path, how: how)
     }
-
-    private static func look(_ devices: [StorageDevice]) -> [File] {
-        devices.map { ($0, $0.witness()) }
-    }
-
-    /// In nanoseconds: longer than the longest tick, that of 100 Hz.
-    private static let tick: Int64 = 12_000_000
 }
 
 extension StorageDevice {

@@ -53,13 +53,17 @@
 @_exported public import enum MirrorEngine.FailureCause
 @_exported public import struct MirrorEngine.ImageJobReport
 @_exported public import struct MirrorEngine.Measurement
+@_exported public import struct MirrorEngine.MirrorClaim
 @_exported public import enum MirrorEngine.MirrorError
+@_exported public import enum MirrorEngine.MirrorEvidence
 @_exported public import class MirrorEngine.MirrorJob
 @_exported public import struct MirrorEngine.MirrorOptions
 @_exported public import enum MirrorEngine.MirrorOutcome
+@_exported public import enum MirrorEngine.MirrorPhase
 @_exported public import struct MirrorEngine.MirrorProgress
 @_exported public import struct MirrorEngine.MirrorReport
 @_exported public import enum MirrorEngine.MirrorSide
+@_exported public import enum MirrorEngine.MirrorVerification
 @_exported public import class MirrorEngine.RecordedMirror
 @_exported public import class MirrorEngine.StreamJob
 @_exported public import enum MirrorEngine.ZeroHandling

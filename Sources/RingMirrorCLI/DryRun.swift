@@ -82,7 +82,8 @@ struct DryRun {
         do throws(MirrorError) {
             let mirror = try begin(.path(copy.file))
             for note in mirror.notes { output.warn(.mirror, note) }
-            guard let bits = mirror.plannedBits() else { return try .full(of: source) }
+            let bits = mirror.plannedBits()
+            guard bits.dirtyBytes < bits.size else { return try .full(of: source) }
             return try .incremental(of: source, dirty: bits)
         } catch {
             let failure = Failure(error)

@@ -9,7 +9,7 @@ extension Events.Progress {
             read: progress.read, written: progress.written, zeroed: progress.zeroed,
             skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
             etaSeconds: line.etaSeconds, paused: progress.isPaused,
-            pausedBy: progress.pausedBy.map { "\($0)" },
+            pausedBy: progress.pausedBy.map { "\($0)" }, phase: progress.phase.rawValue,
             saved: line.saved > 0 ? line.saved : nil)
     }
 }
@@ -28,6 +28,9 @@ extension Events.Report {
         }
         code = failure?.code
         error = outcome == "failed" ? failure?.message : nil
+        claim = recorded.claim.kind.rawValue
+        evidence = recorded.claim.evidence.map { Events.Evidence($0) }
+        markedBitmaps = recorded.markedBitmaps
         planned = report.planned
         done = report.done
         read = report.read

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import RingMirror
 
 /// What `--json` prints: one object on a line for each event. The fields are a contract,
 /// docs/json.md; fields may be added, and readers ignore those they don't know.
@@ -40,6 +41,7 @@ enum Events {
         var etaSeconds: Double?
         var paused: Bool?
         var pausedBy: String?
+        var phase: String?
         var saved: Int64?
     }
 
@@ -59,6 +61,16 @@ enum Events {
         }
     }
 
+    /// One thing that a claim rests on, or that weakens it.
+    struct Evidence: Encodable {
+        let code, text: String
+
+        init(_ evidence: MirrorEvidence) {
+            code = evidence.code
+            text = VisibleText.line(evidence.text)
+        }
+    }
+
     struct FailedBytes: Encodable {
         let side: String
         let offset: Int64
@@ -71,6 +83,9 @@ enum Events {
         let outcome: String
         let error: String?
         let code: ErrorCode?
+        let claim: String
+        let evidence: [Evidence]
+        let markedBitmaps: [String]
         let planned, done, read, written, zeroed, skipped: Int64
         let retries: UInt64
         let failed: [FailedBytes]
@@ -90,6 +105,8 @@ enum Events {
 
     struct Comparison: Encodable {
         let event: String
+        /// What was compared: `all`, or what was `copied`.
+        var scope = "all"
         let identical: Bool
         let error: String?
         let code: ErrorCode?

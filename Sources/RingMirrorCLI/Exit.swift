@@ -33,7 +33,9 @@ enum Exit: Int32 {
         case .storage(let error): self.init(error)
         case .store(let error): self.init(error.category)
         case .invalidOption, .nothingToResume: self = .usage
-        case .otherTarget, .otherContent, .halfMirror, .changed: self = .refused
+        case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites:
+            self = .refused
+        case .verificationFailed: self = .different
         case .cancelled: self = .interrupted
         default: self = .failed
         }

@@ -72,6 +72,9 @@ struct FullCommand: ParsableCommand {
         let creates = !resuming && recording.creates(create, target)
         let records = recording.store.path(for: source)
         var request = recording.request(.full, bitmap: bitmap, copying)
+        request.allowSourceInUse = guards.allowSourceInUse
+        // All was copied, whichever part was asked for.
+        if copying.verify != nil { request.verification = .all }
         // What is resumed is known by its record, which is checked before the first write.
         let options = TargetOptions(
             cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
@@ -80,7 +83,6 @@ struct FullCommand: ParsableCommand {
             var dryRun = DryRun("full", source, target, create: creates, output, complaint)
             let target = try dryRun.openTarget(
                 targetFormat, options, mayOverwrite: guards.overwrite && !resuming)
-            request.remembersPlan = true
             let plan = try target.map { target in
                 try dryRun.plan(records) { (records) throws(MirrorError) in
                     try begin(source, target, request, records, resuming: resuming)
@@ -102,7 +104,6 @@ struct FullCommand: ParsableCommand {
             leaveOut: creates ? "--create" : nil,
             resumesItself: recording.resumeAuto, output: output)
         try run.run()
-        if copying.verify != nil { try run.verify(.verifyAll) }
     }
 
     private func begin(

@@ -102,8 +102,13 @@ struct IncrementalCommand: ParsableCommand {
             try bitmap.map {
                 try recording.store.bitmap($0, of: source, complaint).lastSuccess != nil
             } ?? false
-        let isInImage = recording.store.isInImage(bitmap, of: source)
-        // A bitmap in an image knows no target: what is on this one is compared instead.
+        let reference = try complaint.perform { () throws(MirrorError) in
+            try bitmap.map { (name) throws(MirrorError) in
+                try recording.store.reference(to: name, of: source)
+            }
+        }
+        let isInImage = if case .image = reference { true } else { false }
+        // What is on the target of a bitmap in an image is compared before it is written.
         let isKnown = resuming || newTarget || hasSucceeded || isInImage
         let options = TargetOptions(
             cache: copying.cache, create: creates, overwrite: guards.overwrite || isKnown,
@@ -130,7 +135,6 @@ struct IncrementalCommand: ParsableCommand {
             leaveOut: creates ? "--create" : map == nil ? nil : "--map",
             resumesItself: recording.resumeAuto, output: output)
         try run.run()
-        if let extent = copying.verify { try run.verify(extent) }
     }
 
     /// What would be copied to a target that is not there yet.
@@ -158,9 +162,8 @@ struct IncrementalCommand: ParsableCommand {
     ) throws(MirrorError) -> RecordedMirror {
         var request = recording.request(.incremental, bitmap: bitmap, copying)
         // A new image has what it stands on, which whoever named it knows to be the mirror.
-        request.allowNewTarget =
-            newTarget || (creates && !recording.store.isInImage(bitmap, of: source))
-        request.remembersPlan = copying.verify == .verify || recording.dryRun
+        request.allowNewTarget = newTarget || creates
+        request.allowSourceInUse = guards.allowSourceInUse
         return try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,

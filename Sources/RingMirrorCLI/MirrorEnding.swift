@@ -19,11 +19,19 @@ struct MirrorEnding {
     func tell(_ ended: RecordedMirror.Report) throws {
         let report = ended.mirror
         if output.json {
+            if let comparison = ended.comparison {
+                var event = Events.Comparison(comparison, event: "verify")
+                if comparison.compared < source.geometry.size { event.scope = "copied" }
+                Events.print(event)
+            }
             Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
         }
+        output.noteMarks(ended.markedBitmaps, of: target)
         switch report.outcome {
         case .mirrored:
-            if !output.quiet && !output.json { Output.text(success(report)) }
+            let words = ClaimWords(sides, bitmap: bitmap)
+            for doubt in words.doubts(ended.claim) { output.warn(.weakClaim, doubt) }
+            if !output.quiet && !output.json { Output.text(words.text(ended)) }
             guard let error = ended.recordError else { return }
             say("\(error)")
             say(
@@ -36,7 +44,7 @@ struct MirrorEnding {
             say("\(error)")
             listFailures(report)
             sayNotAMirror(ended)
-            throw Exit.failed.asError
+            throw (Exit(error) == .different ? Exit.different : Exit.failed).asError
         case .cancelled:
             say("interrupted")
             sayNotAMirror(ended)
@@ -86,32 +94,15 @@ struct MirrorEnding {
         if resumesItself { return "" }
         return " with --resume" + (leaveOut.map { " and without \($0)" } ?? "")
     }
+}
 
-    private func success(_ report: MirrorReport) -> String {
-        var parts = [
-            "\(ByteSize.text(report.read)) read", "\(ByteSize.text(report.written)) written",
-        ]
-        if report.zeroed > 0 { parts.append("\(ByteSize.text(report.zeroed)) zeroed") }
-        if report.skipped > 0 { parts.append("\(ByteSize.text(report.skipped)) zero already") }
-        if report.retries > 0 { parts.append("\(report.retries) requests retried") }
-        let io =
-            "\(report.sourceCaching.summary) to \(report.targetCaching.summary), "
-            + "\(ByteSize.text(Int64(report.requestSize))) requests"
-        let size = source.geometry.size
-        let what =
-            report.planned == size
-            ? ByteSize.text(size)
-            : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
-        let head =
-            "\(target.path) is a mirror of \(source.path): \(what) in "
-            + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
-        var text = head + "\n  " + parts.joined(separator: ", ") + "\n  " + io
-        if let reason = report.ringRefusal {
-            text += "\n  by threads, at some cost in speed: \(reason)"
-        }
-        if let reason = report.plainBuffersReason {
-            text += "\n  buffers not registered: \(reason)"
-        }
-        return text
+extension OutputOptions {
+    /// Bitmaps of what was written that heard of it: incremental mirrors from there need it.
+    func noteMarks(_ bitmaps: [String], of target: Disk) {
+        guard !bitmaps.isEmpty else { return }
+        let names = bitmaps.map { "'\($0)'" }.joined(separator: ", ")
+        note(
+            .targetBitmapsMarked,
+            "what was written was marked in the bitmaps of \(target.path): \(names)")
     }
 }

@@ -22,11 +22,10 @@ struct MirrorRun {
     /// to be recorded is.
     func run() throws {
         announceStart()
-        let job = mirror.job
         let last = LastLine()
         let saved = mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0
-        let report = Signals.during(Activity(job, title: command, last)) {
-            output.watching(MirrorWatch(job, output, saved: saved), last) { mirror.runAndWait() }
+        let report = Signals.during(Activity(mirror, title: command, last)) {
+            output.watching(MirrorWatch(mirror, output, saved: saved), last) { mirror.runAndWait() }
         }
         try MirrorEnding(
             sides: sides, bitmap: bitmap, leaveOut: leaveOut, resumesItself: resumesItself,
@@ -52,18 +51,5 @@ struct MirrorRun {
                 + "\(ByteSize.text(job.planned - job.remainingBytes)) of "
                 + "\(ByteSize.text(job.planned)) were done, "
                 + "\(ByteSize.text(mirror.job.progress.planned)) are left")
-    }
-
-    /// Compares what the devices have now: all of them, or what the job was to copy.
-    func verify(_ extent: Verification) throws {
-        let job: CompareJob
-        if extent == .verify, let bits = mirror.plannedBits() {
-            job = CompareJob(source, target, only: bits, isPrefix: true, io: mirror.job.io)
-        } else {
-            job = CompareJob(source, target, isPrefix: true, io: mirror.job.io)
-        }
-        let comparison = CompareRun(
-            job: job, first: source, second: target, output: output, event: "verify")
-        try comparison.run()
     }
 }

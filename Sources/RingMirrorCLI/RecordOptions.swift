@@ -18,56 +18,75 @@ struct StoreOptions: ParsableArguments {
         file?.path ?? StorePlace.path(for: disk)
     }
 
+    /// Which bitmap is meant by a name, in one place for all commands.
+    func reference(
+        to name: String, of source: Disk
+    ) throws(MirrorError) -> BitmapReference {
+        do throws(StorageError) {
+            return try source.reference(toBitmap: name, storeAlone: file != nil)
+        } catch {
+            throw .storage(error)
+        }
+    }
+
     /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
     func bitmap(
         _ name: String, of source: Disk, _ complaint: Complaint
     ) throws -> BitmapFacts {
         do throws(MirrorError) {
-            if file == nil, let bitmaps = source.bitmaps, source.hasBitmap(name) {
-                // What can't be trusted says so when it is loaded.
-                _ = try BitmapHome.image(bitmaps).load(name)
-                return try BitmapHome.image(bitmaps).bitmap(name)
+            let home = try home(of: name, source, .readWrite)
+            let bitmap = try home.bitmap(name)
+            if bitmap.state == .inconsistent { _ = try home.load(name) }
+            guard bitmap.state != .inconsistent else {
+                throw .store(.inconsistent(name: name, path: home.path))
             }
-            return BitmapFacts(try stored(name, of: source))
+            return bitmap
         } catch {
             throw complaint.end(error)
         }
     }
 
-    private func stored(_ name: String, of source: Disk) throws(MirrorError) -> StoredBitmap {
+    /// Where the bitmap of a name is kept.
+    ///
+    /// - Throws: what keeps that from being known, and a bitmap that is nowhere.
+    func home(
+        of name: String, _ source: Disk, _ access: Access
+    ) throws(MirrorError) -> BitmapHome {
+        if case .image = try reference(to: name, of: source), let bitmaps = source.bitmaps {
+            return try imageHome(bitmaps, source, access)
+        }
         let path = path(for: source)
         do throws(BitmapStoreError) {
-            let store = try BitmapStore.open(path, for: source.identity, access: .readWrite)
-            let bitmap = try store.bitmap(name)
-            if bitmap.state == .inconsistent { throw .inconsistent(name: name, path: path) }
-            return bitmap
-        } catch .notFound where source.bitmaps != nil {
+            return .store(try BitmapStore.open(path, for: source.identity, access: access))
+        } catch .notFound {
             throw .storage(
                 .image(
                     ImageProblem(
                         .missing, source.path, "it has no bitmap '\(name)'",
-                        remedy: "`ringmirror bitmap list \(source.path)` shows what it has.")))
+                        remedy: "`ringmirror bitmap add \(source.path) \(name)` adds one.")))
         } catch {
             throw .store(error)
         }
     }
 
-    /// Whether a bitmap is one of the image itself, and no store was named.
-    func isInImage(_ name: String?, of source: Disk) -> Bool {
-        file == nil && name.map { source.hasBitmap($0) } ?? false
+    /// The bitmaps inside an image, with the store beside it if there is one.
+    func imageHome(
+        _ bitmaps: ImageBitmaps, _ source: Disk, _ access: Access
+    ) throws(MirrorError) -> BitmapHome {
+        do throws(BitmapStoreError) {
+            let store = try BitmapStore.open(
+                path(for: source), for: source.identity, access: access)
+            return .image(bitmaps, records: store)
+        } catch .notFound {
+            return .image(bitmaps, records: nil)
+        } catch {
+            throw .store(error)
+        }
     }
 
     /// What a bitmap has dirty, in the image or in the store, for a look.
     func bits(_ name: String, of source: Disk) throws(MirrorError) -> DirtyBitmap {
-        if file == nil, let bitmaps = source.bitmaps, source.hasBitmap(name) {
-            return try BitmapHome.image(bitmaps).load(name)
-        }
-        do throws(BitmapStoreError) {
-            return try BitmapStore.open(path(for: source), for: source.identity, access: .readOnly)
-                .load(name)
-        } catch {
-            throw .store(error)
-        }
+        try home(of: name, source, .readOnly).load(name)
     }
 }
 
@@ -141,6 +160,7 @@ struct RecordOptions: ParsableArguments {
         request.ignoresImageBitmaps = store.file != nil
         request.bitmapMode = bitmapMode
         request.checkpointInterval = checkpoint > 0 ? Int64(checkpoint * 1e9) : nil
+        request.verification = copying.verify?.library ?? .none
         request.options = copying.mirrorOptions
         return request
     }
@@ -158,6 +178,14 @@ enum Verification: String, EnumerableFlag {
         case .verify:
             "Compare what was copied after the flush, reading back from the devices."
         case .verifyAll: "Compare all of both sides; also --verify=all."
+        }
+    }
+
+    /// The same for the library.
+    var library: MirrorVerification {
+        switch self {
+        case .verify: .copied
+        case .verifyAll: .all
         }
     }
 

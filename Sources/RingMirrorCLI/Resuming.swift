@@ -4,20 +4,26 @@ import RingMirror
 extension RecordOptions {
     /// Whether an interrupted job is resumed: if that was asked for, or may be and there is one.
     ///
-    /// - Parameter bitmap: the named bitmap that the job works on, unless it is inside an image.
+    /// - Parameter bitmap: the named bitmap that the job works on.
     func resumes(
         _ mode: JobMode, bitmap: String?, from source: Disk, to target: PathArgument,
         _ complaint: Complaint
     ) throws -> Bool {
         try store.requirePlace(complaint)
         guard resumeAuto else { return resume }
-        let bitmap: BitmapReference? =
-            store.isInImage(bitmap, of: source) ? nil : bitmap.map { .stored($0) }
+        let reference: BitmapReference?
+        do throws(MirrorError) {
+            reference = try bitmap.map { (name) throws(MirrorError) in
+                try store.reference(to: name, of: source)
+            }
+        } catch {
+            throw complaint.end(error)
+        }
         do throws(BitmapStoreError) {
             let records = try BitmapStore.open(
                 store.path(for: source), for: source.identity, access: .readOnly)
             return try records.jobs().contains { job in
-                job.mode == mode && job.bitmap == bitmap
+                job.mode == mode && job.bitmap == reference
                     && Files.lead(job.targetPath, target.path)
             }
         } catch .notFound {

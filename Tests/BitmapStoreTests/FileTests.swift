@@ -117,7 +117,7 @@ import Testing
             Issue.record("it was opened for writing")
         } catch {
             #expect(error == .systemCall(call: "open", path: path, code: .readOnlyFileSystem))
-            #expect(error.description.contains("RINGMIRROR_STATE_DIR"))
+            #expect(error.description.contains("--bitmaps"))
         }
     }
 

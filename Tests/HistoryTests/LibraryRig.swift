@@ -225,6 +225,7 @@ final class LibraryRig: Rig {
         request.bitmap = job.bitmap.map { Self.bitmap($0) }
         request.bitmapMode = job.clearing.map { $0.mode }
         request.allowNewTarget = job.vouches
+        request.verification = job.verifiesAll ? .all : .none
         request.checkpointInterval = job.isSlow ? 0 : nil
         // Small buffers, which are made anew for each job.
         request.options.requestSize = job.isSlow ? 4096 : 65536

@@ -5,7 +5,7 @@ import Testing
 
 extension Processes {
     /// The commands that keep bitmaps.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Bitmaps {
         static let size = 16 * miB
 

@@ -4,7 +4,7 @@ import Testing
 
 extension Processes {
     /// What would be done, and one command line for a first and every further attempt.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct DryRuns {
         static let size = 8 * miB
 

@@ -4,7 +4,7 @@ import Testing
 
 extension Processes {
     /// What an exported bitmap may be written over, and what becomes of a file when it can't be.
-    @Suite(.serialized, .timeLimit(.minutes(1)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Exports {
         private func source(_ scratch: Scratch) throws -> String {
             let source = try scratch.image("source", size: 4 * miB, seed: 1)

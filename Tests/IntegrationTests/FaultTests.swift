@@ -17,8 +17,8 @@ enum Dress: String, CaseIterable, CustomTestStringConvertible {
 }
 
 extension Child {
-    /// Resumes a job whose trouble is over, and waits for its end. Requests that were on their way before it was
-    /// over may still fail, and pause the job once more.
+    /// Resumes a job whose trouble is over, and waits for its end. Requests that were on their way
+    /// before it was over may still fail, and pause the job once more.
     fileprivate func resumeToEnd() throws -> End {
         for _ in 0..<60 where isRunning {
             send(SIGCONT)
@@ -44,7 +44,7 @@ extension Integration {
     /// Blocks that can't be read or written, and what each policy makes of them.
     @Suite(
         .serialized, .enabled(if: Needs.fuse && Needs.loops, Needs.fuseReason),
-        .timeLimit(.minutes(2)))
+        .timeLimit(.minutes(20)))
     struct BadBlocks {
         static let size = 4 * miB
         /// In the middle of a request, and of a page of 64 KiB.
@@ -231,7 +231,7 @@ extension Integration {
 
     /// Disks and filesystems that fill up, shrink, break and go away in the middle of a job.
     @Suite(
-        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(20)))
     struct Breakdowns {
         static let size = 16 * miB
 

@@ -51,7 +51,7 @@ enum TestFilesystem: String, CaseIterable, CustomTestStringConvertible {
 extension Integration {
     /// Images on the filesystems people have, their holes, and what becomes of them.
     @Suite(
-        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(20)))
     struct Filesystems {
         static let size = 12 * miB + 4096 + 513
 

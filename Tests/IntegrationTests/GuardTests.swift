@@ -5,7 +5,7 @@ import Testing
 extension Integration {
     /// What must never be written to, against the real thing: exit 3, and not a byte changed.
     @Suite(
-        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(20)))
     struct Guards {
         static let size = 16 * miB
 
@@ -338,7 +338,7 @@ extension Integration {
 
 extension Processes {
     /// Paths and options that can't be meant.
-    @Suite(.serialized, .timeLimit(.minutes(1)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Usage {
         @Test func `paths that are neither disk nor image`() throws {
             let scratch = try Scratch()

@@ -5,7 +5,7 @@ import Testing
 
 extension Processes {
     /// How requests reach the kernel, and what happens where one way is closed.
-    @Suite(.serialized, .enabled(if: Needs.strace, Needs.straceReason), .timeLimit(.minutes(2)))
+    @Suite(.serialized, .enabled(if: Needs.strace, Needs.straceReason), .timeLimit(.minutes(20)))
     struct IOMethods {
         static let size = 16 * miB + 4096 + 513
 

@@ -7,7 +7,7 @@ extension Integration {
     /// A disk with a volatile cache, and the power going: what was not flushed is lost.
     @Suite(
         .serialized, .enabled(if: Needs.fuse && Needs.loops, Needs.fuseReason),
-        .timeLimit(.minutes(2)))
+        .timeLimit(.minutes(20)))
     struct PowerCuts {
         static let size = 16 * miB
 

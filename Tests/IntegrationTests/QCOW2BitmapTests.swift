@@ -32,7 +32,7 @@ extension Processes {
     /// Bitmaps that QEMU keeps in an image: it marks them, we copy by them and clear them, and it
     /// must find all of that in order.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Bitmaps {
         static let size = 64 * miB
 
@@ -113,12 +113,15 @@ extension Processes {
             try QEMU.io(image, Writes.g2.commands)
             let reference = try QEMU.flatten(image, to: scratch.path("reference"))
             try Content.zeros(to: target, 0..<64 * kiB)
+            // What was written when it did not record is missing, which a sample finds.
+            let refused = try scratch.run(
+                "incremental", image, target, "--bitmap", "b", "--new-target")
+            #expect(refused.code == Code.refused, "\(refused)")
+            try scratch.succeed("full", image, target, "--overwrite")
+            try Content.zeros(to: target, 0..<64 * kiB)
             let end = try scratch.succeed(
                 "incremental", image, target, "--bitmap", "b", "--new-target", "--json")
             #expect(try end.report().number("planned") == 6 * 64 * kiB)
-            // What was written when it did not record has not been copied.
-            #expect(
-                try Content.read(target, 64 * kiB..<128 * kiB) == Data(count: Int(64 * kiB)))
             #expect(
                 try Content.read(target, 0..<64 * kiB) == Content.read(reference, 0..<64 * kiB))
             #expect(try QEMU.bitmaps(image)["b"]?.isEnabled == false)
@@ -382,7 +385,7 @@ extension Processes {
 extension Integration {
     @Suite(
         .serialized, .enabled(if: Needs.fuse && QEMU.isThere, Needs.fuseReason),
-        .timeLimit(.minutes(2)))
+        .timeLimit(.minutes(20)))
     struct QCOW2FailedIncrements {
         /// A target that fails in one granule: what remains in the bitmap, by its mode, and the
         /// second attempt.

@@ -7,7 +7,7 @@ extension Processes {
     /// Jobs on qcow2 images that are killed in the middle: an image may have lost track of some
     /// of its room, and of nothing else.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(3)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Crashes {
         static let size = 12 * miB
 

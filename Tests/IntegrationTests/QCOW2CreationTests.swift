@@ -6,7 +6,7 @@ extension Processes {
     /// Images that are made: where, how large, and what is left if it fails.
     @Suite(
         .serialized, .enabled(if: QEMU.isThere && Needs.loops, QEMU.reason),
-        .timeLimit(.minutes(5)))
+        .timeLimit(.minutes(20)))
     struct QCOW2Creation {
         @Test(arguments: [[], ["--preallocate", "metadata"], ["--cluster-size", "4K"]])
         func `an image on a disk`(options: [String]) throws {

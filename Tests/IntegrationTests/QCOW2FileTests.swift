@@ -5,7 +5,7 @@ import Testing
 extension Processes {
     /// Which files an image leads to, and that no command opens or overwrites a wrong one.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Files {
         @Test func `the data file of every image is shown`() throws {
             let scratch = try Scratch()

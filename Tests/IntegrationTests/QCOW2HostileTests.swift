@@ -7,7 +7,7 @@ extension Processes {
     /// Images that are broken, that lie, that can't be read by anybody, or that someone else has
     /// open: what is wrong is said, with the name of the file, and nothing is written.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Hostile {
         static let size = 2 * miB
         /// The codes that say that nothing was written.
@@ -373,7 +373,7 @@ extension Processes {
 extension Integration {
     @Suite(
         .serialized, .enabled(if: Needs.loops && QEMU.isThere, Needs.loopsReason),
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(20)))
     struct QCOW2OnFullDisks {
         /// The disk under an image is full: that is said, and the image is still an image.
         @Test(arguments: ["tmpfs", "ext4"], [true, false])

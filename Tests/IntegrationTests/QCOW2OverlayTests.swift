@@ -6,7 +6,7 @@ extension Processes {
     /// What overlays are for: a backup, what changed since on top of it, and layers that are drawn
     /// up into their overlay or pushed down into their base.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(3)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Overlays {
         static let size = 4 * miB
         /// An image whose data is in a file of its own is only read.

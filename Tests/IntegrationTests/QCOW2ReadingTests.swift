@@ -5,7 +5,7 @@ import Testing
 extension Processes {
     /// What a qcow2 image reads as, with all that lies below it, against QEMU's own reading of it.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(3)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Reading {
         /// A seed that is told has to bring the same images back.
         @Test func `a history can be told again`() throws {
@@ -225,7 +225,7 @@ extension Processes {
 extension Integration {
     @Suite(
         .serialized, .enabled(if: Needs.loops && QEMU.isThere, Needs.loopsReason),
-        .timeLimit(.minutes(1)))
+        .timeLimit(.minutes(20)))
     struct QCOW2OnDisks {
         /// A disk has no name that says what is on it.
         @Test(arguments: [512, 4096])

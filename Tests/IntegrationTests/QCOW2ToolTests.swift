@@ -5,7 +5,7 @@ import Testing
 extension Processes {
     /// What is told about images, next to what QEMU tells about them.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(1)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Tools {
         private static func overlay(_ scratch: Scratch) throws -> (String, String) {
             let base = try QEMU.create(scratch.path("base.qcow2"), size: 4 * miB)

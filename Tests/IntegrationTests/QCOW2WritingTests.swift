@@ -6,7 +6,7 @@ extension Processes {
     /// Mirrors into qcow2 images, new ones and such with a past: QEMU must find them sound, and
     /// the same as the source.
     @Suite(
-        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(3)))
+        .serialized, .enabled(if: QEMU.isThere, QEMU.reason), .timeLimit(.minutes(20)))
     struct QCOW2Writing {
         struct Layout: CustomTestStringConvertible {
             let cluster: String

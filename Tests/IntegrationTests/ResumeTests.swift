@@ -5,7 +5,7 @@ import Testing
 
 extension Integration {
     /// Mirrors that end before they are done, and go on.
-    @Suite(.serialized, .timeLimit(.minutes(3)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Resume {
         static let size = 16 * miB
 

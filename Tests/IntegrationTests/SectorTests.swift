@@ -5,7 +5,7 @@ import Testing
 extension Integration {
     /// Disks of 512 and 4096-byte sectors, partitions, and images against disks.
     @Suite(
-        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(2)))
+        .serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(20)))
     struct Sectors {
         static let size = 16 * miB + 12 * kiB
 

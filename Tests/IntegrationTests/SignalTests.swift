@@ -5,7 +5,7 @@ import Testing
 
 extension Integration {
     /// Jobs that are interrupted, killed, and asked how far they are.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Signals {
         static let size = 16 * miB
 

@@ -4,7 +4,7 @@ import Testing
 
 extension Processes {
     /// Images of every awkward length.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Sizes {
         static let sizes: [Int64] = [
             0, 1, 511, 512, 4097, miB - 1, miB, 3 * miB + 4096 + 513,

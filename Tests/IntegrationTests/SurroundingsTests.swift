@@ -5,7 +5,7 @@ import Testing
 
 extension Processes {
     /// What the program finds around itself: arguments, streams, limits.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Surroundings {
         static let size = 4 * miB
 

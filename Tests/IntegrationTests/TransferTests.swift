@@ -5,7 +5,7 @@ import Testing
 
 extension Processes {
     /// `bench transfer`: that it measures what it says, writes where it may, and reads elsewhere.
-    @Suite(.serialized, .timeLimit(.minutes(2)))
+    @Suite(.serialized, .timeLimit(.minutes(20)))
     struct Transfers {
         static let size = 8 * miB + 4096 + 513
         static let patterns = ["random", "clumped", "sequential"]
@@ -212,7 +212,7 @@ extension Processes {
 }
 
 extension Integration {
-    @Suite(.serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(2)))
+    @Suite(.serialized, .enabled(if: Needs.loops, Needs.loopsReason), .timeLimit(.minutes(20)))
     struct TransferGuards {
         @Test(.enabled(if: Shell.has("mkfs.ext4")))
         func `a mounted disk is refused`() throws {

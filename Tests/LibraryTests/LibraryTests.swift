@@ -35,7 +35,7 @@ struct LibraryTests {
         }
     }
 
-    @Test("A mirror is made, reported and compared", .timeLimit(.minutes(1)))
+    @Test("A mirror is made, reported and compared", .timeLimit(.minutes(20)))
     func mirror() async throws {
         let images = try Images()
         let (source, target) = try images.open()
@@ -52,7 +52,7 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
-    @Test("A bitmap leads an incremental mirror", .timeLimit(.minutes(1)))
+    @Test("A bitmap leads an incremental mirror", .timeLimit(.minutes(20)))
     func incremental() async throws {
         let images = try Images()
         let (source, target) = try images.open()
@@ -87,7 +87,7 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
-    @Test("A disk goes into images that stand on each other", .timeLimit(.minutes(1)))
+    @Test("A disk goes into images that stand on each other", .timeLimit(.minutes(20)))
     func layeredImages() async throws {
         let images = try Images()
         let base = FilePath(images.folder + "/base.qcow2")
@@ -126,7 +126,7 @@ struct LibraryTests {
         #expect(await CompareJob(source, alone).run().isIdentical)
     }
 
-    @Test("A map of another tool is a bitmap", .timeLimit(.minutes(1)))
+    @Test("A map of another tool is a bitmap", .timeLimit(.minutes(20)))
     func changeMap() throws {
         let map = try ChangeMap.read(
             Array("0 512\n4096 4096\n".utf8), name: "map", deviceSize: 8192,
@@ -137,7 +137,7 @@ struct LibraryTests {
         #expect(bytes == 512 + 4096)
     }
 
-    @Test("A job can be paused, slowed down, resumed and cancelled", .timeLimit(.minutes(1)))
+    @Test("A job can be paused, slowed down, resumed and cancelled", .timeLimit(.minutes(20)))
     func steering() async throws {
         let images = try Images()
         let (source, target) = try images.open()
@@ -160,7 +160,7 @@ struct LibraryTests {
         #expect(await report.flushed)
     }
 
-    @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(1)))
+    @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(20)))
     func speedOfZeros() async throws {
         let images = try Images()
         let file = try #require(FileHandle(forWritingAtPath: images.source.string))
@@ -178,7 +178,7 @@ struct LibraryTests {
         #expect(await report.written < Int64(Images.size) / 2)
     }
 
-    @Test("Cancelling the task cancels the job", .timeLimit(.minutes(1)))
+    @Test("Cancelling the task cancels the job", .timeLimit(.minutes(20)))
     func taskCancellation() async throws {
         let images = try Images()
         let (source, target) = try images.open()

@@ -195,6 +195,38 @@ struct MeanwhileTests {
         #expect(try Data(contentsOf: URL(fileURLWithPath: folder.overlay.string)) == bytes)
     }
 
+    @Test func `the bitmaps of a base hear of what is committed to it`() async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        let path: FilePath
+        do {
+            let base = try Disk.openSource(folder.base)
+            path = StorePlace.path(for: base)
+            let store = try BitmapStore.openOrCreate(path, for: base.identity)
+            try store.add("n", granularity: try Granularity(bytes: 65536))
+        }
+        let report = try CommitJob.open(folder.overlay).runAndWait()
+        #expect(report.mirror.outcome.isMirrored && report.markedBitmaps == ["n"])
+        let base = try Disk.openSource(folder.base)
+        let store = try BitmapStore.open(path, for: base.identity, access: .readOnly)
+        #expect(try store.bitmap("n").dirtyBytes == 65536)
+    }
+
+    @Test func `nothing is committed past bitmaps that can't be marked`() async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        let path = StorePlace.path(for: try Disk.openSource(folder.base))
+        try Data(repeating: 7, count: 70_000).write(to: URL(fileURLWithPath: path.string))
+        let before = try Data(contentsOf: URL(fileURLWithPath: folder.base.string))
+        let report = try CommitJob.open(folder.overlay).runAndWait()
+        guard case .failed(.store) = report.mirror.outcome else {
+            Issue.record("\(report.mirror.outcome)")
+            return
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder.base.string)) == before)
+        #expect(try ownBytes(folder.overlay) == 65536)
+    }
+
     private func ownBytes(_ path: FilePath) throws -> Int64 {
         try Measurement.top(of: try Disk.openSource(path)).dataBytes
     }

@@ -8,7 +8,7 @@ import Testing
 @testable import MirrorEngine
 
 /// Disks in a format of their own, mirrored and compared by real rings and threads.
-@Suite(.timeLimit(.minutes(1))) struct DiskTests {
+@Suite(.timeLimit(.minutes(20))) struct DiskTests {
     /// A file of compressed pieces, as the simulation lays them out.
     private struct PackedFile: SourceMap {
         let device: StorageDevice

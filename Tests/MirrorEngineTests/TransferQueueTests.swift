@@ -4,7 +4,7 @@ import Testing
 
 @testable import MirrorEngine
 
-@Suite(.timeLimit(.minutes(1))) struct TransferQueueTests {
+@Suite(.timeLimit(.minutes(20))) struct TransferQueueTests {
     private func kernel(_ disk: SimulatedDisk, alignment: Int, seed: UInt64) -> SimulatedKernel {
         let file = SimulatedFile(
             disk: disk, alignment: alignment, blockSize: alignment, isTarget: true)

@@ -5,7 +5,7 @@ import Testing
 @testable import MirrorEngine
 
 /// The threads that decompress, and how a ring hears of them.
-@Suite(.timeLimit(.minutes(1))) struct UnpackPoolTests {
+@Suite(.timeLimit(.minutes(20))) struct UnpackPoolTests {
     /// Many tasks through a real ring's poll, whole clusters and parts of them, good and bad.
     @Test func endsEveryTask() throws {
         let pool = UnpackPool { RunLengthCode() }

@@ -1,3 +1,4 @@
+internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 public import Logging
@@ -23,6 +24,8 @@ public final class CommitJob: Sendable {
     private let growing: ImageWriter?
     /// The overlay, as it was before.
     private let watch: WriteWatch
+    /// What is copied.
+    private let working: DirtyBitmap
 
     private init(_ plan: borrowing Plan, job: MirrorJob) {
         source = plan.source
@@ -30,6 +33,7 @@ public final class CommitJob: Sendable {
         overlay = plan.overlay
         growing = plan.growing
         watch = plan.watch
+        working = plan.working.copy()
         self.job = job
     }
 
@@ -162,16 +166,27 @@ public final class CommitJob: Sendable {
 
     /// Copies, and empties the overlay once that is on stable storage.
     public func run() async -> ImageJobReport {
-        let report = await job.run()
-        return await WorkerThread.result { self.end(report) }
+        await withTaskCancellationHandler {
+            await WorkerThread.result { self.runAndWait() }
+        } onCancel: {
+            job.cancel()
+        }
     }
 
     /// The same on the caller's thread.
-    public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
+    public func runAndWait() -> ImageJobReport {
+        let marked: [String]
+        do throws(BitmapStoreError) {
+            marked = try TargetMarks.mark(working, of: target)
+        } catch {
+            return end(job.refused(.store(error)), [])
+        }
+        return end(job.runAndWait(), marked)
+    }
 
-    private func end(_ report: MirrorReport) -> ImageJobReport {
+    private func end(_ report: MirrorReport, _ marked: [String]) -> ImageJobReport {
         ImageJobReport(
-            report,
+            report, markedBitmaps: marked,
             check: { () throws(MirrorError) in
                 try watch.requireUnwritten()
                 try source.device.requireInPlace()

@@ -63,8 +63,9 @@ struct BitmapRemoveCommand: ParsableCommand {
 
     func run() throws {
         if jobs { return try forgetJobs() }
-        let home = try options.home(path)
-        guard let name else { return try removeAll(home) }
+        let disk = try options.disk(path, .readWrite)
+        guard let name else { return try removeAll(options.home(of: disk, .readWrite)) }
+        let home = try options.home(of: name, disk, .readWrite)
         let forgotten = try options.attempt { () throws(MirrorError) in try home.remove(name) }
         options.tellForgotten(forgotten)
         if options.output.json {
@@ -91,7 +92,7 @@ struct BitmapRemoveCommand: ParsableCommand {
     }
 
     private func removeAll(_ home: BitmapHome) throws {
-        guard case .image(let bitmaps) = home else {
+        guard case .image(let bitmaps, let records) = home else {
             throw options.complaint.end(
                 .invalidOption, "\(path) is no qcow2 image: --all is for the bitmaps inside one",
                 .usage)
@@ -102,6 +103,17 @@ struct BitmapRemoveCommand: ParsableCommand {
             }
         }
         for note in notes { options.output.note(.bitmaps, note) }
+        if let records {
+            try options.attempt { () throws(MirrorError) in
+                do throws(BitmapStoreError) {
+                    for name in try records.imageBitmaps() {
+                        try records.forget(imageBitmap: name)
+                    }
+                } catch {
+                    throw .store(error)
+                }
+            }
+        }
         if !options.output.json && !options.output.quiet {
             Output.line("all bitmaps of \(path) removed")
         }
@@ -166,7 +178,7 @@ struct BitmapMergeCommand: ParsableCommand {
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
-        let home = try options.home(path)
+        let home = try options.home(of: into, options.disk(path, .readWrite), .readWrite)
         try options.attempt { () throws(MirrorError) in try home.merge(into: into, from: from) }
         try options.tell(into, in: home, "merged")
     }

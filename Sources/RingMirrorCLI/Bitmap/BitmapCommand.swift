@@ -33,7 +33,7 @@ struct OneBitmap: ParsableArguments {
     @OptionGroup var options: BitmapOptions
 
     func open(_ access: Access = .readWrite) throws -> BitmapHome {
-        try options.home(path, access)
+        try options.home(of: name, options.disk(path, access), access)
     }
 }
 
@@ -74,7 +74,11 @@ struct BitmapOptions: ParsableArguments {
 
     /// Nil if there is no store yet.
     func homeIfAny(of disk: Disk, _ access: Access) throws -> BitmapHome? {
-        if store.file == nil, let bitmaps = disk.bitmaps { return .image(bitmaps) }
+        if store.file == nil, let bitmaps = disk.bitmaps {
+            return try complaint.perform { () throws(MirrorError) in
+                try store.imageHome(bitmaps, disk, access)
+            }
+        }
         do throws(BitmapStoreError) {
             return .store(
                 try BitmapStore.open(store.path(for: disk), for: disk.identity, access: access))
@@ -85,11 +89,26 @@ struct BitmapOptions: ParsableArguments {
         }
     }
 
+    /// Where the bitmap of a name is.
+    func home(of name: String, _ disk: Disk, _ access: Access) throws -> BitmapHome {
+        if access == .readWrite {
+            Signals.enter(.making("changing the bitmaps of \(disk.path)"))
+        }
+        return try complaint.perform { () throws(MirrorError) in
+            try store.home(of: name, disk, access)
+        }
+    }
+
+    /// Where a new bitmap of a disk or image is made, if nothing else is said.
     func home(of disk: Disk, _ access: Access, creates: Bool = false) throws -> BitmapHome {
         if access == .readWrite {
             Signals.enter(.making("changing the bitmaps of \(disk.path)"))
         }
-        if store.file == nil, let bitmaps = disk.bitmaps { return .image(bitmaps) }
+        if store.file == nil, let bitmaps = disk.bitmaps {
+            return try complaint.perform { () throws(MirrorError) in
+                try store.imageHome(bitmaps, disk, access)
+            }
+        }
         let path = store.path(for: disk)
         return try attempt { () throws(MirrorError) in
             do throws(BitmapStoreError) {

@@ -5,13 +5,15 @@ import RingMirror
 /// What a command does with bitmaps it does here, so that it is the same for both.
 enum BitmapHome {
     case store(BitmapStore)
-    case image(ImageBitmaps)
+    /// `records` is the store beside the image, if there is one: it knows the targets and the
+    /// interrupted jobs of the image's bitmaps, and has to hear of what becomes of them.
+    case image(ImageBitmaps, records: BitmapStore?)
 
     /// The file that has the bitmaps.
     var path: FilePath {
         switch self {
         case .store(let store): store.path
-        case .image(let bitmaps): bitmaps.path
+        case .image(let bitmaps, _): bitmaps.path
         }
     }
 
@@ -31,13 +33,9 @@ enum BitmapHome {
         }
     }
 
-    /// Jobs that run or can be resumed; of an image, nobody records them here.
+    /// Jobs that run or can be resumed.
     func jobs() throws(MirrorError) -> [StoredJob] {
-        try attempt { (store) throws(BitmapStoreError) in
-            try store.jobs()
-        } image: { _ in
-            []
-        }
+        try recording { (records) throws(BitmapStoreError) in try records.jobs() } ?? []
     }
 
     func load(_ name: String) throws(MirrorError) -> DirtyBitmap {
@@ -71,17 +69,34 @@ enum BitmapHome {
         } image: { (image) throws(StorageError) in
             try image.remove(name)
             return []
+        } records: { (records) throws(BitmapStoreError) in
+            let forgotten = try records.forget(imageBitmap: name)
+            try records.removeFileIfEmpty()
+            return forgotten
         }
     }
 
     /// - Returns: the jobs that can't be resumed any more.
     func clear(_ name: String) throws(MirrorError) -> [StoredJob] {
-        try attempt { (store) throws(BitmapStoreError) in
-            try store.clear(name)
-        } image: { (image) throws(StorageError) in
-            try image.clear(name)
-            return []
+        // What the targets lack is kept before the marks are gone.
+        var forgotten: [StoredJob] = []
+        if case .image(let image, let records?) = self {
+            let marks = try attempt(
+                store: { (store) throws(BitmapStoreError) in try store.load(name) },
+                image: { (_) throws(StorageError) in try image.load(name) })
+            do throws(BitmapStoreError) {
+                forgotten = try records.willClear(imageBitmap: name, marks: marks)
+            } catch {
+                throw .store(error)
+            }
         }
+        return try forgotten
+            + attempt { (store) throws(BitmapStoreError) in
+                try store.clear(name)
+            } image: { (image) throws(StorageError) in
+                try image.clear(name)
+                return []
+            }
     }
 
     func setRecording(_ name: String, _ isRecording: Bool) throws(MirrorError) {
@@ -89,6 +104,8 @@ enum BitmapHome {
             try store.setRecording(name, isRecording)
         } image: { (image) throws(StorageError) in
             try image.setRecording(name, isRecording)
+        } records: { (records) throws(BitmapStoreError) in
+            if !isRecording { try records.noteUnrecorded(imageBitmap: name) }
         }
     }
 
@@ -144,7 +161,7 @@ enum BitmapHome {
             } catch {
                 throw .store(error)
             }
-        case .image(let image):
+        case .image(let image, _):
             do throws(StorageError) {
                 try image.merge(into: name, bits: bits)
             } catch {
@@ -177,9 +194,33 @@ enum BitmapHome {
         switch self {
         case .store(let place):
             do throws(BitmapStoreError) { return try store(place) } catch { throw .store(error) }
-        case .image(let place):
+        case .image(let place, _):
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }
         }
+    }
+
+    /// The same where the records of an image's bitmap have to follow it.
+    private func attempt<Result>(
+        store: (BitmapStore) throws(BitmapStoreError) -> Result,
+        image: (ImageBitmaps) throws(StorageError) -> Result,
+        records: (BitmapStore) throws(BitmapStoreError) -> Result
+    ) throws(MirrorError) -> Result {
+        let result = try attempt(store: store, image: image)
+        guard case .image(_, let place?) = self else { return result }
+        do throws(BitmapStoreError) { return try records(place) } catch { throw .store(error) }
+    }
+
+    /// Asks the store, of an image the one beside it; nil if there is none.
+    private func recording<Result>(
+        _ body: (BitmapStore) throws(BitmapStoreError) -> Result
+    ) throws(MirrorError) -> Result? {
+        let place: BitmapStore
+        switch self {
+        case .store(let store): place = store
+        case .image(_, let records?): place = records
+        case .image(_, nil): return nil
+        }
+        do throws(BitmapStoreError) { return try body(place) } catch { throw .store(error) }
     }
 }
 

@@ -12,7 +12,7 @@ struct BitmapListCommand: ParsableCommand {
         let disk = try options.disk(path)
         let store = try store(of: disk)
         if options.store.file == nil, let own = disk.bitmaps {
-            try tell(.image(own), jobs: store, disk)
+            try tell(.image(own, records: store), jobs: store, disk)
         } else if let store {
             try tell(.store(store), jobs: store, disk)
         } else if !options.output.quiet && !options.output.json {

@@ -30,7 +30,7 @@ struct BitmapExportCommand: ParsableCommand {
 
     func run() throws {
         let disk = try options.disk(path)
-        let home = try options.home(of: disk, .readOnly)
+        let home = try options.home(of: name, disk, .readOnly)
         let bits = try options.attempt { () throws(MirrorError) in try home.load(name) }
         let bytes: [UInt8]
         do throws(ChangeMapError) {

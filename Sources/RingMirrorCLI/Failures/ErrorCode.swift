@@ -19,12 +19,14 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case noStore, storeExists, notAStore, storeVersion, storeDamaged, storeTruncated, storeLocked
     case storeNoLocks, storeReadOnly, storeVanished, noSuchJob, jobRunning, tooManyBitmaps
     case otherTarget, otherContent, halfMirror, nothingToResume, changedSinceInterrupt
+    case foreignWrites, unmarkedWrites
     // Change maps.
     case mapUnreadable, mapUnrecognized, mapAmbiguous, mapUnsupported, mapOption, mapMalformed
     case mapMisplaced, mapBeyondDevice, mapUntrustworthy, mapTooLarge
     // Jobs.
     case noRing, transferFailed, shrank, flushFailed, incomplete, tooManyFailures, interrupted
     case writtenMeanwhile, movedMeanwhile
+    case verificationFailed, verificationIncomplete, targetResized
     // The system, and what is left.
     case systemCall, outputExists, outputUnwritable, outputLost, other
 }
@@ -81,6 +83,11 @@ extension Failure {
                 case .otherTarget(_, let target, _, _): (.otherTarget, target)
                 case .otherContent(_, let target, _): (.otherContent, target)
                 case .halfMirror(_, let target): (.halfMirror, target)
+                case .foreignWrites(_, let target, _): (.foreignWrites, target)
+                case .unmarkedWrites(_, let source, _): (.unmarkedWrites, source)
+                case .verificationFailed(_, let target, _, _): (.verificationFailed, target)
+                case .verificationIncomplete: (.verificationIncomplete, nil)
+                case .targetResized(let target, _, _): (.targetResized, target)
                 case .nothingToResume(let target, _): (.nothingToResume, target)
                 case .changed(_, let path, _): (.changedSinceInterrupt, path)
                 }

@@ -5,6 +5,10 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case device
     /// Something about what the mirror rests on.
     case mirror
+    /// What makes the claim of a mirror weaker.
+    case weakClaim
+    /// Bitmaps of the target were marked with what was written.
+    case targetBitmapsMarked
     /// An interrupted job is resumed.
     case resumed
     /// An interrupted job could not be resumed, and all is copied again.

@@ -74,8 +74,12 @@ struct ImageJobRun {
         if output.json {
             Events.print(
                 Events.Report(
-                    report, recorded: RecordedMirror.Report(unrecorded: report), bitmap: nil))
+                    report,
+                    recorded: RecordedMirror.Report(
+                        unrecorded: report, marked: ended.markedBitmaps),
+                    bitmap: nil))
         }
+        output.noteMarks(ended.markedBitmaps, of: target)
         if let error = ended.endingError {
             say("\(error)")
             say("the command is not done, and nothing is lost: run it again")

@@ -64,7 +64,7 @@ struct TopCommand: ParsableCommand {
         let creates = !resuming && recording.creates(create, target)
         let records = recording.store.path(for: source)
         var request = recording.request(.top, bitmap: nil, copying)
-        request.remembersPlan = copying.verify == .verify || recording.dryRun
+        request.allowSourceInUse = guards.allowSourceInUse
         request.base = base?.path
         let options = TargetOptions(
             cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
@@ -93,7 +93,6 @@ struct TopCommand: ParsableCommand {
             leaveOut: creates ? "--create" : nil,
             resumesItself: recording.resumeAuto, output: output)
         try run.run()
-        if let extent = copying.verify { try run.verify(extent) }
     }
 
     private func begin(

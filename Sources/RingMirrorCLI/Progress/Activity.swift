@@ -28,6 +28,13 @@ extension Activity {
             show: { last.value ?? Self.text(job.progress) })
     }
 
+    /// A mirror with a record that runs.
+    init(_ mirror: RecordedMirror, title: String, _ last: LastLine) {
+        self.init(
+            title: title, stop: { mirror.cancel() }, resume: { mirror.job.resume() },
+            show: { last.value ?? Self.text(mirror.progress) })
+    }
+
     /// How far a mirror is, in a line of its own.
     static func text(_ progress: MirrorProgress) -> String {
         "\(ByteSize.text(progress.done)) of \(ByteSize.text(progress.planned)) copied"

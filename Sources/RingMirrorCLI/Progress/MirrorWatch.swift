@@ -2,7 +2,7 @@ import RingMirror
 
 /// Shows a mirror's progress, and says when it waits for somebody.
 struct MirrorWatch: Watched {
-    let job: MirrorJob
+    private let current: @Sendable () -> MirrorProgress
     let output: OutputOptions
     let title, verb: String
     /// Bytes that an interrupted job had done before this one resumed it.
@@ -13,32 +13,42 @@ struct MirrorWatch: Watched {
         _ job: MirrorJob, _ output: OutputOptions, title: String = "", verb: String = "copied",
         saved: Int64 = 0
     ) {
-        self.job = job
+        current = { job.progress }
         self.output = output
         self.title = title
         self.verb = verb
         self.saved = saved
     }
 
-    var line: ProgressLine {
-        ProgressLine(title: title, verb: verb, planned: job.progress.planned, saved: saved)
+    init(_ mirror: RecordedMirror, _ output: OutputOptions, saved: Int64) {
+        current = { mirror.progress }
+        self.output = output
+        title = ""
+        verb = "copied"
+        self.saved = saved
     }
 
-    var progress: (planned: Int64, done: Int64) { (job.progress.planned, job.progress.done) }
+    var line: ProgressLine {
+        ProgressLine(title: title, verb: verb, planned: current().planned, saved: saved)
+    }
 
-    var state: String? { Self.state(of: job.progress) }
+    var progress: (planned: Int64, done: Int64) {
+        let progress = current()
+        return (progress.planned, progress.done)
+    }
+
+    var state: String? { Self.state(of: current()) }
 
     static func state(of progress: MirrorProgress) -> String? {
         if let error = progress.pausedBy {
             return error.isOutOfSpace ? "waiting for space" : "paused by an error"
         }
         if progress.isPaused { return "paused" }
-        // All is copied, and the job has not ended: the target is being flushed.
-        return progress.done >= progress.planned ? "flushing" : nil
+        return progress.phase == .copying ? nil : progress.phase.rawValue
     }
 
     mutating func tick(_ line: ProgressLine, _ count: Int, _ display: inout ProgressDisplay) {
-        let progress = job.progress
+        let progress = current()
         if let error = progress.pausedBy, progress.pauses > announced {
             display.clear()
             announce(error)

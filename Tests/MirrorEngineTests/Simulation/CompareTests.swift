@@ -8,7 +8,7 @@ import Testing
 @testable import MirrorEngine
 
 /// Comparisons of simulated disks.
-@Suite(.timeLimit(.minutes(1))) struct CompareTests {
+@Suite(.timeLimit(.minutes(20))) struct CompareTests {
     /// One comparison, over a queue of the simulation, on a thread of its own.
     private final class Comparison: @unchecked Sendable {
         let state: CompareState

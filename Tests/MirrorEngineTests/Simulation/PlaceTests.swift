@@ -7,7 +7,7 @@ import Testing
 @testable import MirrorEngine
 
 /// Sources whose bytes are compressed, or nowhere.
-@Suite(.timeLimit(.minutes(1))) struct PlaceTests {
+@Suite(.timeLimit(.minutes(20))) struct PlaceTests {
     static let pieceSize = 16 << 10
 
     /// A source of compressed pieces, some of them zero.

@@ -1,0 +1,75 @@
+internal import BitmapStore
+internal import BlockStorage
+internal import SystemPackage
+
+/// The last look at both sides of a mirror, before it is called one.
+///
+/// What was copied is on the target's stable storage by now. Whether that is a mirror depends on
+/// what happened meanwhile: the source may have been written, and the target's path may lead to
+/// another file.
+struct EndLook {
+    /// The source's files as the target has them: a write that came while the job ran is one that
+    /// the next job has to hear of.
+    let sourceWitness: [WriteWitness]
+    /// As the job left the target's files.
+    let targetWitness: [WriteWitness]
+    /// What the look adds to the claim.
+    let evidence: [MirrorEvidence]
+    /// Why there is no mirror; nil if there may be one.
+    let failure: MirrorOutcome?
+
+    init(_ mirror: RecordedMirror) {
+        let now = mirror.source.witness()
+        targetWitness = mirror.target.witness()
+        let found = Disk.evidence(
+            of: mirror.source.devices.map(\.path.string), now,
+            since: mirror.record.sourceWitness)
+        if case .written = found {
+            sourceWitness = mirror.record.sourceWitness
+        } else {
+            sourceWitness = now
+        }
+        switch found {
+        case .unchanged: evidence = [.sourceUnchanged]
+        case .timesOnly(let how): evidence = [.sourceTouched(how)]
+        case .unknown(let why): evidence = [.sourceUnknown(why)]
+        case .written(let how): evidence = [.sourceWritten(how)]
+        }
+        failure = Self.failure(mirror, now)
+    }
+
+    private static func failure(
+        _ mirror: RecordedMirror, _ witness: [WriteWitness]
+    ) -> MirrorOutcome? {
+        do throws(MirrorError) {
+            if !mirror.request.allowSourceInUse {
+                for (device, (now, before)) in zip(
+                    mirror.source.devices, zip(witness, mirror.record.sourceWitness))
+                {
+                    guard case .written(let how) = now.evidence(since: before) else { continue }
+                    throw .writtenMeanwhile(path: device.path, how: how)
+                }
+            }
+            try mirror.target.device.requireInPlace()
+            try mirror.target.requireSize()
+            return nil
+        } catch {
+            return .failed(error)
+        }
+    }
+}
+
+extension Disk {
+    /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
+    /// is written: its size says nothing.
+    fileprivate func requireSize() throws(MirrorError) {
+        guard image == nil else { return }
+        let size: Int64
+        do throws(StorageError) { size = try device.currentSize() } catch {
+            throw .storage(error)
+        }
+        guard size == device.geometry.size else {
+            throw .targetResized(target: path, from: device.geometry.size, to: size)
+        }
+    }
+}

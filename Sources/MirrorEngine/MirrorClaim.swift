@@ -1,0 +1,106 @@
+/// What may be said of a target when a job has ended, and what it rests on.
+///
+/// Every front end renders this and claims nothing else.
+public struct MirrorClaim: Sendable, Hashable {
+    /// How strong the claim is. The raw values are part of the JSON interface.
+    public enum Kind: String, Sendable, CaseIterable {
+        /// The target reads as the source: all bytes were copied and flushed, or compared, and the
+        /// source was not written meanwhile.
+        case mirror
+        /// What was dirty was copied and flushed. That all else is the same rests on the evidence.
+        case mirrorByBitmap
+        /// Nothing was dirty, and nothing was copied. That the target is a mirror rests on the
+        /// evidence.
+        case nothingCopied
+        /// What the image itself has was copied, and nothing below it.
+        case layerCopied
+        /// All was copied from a source that was written meanwhile, or may have been.
+        case mixedPointsInTime
+        /// The target is not a mirror.
+        case notAMirror
+    }
+
+    /// How strong the claim is.
+    public let kind: Kind
+    /// What it rests on, strongest first.
+    public let evidence: [MirrorEvidence]
+}
+
+/// One thing that a claim rests on, or one that weakens it.
+public enum MirrorEvidence: Sendable, Hashable {
+    /// Every byte of the source was copied, and the target flushed.
+    case allCopied
+    /// Every byte of both sides was compared after the flush.
+    case allCompared(bytes: Int64)
+    /// What was copied was read back and compared after the flush.
+    case copiedCompared(bytes: Int64)
+    /// A bitmap says what was written, if all that writes marks in it.
+    case bitmap(String)
+    /// Another tool's map says what was written.
+    case changeMap
+    /// A sample of what was not copied is the same on both sides.
+    case sample
+    /// The files of the source show no write while the job ran.
+    case sourceUnchanged
+    /// Whether the source was written while the job ran can't be told.
+    case sourceUnknown(String)
+    /// The source was written while the job ran.
+    case sourceWritten(String)
+    /// The source's names, owner or times were changed while the job ran.
+    case sourceTouched(String)
+    /// Since its last mirror nothing else has written the target, as far as can be known.
+    case targetUntouched
+    /// Whether something else wrote the target since its last mirror can't be told.
+    case targetUnknown(String)
+    /// The caller answers for it that the target held the mirror that the bitmap goes on from.
+    case targetVouched
+
+    /// A stable name, part of the JSON interface.
+    public var code: String {
+        switch self {
+        case .allCopied: "allCopied"
+        case .allCompared: "allCompared"
+        case .copiedCompared: "copiedCompared"
+        case .bitmap: "bitmap"
+        case .changeMap: "changeMap"
+        case .sample: "sample"
+        case .sourceUnchanged: "sourceUnchanged"
+        case .sourceUnknown: "sourceUnknown"
+        case .sourceWritten: "sourceWritten"
+        case .sourceTouched: "sourceTouched"
+        case .targetUntouched: "targetUntouched"
+        case .targetUnknown: "targetUnknown"
+        case .targetVouched: "targetVouched"
+        }
+    }
+
+    /// The same as a phrase.
+    public var text: String {
+        switch self {
+        case .allCopied: "all bytes were copied and flushed"
+        case .allCompared: "all bytes were compared after the flush"
+        case .copiedCompared: "what was copied read back identical"
+        case .bitmap(let name): "whatever writes the source marks it in bitmap '\(name)'"
+        case .changeMap: "the change map has all that was written"
+        case .sample: "a sample of the rest is the same on both sides"
+        case .sourceUnchanged: "the source was not written meanwhile"
+        case .sourceUnknown(let why):
+            "whether the source was written meanwhile can't be told: \(why)"
+        case .sourceWritten(let how): "the source was written meanwhile: \(how)"
+        case .sourceTouched(let how): "the content of the source was not written, but \(how)"
+        case .targetUntouched: "nothing else has written the target since its last mirror"
+        case .targetUnknown(let why):
+            "whether something else has written the target since its last mirror can't be told: "
+                + why
+        case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
+        }
+    }
+
+    /// Whether it makes the claim weaker, so that a user has to hear of it.
+    public var isDoubt: Bool {
+        switch self {
+        case .sourceUnknown, .sourceWritten, .targetUnknown, .sourceTouched: true
+        default: false
+        }
+    }
+}

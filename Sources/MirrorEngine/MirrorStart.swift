@@ -1,0 +1,197 @@
+internal import BitmapStore
+internal import BlockStorage
+internal import DirtyBitmap
+internal import SystemPackage
+
+/// What is found out about a mirror before it begins: which bitmap is meant, what the store knows
+/// of the target, and whether either side was written since the last mirror.
+struct MirrorStart {
+    let source: Disk
+    let target: Disk
+    var request: RecordedMirror.Request
+    let records: RecordedMirror.RecordPlace
+    /// The named bitmap; nil: the job works on none.
+    let reference: BitmapReference?
+    /// If it is one in the image: what it has marked.
+    let imageMarks: ImageMarks?
+    /// What the record of the job says, or would say.
+    var record: JobRequest
+    /// What the claim at the end rests on.
+    var evidence: [MirrorEvidence] = []
+    /// What the user should know beforehand.
+    var notes: [String] = []
+
+    init(
+        from source: Disk, to target: Disk, _ request: RecordedMirror.Request,
+        _ records: RecordedMirror.RecordPlace
+    ) throws(MirrorError) {
+        guard request.bitmapMode == nil || request.bitmap != nil else {
+            throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
+        }
+        self.source = source
+        self.target = target
+        self.request = request
+        self.records = records
+        do throws(StorageError) {
+            reference = try request.bitmap.map { (name) throws(StorageError) in
+                try source.reference(toBitmap: name, storeAlone: request.ignoresImageBitmaps)
+            }
+        } catch {
+            throw .storage(error)
+        }
+        imageMarks = try ImageMarks(reference, of: source)
+        record = JobRequest(
+            mode: request.mode, bitmap: reference, bitmapMode: request.bitmapMode ?? .onSuccess,
+            source: source.identity, sourcePath: FilePath(source.resolvedPath),
+            target: target.identity, targetPath: FilePath(target.resolvedPath))
+        record.sourceWitness = source.settledWitness()
+        record.targetWitness = target.witness()
+        record.allowsUnknownTarget = request.allowNewTarget
+        record.isImageBitmapRecording = imageMarks?.isRecording ?? true
+    }
+
+    /// The store that has the bitmap or its targets.
+    ///
+    /// - Returns: nil for a bitmap in an image beside which no store can be made, so that no target
+    ///   of it can be known.
+    mutating func store() throws(MirrorError) -> BitmapStore? {
+        do throws(BitmapStoreError) {
+            guard case .image(let name) = reference else {
+                return try records.openExisting(for: source.identity)
+            }
+            if let store = try records.existing(for: source.identity) { return store }
+            do throws(BitmapStoreError) {
+                return try records.open(for: source.identity)
+            } catch {
+                notes.append(
+                    "what the targets of bitmap '\(name)' lack can't be kept, so that it serves "
+                        + "this one target alone: \(error)")
+                return nil
+            }
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// Begins the record of the job.
+    ///
+    /// - Parameter working: what is copied, if it does not follow from bitmap and target.
+    func begin(
+        in store: BitmapStore, working: borrowing DirtyBitmap? = nil
+    ) throws(MirrorError) -> StoreJob {
+        do throws(BitmapStoreError) {
+            switch imageMarks {
+            case let marks?:
+                return try store.beginJob(
+                    record, working: working, imageMarks: marks.bits.copy())
+            case nil: return try store.beginJob(record, working: working)
+            }
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// Refuses a target that does not hold the mirror that the bitmap goes on from, and a source
+    /// that was written without a mark, as far as either can be told.
+    mutating func requireBase(in store: BitmapStore) throws(MirrorError) {
+        guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
+        let targets: [StoredTarget]
+        do throws(BitmapStoreError) {
+            switch imageMarks {
+            case let marks?:
+                targets = try store.targets(of: reference, imageMarks: marks.bits.copy())
+            case nil: targets = try store.targets(of: reference)
+            }
+        } catch {
+            throw .store(error)
+        }
+        evidence.append(.bitmap(reference.name))
+        let known = targets.last { target.identity.difference(from: $0.identity) == nil }
+        if let known {
+            try requireUntouched(known, reference.name)
+        } else {
+            try requireVouched(targets, reference.name, store)
+        }
+        try requireMarkedSource(known, targets, reference, store)
+    }
+
+    private mutating func requireUntouched(
+        _ known: StoredTarget, _ name: String
+    ) throws(MirrorError) {
+        switch target.evidence(since: known.witness) {
+        case .unchanged, .timesOnly: evidence.append(.targetUntouched)
+        case .unknown(let why): evidence.append(.targetUnknown(why))
+        case .written(let how):
+            let error = MirrorError.foreignWrites(bitmap: name, target: target.path, how: how)
+            guard request.verification == .all || request.allowNewTarget else { throw error }
+            if request.allowNewTarget { evidence.append(.targetVouched) }
+            notes.append("\(target.path) was written by something else: \(how)")
+        }
+    }
+
+    /// The target is none that the bitmap knows.
+    private mutating func requireVouched(
+        _ targets: [StoredTarget], _ name: String, _ store: BitmapStore
+    ) throws(MirrorError) {
+        guard !request.allowNewTarget else { return evidence.append(.targetVouched) }
+        let same = targets.last { $0.path.string == target.resolvedPath }
+        if let last = same ?? targets.last,
+            let difference = target.identity.difference(from: last.identity)
+        {
+            throw .otherTarget(
+                bitmap: name, target: target.path, recorded: last.path.string,
+                difference: difference)
+        }
+        let jobs: [StoredJob]
+        do throws(BitmapStoreError) { jobs = try store.jobs() } catch { throw .store(error) }
+        for job in jobs
+        where job.mode == .full && target.identity.difference(from: job.target) == nil {
+            throw .halfMirror(bitmap: name, target: target.path)
+        }
+        evidence.append(.targetUnknown("no mirror to it is recorded"))
+    }
+
+    /// A bitmap in an image is marked by whatever writes the image, which touches the file also
+    /// where it writes nothing; so the times of the file say nothing then.
+    private func requireMarkedSource(
+        _ known: StoredTarget?, _ targets: [StoredTarget], _ reference: BitmapReference,
+        _ store: BitmapStore
+    ) throws(MirrorError) {
+        guard case .stored(let name) = reference, request.verification != .all else { return }
+        // Since this target was a mirror nothing was marked at all, for it or for another one.
+        if let known, known.lackedBytes == 0, let last = known.lastSuccess,
+            case .written(let how) = source.evidence(since: last.sourceWitness)
+        {
+            throw .unmarkedWrites(bitmap: name, source: source.path, how: how)
+        }
+        let hasMarks: Bool
+        let jobs: [StoredJob]
+        do throws(BitmapStoreError) {
+            let bitmap = try store.bitmap(name)
+            // A disabled bitmap takes no marks: those that it has say nothing of what came since.
+            hasMarks = bitmap.state == .recording && bitmap.dirtyBytes > 0
+            jobs = try store.jobs().filter { $0.bitmap == reference }
+        } catch {
+            throw .store(error)
+        }
+        guard !hasMarks else { return }
+        // A job that failed may have taken marks too; it had looked at the source before.
+        let looks = targets.compactMap { $0.lastSuccess?.sourceWitness } + jobs.map(\.sourceWitness)
+        var moved: String?
+        for look in looks where !look.isEmpty {
+            guard case .written(let how) = source.evidence(since: look) else { return }
+            moved = how
+        }
+        if let moved { throw .unmarkedWrites(bitmap: name, source: source.path, how: moved) }
+    }
+
+    /// Compares a sample of what will not be copied.
+    mutating func requireSample(
+        without working: borrowing DirtyBitmap, _ name: String
+    ) throws(MirrorError) {
+        if let offset = ResumeCheck.firstDifference(source, target, without: working) {
+            throw .otherContent(bitmap: name, target: target.path, offset: offset)
+        }
+        evidence.append(.sample)
+    }
+}

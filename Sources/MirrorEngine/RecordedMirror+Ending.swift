@@ -1,0 +1,217 @@
+internal import BitmapStore
+internal import BlockStorage
+internal import DirtyBitmap
+public import SystemPackage
+
+extension RecordedMirror {
+    /// How a recorded mirror ended.
+    public struct Report: Sendable {
+        /// What the job did.
+        public let mirror: MirrorReport
+        /// What was compared after the copy; nil if nothing was.
+        public internal(set) var comparison: CompareReport?
+        /// What may be said of the target.
+        public internal(set) var claim: MirrorClaim
+        /// The bitmaps of the target that were marked with what was written.
+        public internal(set) var markedBitmaps: [String] = []
+        /// The store that has a record to go on from; nil if there is none.
+        public internal(set) var resumableFrom: FilePath?
+        /// Bytes that resuming would not have to copy again.
+        public internal(set) var saved: Int64 = 0
+        /// Why the end could not be recorded: the bitmap is as it was, and says more than need be.
+        public internal(set) var recordError: MirrorError?
+
+        /// The end of a job that has no record.
+        public init(unrecorded mirror: MirrorReport, marked: [String] = []) {
+            self.init(
+                mirror,
+                MirrorClaim(
+                    kind: mirror.outcome.isMirrored ? .mirror : .notAMirror, evidence: []))
+            markedBitmaps = marked
+        }
+
+        init(
+            _ mirror: MirrorReport,
+            _ claim: MirrorClaim = MirrorClaim(kind: .notAMirror, evidence: [])
+        ) {
+            self.mirror = mirror
+            self.claim = claim
+        }
+    }
+
+    /// Settles bitmap and record after a success: the store first, which then says what may be
+    /// cleared in the image.
+    func recordSuccess(
+        _ report: MirrorReport, _ look: EndLook, _ comparison: CompareReport?,
+        _ claim: MirrorClaim, _ marked: [String]
+    ) -> Report {
+        var result = Report(report, claim)
+        result.comparison = comparison
+        result.markedBitmaps = marked
+        do throws(BitmapStoreError) {
+            if let record = try writer.close(isNeeded: false) {
+                let cleared = try record.finish(
+                    .success, sourceWitness: look.sourceWitness,
+                    targetWitness: look.targetWitness)
+                try clear(cleared, &result)
+            } else if let imageMarks, request.bitmapMode != .never {
+                // There is no store, and so no other target that could lack what is cleared.
+                try clear(imageMarks.bits.copy(), &result)
+            }
+        } catch {
+            result.recordError = .store(error)
+        }
+        forgetWhatIsDone(.success, look.targetWitness)
+        return result
+    }
+
+    private func clear(
+        _ bits: consuming DirtyBitmap?, _ result: inout Report
+    ) throws(BitmapStoreError) {
+        guard let imageMarks, let bits = bits.take() else { return }
+        do throws(StorageError) {
+            try imageMarks.clear(bits)
+        } catch {
+            result.recordError = .storage(error)
+        }
+    }
+
+    /// Records a failure.
+    ///
+    /// - Parameter copied: the copy was complete and flushed, and what came after it failed. What
+    ///   was copied can't be relied on then, unless the job was only stopped.
+    func recordFailure(
+        _ report: MirrorReport, copied: Bool, _ comparison: CompareReport? = nil
+    ) -> Report {
+        var result = Report(report)
+        result.comparison = comparison
+        let witness = target.witness()
+        do throws(BitmapStoreError) {
+            if copied, case .failed = report.outcome {
+                try giveUp(witness)
+            } else {
+                try keep(report, witness, &result)
+            }
+            if comparison?.firstDifference != nil { try forgetTarget() }
+        } catch {
+            result.recordError = .store(error)
+        }
+        return result
+    }
+
+    /// Keeps the record, to go on from.
+    private func keep(
+        _ report: MirrorReport, _ witness: [WriteWitness], _ result: inout Report
+    ) throws(BitmapStoreError) {
+        let undone = job.undone()
+        let left = undone.dirtyBytes ?? report.planned
+        guard let record = try writer.close(isNeeded: left < report.planned) else {
+            return forgetWhatIsDone(.failure, witness)
+        }
+        var cleared: DirtyBitmap?
+        switch undone {
+        case .some(let bits):
+            cleared = try record.finish(.failure, remaining: bits.copy(), targetWitness: witness)
+        case nil:
+            cleared = try record.finish(.failure, targetWitness: witness)
+        }
+        try clear(cleared.take(), &result)
+        // Without an answer the record says what it said when this job took it up.
+        let kept = record.record
+        let remaining = undone.dirtyBytes ?? kept.remainingBytes
+        result.resumableFrom = records.path
+        result.saved = max(kept.planned - remaining, 0)
+    }
+
+    /// Ends the job as one that has done nothing: of what it copied, nothing is known to be right.
+    private func giveUp(_ witness: [WriteWitness]) throws(BitmapStoreError) {
+        guard let record = try writer.close(isNeeded: false) else {
+            return forgetWhatIsDone(.failure, witness)
+        }
+        var all = DirtyBitmap(
+            size: source.geometry.size,
+            granularity: MirrorJob.granularity(forSize: source.geometry.size))
+        all.setAll()
+        try record.finish(.failure, remaining: all.copy(), targetWitness: witness)
+        guard let store = try records.existing(for: source.identity) else { return }
+        try store.forgetJobs { $0.id == record.record.id }
+        if case .path = records { try store.removeFileIfEmpty() }
+    }
+
+    /// A target that differs after everything was copied and compared is not what its bitmaps take
+    /// it for, so that they know it no longer.
+    private func forgetTarget() throws(BitmapStoreError) {
+        guard request.verification == .all,
+            let store = try records.existing(for: source.identity)
+        else { return }
+        let known =
+            try store.bitmaps().map { BitmapReference.stored($0.name) }
+            + store.imageBitmaps().map { BitmapReference.image($0) }
+        for reference in known {
+            try store.forgetTargets(of: reference) {
+                target.identity.difference(from: $0.identity) == nil
+            }
+        }
+    }
+
+    /// Bitmaps that know the target hear of a job without a record. A full mirror leaves nothing to
+    /// resume on its target, whichever job was interrupted there; and a store that was made for a
+    /// record alone goes with it.
+    ///
+    /// A store that can't be used, or is of another disk, makes the mirror no worse: what uses it
+    /// will say so.
+    private func forgetWhatIsDone(_ ending: JobEnding, _ witness: [WriteWitness]) {
+        guard case .path = records else { return }
+        do throws(BitmapStoreError) {
+            guard let store = try records.existing(for: source.identity) else { return }
+            if record.bitmap == nil {
+                try store.noteUnrecordedJob(record, ending, targetWitness: witness)
+            }
+            try store.removeFileIfEmpty()
+        } catch {
+            log.leftBehind(error)
+        }
+    }
+}
+
+extension RecordedMirror.RecordPlace {
+    var path: FilePath {
+        switch self {
+        case .store(let store): store.path
+        case .path(let path): path
+        }
+    }
+
+    /// The store, made if it is not there.
+    func open(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
+        switch self {
+        case .store(let store): store
+        case .path(let path): try BitmapStore.openOrCreate(path, for: source)
+        }
+    }
+
+    /// The store, if it is there.
+    func existing(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore? {
+        do throws(BitmapStoreError) {
+            return try openExisting(for: source)
+        } catch .notFound {
+            return nil
+        }
+    }
+
+    func openExisting(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
+        switch self {
+        case .store(let store): store
+        case .path(let path): try BitmapStore.open(path, for: source, access: .readWrite)
+        }
+    }
+}
+
+extension Optional where Wrapped == DirtyBitmap {
+    fileprivate var dirtyBytes: Int64? {
+        switch self {
+        case .some(let bits): bits.dirtyBytes
+        case nil: nil
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import RingMirror
+
+/// Says in words what a mirror's claim says, and no more than that.
+struct ClaimWords {
+    private let source, target: Disk
+    private let bitmap: String?
+
+    init(_ sides: MirrorSides, bitmap: String?) {
+        source = sides.source
+        target = sides.target
+        self.bitmap = bitmap
+    }
+
+    /// What makes the claim weaker, for warnings that even quiet commands give.
+    func doubts(_ claim: MirrorClaim) -> [String] {
+        claim.evidence.filter {
+            if case .sourceWritten = $0 { true } else { false }
+        }.map(\.text)
+    }
+
+    /// The claim, what it rests on, and what was done.
+    func text(_ ended: RecordedMirror.Report) -> String {
+        let report = ended.mirror
+        var lines = [head(ended.claim, report)]
+        if report.planned > 0 { lines += work(report) }
+        lines += comparison(ended)
+        if ended.claim.kind != .mirror {
+            lines += ended.claim.evidence.map { "  rests on: \($0.text)" }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private func head(_ claim: MirrorClaim, _ report: MirrorReport) -> String {
+        let size = source.geometry.size
+        let amount =
+            report.planned == size
+            ? ByteSize.text(size)
+            : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
+        let what =
+            "\(amount) in \(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
+        let teller = bitmap.map { "bitmap '\($0)'" } ?? "the change map"
+        switch claim.kind {
+        case .mirror: return "\(target.path) is a mirror of \(source.path): \(what)"
+        case .mirrorByBitmap:
+            return "\(target.path) is a mirror of \(source.path) as far as \(teller) tells: \(what)"
+        case .nothingCopied:
+            return "\(teller) is clean: nothing was copied from \(source.path) to \(target.path)"
+        case .layerCopied:
+            return "\(target.path) has what \(source.path) itself has: \(what)"
+        case .mixedPointsInTime:
+            return "\(target.path) is a copy of \(source.path) that mixes points in time: \(what)"
+        case .notAMirror: return "\(target.path) is NOT a mirror of \(source.path)"
+        }
+    }
+
+    private func work(_ report: MirrorReport) -> [String] {
+        var parts = [
+            "\(ByteSize.text(report.read)) read", "\(ByteSize.text(report.written)) written",
+        ]
+        if report.zeroed > 0 { parts.append("\(ByteSize.text(report.zeroed)) zeroed") }
+        if report.skipped > 0 { parts.append("\(ByteSize.text(report.skipped)) already zero") }
+        if report.retries > 0 { parts.append("\(report.retries) requests retried") }
+        var lines = [
+            "  " + parts.joined(separator: ", "),
+            "  \(report.sourceCaching.summary) to \(report.targetCaching.summary), "
+                + "\(ByteSize.text(Int64(report.requestSize))) requests",
+        ]
+        if let reason = report.ringRefusal {
+            lines.append("  by threads, at some cost in speed: \(reason)")
+        }
+        if let reason = report.plainBuffersReason {
+            lines.append("  buffers not registered: \(reason)")
+        }
+        return lines
+    }
+
+    private func comparison(_ ended: RecordedMirror.Report) -> [String] {
+        guard let comparison = ended.comparison else { return [] }
+        let bytes = ByteSize.text(comparison.compared)
+        let time = "in \(Seconds.text(comparison.seconds)) s"
+        return comparison.compared == source.geometry.size
+            ? ["\(source.path) and \(target.path) are identical: \(bytes) compared \(time)"]
+            : ["the \(bytes) that were copied read back identical \(time)"]
+    }
+}
