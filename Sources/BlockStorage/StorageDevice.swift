@@ -86,12 +86,6 @@ public final class StorageDevice: Sendable {
         }
     }
 
-    /// When an image was last written, in nanoseconds since 1970; nil for a disk, of which nobody
-    /// knows.
-    package var modifiedAt: Int64? {
-        kind == .image ? (try? SystemCalls.status(of: buffered))?.modified : nil
-    }
-
     /// What begins at `offset`, which must lie inside `geometry.size`. What the file has grown by
     /// since it was opened is not looked at.
     ///

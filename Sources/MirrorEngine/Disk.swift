@@ -33,7 +33,6 @@ public final class Disk: Sendable {
     public let image: ImageChain?
     /// All files that it consists of, the one at `path` first.
     package let devices: [StorageDevice]
-    private let modified: @Sendable () -> Int64?
     private let makeSourceMap: @Sendable (_ size: Int64?) -> any SourceMap
     private let makeTargetMap: TargetMaker?
 
@@ -46,7 +45,6 @@ public final class Disk: Sendable {
     /// A disk of a format.
     ///
     /// - Parameters:
-    ///   - modifiedAt: when it was last written, in nanoseconds since 1970; nil where nobody knows.
     ///   - sourceMap: makes a map of the first bytes for reading, nil for all. Also of a disk that
     ///     was opened for writing, which then is read for what is on stable storage.
     ///   - targetMap: makes a map of the first bytes for writing; nil for a disk that can't be.
@@ -54,7 +52,6 @@ public final class Disk: Sendable {
         path: FilePath, format: String, access: Access, geometry: Geometry,
         identity: DeviceIdentity, caching: Caching, notes: [String], resolvedPath: String,
         devices: [StorageDevice], image: ImageChain? = nil, bitmaps: ImageBitmaps? = nil,
-        modifiedAt: @escaping @Sendable () -> Int64?,
         sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
         targetMap: TargetMaker?
     ) {
@@ -69,7 +66,6 @@ public final class Disk: Sendable {
         self.devices = devices
         self.image = image
         self.bitmaps = bitmaps
-        modified = modifiedAt
         makeSourceMap = sourceMap
         makeTargetMap = targetMap
     }
@@ -84,7 +80,6 @@ public final class Disk: Sendable {
             path: device.path, format: "raw", access: device.access, geometry: device.geometry,
             identity: device.identity, caching: device.caching, notes: device.notes + notes,
             resolvedPath: device.resolvedPath, devices: [device],
-            modifiedAt: { device.modifiedAt },
             sourceMap: { (size: Int64?) -> any SourceMap in
                 RawMap(device, size: size, for: .readOnly)
             },
@@ -93,9 +88,6 @@ public final class Disk: Sendable {
 
     /// The file or disk at `path`.
     public var device: StorageDevice { devices[0] }
-
-    /// When it was last written, in nanoseconds since 1970; nil where nobody knows.
-    package var modifiedAt: Int64? { modified() }
 
     /// A map of the first `size` bytes for reading; nil for all.
     package func sourceMap(size: Int64? = nil) -> any SourceMap { makeSourceMap(size) }

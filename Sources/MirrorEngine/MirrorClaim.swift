@@ -95,12 +95,4 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
         }
     }
-
-    /// Whether it makes the claim weaker, so that a user has to hear of it.
-    public var isDoubt: Bool {
-        switch self {
-        case .sourceUnknown, .sourceWritten, .targetUnknown, .sourceTouched: true
-        default: false
-        }
-    }
 }

@@ -3,7 +3,6 @@ internal import BlockStorage
 public import DirtyBitmap
 internal import Logging
 internal import Ring
-internal import Synchronization
 public import SystemPackage
 
 /// A mirror whose progress outlives its process: a job, and its record in a bitmap store.
@@ -34,7 +33,7 @@ public final class RecordedMirror: Sendable {
     /// What the claim at the end rests on, as far as it is known at the beginning.
     let evidence: [MirrorEvidence]
     let verifier: Verifier
-    private let plan: Mutex<DirtyBitmap>
+    private let plan: SharedPlan
 
     /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
     /// there is something to keep.
@@ -83,18 +82,18 @@ public final class RecordedMirror: Sendable {
         let jobRequest = start.record
         let (records, identity) = (start.records, start.source.identity)
         log = JobLog(logger)
-        let whole = SharedPlan(working.copy())
+        let plan = SharedPlan(working.copy())
+        self.plan = plan
         let writer = RecordWriter(record, log: log) {
             () throws(BitmapStoreError) in
             try records.open(for: identity).beginJob(
-                jobRequest, working: whole.bits.copy())
+                jobRequest, working: plan.bits.copy())
         }
         job = try MirrorJob(
             from: start.source, to: start.target, working: working,
             options: start.request.options,
             checkpoints: Checkpoints(every: start.request.checkpointInterval) { writer.keep($0) },
             logger: logger)
-        plan = Mutex(whole.bits.copy())
         self.writer = writer
         self.resumed = resumed
         self.records = records
@@ -110,14 +109,14 @@ public final class RecordedMirror: Sendable {
             isWatched: !start.request.allowSourceInUse)
     }
 
-    /// What was dirty at the beginning, for a record that is made later.
+    /// What was dirty at the beginning, also for a record that is made later.
     private final class SharedPlan: Sendable {
         let bits: DirtyBitmap
         init(_ bits: consuming DirtyBitmap) { self.bits = bits }
     }
 
     /// What was dirty when the job began or was resumed.
-    public func plannedBits() -> DirtyBitmap { plan.withLock { $0.copy() } }
+    public func plannedBits() -> DirtyBitmap { plan.bits.copy() }
 
     /// Where the mirror is: copying, flushing or verifying, and how far.
     public var progress: MirrorProgress {

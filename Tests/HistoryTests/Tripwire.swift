@@ -60,7 +60,7 @@ extension Disk {
         Disk(
             path: path, format: format, access: access, geometry: geometry, identity: identity,
             caching: caching, notes: notes, resolvedPath: resolvedPath, devices: devices,
-            image: image, bitmaps: bitmaps, modifiedAt: { self.modifiedAt },
+            image: image, bitmaps: bitmaps,
             sourceMap: { self.sourceMap(size: $0) },
             targetMap: { (size) throws(StorageError) in
                 guard let map = try self.targetMap(size: size) else {

@@ -46,7 +46,7 @@ import Testing
                 offsetAlignment: own.offsetAlignment, optimalTransfer: nil, maxTransfer: nil,
                 queueDepth: nil, isRotational: nil), identity: device.identity,
             caching: device.caching, notes: [], resolvedPath: device.resolvedPath,
-            devices: [device], modifiedAt: { nil },
+            devices: [device],
             sourceMap: { (size: Int64?) -> any SourceMap in
                 PackedFile(device: device, layout: layout, size: size ?? layout.size)
             }, targetMap: nil)

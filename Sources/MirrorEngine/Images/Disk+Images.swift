@@ -60,7 +60,6 @@ extension Disk {
             notes: devices.flatMap(\.notes) + notes, resolvedPath: device.resolvedPath,
             devices: devices,
             image: chain, bitmaps: bitmaps ?? own,
-            modifiedAt: { devices.compactMap(\.modifiedAt).max() },
             sourceMap: sourceMap, targetMap: targetMap)
     }
 }

@@ -126,7 +126,7 @@ struct BitmapOptions: ParsableArguments {
     func attempt<Result: ~Copyable>(
         _ body: () throws(MirrorError) -> Result
     ) throws(ExitCode) -> Result {
-        do throws(MirrorError) { return try body() } catch { throw complaint.end(error) }
+        try complaint.perform(body)
     }
 
     /// Says what has become of a bitmap.

@@ -28,7 +28,7 @@ struct Complaint {
     }
 
     /// Does something, or ends with why it can't be done.
-    func perform<Result>(
+    func perform<Result: ~Copyable>(
         _ body: () throws(MirrorError) -> Result
     ) throws(ExitCode) -> Result {
         do throws(MirrorError) { return try body() } catch { throw end(error) }
