@@ -44,7 +44,7 @@ run info "$source"
 say "3. A bitmap, to know from now on what changes; then mirror it all"
 bitmaps=(--bitmaps "$work/bitmaps")
 run bitmap add "$source" nightly "${bitmaps[@]}"
-run full "$source" "$target" --bitmap nightly "${bitmaps[@]}" --progress
+run full "$source" "$target" --overwrite --bitmap nightly "${bitmaps[@]}" --progress
 
 say "4. Is the second now what the first is?"
 run compare "$source" "$target"

@@ -13,7 +13,11 @@ public enum GuardRefusal: Error, Equatable, Sendable {
     case readOnlyTarget(target: FilePath, reason: String)
     case targetTooSmall(target: FilePath, targetSize: Int64, sourceSize: Int64)
     case targetLarger(target: FilePath, targetSize: Int64, sourceSize: Int64)
-    case carriesSignature(target: FilePath, signatures: [Signature])
+    /// It carries a filesystem, partition table or the like. `storage` says which disk or file it
+    /// is: model, serial, size, time.
+    case carriesSignature(target: FilePath, storage: String, signatures: [Signature])
+    /// It carries nothing that is known, and is not zero. `storage` as above.
+    case holdsData(target: FilePath, storage: String, found: DataInTheWay)
     case alreadyExistsForCreate(target: FilePath)
     case missingWithoutCreate(target: FilePath)
     /// A file was about to be made among the device nodes.
@@ -57,6 +61,20 @@ public struct ProcessName: Hashable, Sendable, CustomStringConvertible {
     }
 
     public var description: String { "process \(pid) (\(command))" }
+}
+
+/// A place of a target that is not known to be zero, in bytes from its beginning.
+public enum DataInTheWay: Hashable, Sendable, CustomStringConvertible {
+    case nonzero(offset: Int64)
+    /// What is there cannot be told.
+    case unreadable(offset: Int64, Errno)
+
+    public var description: String {
+        switch self {
+        case .nonzero(let offset): "data at offset \(offset)"
+        case .unreadable(let offset, let code): "offset \(offset) can't be read (\(code))"
+        }
+    }
 }
 
 /// Something recognisable that a target carries and a mirror would destroy.
@@ -150,9 +168,12 @@ extension GuardRefusal: CustomStringConvertible {
             "target \(target) is larger than the source: \(targetSize) bytes against "
                 + "\(sourceSize). Check that it is the one you mean, then use --allow-larger; "
                 + "the last \(targetSize - sourceSize) bytes will stay as they are."
-        case .carriesSignature(let target, let signatures):
-            "target \(target) carries data: \(list(signatures)). Check that it is the one you "
-                + "mean, then pass --overwrite to destroy it."
+        case .carriesSignature(let target, let storage, let signatures):
+            "target \(target) (\(storage)) carries data: \(list(signatures)). Check that it is "
+                + "the one you mean, then pass --overwrite to destroy it."
+        case .holdsData(let target, let storage, let found):
+            "target \(target) (\(storage)) is not empty: \(found). Check that it is the one you "
+                + "mean, and not the source, then pass --overwrite to destroy what it holds."
         case .alreadyExistsForCreate(let target):
             "target \(target) exists already. Leave --create out to write to what is there."
         case .missingWithoutCreate(let target):

@@ -59,10 +59,10 @@ public struct TargetOptions: Sendable {
     public var cache: CacheChoice = .automatic
     /// Make a new image file, which must not exist yet.
     public var create = false
-    /// Write over a target that carries a filesystem, partition table or other signature.
+    /// Write over a target that carries a filesystem, a partition table or other data.
     public var overwrite = false
-    /// The target is said to hold an earlier mirror of the source, so that it may carry the
-    /// source's own signatures.
+    /// The target is said to hold an earlier mirror of the source, so that it may hold data and
+    /// carry the source's own signatures.
     public var holdsMirror = false
     /// Accept a target that is larger than the source; what lies beyond stays as it is.
     public var allowLarger = false

@@ -44,8 +44,10 @@ struct DryRun {
                 options.overwrite = false
                 return try open(format, options)
             }
-        } catch .refused(.carriesSignature(_, let signatures)) {
+        } catch .refused(.carriesSignature(_, _, let signatures)) {
             overwrites = signatures.map { "\($0)" }
+        } catch .refused(.holdsData(_, _, let found)) {
+            overwrites = ["\(found)"]
         } catch {
             // Whatever else agreeing does not help against is found again.
             overwrites = ["\(error)"]

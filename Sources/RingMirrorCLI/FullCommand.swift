@@ -14,7 +14,7 @@ struct FullCommand: ParsableCommand {
             Nothing is written before every guard has passed: a target that is mounted, swapped \
             on, held by LVM, RAID or a loop device, opened by another process, or that is a part \
             of the source is refused, and there is no option to override that. A target with a \
-            file system or partition table on it needs --overwrite.
+            file system, a partition table or other data on it needs --overwrite.
 
             Examples:
               ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --verify
@@ -110,7 +110,9 @@ struct FullCommand: ParsableCommand {
         _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
         _ records: RecordedMirror.RecordPlace, resuming: Bool
     ) throws(MirrorError) -> RecordedMirror {
-        try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+        try recording.begin(
+            resuming: resuming, mayOverwrite: guards.overwrite, output
+        ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,
                 logger: output.logger)

@@ -164,7 +164,9 @@ struct IncrementalCommand: ParsableCommand {
         // A new image has what it stands on, which whoever named it knows to be the mirror.
         request.allowNewTarget = newTarget || creates
         request.allowSourceInUse = guards.allowSourceInUse
-        return try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+        return try recording.begin(
+            resuming: resuming, mayOverwrite: guards.overwrite, output
+        ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,
                 logger: output.logger)

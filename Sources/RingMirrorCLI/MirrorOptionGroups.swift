@@ -3,7 +3,7 @@ import RingMirror
 
 struct GuardOptions: ParsableArguments {
     @Flag(
-        help: "Write over a target that carries a file system, partition table or other signature.")
+        help: "Write over a target that carries a file system, a partition table or other data.")
     var overwrite = false
 
     @Flag(help: "Accept a target that is larger than the source. What lies beyond stays as it is.")

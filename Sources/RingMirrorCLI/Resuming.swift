@@ -39,8 +39,11 @@ extension RecordOptions {
     }
 
     /// Begins a mirror, or resumes one. What may be resumed and can't be is begun anew.
+    ///
+    /// - Parameter mayOverwrite: the user has agreed to lose what is on the target. Without that,
+    ///   the guards have let the target pass only for what the interrupted job left on it.
     func begin(
-        resuming: Bool, _ output: OutputOptions,
+        resuming: Bool, mayOverwrite: Bool, _ output: OutputOptions,
         resume: () throws(MirrorError) -> RecordedMirror,
         anew: () throws(MirrorError) -> RecordedMirror
     ) throws(MirrorError) -> RecordedMirror {
@@ -49,7 +52,9 @@ extension RecordOptions {
             return try resume()
         } catch {
             switch error {
-            case .changed where resumeAuto, .nothingToResume where resumeAuto:
+            case .changed(.source, _, _) where resumeAuto,
+                .changed where resumeAuto && mayOverwrite,
+                .nothingToResume where resumeAuto && mayOverwrite:
                 output.warn(.begunAnew, "beginning anew: \(error)")
                 return try anew()
             default: throw error

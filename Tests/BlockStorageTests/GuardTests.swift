@@ -241,7 +241,7 @@ struct GuardTests {
             try Shell.run("sh", "-c", "echo 'label: \(kind)' | sfdisk --no-reread -q \(loop.path)")
         }
         guard
-            case .carriesSignature(_, let signatures)? = refusal({
+            case .carriesSignature(_, _, let signatures)? = refusal({
                 try openTarget(loop.path, for: source)
             })
         else {

@@ -227,7 +227,7 @@ extension Processes {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             try scratch.bitmap("add", source, "n", "--disabled")
             let target = scratch.path("target")
-            let arguments = ["full", source, target, "--bitmap", "n"]
+            let arguments = ["full", source, target, "--overwrite", "--bitmap", "n"]
             let child = try scratch.start(
                 arguments + ["--create", "--speed", "4M", "--request-size", "256K"])
             _ = child.wait(until: { _ in

@@ -33,7 +33,10 @@ extension Processes {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let end = try scratch.start(
-                ["full", source, target, "--json", "--request-size", "128K", "--depth", "8"],
+                [
+                    "full", source, target, "--overwrite", "--json", "--request-size", "128K",
+                    "--depth", "8",
+                ],
                 prefix: Self.injecting(fault)
             ).wait()
             #expect(end.code == Code.done, "\(end)")
@@ -54,7 +57,8 @@ extension Processes {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let end = try scratch.run(
-                "full", source, target, "--json", "--request-size", "128K", "--depth", "4", "--io",
+                "full", source, target, "--overwrite", "--json", "--request-size", "128K",
+                "--depth", "4", "--io",
                 "uring",
                 prefix: Self.injecting("io_uring_enter:error=\(fault)"))
             #expect(end.code == Code.failed, "\(end)")
@@ -80,7 +84,7 @@ extension Processes {
                 "prlimit", "--memlock=65536:65536", "setpriv", "--reuid=65534", "--regid=65534",
                 "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
             ]
-            let command = prefix + [program, "full", source, target]
+            let command = prefix + [program, "full", source, target, "--overwrite"]
             let plain = try Child(command + (isNew ? ["--create"] : []), in: scratch).wait()
             #expect(plain.code == Code.done, "\(plain)")
             #expect(plain.output.contains("buffers not registered"), "\(plain)")
@@ -115,7 +119,7 @@ extension Processes {
             ]
             let before = try [secret, disk.backing].map { try Content.fingerprint($0) }
             for pair in [[secret, own], [own, secret], [disk.path, own], [own, disk.path]] {
-                let end = try Child(prefix + ["full"] + pair, in: scratch).wait()
+                let end = try Child(prefix + ["full", "--overwrite"] + pair, in: scratch).wait()
                 #expect(end.code == Code.usage || end.code == Code.refused, "\(end)")
                 #expect(end.errors.contains("permission"), "\(end)")
             }
@@ -147,7 +151,8 @@ extension Processes {
             try Content.write(1, to: source, 100 * kiB..<5 * miB + 7)
             try Content.write(1, to: source, 9 * miB..<Self.size)
             let target = try scratch.image("target", size: Self.size, seed: 2)
-            let end = try scratch.run(["full", source, target, "--json", "--verify"] + options)
+            let end = try scratch.run(
+                ["full", source, target, "--overwrite", "--json", "--verify"] + options)
             #expect(end.code == Code.done, "\(end)")
             let report = try end.report()
             for (option, field) in [("--rings", "rings"), ("--depth", "depth")] {

@@ -58,7 +58,7 @@ extension Integration {
             let source = try dress.path(of: disk, in: scratch)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try disk.set(.read, at: Self.bad)
-            let end = try scratch.run("full", source, target, "--json")
+            let end = try scratch.run("full", source, target, "--overwrite", "--json")
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("reading"), "\(end)")
             #expect(end.errors.contains("offset \(Self.bad)"), "\(end)")
@@ -78,7 +78,7 @@ extension Integration {
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try disk.set(.read, at: Self.bad)
             let end = try scratch.run(
-                "full", source, target, "--json", "--on-source-error", "ignore")
+                "full", source, target, "--overwrite", "--json", "--on-source-error", "ignore")
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("NOT a mirror"), "\(end)")
             let failed = try end.report().failed
@@ -110,7 +110,7 @@ extension Integration {
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try disk.set(.read, at: Self.bad)
             let child = try scratch.start(
-                ["full", source, target, "--json", "--on-source-error", "stop"])
+                ["full", source, target, "--overwrite", "--json", "--on-source-error", "stop"])
             #expect(child.wait(until: { $0.saysHowToResume }), "\(child.errors)")
             #expect(child.errors.contains("offset \(Self.bad)"))
             #expect(child.errors.contains("kill -CONT \(child.pid)"))
@@ -132,7 +132,7 @@ extension Integration {
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try disk.set(.read, at: Self.bad)
             let child = try scratch.start(
-                ["full", disk.path, target, "--on-source-error", "stop"])
+                ["full", disk.path, target, "--overwrite", "--on-source-error", "stop"])
             #expect(child.wait(until: { $0.saysHowToResume }))
             child.send(SIGINT)
             let end = try child.wait(seconds: 10)
@@ -148,7 +148,7 @@ extension Integration {
             let disk = try NBDDisk.failing(image, in: scratch)
             let target = try dress.path(of: disk, in: scratch)
             try disk.set(.write, at: Self.bad)
-            let end = try scratch.run("full", source, target, "--json")
+            let end = try scratch.run("full", source, target, "--overwrite", "--json")
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("writing"), "\(end)")
             #expect(end.errors.contains("offset \(Self.bad)"), "\(end)")
@@ -165,7 +165,7 @@ extension Integration {
             let target = try dress.path(of: disk, in: scratch)
             try disk.set(.write, at: Self.bad)
             let end = try scratch.run(
-                "full", source, target, "--json", "--on-target-error", "ignore")
+                "full", source, target, "--overwrite", "--json", "--on-target-error", "ignore")
             #expect(end.code == Code.failed, "\(end)")
             let failed = try end.report().failed
             #expect(failed.allSatisfy { $0.side == "target" })
@@ -182,7 +182,7 @@ extension Integration {
             let disk = try NBDDisk.failing(image, in: scratch)
             try disk.set(.full)
             let child = try scratch.start(
-                ["full", source, disk.path, "--on-target-error", policy, "--json"])
+                ["full", source, disk.path, "--overwrite", "--on-target-error", policy, "--json"])
             #expect(child.wait(until: { $0.saysHowToResume }), "\(child.errors)")
             disk.heal(.full)
             let end = try child.resumeToEnd()
@@ -197,7 +197,8 @@ extension Integration {
             let image = try scratch.image("target", size: Self.size, seed: 2)
             let disk = try NBDDisk.failing(image, in: scratch)
             try disk.set(.write, at: Self.bad)
-            let end = try scratch.run("full", source, disk.path, "--on-target-error", "enospc")
+            let end = try scratch.run(
+                "full", source, disk.path, "--overwrite", "--on-target-error", "enospc")
             #expect(end.code == Code.failed, "\(end)")
         }
 
@@ -210,7 +211,7 @@ extension Integration {
             let target = try dress.path(of: disk, in: scratch)
             try disk.set(.flush)
             let end = try scratch.run(
-                "full", source, target, "--json", "--on-target-error", policy)
+                "full", source, target, "--overwrite", "--json", "--on-target-error", policy)
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("flushing"), "\(end)")
             #expect(end.errors.contains("NOT a mirror"), "\(end)")
@@ -259,13 +260,13 @@ extension Integration {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let (target, filler) = try fullFilesystem(filesystem, scratch)
-            let end = try scratch.run("full", source, target, "--json")
+            let end = try scratch.run("full", source, target, "--overwrite", "--json")
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("No space left"), "\(end)")
             #expect(end.errors.contains("--on-target-error enospc"), "\(end)")
             #expect(end.errors.contains("NOT a mirror"), "\(end)")
             let waiting = try scratch.start(
-                ["full", source, target, "--on-target-error", "enospc", "--json"])
+                ["full", source, target, "--overwrite", "--on-target-error", "enospc", "--json"])
             #expect(waiting.wait(until: { $0.saysHowToResume }), "\(waiting.errors)")
             #expect(waiting.isRunning)
             #expect(unlink(filler) == 0)
@@ -286,11 +287,11 @@ extension Integration {
             let target = root + "/limited/target"
             _ = FileManager.default.createFile(atPath: target, contents: nil)
             #expect(truncate(target, Int(Self.size)) == 0)
-            let end = try scratch.run("full", source, target)
+            let end = try scratch.run("full", source, target, "--overwrite")
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("quota"), "\(end)")
             let waiting = try scratch.start(
-                ["full", source, target, "--on-target-error", "enospc", "--json"])
+                ["full", source, target, "--overwrite", "--on-target-error", "enospc", "--json"])
             #expect(waiting.wait(until: { $0.saysHowToResume }), "\(waiting.errors)")
             try Shell.run("btrfs", "qgroup", "limit", "none", root + "/limited")
             let done = try waiting.resumeToEnd()
@@ -305,7 +306,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let limit = ["prlimit", "--fsize=\(4 * miB)"]
-            let end = try scratch.run("full", source, target, prefix: limit)
+            let end = try scratch.run("full", source, target, "--overwrite", prefix: limit)
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("NOT a mirror"), "\(end)")
             let new = scratch.path("new")
@@ -337,7 +338,8 @@ extension Integration {
             let root = try scratch.mount(disk.path)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let end = try scratch.run(
-                "full", root + "/source", target, "--json", "--on-source-error", "ignore")
+                "full", root + "/source", target, "--overwrite", "--json", "--on-source-error",
+                "ignore")
             #expect(end.code == Code.failed, "\(end)")
             let failed = try end.report().failed
             #expect(failed.map(\.offset).min() == bad, "\(end)")
@@ -348,7 +350,10 @@ extension Integration {
         /// Starts a mirror that takes seconds, and waits until it has done something.
         private func slow(_ scratch: Scratch, _ source: String, _ target: String) throws -> Child {
             let child = try scratch.start(
-                ["full", source, target, "--json", "--speed", "6M", "--request-size", "256K"])
+                [
+                    "full", source, target, "--overwrite", "--json", "--speed", "6M",
+                    "--request-size", "256K",
+                ])
             #expect(child.wait(until: { $0.output.contains("\"event\":\"progress\"") }))
             return child
         }

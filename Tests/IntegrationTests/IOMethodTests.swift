@@ -23,12 +23,12 @@ extension Processes {
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let prefix = Self.injecting(fault)
             let end = try scratch.run(
-                "full", source, target, "--json", "--verify", prefix: prefix)
+                "full", source, target, "--overwrite", "--json", "--verify", prefix: prefix)
             #expect(end.code == Code.done, "\(end)")
             #expect(try end.report().text("io") == "threads")
             #expect(try end.report().flag("registeredBuffers") == false)
             expectSame(source, target)
-            let said = try scratch.run("full", source, target, prefix: prefix)
+            let said = try scratch.run("full", source, target, "--overwrite", prefix: prefix)
             #expect(said.output.contains("by threads, at some cost in speed"), "\(said)")
             let compare = try scratch.run("compare", source, target, "--json", prefix: prefix)
             #expect(compare.code == Code.done, "\(compare)")
@@ -46,7 +46,7 @@ extension Processes {
             let before = try Content.fingerprint(target)
             let prefix = Self.injecting("io_uring_setup:error=\(code)")
             let end = try scratch.run(
-                "full", source, target, "--json", "--io", "uring", prefix: prefix)
+                "full", source, target, "--overwrite", "--json", "--io", "uring", prefix: prefix)
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("io_uring"), "\(end)")
             #expect(end.errors.contains(word), "\(end)")
@@ -78,7 +78,8 @@ extension Processes {
             for cache in ["direct", "buffered"] {
                 let target = try scratch.image("target", size: Self.size, seed: 2)
                 let end = try scratch.run(
-                    "full", source, target, "--json", "--io", "threads", "--request-size", "128K",
+                    "full", source, target, "--overwrite", "--json", "--io", "threads",
+                    "--request-size", "128K",
                     "--cache", cache,
                     prefix: Self.injecting(fault) + ["-P", source, "-P", target])
                 #expect(end.code == Code.done, "\(cache): \(end)")
@@ -95,7 +96,8 @@ extension Processes {
             let source = try scratch.image("source", size: 4 * miB, seed: 1)
             let target = try scratch.image("target", size: 4 * miB, seed: 2)
             let end = try scratch.run(
-                "full", source, target, "--json", "--io", "threads", "--request-size", "64K",
+                "full", source, target, "--overwrite", "--json", "--io", "threads",
+                "--request-size", "64K",
                 prefix: Self.injecting(fault) + ["-P", source, "-P", target])
             #expect(end.code != Code.done, "\(end)")
             #expect(!end.errors.contains("is a mirror of"), "\(end)")

@@ -111,7 +111,7 @@ extension Processes {
             try scratch.bitmap("add", source, "b")
             try scratch.bitmap("mark", source, "b", "0+64K")
             let before = try Content.fingerprint(target)
-            var arguments = [combination.command, source, target]
+            var arguments = [combination.command, source, target, "--overwrite"]
             if let bitmap = combination.bitmap { arguments += ["--bitmap", bitmap] }
             if let mode = combination.mode { arguments += ["--bitmap-mode", mode] }
             if combination.hasMap { arguments += ["--map", map + ":ranges"] }

@@ -200,7 +200,10 @@ extension Processes {
                 ["incremental", source, target],
                 ["incremental", source, target, "--bitmap", "nightly", "--map", "x"],
                 ["incremental", source, target, "--bitmap", "nightly", "--bitmap-mode", "maybe"],
-                ["full", source, target, "--bitmap", "nightly", "--bitmap-mode", "never"],
+                [
+                    "full", source, target, "--overwrite", "--bitmap", "nightly", "--bitmap-mode",
+                    "never",
+                ],
             ] {
                 let end = try scratch.run(arguments)
                 #expect(end.code == Code.usage, "\(arguments): \(end)")

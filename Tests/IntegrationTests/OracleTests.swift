@@ -251,7 +251,8 @@ private final class OracleRig {
         let device = try Self.open(source)
         let mirrored = try StorageDevice.openTarget(
             FilePath(target.path), for: device,
-            options: TargetOptions(holdsMirror: mode == .incremental))
+            options: TargetOptions(
+                overwrite: mode == .full, holdsMirror: mode == .incremental))
         var request = RecordedMirror.Request(mode)
         if let bitmapMode {
             request.bitmap = "b"

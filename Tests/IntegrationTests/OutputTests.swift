@@ -15,7 +15,7 @@ extension Processes {
             try Content.write(1, to: source, 0..<9 * miB)
             let target = try scratch.image("target", size: 16 * miB, seed: 2)
             let end = try scratch.run(
-                "full", source, target, "--json", "--verify", "--speed", "5M")
+                "full", source, target, "--overwrite", "--json", "--verify", "--speed", "5M")
             #expect(end.code == Code.done, "\(end)")
             let events = end.events
             #expect(events.first?.kind == "start")
@@ -75,9 +75,11 @@ extension Processes {
             #expect(end.output.contains("identical"), "\(end)")
             // An ordinary user may be told that buffers can't be locked, and nothing else.
             #expect(end.errors.isEmpty || end.errors.contains("memlock"), "\(end)")
-            let quiet = try scratch.run("full", source, target, "--quiet", "--verify")
+            let quiet = try scratch.run(
+                "full", source, target, "--overwrite", "--quiet", "--verify")
             #expect(quiet.output.isEmpty && quiet.errors.isEmpty, "\(quiet)")
-            let progress = try scratch.run("full", source, target, "--progress", "--speed", "8M")
+            let progress = try scratch.run(
+                "full", source, target, "--overwrite", "--progress", "--speed", "8M")
             #expect(progress.errors.contains("MiB copied"), "\(progress)")
             #expect(progress.errors.contains("%"), "\(progress)")
         }

@@ -59,7 +59,10 @@ extension Integration {
             let disk = try NBDDisk.withVolatileCache(image, in: scratch)
             let target = try dress.path(of: disk, in: scratch)
             let child = try scratch.start(
-                ["full", source, target, "--json", "--speed", "6M", "--request-size", "256K"])
+                [
+                    "full", source, target, "--overwrite", "--json", "--speed", "6M",
+                    "--request-size", "256K",
+                ])
             #expect(child.wait(until: { $0.output.contains("progress") }))
             child.send(SIGINT)
             let end = try child.wait()
@@ -78,7 +81,9 @@ extension Integration {
             let image = try scratch.image("target", size: Self.size, seed: 2)
             let disk = try NBDDisk.withVolatileCache(image, in: scratch)
             let target = try dress.path(of: disk, in: scratch)
-            let child = try scratch.start(["full", source, target, "--json", "--speed", "12M"])
+            let child = try scratch.start([
+                "full", source, target, "--overwrite", "--json", "--speed", "12M",
+            ])
             #expect(child.wait(until: { $0.output.contains("progress") }))
             disk.kill()
             let end = try child.wait()

@@ -300,7 +300,9 @@ extension Processes {
             let scratch = try Scratch()
             let source = try scratch.image("source.raw", size: 8 * miB, seed: 1)
             let target = try QEMU.create(scratch.path("target.qcow2"), size: 8 * miB)
-            let child = try scratch.start(["full", source, target, "--speed", "4M", "--json"])
+            let child = try scratch.start([
+                "full", source, target, "--overwrite", "--speed", "4M", "--json",
+            ])
             #expect(child.wait(until: { $0.output.contains("start") }))
             #expect(throws: Shell.Failure.self) { try QEMU.io(target, ["write -P 1 0 512"]) }
             #expect(throws: Shell.Failure.self) { try QEMU.img("check", target) }

@@ -89,7 +89,7 @@ extension Processes {
             try QEMU.io(image, ["write -P 4 2M 4K"])
             let merged = try QEMU.flatten(image, to: scratch.path("merged"))
             let full = try scratch.image("full.raw", size: 3 * miB, seed: 9)
-            try scratch.succeed("full", image, full)
+            try scratch.succeed("full", image, full, "--overwrite")
             expectSame(merged, full)
             let top = try QEMU.flatten(
                 base, format: format, to: scratch.path("top.raw"), size: 3 * miB)
@@ -109,7 +109,7 @@ extension Processes {
             try QEMU.io(image, ["write -P 5 512K 64K"])
             let merged = try QEMU.flatten(image, to: scratch.path("merged"))
             let target = try scratch.image("target.raw", size: 2 * miB, seed: 9)
-            try scratch.succeed("full", image, target)
+            try scratch.succeed("full", image, target, "--overwrite")
             expectSame(merged, target)
             #expect(try Content.read(target, miB..<miB + 4096) == Data(count: 4096))
             // Above the lowest layer, where the middle one has ended, is a zero and not nothing.
@@ -254,7 +254,7 @@ extension Integration {
             try QEMU.io(image, ["write -P 1 5000 64K", "write -P 2 1M 1M"])
             let disk = try scratch.loop(
                 "disk.img", size: 4 * miB, seed: 1, sectorSize: sectorSize)
-            try scratch.succeed("full", image, disk.path)
+            try scratch.succeed("full", image, disk.path, "--overwrite")
             expectIdentical(image, disk.path, formats: ("qcow2", "raw"))
             try scratch.succeed("compare", image, disk.path)
         }

@@ -44,7 +44,7 @@ extension Integration {
                 store = scratch.path("state")
             }
             let end = try interrupted(
-                scratch, ["full", source, target], by: signal, store: store)
+                scratch, ["full", source, target, "--overwrite"], by: signal, store: store)
             if signal == SIGINT {
                 #expect(end.code == Code.interrupted, "\(end)")
                 #expect(end.errors.contains("--resume"), "\(end)")
@@ -108,7 +108,9 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.file("target", size: Self.size)
             try scratch.bitmap("add", source, "b")
-            let arguments = ["full", source, target, "--bitmap", "b", "--target-is-zero"]
+            let arguments = [
+                "full", source, target, "--overwrite", "--bitmap", "b", "--target-is-zero",
+            ]
             _ = try interrupted(scratch, arguments, by: SIGKILL, store: source)
             try Content.zeros(to: source, 0..<miB)
             try scratch.bitmap("mark", source, "b", "0-1M")
@@ -124,7 +126,8 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try scratch.bitmap("add", source, "b")
-            let full = ["full", source, target] + (isItsOwn ? ["--bitmap", "b"] : [])
+            let full =
+                ["full", source, target, "--overwrite"] + (isItsOwn ? ["--bitmap", "b"] : [])
             _ = try interrupted(scratch, full, by: SIGINT, store: source + ".bitmaps")
             let before = try Content.fingerprint(target)
             let end = try scratch.run("incremental", source, target, "--bitmap", "b")
@@ -140,7 +143,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             try scratch.bitmap("add", source, "b")
-            let arguments = ["full", source, target, "--bitmap", "b"]
+            let arguments = ["full", source, target, "--overwrite", "--bitmap", "b"]
             let end = try interrupted(scratch, arguments + ["--json"], by: SIGINT, store: source)
             let said = try #require(try end.report().number("saved"))
             #expect(said > 0)
@@ -189,7 +192,8 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             _ = try interrupted(
-                scratch, ["full", source, target], by: SIGINT, store: source + ".bitmaps")
+                scratch, ["full", source, target, "--overwrite"], by: SIGINT,
+                store: source + ".bitmaps")
             switch how {
             case "source written": try Content.write(3, to: source, 0..<4096)
             case "target written": try Content.write(3, to: target, 0..<Self.size)

@@ -14,7 +14,8 @@ extension Integration {
             _ scratch: Scratch, _ source: String, _ target: String, _ options: String...
         ) throws -> Child {
             let child = try scratch.start(
-                ["full", source, target, "--speed", "6M", "--request-size", "256K"] + options)
+                ["full", source, target, "--overwrite", "--speed", "6M", "--request-size", "256K"]
+                    + options)
             usleep(700_000)
             #expect(child.isRunning, "\(child.errors)")
             return child
@@ -88,7 +89,7 @@ extension Integration {
             let image = try scratch.image("target", size: Self.size, seed: 2)
             let disk = try NBDDisk.filtered(image, ["delay"], ["delay-write=30"], in: scratch)
             let target = try Dress.disk.path(of: disk, in: scratch)
-            let child = try scratch.start(["full", source, target, "--json"])
+            let child = try scratch.start(["full", source, target, "--overwrite", "--json"])
             #expect(child.wait(until: { $0.output.contains("\"start\"") }))
             usleep(300_000)
             child.send(SIGINT)
@@ -182,7 +183,10 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let child = try scratch.start(
-                ["full", source, target, "--speed", "6M", "--request-size", "256K", "--json"],
+                [
+                    "full", source, target, "--overwrite", "--speed", "6M", "--request-size",
+                    "256K", "--json",
+                ],
                 prefix: ["nohup"])
             #expect(child.wait(until: { $0.output.contains("progress") }))
             child.send(SIGHUP)
@@ -231,7 +235,8 @@ extension Integration {
                 let target = try scratch.image("target", size: Self.size, seed: 2)
                 let before = try Content.fingerprint(source)
                 let end = try scratch.start(
-                    ["full", source, target, "--json", "--progress", "--verify"] + options,
+                    ["full", source, target, "--overwrite", "--json", "--progress", "--verify"]
+                        + options,
                     closing: closed
                 ).wait()
                 // What is lost on a closed standard output is a failure of its own.

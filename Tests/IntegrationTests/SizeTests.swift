@@ -63,7 +63,7 @@ extension Processes {
             for other in [size - 1, size + 1] where other >= 0 {
                 let target = try scratch.image("target", size: other, seed: 2)
                 let before = try Content.fingerprint(target)
-                let end = try scratch.run("full", source, target)
+                let end = try scratch.run("full", source, target, "--overwrite")
                 #expect(end.code == Code.refused, "\(end)")
                 #expect(end.errors.contains(other < size ? "too small" : "--allow-larger"))
                 #expect(try Content.fingerprint(target) == before)

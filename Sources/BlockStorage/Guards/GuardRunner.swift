@@ -87,10 +87,17 @@ struct GuardRunner {
         of target: OpenedObject, size: Int64?, signatureSource: StorageDevice?,
         options: TargetOptions
     ) throws(StorageError) {
-        if let size { try SizeGuard.check(target, for: size, allowLarger: options.allowLarger) }
+        let own = try SizeGuard.size(of: target)
+        if let size {
+            try SizeGuard.check(
+                target, of: own, for: size, allowLarger: options.allowLarger)
+        }
+        guard !options.overwrite else { return }
+        // Where a format is made on a disk, what the disk holds is no mirror.
+        let holdsMirror = options.holdsMirror && !options.create
         try SignatureGuard.check(
-            target, earlierMirror: options.holdsMirror ? signatureSource : nil,
-            overwrite: options.overwrite)
+            target, size: own, earlierMirror: holdsMirror ? signatureSource : nil, view)
+        if !holdsMirror { try DataGuard.check(target, size: own, view) }
     }
 
     private func survey(for object: OpenedObject) throws(StorageError) -> Survey {

@@ -83,7 +83,7 @@ extension Disk {
             var notes: [String] = []
             if device.kind == .disk {
                 if options.create {
-                    notes = try makeImage(newImage, on: device, overwrite: options.overwrite)
+                    notes = try makeImage(newImage, on: device)
                 }
                 try requireImage(on: device)
             }
@@ -102,17 +102,9 @@ extension Disk {
     ///
     /// - Returns: what may be missing of space, in sentences.
     private static func makeImage(
-        _ options: NewImageOptions, on device: StorageDevice, overwrite: Bool
+        _ options: NewImageOptions, on device: StorageDevice
     ) throws(StorageError) -> [String] {
         try options.validate(for: device.path)
-        let replaces = try hasImage(device)
-        guard overwrite || !replaces else {
-            throw .image(
-                ImageProblem(
-                    .refused, device.path, "there is a qcow2 image on it, which would be lost",
-                    remedy: "Use --overwrite if it may be; without --create it is written as it is."
-                ))
-        }
         let (least, most) = (options.emptyBytesMax, options.fullBytesMax)
         let size = device.geometry.size
         guard size >= least else {
@@ -130,12 +122,8 @@ extension Disk {
         ]
     }
 
-    private static func hasImage(_ device: StorageDevice) throws(StorageError) -> Bool {
-        Header.isPresent(in: try DeviceFile(device).read(at: 0, count: 4))
-    }
-
     private static func requireImage(on device: StorageDevice) throws(StorageError) {
-        guard try !hasImage(device) else { return }
+        guard !Header.isPresent(in: try DeviceFile(device).read(at: 0, count: 4)) else { return }
         throw .image(
             ImageProblem(
                 .missing, device.path, "there is no qcow2 image on it",

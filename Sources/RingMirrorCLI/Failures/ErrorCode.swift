@@ -9,7 +9,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case changedWhileOpening, unsupportedName, nameNotUTF8
     // Guards.
     case sameStorage, overlap, targetInUse, sourceInUse, readOnlyTarget, targetTooSmall
-    case targetLarger, carriesSignature, targetExists, targetMissing, underDev, locked
+    case targetLarger, carriesSignature, holdsData, targetExists, targetMissing, underDev, locked
     case openElsewhere, unverifiable
     // Images.
     case imageMalformed, imageUnsupported, imageLacks, imageRefused, imageFull
@@ -144,6 +144,7 @@ extension ErrorCode {
             case .targetTooSmall: .targetTooSmall
             case .targetLarger: .targetLarger
             case .carriesSignature: .carriesSignature
+            case .holdsData: .holdsData
             case .alreadyExistsForCreate: .targetExists
             case .missingWithoutCreate: .targetMissing
             case .underDev: .underDev
@@ -198,7 +199,7 @@ extension GuardRefusal {
         case .sourceIsTarget(_, let target), .overlaps(_, let target, _),
             .targetInUse(let target, _), .readOnlyTarget(let target, _),
             .targetTooSmall(let target, _, _), .targetLarger(let target, _, _),
-            .carriesSignature(let target, _),
+            .carriesSignature(let target, _, _), .holdsData(let target, _, _),
             .alreadyExistsForCreate(let target),
             .missingWithoutCreate(let target), .underDev(let target),
             .openByProcess(let target, _):

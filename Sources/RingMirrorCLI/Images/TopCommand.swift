@@ -99,7 +99,9 @@ struct TopCommand: ParsableCommand {
         _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
         _ records: RecordedMirror.RecordPlace, resuming: Bool
     ) throws(MirrorError) -> RecordedMirror {
-        try recording.begin(resuming: resuming, output) { () throws(MirrorError) in
+        try recording.begin(
+            resuming: resuming, mayOverwrite: guards.overwrite, output
+        ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,
                 logger: output.logger)

@@ -139,7 +139,7 @@ extension Scratch {
         _ source: String, _ target: String, _ options: String...,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> Event {
-        let end = try run(["full", source, target, "--json"] + options)
+        let end = try run(["full", source, target, "--overwrite", "--json"] + options)
         #expect(end.code == Code.done, "\(end)", sourceLocation: sourceLocation)
         let report = try end.report()
         #expect(report.text("outcome") == "mirrored", "\(end)", sourceLocation: sourceLocation)
