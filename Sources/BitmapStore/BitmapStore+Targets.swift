@@ -61,6 +61,41 @@ extension BitmapStore {
         }
     }
 
+    /// What an incremental job to a target would copy now: what the bitmap has marked, and what the
+    /// target lacks besides.
+    ///
+    /// - Parameter imageMarks: what a bitmap in an image has marked now.
+    /// - Throws: `noSuchBitmap`, `sizesDiffer`.
+    public func demand(
+        of identity: DeviceIdentity, by bitmap: BitmapReference,
+        imageMarks: borrowing DirtyBitmap? = nil
+    ) throws(BitmapStoreError) -> DirtyBitmap {
+        let marks = SharedBits(copying: imageMarks)
+        if case .stored(let name) = bitmap { return try load(name, for: identity) }
+        return try look { view throws(BitmapStoreError) -> DirtyBitmap in
+            guard let index = view.catalog.index(of: bitmap) else {
+                guard let marks else { throw view.noSuchBitmap(bitmap.name) }
+                return marks.bits.copy()
+            }
+            var bits = try view.load(
+                view.demand(of: identity, view.catalog.id(index), view.catalog[index]))
+            if let marks { try BitOperation.Kind.merge.apply(marks.bits, to: &bits) }
+            return bits
+        }
+    }
+
+    /// A target has turned out to differ from the source, or to be unreadable, where no bitmap says
+    /// so: to all bitmaps that know it, it lacks everything from now on, and is no mirror.
+    public func distrust(_ identity: DeviceIdentity) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            for place in transaction.catalog.targets(matching: identity) {
+                let layout = transaction.catalog.targets[place].lacked.layout
+                transaction.catalog.targets[place].lacked = .dirty(layout)
+                transaction.catalog.targets[place].success = nil
+            }
+        }
+    }
+
     /// Notes what a job has done that had no record here: one without a bitmap, which ended before
     /// its first checkpoint. What it wrote is then no foreign write to bitmaps that know its
     /// target; and if it was a full mirror, that lacks nothing any more.

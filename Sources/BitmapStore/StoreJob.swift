@@ -113,6 +113,18 @@ public final class StoreJob: Sendable {
         return cleared
     }
 
+    /// Ends the job as one that has not begun: nothing was written, and the store becomes what it
+    /// would be without it. Records that it has replaced don't come back.
+    public func abandon() throws(BitmapStoreError) {
+        try store.transact { transaction throws(BitmapStoreError) in
+            _ = transaction.catalog.jobs.remove(at: try transaction.index(ofJob: record.id))
+        }
+        progress.withLock {
+            $0.claim = nil
+            $0.persisted = nil
+        }
+    }
+
     private static func end(
         _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ written: Written
     ) throws(BitmapStoreError) -> DirtyBitmap? {

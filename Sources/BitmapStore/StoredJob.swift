@@ -62,10 +62,14 @@ public struct StoredJob: Hashable, Sendable {
     /// Whether the bitmap took no marks for a time since then, so that writes to the source may
     /// have gone unmarked.
     public let isUnrecorded: Bool
+    /// Bytes that its bitmap, one of the store, has had marked since it began or was last resumed.
+    public let markedBytes: Int64
     /// What is written.
     public let target: DeviceIdentity
     /// How it was called.
     public let targetPath: FilePath
+    /// The target's files as the job left them; empty where nobody knows, because it runs or died.
+    public let targetWitness: [WriteWitness]
     /// Seconds since 1970; of the first start, if it was resumed.
     public let startedAt: Int64
     /// Seconds since 1970; nil before the first checkpoint.

@@ -76,7 +76,9 @@ extension StoredJob {
             bitmap: catalog.reference(toBitmapNumbered: entry.bitmap),
             bitmapMode: entry.bitmapMode, source: entry.source, sourcePath: .init(entry.sourcePath),
             sourceWitness: entry.sourceWitness, isUnrecorded: entry.isUnrecorded,
-            target: entry.target, targetPath: .init(entry.targetPath), startedAt: entry.startedAt,
+            markedBytes: entry.marked?.dirtyBytes ?? 0, target: entry.target,
+            targetPath: .init(entry.targetPath),
+            targetWitness: entry.isOpen ? [] : entry.targetWitness, startedAt: entry.startedAt,
             checkpointedAt: entry.checkpointedAt, planned: entry.planned,
             remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,
             holder: entry.holder)

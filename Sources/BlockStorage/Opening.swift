@@ -29,7 +29,9 @@ extension StorageDevice {
         notes += StorageDescription.notes(opened, direct, view)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
-            description: try .describe(opened, direct, view), created: nil, notes: notes)
+            description: try .describe(opened, direct, view), created: nil,
+            openingWitness: view.settledWitness(of: opened.descriptor, opened.status.identity),
+            notes: notes)
     }
 
     /// Opens what is to be written, or makes it, and runs every guard against `source`.

@@ -7,27 +7,38 @@ extension StorageDevice {
     /// when someone would take it for a new write.
     package func witness() -> WriteWitness { witness(.live) }
 
-    func witness(_ view: SystemView) -> WriteWitness {
-        SystemCalls.writeBack(descriptor)
-        switch kind {
-        case .image:
-            guard let status = try? SystemCalls.freshStatus(of: descriptor) else {
-                // A file that cannot be looked at any more is not as it was.
-                return WriteWitness(size: 0)
-            }
-            return WriteWitness(
-                size: status.size, modified: status.modified, statusChanged: status.changed)
-        case .disk:
-            let size = (try? currentSize()) ?? 0
-            guard case .block(let number) = node else {
-                preconditionFailure("a disk that is no block device")
-            }
-            return view.witness(of: number, size: size)
-        }
+    func witness(_ view: SystemView) -> WriteWitness { view.witness(of: descriptor, node) }
+
+    /// A look of which a write that follows shows.
+    package func settledWitness() -> WriteWitness {
+        SystemView.live.settledWitness(of: descriptor, node)
     }
 }
 
 extension SystemView {
+    /// What is known of an open disk or file.
+    fileprivate func witness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
+        SystemCalls.writeBack(descriptor)
+        if case .block(let number) = node {
+            let size = (try? SystemCalls.blockDeviceSize(descriptor.raw)) ?? 0
+            return witness(of: number, size: size)
+        }
+        guard let status = try? SystemCalls.freshStatus(of: descriptor) else {
+            // A file that cannot be looked at any more is not as it was.
+            return WriteWitness(size: 0)
+        }
+        return WriteWitness(
+            size: status.size, modified: status.modified, statusChanged: status.changed)
+    }
+
+    func settledWitness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
+        let first = witness(of: descriptor, node)
+        guard let modified = first.modified, TimestampTick.pass(after: modified) else {
+            return first
+        }
+        return witness(of: descriptor, node)
+    }
+
     /// What sysfs says about the writes to a block device, and the file below a loop device.
     func witness(of number: DeviceNumber, size: Int64) -> WriteWitness {
         guard let disk = diskDirectory(of: number) else { return WriteWitness(size: size) }

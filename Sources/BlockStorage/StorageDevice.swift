@@ -34,12 +34,16 @@ public final class StorageDevice: Sendable {
     private let buffered: Descriptor
     private let locks: [Descriptor]
     private let created: NewImage?
+    /// A look at what is only read, from before its first byte was; a write that follows shows.
+    package let openingWitness: WriteWitness?
 
     /// - Parameter created: the file, if this opening made it.
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
-        description: StorageDescription, created: NewImage?, notes: [String]
+        description: StorageDescription, created: NewImage?, openingWitness: WriteWitness? = nil,
+        notes: [String]
     ) {
+        self.openingWitness = openingWitness
         path = opened.path
         kind = opened.kind
         self.access = access
@@ -117,4 +121,7 @@ extension StorageDevice {
     package func isSame(as path: FilePath) -> Bool {
         (try? SystemCalls.status(at: path))?.identity == node
     }
+
+    /// Whether its own path leads to it still, asked of the filesystem anew.
+    package var isInPlace: Bool { (try? SystemCalls.freshStatus(at: path))?.identity == node }
 }

@@ -222,6 +222,23 @@ package enum SystemCalls {
         ringmirror_trial_read(descriptor.raw, length) == 0
     }
 
+    /// Nanoseconds since 1970, by the clock that the times of files come from.
+    static var wallTime: Int64 {
+        var time = timespec()
+        _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    /// How far apart two times of files are at least, if they differ, in nanoseconds.
+    static var clockTick: Int64 {
+        var tick = timespec()
+        // The longest there is.
+        guard unsafe clock_getres(CLOCK_REALTIME_COARSE, &tick) == 0, tick.tv_sec == 0 else {
+            return 10_000_000
+        }
+        return Int64(tick.tv_nsec)
+    }
+
     package static func sleep(milliseconds: UInt32) { _ = usleep(milliseconds * 1000) }
 
     static func check(_ failure: CInt) throws(Errno) {

@@ -37,23 +37,11 @@ extension Disk {
     }
 
     /// A look at each of its files, of which a write that follows shows.
-    package func settledWitness() -> [WriteWitness] { devices.settledWitnesses() }
-}
-
-extension [StorageDevice] {
-    /// A look at each, of which a write that follows shows.
     ///
-    /// The kernel's clock for the times of files ticks every few milliseconds. A write in the tick
-    /// of the one before it leaves the same time, so files that were written just now are looked at
-    /// again when that tick is over.
-    func settledWitnesses() -> [WriteWitness] {
-        let first = map { $0.witness() }
-        let age = Clock.wallTime - (first.compactMap(\.modified).max() ?? 0)
-        guard age >= 0, age < Self.tick else { return first }
-        Clock.sleep(nanoseconds: Self.tick)
-        return map { $0.witness() }
+    /// Of an image it is the one from its opening: tables that were read then are not read again.
+    package func settledWitness() -> [WriteWitness] {
+        devices.map { device in
+            (image == nil ? nil : device.openingWitness) ?? device.settledWitness()
+        }
     }
-
-    /// In nanoseconds: longer than the longest tick, that of 100 Hz.
-    private static var tick: Int64 { 12_000_000 }
 }

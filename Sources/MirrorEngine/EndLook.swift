@@ -15,6 +15,8 @@ struct EndLook {
     let targetWitness: [WriteWitness]
     /// What the look adds to the claim.
     let evidence: [MirrorEvidence]
+    /// No write to the source shows since the job began.
+    let isSourceUnchanged: Bool
     /// Why there is no mirror; nil if there may be one.
     let failure: MirrorOutcome?
 
@@ -29,12 +31,16 @@ struct EndLook {
         } else {
             sourceWitness = now
         }
-        switch found {
-        case .unchanged: evidence = [.sourceUnchanged]
-        case .timesOnly(let how): evidence = [.sourceTouched(how)]
-        case .unknown(let why): evidence = [.sourceUnknown(why)]
-        case .written(let how): evidence = [.sourceWritten(how)]
-        }
+        isSourceUnchanged = found == .unchanged
+        let look: MirrorEvidence =
+            switch found {
+            case .unchanged: .sourceUnchanged
+            case .timesOnly(let how): .sourceTouched(how)
+            case .unknown(let why): .sourceUnknown(why)
+            case .written(let how): .sourceWritten(how)
+            }
+        let moved = mirror.source.devices.first { !$0.isInPlace }
+        evidence = [look] + (moved.map { [.sourceMoved($0.path.string)] } ?? [])
         failure = Self.failure(mirror, now)
     }
 
@@ -50,7 +56,7 @@ struct EndLook {
                     throw .writtenMeanwhile(path: device.path, how: how)
                 }
             }
-            try mirror.target.device.requireInPlace()
+            for device in mirror.target.devices { try device.requireInPlace() }
             try mirror.target.requireSize()
             return nil
         } catch {

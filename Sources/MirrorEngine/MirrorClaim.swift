@@ -48,8 +48,15 @@ public enum MirrorEvidence: Sendable, Hashable {
     case sourceWritten(String)
     /// The source's names, owner or times were changed while the job ran.
     case sourceTouched(String)
-    /// Since its last mirror nothing else has written the target, as far as can be known.
+    /// The path of a file of the source leads to another file by now, or to none: what was copied
+    /// is the one that it led to at the beginning.
+    case sourceMoved(String)
+    /// Since its last mirror no write to the target shows: neither in the times of a file nor in
+    /// the counters that this machine keeps of a disk.
     case targetUntouched
+    /// The content of the target shows no write since its last mirror, but its names, owner or
+    /// times were changed; what sets times can hide a write.
+    case targetTouched(String)
     /// Whether something else wrote the target since its last mirror can't be told.
     case targetUnknown(String)
     /// The caller answers for it that the target held the mirror that the bitmap goes on from.
@@ -68,9 +75,19 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceUnknown: "sourceUnknown"
         case .sourceWritten: "sourceWritten"
         case .sourceTouched: "sourceTouched"
+        case .sourceMoved: "sourceMoved"
         case .targetUntouched: "targetUntouched"
+        case .targetTouched: "targetTouched"
         case .targetUnknown: "targetUnknown"
         case .targetVouched: "targetVouched"
+        }
+    }
+
+    /// Whether it makes the claim weaker, so that also those who ask for nothing have to hear it.
+    public var isDoubt: Bool {
+        switch self {
+        case .sourceWritten, .sourceTouched, .sourceMoved, .targetTouched: true
+        default: false
         }
     }
 
@@ -87,8 +104,14 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceUnknown(let why):
             "whether the source was written meanwhile can't be told: \(why)"
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
-        case .sourceTouched(let how): "the content of the source was not written, but \(how)"
-        case .targetUntouched: "nothing else has written the target since its last mirror"
+        case .sourceTouched(let how):
+            "the source's own times show no write meanwhile, but \(how), which can hide one"
+        case .sourceMoved(let path):
+            "\(path) leads to another file by now, or to none: what was copied is the one that it "
+                + "led to at the beginning"
+        case .targetUntouched: "no write to the target was seen since its last mirror"
+        case .targetTouched(let how):
+            "no write to the target was seen since its last mirror, but \(how), which can hide one"
         case .targetUnknown(let why):
             "whether something else has written the target since its last mirror can't be told: "
                 + why

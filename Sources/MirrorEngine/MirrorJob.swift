@@ -79,6 +79,9 @@ public final class MirrorJob: Sendable {
             log: JobLog(logger))
     }
 
+    /// What is dirty is copied in multiples of this, and so with what lies around it.
+    var blockSize: Int64 { state.plan.blockSize }
+
     /// How the job's requests are to reach the kernel; the report tells how they did.
     public var io: IOMethod { options.io }
 

@@ -119,7 +119,8 @@ struct MirrorStart {
         _ known: StoredTarget, _ name: String
     ) throws(MirrorError) {
         switch target.evidence(since: known.witness) {
-        case .unchanged, .timesOnly: evidence.append(.targetUntouched)
+        case .unchanged: evidence.append(.targetUntouched)
+        case .timesOnly(let how): evidence.append(.targetTouched(how))
         case .unknown(let why): evidence.append(.targetUnknown(why))
         case .written(let how):
             let error = MirrorError.foreignWrites(bitmap: name, target: target.path, how: how)
@@ -179,8 +180,11 @@ struct MirrorStart {
         let looks = targets.compactMap { $0.lastSuccess?.sourceWitness } + jobs.map(\.sourceWitness)
         var moved: String?
         for look in looks where !look.isEmpty {
-            guard case .written(let how) = source.evidence(since: look) else { return }
-            moved = how
+            switch source.evidence(since: look) {
+            case .written(let how): moved = how
+            case .unchanged, .timesOnly: return
+            case .unknown: break
+            }
         }
         if let moved { throw .unmarkedWrites(bitmap: name, source: source.path, how: moved) }
     }

@@ -21,12 +21,14 @@ final class RecordWriter: Sendable {
         var failure: BitmapStoreError?
     }
 
-    private let begin: Begin
+    private let begin: Begin?
     private let log: JobLog
     private let state: Mutex<State>
 
-    /// - Parameter record: the record, if it was made before the job.
-    init(_ record: StoreJob?, log: JobLog, begin: @escaping Begin) {
+    /// - Parameters:
+    ///   - record: the record, if it was made before the job.
+    ///   - begin: nil: without a record from before, none is made.
+    init(_ record: StoreJob?, log: JobLog, begin: Begin?) {
         self.begin = begin
         self.log = log
         state = Mutex(State(record: record))
@@ -34,6 +36,7 @@ final class RecordWriter: Sendable {
 
     /// Takes a checkpoint; the one before it is dropped if it was not written yet.
     func keep(_ remaining: borrowing DirtyBitmap) {
+        guard begin != nil || state.withLock({ $0.record != nil }) else { return }
         var copy: DirtyBitmap? = remaining.copy()
         let isAlone = state.withLock { state in
             state.latest = copy.take()
@@ -51,7 +54,7 @@ final class RecordWriter: Sendable {
     private func write() {
         while let remaining = next() {
             do throws(BitmapStoreError) {
-                try record().checkpoint(remaining)
+                try record()?.checkpoint(remaining)
                 state.withLock { $0.failure = nil }
             } catch {
                 let isFirst = state.withLock { state in
@@ -70,9 +73,9 @@ final class RecordWriter: Sendable {
         }
     }
 
-    private func record() throws(BitmapStoreError) -> StoreJob {
+    private func record() throws(BitmapStoreError) -> StoreJob? {
         if let record = state.withLock({ $0.record }) { return record }
-        let record = try begin()
+        guard let record = try begin?() else { return nil }
         state.withLock { $0.record = record }
         return record
     }

@@ -89,10 +89,10 @@ extension RecordedMirror {
         do throws(BitmapStoreError) {
             if copied, case .failed = report.outcome {
                 try giveUp(witness)
+                if comparison?.isIdentical == false { try distrustTarget() }
             } else {
                 try keep(report, witness, &result)
             }
-            if comparison?.firstDifference != nil { try forgetTarget() }
         } catch {
             result.recordError = .store(error)
         }
@@ -138,20 +138,11 @@ extension RecordedMirror {
         if case .path = records { try store.removeFileIfEmpty() }
     }
 
-    /// A target that differs after everything was copied and compared is not what its bitmaps take
-    /// it for, so that they know it no longer.
-    private func forgetTarget() throws(BitmapStoreError) {
-        guard request.verification == .all,
-            let store = try records.existing(for: source.identity)
-        else { return }
-        let known =
-            try store.bitmaps().map { BitmapReference.stored($0.name) }
-            + store.imageBitmaps().map { BitmapReference.image($0) }
-        for reference in known {
-            try store.forgetTargets(of: reference) {
-                target.identity.difference(from: $0.identity) == nil
-            }
-        }
+    /// A target that differs where it was compared, or can't be read there, is not what its bitmaps
+    /// take it for.
+    private func distrustTarget() throws(BitmapStoreError) {
+        guard let store = try records.existing(for: source.identity) else { return }
+        try store.distrust(target.identity)
     }
 
     /// Bitmaps that know the target hear of a job without a record. A full mirror leaves nothing to

@@ -76,18 +76,16 @@ extension RecordedMirror {
                     start, record: nil, working: marks.bits.copy(), logger: logger)
             }
             try start.requireBase(in: store)
+            try start.requireSample(without: try start.demand(in: store), name)
             let record = try start.begin(in: store)
             do throws(MirrorError) {
                 let working = try storing { () throws(BitmapStoreError) in
                     try record.loadRemaining()
                 }
-                try start.requireSample(without: working, name)
                 return try RecordedMirror(start, record: record, working: working, logger: logger)
             } catch {
-                // Nothing was written: a job that did not begin leaves nothing to be resumed.
                 try storing { () throws(BitmapStoreError) in
-                    try record.finish(.failure, targetWitness: start.record.targetWitness)
-                    try store.forgetJobs { $0.id == record.record.id }
+                    try record.abandon()
                     if case .path = records { try store.removeFileIfEmpty() }
                 }
                 throw error
@@ -142,16 +140,17 @@ extension RecordedMirror {
             }
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
-        // What an incremental mirror did not copy itself may differ for reasons of its own.
-        if job.mode == .full,
+        // What a map or a layer says was copied is no promise about the rest.
+        let isSampled = job.mode == .full || job.bitmap != nil
+        if isSampled,
             let offset = ResumeCheck.firstDifference(source, target, without: working)
         {
             throw .changed(
                 .target, path: target.path,
-                difference: "it differs from \(source.path) at offset \(offset), which the job had "
-                    + "copied; one of them was written since")
+                difference: "it differs from \(source.path) at offset \(offset), where it should "
+                    + "not; one of them was written since")
         }
-        if job.mode == .full { start.evidence.append(.sample) }
+        if isSampled { start.evidence.append(.sample) }
         return try RecordedMirror(
             start, record: record, working: working, resumed: job, logger: logger)
     }
@@ -182,7 +181,43 @@ extension RecordedMirror.Request {
     }
 }
 
+extension StoredJob {
+    /// Whether a target is known to be as the job has left it: nothing that anybody else needs is
+    /// on it.
+    public func hasLeft(_ target: Disk) -> Bool {
+        target.identity.difference(from: self.target) == nil
+            && target.evidence(since: targetWitness) == .unchanged
+    }
+
+    /// Whether its bitmap tells what was written to the source since it began. Without one nothing
+    /// does, nor does one that took no marks for a time, or has none: whoever writes may have gone
+    /// past it. Of a bitmap in an image it is known who does not.
+    fileprivate var hasMarks: Bool {
+        guard !isUnrecorded else { return false }
+        switch bitmap {
+        case nil: return false
+        case .stored: return markedBytes > 0
+        case .image: return true
+        }
+    }
+}
+
 extension MirrorStart {
+    /// What the job will copy, unless more is marked until it begins.
+    fileprivate func demand(in store: BitmapStore) throws(MirrorError) -> DirtyBitmap {
+        guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
+        do throws(BitmapStoreError) {
+            switch imageMarks {
+            case let marks?:
+                return try store.demand(
+                    of: target.identity, by: reference, imageMarks: marks.bits.copy())
+            case nil: return try store.demand(of: target.identity, by: reference)
+            }
+        } catch {
+            throw .store(error)
+        }
+    }
+
     /// The record of the job that was interrupted.
     fileprivate func interruptedJob(in store: BitmapStore) throws(MirrorError) -> StoredJob {
         let jobs: [StoredJob]
@@ -205,8 +240,17 @@ extension MirrorStart {
         if let difference = source.identity.difference(from: job.source) {
             throw .changed(.source, path: source.path, difference: difference)
         }
-        // What is written to a source with a bitmap is marked there, as long as that takes marks.
-        if job.bitmap == nil || job.isUnrecorded {
+        switch target.evidence(since: job.targetWitness) {
+        case .written(let how):
+            guard request.verification == .all else {
+                throw .changed(.target, path: target.path, difference: how)
+            }
+            notes.append("\(target.path) was written by something else: \(how)")
+        case .unknown(let why): evidence.append(.targetUnknown(why))
+        case .timesOnly(let how): evidence.append(.targetTouched(how))
+        case .unchanged: evidence.append(.targetUntouched)
+        }
+        if !job.hasMarks {
             switch source.evidence(since: job.sourceWitness) {
             case .written(let how): throw .changed(.source, path: source.path, difference: how)
             case .unknown(let why): evidence.append(.sourceUnknown(why))

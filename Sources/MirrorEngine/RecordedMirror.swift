@@ -84,11 +84,11 @@ public final class RecordedMirror: Sendable {
         log = JobLog(logger)
         let plan = SharedPlan(working.copy())
         self.plan = plan
-        let writer = RecordWriter(record, log: log) {
-            () throws(BitmapStoreError) in
-            try records.open(for: identity).beginJob(
-                jobRequest, working: plan.bits.copy())
+        // A job on a bitmap has its record from the beginning, or no store can be made for one.
+        let begin: RecordWriter.Begin = { () throws(BitmapStoreError) in
+            try records.open(for: identity).beginJob(jobRequest, working: plan.bits.copy())
         }
+        let writer = RecordWriter(record, log: log, begin: jobRequest.bitmap == nil ? begin : nil)
         job = try MirrorJob(
             from: start.source, to: start.target, working: working,
             options: start.request.options,
@@ -143,7 +143,8 @@ public final class RecordedMirror: Sendable {
     public func runAndWait() -> Report {
         let marked: [String]
         do throws(BitmapStoreError) {
-            marked = try TargetMarks.mark(plannedBits(), of: target)
+            marked = try TargetMarks.mark(
+                plannedBits().coarsened(to: job.blockSize), of: target)
         } catch {
             return recordFailure(job.refused(.store(error)), copied: false)
         }
@@ -156,7 +157,10 @@ public final class RecordedMirror: Sendable {
             return recordFailure(report, copied: true, comparison)
         }
         let claim = claim(comparison, look.evidence)
-        return recordSuccess(report, look, comparison, claim, marked)
+        let ended = recordSuccess(report, look, comparison, claim, marked)
+        // Whoever writes the target next, when this job has let go of it, leaves a trace.
+        for device in target.devices { _ = device.settledWitness() }
+        return ended
     }
 
     /// What a comparison makes of a job whose copy succeeded; nil: nothing.
@@ -164,15 +168,15 @@ public final class RecordedMirror: Sendable {
         _ comparison: CompareReport?, _ source: Disk, _ target: Disk
     ) -> MirrorOutcome? {
         guard let comparison else { return nil }
-        if case .cancelled = comparison.error { return .cancelled }
-        if let error = comparison.error {
-            return .failed(.verificationIncomplete("\(error)"))
+        // What was found out counts, whatever ended the comparison afterwards.
+        if let offset = comparison.firstDifference {
+            return .failed(
+                .verificationFailed(
+                    source: source.path, target: target.path, offset: offset,
+                    bytes: comparison.differingBytes))
         }
-        guard let offset = comparison.firstDifference else { return nil }
-        return .failed(
-            .verificationFailed(
-                source: source.path, target: target.path, offset: offset,
-                bytes: comparison.differingBytes))
+        if case .cancelled = comparison.error { return .cancelled }
+        return comparison.error.map { .failed(.verificationIncomplete("\($0)")) }
     }
 }
 

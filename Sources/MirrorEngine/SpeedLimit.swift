@@ -16,13 +16,16 @@ final class SpeedLimit: Sendable {
 
     private let state: Mutex<State>
 
-    init(bytesPerSecond: Int64?) { state = Mutex(State(bytesPerSecond: bytesPerSecond)) }
+    /// - Parameter bytesPerSecond: nil for no limit; what is below 1 counts as 1.
+    init(bytesPerSecond: Int64?) {
+        state = Mutex(State(bytesPerSecond: bytesPerSecond.map { max($0, 1) }))
+    }
 
     var bytesPerSecond: Int64? { state.withLock { $0.bytesPerSecond } }
 
     func set(_ bytesPerSecond: Int64?) {
         state.withLock {
-            $0.bytesPerSecond = bytesPerSecond
+            $0.bytesPerSecond = bytesPerSecond.map { max($0, 1) }
             $0.tokens = 0
         }
     }
@@ -36,7 +39,8 @@ final class SpeedLimit: Sendable {
             state.tokens = min(state.tokens + elapsed * rate, rate * Self.burst)
             state.filledAt = now
             guard state.tokens <= 0 else { return 0 }
-            return Int64(-state.tokens / rate * 1e9) + 1_000_000
+            // Whoever waits asks again: longer than an hour at once needs no number.
+            return Int64(min(-state.tokens / rate, 3600) * 1e9) + 1_000_000
         }
     }
 

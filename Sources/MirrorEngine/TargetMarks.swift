@@ -21,7 +21,7 @@ enum TargetMarks {
             store = try BitmapStore.open(path, for: target.identity, access: .readWrite)
         } catch {
             switch error {
-            case .notFound, .wrongDevice, .wrongSize: return []
+            case .notFound, .wrongDevice: return []
             default: throw error
             }
         }

@@ -10,7 +10,7 @@ struct WriteWatch: Sendable {
 
     /// Looks at files that have not been read yet.
     init(_ devices: [StorageDevice]) {
-        files = Array(zip(devices, devices.settledWitnesses()))
+        files = devices.map { ($0, $0.settledWitness()) }
     }
 
     /// The first file that was written since, and how that shows; nil if none shows it.
@@ -37,7 +37,7 @@ extension StorageDevice {
     ///
     /// The file is open, so that it can be written and flushed long after its name is gone.
     func requireInPlace() throws(MirrorError) {
-        guard !isSame(as: path) else { return }
+        guard !isInPlace else { return }
         throw .movedMeanwhile(path: path)
     }
 }

@@ -13,9 +13,7 @@ struct ClaimWords {
 
     /// What makes the claim weaker, for warnings that even quiet commands give.
     func doubts(_ claim: MirrorClaim) -> [String] {
-        claim.evidence.filter {
-            if case .sourceWritten = $0 { true } else { false }
-        }.map(\.text)
+        claim.evidence.filter(\.isDoubt).map(\.text)
     }
 
     /// The claim, what it rests on, and what was done.

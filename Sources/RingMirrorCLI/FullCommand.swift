@@ -111,7 +111,7 @@ struct FullCommand: ParsableCommand {
         _ records: RecordedMirror.RecordPlace, resuming: Bool
     ) throws(MirrorError) -> RecordedMirror {
         try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, output
+            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
         ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,

@@ -165,7 +165,7 @@ struct IncrementalCommand: ParsableCommand {
         request.allowNewTarget = newTarget || creates
         request.allowSourceInUse = guards.allowSourceInUse
         return try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, output
+            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
         ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,

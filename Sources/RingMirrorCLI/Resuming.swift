@@ -41,9 +41,11 @@ extension RecordOptions {
     /// Begins a mirror, or resumes one. What may be resumed and can't be is begun anew.
     ///
     /// - Parameter mayOverwrite: the user has agreed to lose what is on the target. Without that,
-    ///   the guards have let the target pass only for what the interrupted job left on it.
+    ///   the guards have let the target pass only for what the interrupted job left on it, which it
+    ///   has to hold still.
     func begin(
-        resuming: Bool, mayOverwrite: Bool, _ output: OutputOptions,
+        resuming: Bool, mayOverwrite: Bool, _ source: Disk, _ target: Disk,
+        _ output: OutputOptions,
         resume: () throws(MirrorError) -> RecordedMirror,
         anew: () throws(MirrorError) -> RecordedMirror
     ) throws(MirrorError) -> RecordedMirror {
@@ -52,14 +54,27 @@ extension RecordOptions {
             return try resume()
         } catch {
             switch error {
-            case .changed(.source, _, _) where resumeAuto,
-                .changed where resumeAuto && mayOverwrite,
-                .nothingToResume where resumeAuto && mayOverwrite:
+            case .changed, .nothingToResume:
+                guard resumeAuto, mayOverwrite || isLeftOver(target, from: source) else {
+                    throw error
+                }
                 output.warn(.begunAnew, "beginning anew: \(error)")
                 return try anew()
             default: throw error
             }
         }
+    }
+}
+
+extension RecordOptions {
+    /// Whether the target is known to be as an interrupted job has left it.
+    private func isLeftOver(_ target: Disk, from source: Disk) -> Bool {
+        guard
+            let records = try? BitmapStore.open(
+                store.path(for: source), for: source.identity, access: .readOnly),
+            let jobs = try? records.jobs()
+        else { return false }
+        return jobs.contains { $0.hasLeft(target) }
     }
 }
 

@@ -7,7 +7,11 @@ extension ImageBitmaps {
 
     /// Whether there is a bitmap of this name, in whatever state.
     public func contains(_ name: String) throws(StorageError) -> Bool {
-        try BitmapDirectory.read(header, file).entries.contains { $0.name == Array(name.utf8) }
+        let directory = try BitmapDirectory.read(header, file)
+        if directory.entries.contains(where: { $0.name == Array(name.utf8) }) { return true }
+        // What can't be read may have it.
+        if let flaw = directory.flaw { throw .image(flaw) }
+        return false
     }
 
     /// One bitmap by its name.

@@ -1,0 +1,139 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension Integration {
+    /// What was seen once to be wrong with a side is not forgotten by what comes after it.
+    @Suite struct Suspicion {
+        private static let size: Int64 = 8 * miB
+        private static let slow = ["--speed", "2M", "--request-size", "64K"]
+
+        private func mirrored(_ scratch: Scratch) throws -> (source: String, target: String) {
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            try scratch.bitmap("add", source, "n")
+            try scratch.mirror(source, target, "--create", "--bitmap", "n")
+            return (source, target)
+        }
+
+        /// Runs a command until it has copied something, and stops it.
+        private func interrupt(_ scratch: Scratch, _ arguments: [String]) throws {
+            let child = try scratch.start(arguments + ["--json", "--progress"] + Self.slow)
+            #expect(
+                child.wait(until: {
+                    $0.output.split(separator: "\n").contains {
+                        $0.contains("progress") && !$0.contains("\"done\":0,")
+                    }
+                }))
+            child.send(SIGTERM)
+            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            // The next write is in another tick of the clock for the times of files.
+            usleep(20_000)
+        }
+
+        private func expectRefused(
+            _ scratch: Scratch, _ arguments: [String], _ code: String,
+            sourceLocation: SourceLocation = #_sourceLocation
+        ) throws {
+            for _ in 0..<2 {
+                let end = try scratch.run(arguments + ["--json"])
+                #expect(end.code == Code.refused, "\(end)", sourceLocation: sourceLocation)
+                #expect(
+                    try end.report().text("code") == code, "\(end)",
+                    sourceLocation: sourceLocation)
+            }
+        }
+
+        @Test(arguments: ["full", "incremental"])
+        func `a target that was written since the interrupt is not gone on with`(mode: String)
+            throws
+        {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(9, to: source, miB..<7 * miB)
+            try scratch.bitmap("mark", source, "n", "1M+6M")
+            let command = [mode, source, target, "--bitmap", "n"]
+            try interrupt(scratch, command + (mode == "full" ? ["--overwrite"] : []))
+            // One place far behind, which a sample would hardly find.
+            try Content.write(7, to: target, 7 * miB..<7 * miB + 512)
+            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
+            // To compare everything is a way on, which finds it.
+            let end = try scratch.run(command + ["--resume", "--verify=all"])
+            #expect(end.code == (mode == "full" ? Code.done : Code.different), "\(end)")
+        }
+
+        @Test func `a source that was written without a mark is not gone on with`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            let command = ["full", source, target, "--bitmap", "n"]
+            try interrupt(scratch, command + ["--overwrite"])
+            try Content.write(7, to: source, 4 * kiB..<5 * kiB)
+            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
+            // Once it is marked, all is known.
+            try scratch.bitmap("mark", source, "n", "4K+1K")
+            try scratch.mirrorOnwards(command + ["--resume"])
+            expectSame(source, target)
+        }
+
+        @Test func `a target that was found to differ lacks everything`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(7, to: target, 7 * miB..<7 * miB + 512)
+            let found = try scratch.run(
+                "incremental", source, target, "--bitmap", "n", "--verify=all")
+            #expect(found.code == Code.different, "\(found)")
+            let report = try scratch.increment(source, target, "--bitmap", "n", "--new-target")
+            #expect(report.number("planned") == Self.size, "\(report)")
+            expectSame(source, target)
+        }
+
+        @Test func `a refused target does not become a known one`() throws {
+            let scratch = try Scratch()
+            let (source, _) = try mirrored(scratch)
+            let other = try scratch.image("other", size: Self.size, seed: 5)
+            let command = [
+                "incremental", source, other, "--bitmap", "n", "--bitmap-mode", "always",
+                "--new-target",
+            ]
+            try expectRefused(scratch, command, "otherContent")
+            let list = try scratch.run("bitmap", "show", source, "n", "--json")
+            #expect(!list.output.contains(other), "\(list)")
+        }
+
+        @Test func `a mirror of what has gone away says so`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let child = try scratch.start(
+                ["full", source, scratch.path("target"), "--create", "--json", "-q"] + Self.slow)
+            #expect(child.wait(until: { $0.output.contains("start") }))
+            rename(source, source + ".old")
+            let end = try child.wait()
+            #expect(end.code == Code.done, "\(end)")
+            #expect(end.output.contains("sourceMoved"), "\(end)")
+            #expect(end.errors.contains("leads to another file"), "\(end)")
+        }
+
+        @Test func `what was begun anew over what is left costs nothing else`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let command = ["full", source, target, "--create", "--resume=auto"]
+            try interrupt(scratch, command)
+            try Content.write(7, to: source, 0..<4 * kiB)
+            try Content.write(8, to: target, 7 * miB..<8 * miB)
+            let before = try Content.fingerprint(target)
+            try expectRefused(scratch, command, "changedSinceInterrupt")
+            #expect(try Content.fingerprint(target) == before)
+            try scratch.mirrorOnwards(["full", source, target, "--overwrite", "--resume=auto"])
+            expectSame(source, target)
+        }
+    }
+}
+
+extension Scratch {
+    fileprivate func mirrorOnwards(_ arguments: [String]) throws {
+        let end = try run(arguments + ["--json"])
+        #expect(end.code == Code.done, "\(end)")
+        #expect(try end.report().text("outcome") == "mirrored", "\(end)")
+    }
+}
