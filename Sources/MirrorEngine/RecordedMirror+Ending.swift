@@ -1,5 +1,5 @@
 internal import BitmapStore
-internal import BlockStorage
+public import BlockStorage
 internal import DirtyBitmap
 public import SystemPackage
 
@@ -14,6 +14,8 @@ extension RecordedMirror {
         public internal(set) var claim: MirrorClaim
         /// The bitmaps of the target that were marked with what was written.
         public internal(set) var markedBitmaps: [String] = []
+        /// What to mend before the partition table that was copied serves; nil: nothing.
+        public internal(set) var partitionTableNote: PartitionTableNote?
         /// The store that has a record to go on from; nil if there is none.
         public internal(set) var resumableFrom: FilePath?
         /// Bytes that resuming would not have to copy again.
@@ -48,6 +50,7 @@ extension RecordedMirror {
         var result = Report(report, claim)
         result.comparison = comparison
         result.markedBitmaps = marked
+        result.partitionTableNote = source.partitionTableNote(copiedTo: target)
         do throws(BitmapStoreError) {
             if let record = try writer.close(isNeeded: false) {
                 let cleared = try record.finish(

@@ -29,6 +29,7 @@
 @_exported public import enum BlockStorage.GuardRefusal
 @_exported public import struct BlockStorage.ImageLock
 @_exported public import struct BlockStorage.ImageProblem
+@_exported public import struct BlockStorage.PartitionTableNote
 @_exported public import struct BlockStorage.SourceOptions
 @_exported public import class BlockStorage.StorageDevice
 @_exported public import enum BlockStorage.StorageError

@@ -16,6 +16,8 @@ struct DryRun {
 
     /// What would be lost on the target.
     private var overwrites: [String] = []
+    /// What would have to be mended afterwards.
+    private var tableNote: PartitionTableNote?
 
     init(
         _ command: String, _ source: Disk, _ path: PathArgument, create: Bool,
@@ -35,8 +37,12 @@ struct DryRun {
     mutating func openTarget(
         _ format: TargetFormatOptions, _ options: TargetOptions, mayOverwrite: Bool
     ) throws -> Disk? {
-        if create { try checkNewTarget() }
-        guard !create else { return nil }
+        if create {
+            try checkNewTarget()
+            tableNote = source.partitionTableNote(
+                copiedToNew: path.path, format: format.targetFormat)
+            return nil
+        }
         Signals.enter(.reading("opening \(path)"))
         var options = options
         do throws(StorageError) {
@@ -56,10 +62,13 @@ struct DryRun {
         return try complaint.attempt { () throws(StorageError) in try open(format, options) }
     }
 
-    private func open(
+    private mutating func open(
         _ format: TargetFormatOptions, _ options: TargetOptions
     ) throws(StorageError) -> Disk {
-        try Disk.openTarget(path.path, for: source, format: format.targetFormat, options: options)
+        let target = try Disk.openTarget(
+            path.path, for: source, format: format.targetFormat, options: options)
+        tableNote = source.partitionTableNote(copiedTo: target)
+        return target
     }
 
     /// What the guards look at before they make a file.
@@ -108,6 +117,7 @@ struct DryRun {
 
     /// Says what would be done.
     func tell(_ plan: Measurement) {
+        output.note(tableNote)
         if output.json {
             Events.print(
                 Events.DryRun(

@@ -32,6 +32,7 @@ struct MirrorEnding {
             let words = ClaimWords(sides, bitmap: bitmap)
             for doubt in words.doubts(ended.claim) { output.warn(.weakClaim, doubt) }
             if !output.quiet && !output.json { Output.text(words.text(ended)) }
+            output.note(ended.partitionTableNote)
             guard let error = ended.recordError else { return }
             say("\(error)")
             say(
@@ -104,5 +105,14 @@ extension OutputOptions {
         note(
             .targetBitmapsMarked,
             "what was written was marked in the bitmaps of \(target.path): \(names)")
+    }
+
+    /// What has to be mended before the target's partition table serves.
+    func note(_ table: PartitionTableNote?) {
+        guard let table else { return }
+        switch table.problem {
+        case .otherSectors: note(.partitionTableSectors, table.text)
+        case .backupNotAtEnd: note(.partitionTableBackup, table.text)
+        }
     }
 }

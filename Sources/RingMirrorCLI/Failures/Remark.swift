@@ -7,6 +7,10 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case mirror
     /// What makes the claim of a mirror weaker.
     case weakClaim
+    /// The partition table that was copied counts in sectors of another size than the target's.
+    case partitionTableSectors
+    /// The backup of the partition table that was copied is not at the end of the larger target.
+    case partitionTableBackup
     /// Bitmaps of the target were marked with what was written.
     case targetBitmapsMarked
     /// An interrupted job is resumed.
