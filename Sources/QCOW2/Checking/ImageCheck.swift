@@ -42,7 +42,7 @@ struct ImageCheck {
         try claimBitmaps(brokenBitmaps)
         let tables = try L2References(header, file, snapshots).sorted()
         for table in tables { try claim(table) }
-        // In a data file nothing is counted.
+        // In a data file nothing is counted, and nothing of it is written: only bitmaps change.
         guard !geometry.hasDataFile else { return }
         try walk(tables)
     }
