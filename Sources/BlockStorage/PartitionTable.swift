@@ -27,7 +27,7 @@ package struct PartitionTable: Sendable, Equatable {
     /// Sizes of sectors that disks and loop devices have.
     static let sectorSizes: [Int64] = [512, 1024, 2048, 4096]
     /// A GPT of 512 partitions. What has more is not looked at.
-    private static let listBytesMax: Int64 = 64 << 10
+    fileprivate static let listBytesMax: Int64 = 64 << 10
 
     /// The table of a disk; nil if there is none, or none that can be relied on.
     ///
@@ -49,7 +49,6 @@ package struct PartitionTable: Sendable, Equatable {
         let isHybrid = entries.contains { !$0.isProtective }
         for sectorSize in sectorSizes {
             guard let header = GPTHeader(head, sectorSize: sectorSize),
-                header.listBytes <= listBytesMax,
                 let list = header.listRange(size: size).flatMap(read),
                 let partitions = header.partitions(in: list)
             else { continue }
@@ -149,7 +148,10 @@ private struct GPTHeader {
         entrySize = Int64(header.number(4, at: 84))
         listChecksum = UInt32(header.number(4, at: 88))
         backupEnd = (backup + 1) * sectorSize
-        guard entryCount > 0, entrySize >= 128, entrySize % 128 == 0 else { return nil }
+        // The product of two such numbers need not fit.
+        guard entryCount > 0, entrySize >= 128, entrySize % 128 == 0,
+            entryCount <= PartitionTable.listBytesMax / entrySize
+        else { return nil }
     }
 
     func listRange(size: Int64) -> Range<Int64>? {

@@ -90,6 +90,12 @@ import Testing
             #expect(disk { $0.set(.max, 4, at: 512 + offset) } == nil, "\(offset)")
             #expect(disk { $0.set(0, 4, at: 512 + offset) } == nil, "\(offset)")
         }
+        // Their product is more than a number has.
+        #expect(
+            disk {
+                $0.set(0xffff_ffff, 4, at: 512 + 80)
+                $0.set(0xffff_ff80, 4, at: 512 + 84)
+            } == nil)
         for (first, last) in [(0, UInt64.max), (UInt64.max, UInt64.max), (4095, 2048), (1, 2)] {
             #expect(
                 disk {
