@@ -23,13 +23,17 @@ extension BitmapStore {
         }
     }
 
-    /// Adds a bitmap in which nothing is dirty.
+    /// Adds a bitmap, with its marks: it is never there without them.
     ///
-    /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`; `bits` if there would be too many.
+    /// - Parameter bits: what is dirty, of any granularity; nil: nothing.
+    /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`, `sizesDiffer`; `bits` if there would
+    ///   be too many.
     public func add(
-        _ name: String, granularity: Granularity = .default, disabled: Bool = false
+        _ name: String, granularity: Granularity = .default, disabled: Bool = false,
+        bits: borrowing DirtyBitmap? = nil
     ) throws(BitmapStoreError) {
         if let flaw = BitmapName.flaw(in: name) { throw .invalidName(name: name, why: flaw) }
+        let marks = SharedBits(copying: bits)
         try transact { transaction throws(BitmapStoreError) in
             guard transaction.catalog.index(ofBitmap: name) == nil else {
                 throw .nameTaken(name: name, path: path)
@@ -37,12 +41,16 @@ extension BitmapStore {
             guard transaction.catalog.bitmaps.count < Catalog.bitmapsMax else {
                 throw .tooManyBitmaps(path: path, limit: Catalog.bitmapsMax)
             }
-            let layout = try transaction.layout(granularity)
+            var tree = BitTree.clean(try transaction.layout(granularity))
+            if let marks {
+                try transaction.requireSize(marks.bits.size)
+                tree = try transaction.merge(marks.bits, into: tree)
+            }
             let id = transaction.catalog.takeID()
             transaction.catalog.bitmaps.append(
                 BitmapEntry(
                     id: id, name: name, state: disabled ? .disabled : .recording,
-                    createdAt: transaction.now, bits: .clean(layout)))
+                    createdAt: transaction.now, bits: tree))
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// What can happen to a store.
 enum Operation: CustomStringConvertible {
-    case add(String, shift: Int, disabled: Bool)
+    case add(String, shift: Int, disabled: Bool, bits: ModelBits? = nil)
     case remove(String)
     case clear(String)
     case setRecording(String, Bool)
@@ -25,7 +25,8 @@ enum Operation: CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .add(let name, let shift, let disabled): "add \(name) \(shift) \(disabled)"
+        case .add(let name, let shift, let disabled, let bits):
+            "add \(name) \(shift) \(disabled) \(bits?.description ?? "")"
         case .remove(let name): "remove \(name)"
         case .clear(let name): "clear \(name)"
         case .setRecording(let name, let isOn): "recording \(name) \(isOn)"
@@ -84,13 +85,13 @@ struct Model {
 
     private mutating func perform(_ operation: Operation) throws {
         switch operation {
-        case .add(let name, let shift, let disabled):
+        case .add(let name, let shift, let disabled, let bits):
             guard find(name) == nil else { throw Refusal(name: "nameTaken") }
             _ = takeID()
+            var marks = ModelBits(size: size, shift: shift)
+            if let bits { marks.merge(bits) }
             state.bitmaps.append(
-                .init(
-                    name: name, state: disabled ? .disabled : .recording,
-                    bits: ModelBits(size: size, shift: shift)))
+                .init(name: name, state: disabled ? .disabled : .recording, bits: marks))
         case .remove(let name):
             let index = try index(name)
             try requireIdle(name)

@@ -29,7 +29,7 @@ struct Truth {
     /// Something has happened to the store that was not refused.
     mutating func note(_ operation: Operation, _ before: Model, _ after: Model) {
         switch operation {
-        case .add(let name, _, _): worlds[name] = World(source: content())
+        case .add(let name, _, _, _): worlds[name] = World(source: content())
         case .remove(let name): worlds[name] = nil
         case .mark(let name, let ranges): for range in ranges { write(range, name) }
         case .note(let name, let range): if after.noted[name] != nil { write(range, name) }

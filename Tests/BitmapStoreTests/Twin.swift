@@ -55,7 +55,7 @@ final class Twin {
             where bitmap.targets.contains(where: { $0.name == target }) {
                 suspects.insert([bitmap.name, target])
             }
-        case .add(let name, _, _): suspects = suspects.filter { $0[0] != name }
+        case .add(let name, _, _, _): suspects = suspects.filter { $0[0] != name }
         case .forgetTarget(let name, let target): suspects.remove([name, target])
         case .finish(let id, .success, _):
             let job = before.state.jobs.first { $0.id == id }!
@@ -73,9 +73,10 @@ final class Twin {
 
     private func perform(_ operation: Operation) throws {
         switch operation {
-        case .add(let name, let shift, let disabled):
+        case .add(let name, let shift, let disabled, let bits):
             try store.add(
-                name, granularity: Granularity(bytes: 1 << Int64(shift)), disabled: disabled)
+                name, granularity: Granularity(bytes: 1 << Int64(shift)), disabled: disabled,
+                bits: bits?.bitmap())
         case .remove(let name): try store.remove(name)
         case .clear(let name): try store.clear(name)
         case .setRecording(let name, let isOn): try store.setRecording(name, isOn)
@@ -139,7 +140,8 @@ final class Twin {
         case 0..<12:
             return .add(
                 name, shift: shifts.randomElement(using: &random)!,
-                disabled: random.chance(percent: 10))
+                disabled: random.chance(percent: 10),
+                bits: random.chance(percent: 40) ? bits(&random) : nil)
         case 12..<15: return .remove(name)
         case 15..<18: return .clear(name)
         case 18..<23: return .setRecording(name, random.chance(percent: 75))

@@ -11,41 +11,6 @@ extension Processes {
     struct QCOW2Crashes {
         static let size = 12 * miB
 
-        /// Everything that changes a file, or sends what does.
-        private static let calls =
-            "io_uring_enter,pwrite64,pwritev,pwritev2,fallocate,ftruncate,fsync,fdatasync"
-
-        /// Runs a command again and again, killed at a later call each time, until it comes to
-        /// its end; after each time `check` looks at what it has left. What it has to make anew
-        /// is removed before.
-        private func killed(
-            _ scratch: Scratch, _ command: [String], removing path: String? = nil,
-            check: (String) throws -> Void
-        ) throws {
-            var generator = RandomTest.generator(defaultSeed: 0x7f00)
-            let seed = generator.seed
-            var when = 1
-            var rounds = 0
-            while true {
-                if let path { unlink(path) }
-                let prefix = [
-                    "strace", "-f", "-o", "/dev/null", "-e", "trace=\(Self.calls)",
-                    "-e", "inject=\(Self.calls):signal=SIGKILL:when=\(when)",
-                ]
-                let end = try scratch.run(command, prefix: prefix)
-                rounds += 1
-                let replay = "killed at call \(when), RINGMIRROR_SEED=\(seed)"
-                // strace dies of the same signal as what it traces.
-                guard end.signal == SIGKILL || end.code == 137 else {
-                    #expect(end.code == Code.done, "\(end) \(replay)")
-                    break
-                }
-                try check(replay)
-                when += Int.random(in: 1...max(1, when), using: &generator)
-            }
-            #expect(rounds > 3, "it ended before it could be killed")
-        }
-
         @Test(.enabled(if: Needs.strace, Needs.straceReason), arguments: ["4K", "64K"])
         func `a mirror into a new image`(cluster: String) throws {
             let scratch = try Scratch()
@@ -53,7 +18,7 @@ extension Processes {
             try Content.write(2, to: source, 0..<6 * miB)
             let image = scratch.path("image.qcow2")
             let command = ["full", source, image, "--create", "--cluster-size", cluster]
-            try killed(scratch, command, removing: image) { replay in
+            try scratch.killed(command, removing: image) { replay in
                 guard FileManager.default.fileExists(atPath: image) else { return }
                 // Before its header is there it is no image yet, and after that a sound one.
                 let head = try Content.read(image, 0..<4)
@@ -85,7 +50,7 @@ extension Processes {
             ]
             try QEMU.img(convert)
             let content = try Content.fingerprint(snapshot)
-            try killed(scratch, ["full", source, image, "--overwrite"]) { replay in
+            try scratch.killed(["full", source, image, "--overwrite"]) { replay in
                 expectSound(image, leaksAllowed: true, replay)
                 try QEMU.img(convert)
                 #expect(try Content.fingerprint(snapshot) == content, "\(replay)")
@@ -103,7 +68,7 @@ extension Processes {
         func `an overlay under a job`(command: String, format: String) throws {
             let scratch = try Scratch()
             let (base, overlay, merged) = try Self.pair(scratch, format)
-            try killed(scratch, [command, overlay]) { replay in
+            try scratch.killed([command, overlay]) { replay in
                 expectSound(overlay, leaksAllowed: true, replay)
                 if format == "qcow2" { expectSound(base, leaksAllowed: true, replay) }
                 expectIdentical(merged, overlay, formats: ("raw", "qcow2"), replay)
@@ -174,7 +139,7 @@ extension Processes {
                 scratch.path("image.qcow2"), size: 2 * miB,
                 options: ["lazy_refcounts=on", "cluster_size=4096"])
             try QEMU.io(image, ["write -P 1 0 1M"])
-            try killed(scratch, ["full", source, image, "--overwrite"]) { replay in
+            try scratch.killed(["full", source, image, "--overwrite"]) { replay in
                 expectSound(image, leaksAllowed: true, replay)
                 let info = try QEMU.info(image)
                 #expect(info.flag("dirty-flag") == false, "\(replay)")

@@ -40,7 +40,9 @@ import Testing
         Step(name: "merge") { try $0.merge(into: "b", from: ["a"]) },
         Step(name: "remove one") { try $0.remove("a") },
         Step(name: "remove the last") { try $0.remove("b") },
-        Step(name: "once more") { try $0.add("c") },
+        Step(name: "add with marks") {
+            try $0.add("c", bits: BitmapRig.bits(size, 9, [512..<1024, size / 2..<size]))
+        },
         Step(name: "all") { try $0.removeAll() },
     ]
 

@@ -40,13 +40,15 @@ public struct BitmapTransaction: ~Copyable {
 
     // MARK: Changes
 
-    /// Adds a bitmap in which nothing is dirty.
+    /// Adds a bitmap.
     ///
+    /// - Parameter bits: what is dirty, of any granularity; nil: nothing.
     /// - Throws: an `ImageProblem` that is `refused` if there is one of that name already,
-    ///   `unsupported` if the image, the name or the size allows no bitmap, `full` if there would
-    ///   be too many.
+    ///   `unsupported` if the image, the name or the size allows no bitmap or `bits` are for a disk
+    ///   of another size, `full` if there would be too many.
     public mutating func add(
-        _ name: String, granularity: Granularity = .default, disabled: Bool = false
+        _ name: String, granularity: Granularity = .default, disabled: Bool = false,
+        bits: borrowing DirtyBitmap? = nil
     ) throws(StorageError) {
         try requireRoom(name, granularity)
         var entry = BitmapEntry()
@@ -57,6 +59,10 @@ public struct BitmapTransaction: ~Copyable {
             Slot(
                 entry: entry, before: nil,
                 pending: Pending(DirtyBitmap(size: header.size, granularity: granularity))))
+        switch bits {
+        case .some(let bits): try merge(bits, at: slots.count - 1)
+        case nil: break
+        }
     }
 
     private func requireRoom(_ name: String, _ granularity: Granularity) throws(StorageError) {

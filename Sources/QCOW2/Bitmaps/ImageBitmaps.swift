@@ -120,10 +120,11 @@ public final class ImageBitmaps: Sendable {
 
     /// See `BitmapTransaction.add`.
     public func add(
-        _ name: String, granularity: Granularity = .default, disabled: Bool = false
+        _ name: String, granularity: Granularity = .default, disabled: Bool = false,
+        bits: borrowing DirtyBitmap? = nil
     ) throws(StorageError) {
         try change { transaction throws(StorageError) in
-            try transaction.add(name, granularity: granularity, disabled: disabled)
+            try transaction.add(name, granularity: granularity, disabled: disabled, bits: bits)
         }
     }
 

@@ -46,17 +46,26 @@ enum BitmapHome {
         }
     }
 
-    func add(_ name: String, _ granularity: Granularity, disabled: Bool) throws(MirrorError) {
-        try attempt { (store) throws(BitmapStoreError) in
+    /// - Parameter bits: what is dirty; nil: nothing.
+    func add(
+        _ name: String, _ granularity: Granularity, disabled: Bool = false,
+        bits: borrowing DirtyBitmap? = nil
+    ) throws(MirrorError) {
+        switch self {
+        case .store(let store):
             do throws(BitmapStoreError) {
-                try store.add(name, granularity: granularity, disabled: disabled)
+                try store.add(name, granularity: granularity, disabled: disabled, bits: bits)
             } catch {
                 // It may have been made for this bitmap alone.
                 _ = try? store.removeFileIfEmpty()
-                throw error
+                throw .store(error)
             }
-        } image: { (image) throws(StorageError) in
-            try image.add(name, granularity: granularity, disabled: disabled)
+        case .image(let image, _):
+            do throws(StorageError) {
+                try image.add(name, granularity: granularity, disabled: disabled, bits: bits)
+            } catch {
+                throw .storage(error)
+            }
         }
     }
 
@@ -177,14 +186,7 @@ enum BitmapHome {
         guard try !bitmaps().contains(where: { $0.name == name }) else {
             return try merge(into: name, bits: bits)
         }
-        try add(name, granularity, disabled: false)
-        do throws(MirrorError) {
-            try merge(into: name, bits: bits)
-        } catch {
-            // Without its marks it would say that nothing is dirty.
-            _ = try? remove(name)
-            throw error
-        }
+        try add(name, granularity, bits: bits.copy())
     }
 
     private func attempt<Result: ~Copyable>(

@@ -80,21 +80,12 @@ struct BitmapImportCommand: ParsableCommand {
             map, deviceSize: disk.geometry.size, options.output, options.complaint)
         let home = try options.home(of: disk, .readWrite, creates: create)
         try options.attempt { () throws(MirrorError) in
-            let known = try home.bitmaps().first { $0.name == name }?.granularity
-            let isNew = create && known == nil
-            let clusters: Granularity
-            if isNew {
-                clusters = granularity ?? found.granularity ?? .default
-            } else {
-                clusters = try home.bitmap(name).granularity
-            }
+            let known =
+                create ? try home.bitmaps().first { $0.name == name } : try home.bitmap(name)
+            let clusters = known?.granularity ?? granularity ?? found.granularity ?? .default
             var bits = DirtyBitmap(size: disk.geometry.size, granularity: clusters)
             found.mark(in: &bits)
-            if isNew {
-                try home.put(bits, into: name, granularity: clusters)
-            } else {
-                try home.merge(into: name, bits: bits)
-            }
+            try home.put(bits, into: name, granularity: clusters)
         }
         try options.tell(name, in: home, "marked with \(ByteSize.text(found.dirtyBytes))")
     }
