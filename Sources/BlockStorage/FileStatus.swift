@@ -5,6 +5,8 @@ struct FileStatus: Sendable {
     /// The number of the device that the file *is*, for device nodes.
     let special: DeviceNumber
     let inode: UInt64
+    /// How many names the inode has.
+    let links: UInt32
     let size: Int64
     /// When its content was last written, in nanoseconds since 1970.
     let modified: Int64

@@ -74,6 +74,7 @@ package enum SystemCalls {
             device: DeviceNumber(major: found.device_major, minor: found.device_minor),
             special: DeviceNumber(major: found.special_major, minor: found.special_minor),
             inode: found.inode,
+            links: found.links,
             size: found.size,
             modified: found.modified,
             changed: found.changed,

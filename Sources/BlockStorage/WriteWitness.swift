@@ -128,7 +128,10 @@ extension WriteCounters {
         _ name: String, _ now: UInt64, _ before: UInt64, _ sectors: UInt64, _ sectorsBefore: UInt64
     ) -> String? {
         guard now != before || sectors != sectorsBefore else { return nil }
-        // Within one boot they only grow; the subtraction wraps as the counters do.
-        return "\(now &- before) \(name) (\(sectors &- sectorsBefore) sectors of 512 bytes)"
+        // Within one boot they only grow, unless a driver resets them.
+        guard now >= before, sectors >= sectorsBefore else {
+            return "fewer \(name) than before (\(now) after \(before)), so that they were reset"
+        }
+        return "\(now - before) \(name) (\(sectors - sectorsBefore) sectors of 512 bytes)"
     }
 }

@@ -75,6 +75,7 @@ int ringmirror_status(
     result->device_minor = found.stx_dev_minor;
     result->special_major = found.stx_rdev_major;
     result->special_minor = found.stx_rdev_minor;
+    result->links = found.stx_nlink;
     result->inode = found.stx_ino;
     result->size = (int64_t)found.stx_size;
     result->modified = nanoseconds(&found.stx_mtime);

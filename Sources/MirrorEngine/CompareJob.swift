@@ -153,6 +153,7 @@ public final class CompareJob: Sendable {
     /// Both sides as they were before the comparison; nil if what is made of the report looks
     /// after that by itself.
     private let watch: WriteWatch?
+    private let isByName: Bool
 
     /// Both halves of all slots make 8 MiB, which an ordinary user may register.
     private static let requestSize = 512 << 10
@@ -160,31 +161,35 @@ public final class CompareJob: Sendable {
 
     /// Compares what two disks have in common: the smaller size counts. If `isPrefix` says so, the
     /// second may be larger, as a target that a smaller source was mirrored to.
+    ///
+    /// - Parameter isByName: whether the answer is about what the paths lead to when it is given: a
+    ///   side that was replaced or removed meanwhile is an error then.
     public convenience init(
-        _ first: Disk, _ second: Disk, isPrefix: Bool = false, io: IOMethod = .automatic
+        _ first: Disk, _ second: Disk, isPrefix: Bool = false, isByName: Bool = false,
+        io: IOMethod = .automatic
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
         runs.setAll()
-        self.init(first, second, only: runs, isPrefix: isPrefix, io: io)
+        self.init(first, second, only: runs, isPrefix: isPrefix, isByName: isByName, io: io)
     }
 
     /// Compares only what `runs` has dirty, cluster by cluster of its granularity. Its size must
     /// be the smaller one of both sides, or the program stops.
     public convenience init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool = false,
-        io: IOMethod = .automatic
+        isByName: Bool = false, io: IOMethod = .automatic
     ) {
         self.init(
-            first, second, only: runs, isPrefix: isPrefix, isWatched: true, io: io,
-            unpacking: standardUnpacking)
+            first, second, only: runs, isPrefix: isPrefix, isWatched: true, isByName: isByName,
+            io: io, unpacking: standardUnpacking)
     }
 
     /// - Parameter isWatched: whether a side that something else writes meanwhile spoils the
     ///   answer. A sample, and a comparison in a job that looks at its end anyway, do without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
-        isWatched: Bool, io: IOMethod = .automatic,
+        isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
         unpacking: @escaping MakeUnpacking = standardUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
@@ -192,6 +197,7 @@ public final class CompareJob: Sendable {
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
         watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
+        self.isByName = isByName
         self.io = io
         makeUnpacking = unpacking
         let left = first.sourceMap(size: size)
@@ -216,7 +222,10 @@ public final class CompareJob: Sendable {
         let seconds = Double(Clock.now - start) / 1e9
         // Before the last look: what is read here is watched too.
         let padding = padding()
-        let disturbance = watch?.firstWritten().map(MirrorError.writtenMeanwhile)
+        let moved = isByName ? disks.0.movedFile ?? disks.1.movedFile : nil
+        let disturbance =
+            watch?.firstWritten().map(MirrorError.writtenMeanwhile)
+            ?? moved.map(MirrorError.movedMeanwhile)
         return state.report(
             sizes: sizes, padding: padding, seconds: seconds, disturbance: disturbance)
     }

@@ -1,5 +1,5 @@
 package import BlockStorage
-internal import SystemPackage
+public import SystemPackage
 
 // Whether a disk was written, as far as its files and devices show it.
 
@@ -35,6 +35,10 @@ extension Disk {
         }
         return found
     }
+
+    /// The first of its files whose path leads to another file by now, or to none: what was read or
+    /// written is the one that it led to when it was opened.
+    public var movedFile: FilePath? { devices.first { !$0.isInPlace }?.path }
 
     /// A look at each of its files, of which a write that follows shows.
     ///

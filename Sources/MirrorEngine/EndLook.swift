@@ -39,8 +39,7 @@ struct EndLook {
             case .unknown(let why): .sourceUnknown(why)
             case .written(let how): .sourceWritten(how)
             }
-        let moved = mirror.source.devices.first { !$0.isInPlace }
-        evidence = [look] + (moved.map { [.sourceMoved($0.path.string)] } ?? [])
+        evidence = [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
         failure = Self.failure(mirror, now)
     }
 

@@ -24,6 +24,17 @@ public struct MirrorClaim: Sendable, Hashable {
     public let kind: Kind
     /// What it rests on, strongest first.
     public let evidence: [MirrorEvidence]
+
+    /// Whether it rests on more than what this job has copied or compared itself.
+    public var isConditional: Bool {
+        guard kind == .mirror else { return true }
+        return !evidence.contains {
+            switch $0 {
+            case .allCopied, .allCompared: true
+            default: false
+            }
+        }
+    }
 }
 
 /// One thing that a claim rests on, or one that weakens it.

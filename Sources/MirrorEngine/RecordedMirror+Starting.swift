@@ -125,7 +125,7 @@ extension RecordedMirror {
             throw .store(error)
         }
         let job = try start.interruptedJob(in: store)
-        try start.requireResumable(job)
+        try start.requireResumable(job, in: store)
         let record = try storing { () throws(BitmapStoreError) in
             switch start.imageMarks {
             case let marks?:
@@ -233,23 +233,16 @@ extension MirrorStart {
 
     /// Refuses to go on with a job whose sides are not what they were, and takes over what can't
     /// be changed any more.
-    fileprivate mutating func requireResumable(_ job: StoredJob) throws(MirrorError) {
+    fileprivate mutating func requireResumable(
+        _ job: StoredJob, in store: BitmapStore
+    ) throws(MirrorError) {
         if let difference = target.identity.difference(from: job.target) {
             throw .changed(.target, path: target.path, difference: difference)
         }
         if let difference = source.identity.difference(from: job.source) {
             throw .changed(.source, path: source.path, difference: difference)
         }
-        switch target.evidence(since: job.targetWitness) {
-        case .written(let how):
-            guard request.verification == .all else {
-                throw .changed(.target, path: target.path, difference: how)
-            }
-            notes.append("\(target.path) was written by something else: \(how)")
-        case .unknown(let why): evidence.append(.targetUnknown(why))
-        case .timesOnly(let how): evidence.append(.targetTouched(how))
-        case .unchanged: evidence.append(.targetUntouched)
-        }
+        try requireTargetAsLeft(job, in: store)
         if !job.hasMarks {
             switch source.evidence(since: job.sourceWitness) {
             case .written(let how): throw .changed(.source, path: source.path, difference: how)
@@ -266,5 +259,48 @@ extension MirrorStart {
         if job.bitmap != nil { request.bitmapMode = job.bitmapMode }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
+    }
+
+    /// Refuses a target that something else has written since the job left it, or had written
+    /// before the job began on it in spite of that.
+    private mutating func requireTargetAsLeft(
+        _ job: StoredJob, in store: BitmapStore
+    ) throws(MirrorError) {
+        var looks = [job.targetWitness]
+        // A full job takes nothing of what was there before for a mirror.
+        if job.mode != .full, let bitmap = job.bitmap {
+            do throws(BitmapStoreError) {
+                if let known = try store.target(target.identity, of: bitmap) {
+                    looks.append(known.witness)
+                }
+            } catch {
+                throw .store(error)
+            }
+        }
+        if looks.contains([]) {
+            evidence.append(.targetUnknown("the interrupted job died while it wrote there"))
+        }
+        for look in looks where !look.isEmpty {
+            switch target.evidence(since: look) {
+            case .written(let how):
+                guard request.verification == .all else {
+                    throw .changed(.target, path: target.path, difference: how)
+                }
+                notes.append("\(target.path) was written by something else: \(how)")
+            case .unknown(let why): evidence.append(.targetUnknown(why))
+            case .timesOnly(let how): evidence.append(.targetTouched(how))
+            case .unchanged: break
+            }
+        }
+        if evidence.allSatisfy({ !$0.isAboutTarget }) { evidence.append(.targetUntouched) }
+    }
+}
+
+extension MirrorEvidence {
+    fileprivate var isAboutTarget: Bool {
+        switch self {
+        case .targetUnknown, .targetTouched, .targetUntouched: true
+        default: false
+        }
     }
 }

@@ -22,7 +22,7 @@ struct ClaimWords {
         var lines = [head(ended.claim, report)]
         if report.planned > 0 { lines += work(report) }
         lines += comparison(ended)
-        if ended.claim.kind != .mirror {
+        if ended.claim.isConditional {
             lines += ended.claim.evidence.map { "  rests on: \($0.text)" }
         }
         return lines.joined(separator: "\n")

@@ -52,7 +52,8 @@ struct CompareCommand: ParsableCommand {
                 foreignFormats: .note, options: options)
         }
         let run = CompareRun(
-            job: CompareJob(first, second, io: io), first: first, second: second, output: output,
+            job: CompareJob(first, second, isByName: true, io: io), first: first, second: second,
+            output: output,
             event: "compare")
         try run.run()
     }
@@ -91,10 +92,10 @@ struct CompareRun {
         }
         if let error = report.error {
             Message.say("\(error)")
-            if case .writtenMeanwhile = error {
+            switch error {
+            case .writtenMeanwhile, .movedMeanwhile:
                 Message.say("no difference was found, and that proves nothing")
-            } else {
-                Message.say("the comparison did not finish")
+            default: Message.say("the comparison did not finish")
             }
             throw Exit.failed.asError
         }

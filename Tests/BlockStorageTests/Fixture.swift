@@ -59,7 +59,7 @@ final class Fixture {
         guard case .file(let device, let inode) = identity else { return }
         statuses[FilePath(path)] = FileStatus(
             kind: .regular, device: device, special: DeviceNumber(major: 0, minor: 0),
-            inode: inode, size: 0, modified: 0, changed: 0, born: nil, direct: nil)
+            inode: inode, links: 1, size: 0, modified: 0, changed: 0, born: nil, direct: nil)
     }
 
     func filesystem(_ path: String, _ filesystem: Filesystem?) {

@@ -148,7 +148,7 @@ struct LibraryTests {
         job.pause()
         #expect(job.progress.isPaused)
         async let report = job.run()
-        job.setSpeedLimit(2 << 20)
+        job.setSpeedLimit(1 << 18)
         job.resume()
         while job.progress.done == 0 { try await Task.sleep(for: .milliseconds(5)) }
         job.cancel()

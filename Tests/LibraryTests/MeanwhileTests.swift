@@ -100,6 +100,20 @@ struct MeanwhileTests {
         #expect(job.runAndWait().isIdentical)
     }
 
+    @Test func `by name they are not, if a name leads elsewhere`() throws {
+        let folder = try Folder()
+        let other = try folder.copy(of: folder.source, "other.img")
+        let job = CompareJob(
+            try Disk.openSource(folder.source), try Disk.openSource(other), isByName: true)
+        try FileManager.default.moveItem(atPath: other.string, toPath: other.string + ".moved")
+        let report = job.runAndWait()
+        #expect(!report.isIdentical)
+        guard case .movedMeanwhile? = report.error else {
+            Issue.record("\(String(describing: report.error))")
+            return
+        }
+    }
+
     @Test func `a difference is one though a side was written`() throws {
         let folder = try Folder()
         let other = try folder.copy(of: folder.source, "other.img")

@@ -34,6 +34,7 @@ struct ringmirror_status {
     uint32_t block_size;
     uint32_t device_major, device_minor;
     uint32_t special_major, special_minor;
+    uint32_t links;
     uint64_t inode;
     int64_t size;
     int64_t modified, changed; /* mtime and ctime, nanoseconds since 1970 */

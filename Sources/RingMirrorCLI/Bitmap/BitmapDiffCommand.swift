@@ -55,7 +55,7 @@ struct BitmapDiffCommand: ParsableCommand {
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
         let run = CompareRun(
-            job: CompareJob(first, second, only: all, isPrefix: true), first: first,
+            job: CompareJob(first, second, only: all, isPrefix: true, isByName: true), first: first,
             second: second, output: options.output, event: "compare")
         let report = run.compare()
         if let error = report.error ?? report.disturbance {
