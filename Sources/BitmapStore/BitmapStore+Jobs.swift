@@ -38,7 +38,7 @@ extension BitmapStore {
             try start.run(&transaction)
         }
         let job = StoreJob(
-            store: self, record: begun.record, claim: claim, knewTarget: begun.knewTarget,
+            store: self, record: begun.record, claim: claim,
             forgottenTargets: begun.forgottenTargets)
         if let working, let stored = begun.stored {
             job.remember(KnownBits(tree: stored, copy: working))
@@ -71,8 +71,8 @@ extension BitmapStore {
         sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
-        let (record, claim, knewTarget) = try transact {
-            transaction throws(BitmapStoreError) -> (StoredJob, any JobClaim, Bool) in
+        let (record, claim) = try transact {
+            transaction throws(BitmapStoreError) -> (StoredJob, any JobClaim) in
             var place = try transaction.index(ofJob: id)
             let job = transaction.catalog.jobs[place]
             if try transaction.isRunning(job) { throw .jobRunning(id: id, holder: job.holder) }
@@ -92,14 +92,9 @@ extension BitmapStore {
             transaction.catalog.jobs[place].targetWitness = targetWitness
             transaction.catalog.jobs[place].isUnrecorded = transaction.isDisabled(job.bitmap)
             let entry = transaction.catalog.jobs[place]
-            let isKnown = !transaction.catalog.targets(
-                matching: job.target, ofBitmap: job.bitmap ?? 0
-            ).isEmpty
-            return (
-                StoredJob(entry, in: transaction.catalog, isRunning: true), claim, isKnown
-            )
+            return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
         }
-        return StoreJob(store: self, record: record, claim: claim, knewTarget: knewTarget)
+        return StoreJob(store: self, record: record, claim: claim)
     }
 
     /// Drops records of jobs that do not run, so that they can't be resumed any more.

@@ -5,10 +5,9 @@ internal import SystemPackage
 extension BitmapStore {
     /// The targets of a bitmap, the newest mirror last.
     ///
-    /// - Parameter imageMarks: what a bitmap in an image has marked now, so that it can be told
-    ///   whether something else has cleared it: none is known then. Nil: not looked at.
-    /// - Throws: `noSuchBitmap`; for a bitmap in an image of which the store knows nothing there
-    ///   are no targets.
+    /// - Parameter imageMarks: what a bitmap in an image has marked now. Nil: not looked at.
+    /// - Throws: `noSuchBitmap`; `bitmapRemade` if `imageMarks` lack some that were there. For a
+    ///   bitmap in an image of which the store knows nothing there are no targets.
     public func targets(
         of bitmap: BitmapReference, imageMarks: borrowing DirtyBitmap? = nil
     ) throws(BitmapStoreError) -> [StoredTarget] {
@@ -141,27 +140,32 @@ extension BitmapStore {
     /// marked. When this returns, clearing it loses nothing.
     ///
     /// - Parameter marks: all that it has marked now.
-    /// - Returns: the records of jobs that could have been resumed, and are gone with the bits.
+    /// - Returns: the records of jobs that could have been resumed, and are gone with the bits; and
+    ///   the targets that are not known any more, because something else had cleared the bitmap.
     /// - Throws: `busy`, `sizesDiffer`.
     @discardableResult
     public func willClear(
         imageBitmap name: String, marks: borrowing DirtyBitmap
-    ) throws(BitmapStoreError) -> [StoredJob] {
+    ) throws(BitmapStoreError) -> (jobs: [StoredJob], targets: [StoredTarget]) {
         let marks = SharedBits(marks.copy())
         return try transact { transaction throws(BitmapStoreError) in
-            guard let known = transaction.catalog.index(of: .image(name)) else { return [] }
+            guard let known = transaction.catalog.index(of: .image(name)) else { return ([], []) }
             try transaction.requireNoJob(known)
             try transaction.requireSize(marks.bits.size)
-            _ = try transaction.adopt(imageBitmap: name, marks)
-            guard let index = transaction.catalog.index(of: .image(name)) else { return [] }
-            let dropped = transaction.dropRecords(of: index)
+            try transaction.recoverJobs(of: known)
+            let jobs = transaction.dropRecords(of: known)
+            let targets = try transaction.adopt(imageBitmap: name, marks)
+            guard let index = transaction.catalog.index(of: .image(name)) else {
+                return (jobs, targets)
+            }
             try transaction.addToLacks(transaction.catalog[index], of: index)
             transaction.catalog[index] = .clean(transaction.catalog[index].layout)
-            return dropped
+            return (jobs, targets)
         }
     }
 
-    /// A bitmap in the image was removed by its user: what is known of its targets goes too.
+    /// A bitmap in the image is about to be removed or added by its user: what is known of the
+    /// targets of one of this name goes.
     ///
     /// - Returns: the records of jobs that could have been resumed.
     /// - Throws: `busy`.
@@ -174,8 +178,8 @@ extension BitmapStore {
         }
     }
 
-    /// A bitmap in the image was disabled: interrupted jobs on it can't know what is written from
-    /// now on.
+    /// A bitmap in the image is about to be disabled: interrupted jobs on it can't know what is
+    /// written from now on.
     public func noteUnrecorded(imageBitmap name: String) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             guard let index = transaction.catalog.index(of: .image(name)) else { return }

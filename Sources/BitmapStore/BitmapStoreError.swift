@@ -57,7 +57,8 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     /// The bitmap does not know the target, and knows others: its marks need not be all that this
     /// one lacks.
     case unknownTarget(name: String, target: FilePath, known: [String])
-    /// The bitmap in the image has lost marks that it had when the job began.
+    /// The bitmap in the image has lost marks that it had: something else has cleared it or made it
+    /// anew.
     case bitmapRemade(name: String)
     /// A path that is no text can't be recorded.
     case pathNotText(FilePath)
@@ -133,8 +134,9 @@ extension BitmapStoreError: CustomStringConvertible {
                 + "It knows: \(known.joined(separator: ", ")). "
                 + "Mirror everything to the new one once."
         case .bitmapRemade(let name):
-            "bitmap '\(name)' in the image was cleared or made anew since the job began, so that "
-                + "it does not tell any more what was written. Mirror everything once."
+            "bitmap '\(name)' in the image was cleared or made anew by something else since its "
+                + "last job, so that it does not tell any more what was written. Mirror everything "
+                + "once."
         case .tooManyBitmaps(let path, let limit):
             "\(path) is full: it has room for \(limit). Remove bitmaps or forget jobs that "
                 + "are no longer needed."

@@ -12,7 +12,6 @@ struct JobStart {
 
     struct Begun {
         let record: StoredJob
-        let knewTarget: Bool
         let forgottenTargets: [StoredTarget]
         /// What `working` became; nil if there was none.
         let stored: BitTree?
@@ -54,7 +53,7 @@ struct JobStart {
         transaction.catalog.jobs.append(entry)
         let begun = Begun(
             record: StoredJob(entry, in: transaction.catalog, isRunning: true),
-            knewTarget: !(known ?? []).isEmpty, forgottenTargets: forgotten, stored: stored)
+            forgottenTargets: forgotten, stored: stored)
         return (begun, claim)
     }
 

@@ -9,9 +9,6 @@ internal import Synchronization
 public final class StoreJob: Sendable {
     /// As it was when the job began or was resumed.
     public let record: StoredJob
-    /// Whether its bitmap knew the target when the job began, so that all is taken that the target
-    /// lacks.
-    public let knewTarget: Bool
     /// What the bitmap knew no longer when the job began: something else had cleared the bitmap in
     /// the image, or made it anew.
     public let forgottenTargets: [StoredTarget]
@@ -26,10 +23,9 @@ public final class StoreJob: Sendable {
     }
 
     init(
-        store: BitmapStore, record: StoredJob, claim: any JobClaim, knewTarget: Bool,
+        store: BitmapStore, record: StoredJob, claim: any JobClaim,
         forgottenTargets: [StoredTarget] = []
     ) {
-        self.knewTarget = knewTarget
         self.forgottenTargets = forgottenTargets
         self.store = store
         self.record = record

@@ -25,6 +25,7 @@ extension Transaction {
         let tree = try store(marks.bits, in: base)
         if let index = catalog.index(of: .image(name)) {
             catalog[index] = tree
+            try addToRecords(tree, of: index)
         } else {
             guard catalog.imageBitmaps.count < Catalog.bitmapsMax else {
                 throw .tooManyBitmaps(path: file.path, limit: Catalog.bitmapsMax)
@@ -33,6 +34,19 @@ extension Transaction {
             catalog.imageBitmaps.append(entry)
         }
         return forgotten
+    }
+
+    /// Marks that the job which begins or is resumed may clear: interrupted jobs have to copy them
+    /// too, and find them nowhere else. What was marked before an interrupted job began, and was
+    /// written again since, can't be told from the rest.
+    private mutating func addToRecords(
+        _ marks: BitTree, of index: BitmapIndex
+    ) throws(BitmapStoreError) {
+        let id = catalog.id(index)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            guard let marked = catalog.jobs[place].marked else { continue }
+            catalog.jobs[place].marked = try merge(marks, into: marked)
+        }
     }
 
     /// - Returns: the records of jobs that go with it.
@@ -45,7 +59,9 @@ extension Transaction {
         return dropped
     }
 
-    /// The marks of a bitmap in an image as a job on it is resumed; nil if there are none to add.
+    /// Notes the marks of a bitmap in an image, as a job on it is resumed, in all records.
+    ///
+    /// - Returns: nil if there are none to add.
     ///
     /// - Throws: `bitmapRemade` if some are missing that were there.
     mutating func storeMarks(
@@ -58,7 +74,9 @@ extension Transaction {
         guard try reader.containsAll(of: catalog[index], marks) else {
             throw .bitmapRemade(name: catalog.imageBitmaps[place].name)
         }
-        return try store(marks.bits, in: catalog[index])
+        let tree = try store(marks.bits, in: catalog[index])
+        try addToRecords(tree, of: index)
+        return tree
     }
 
     /// What a job that ends leaves to be cleared in the image by whoever has that open.

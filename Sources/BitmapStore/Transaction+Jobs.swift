@@ -85,8 +85,8 @@ extension Transaction {
 
     /// T |= M, R |= M, B |= M, M := nothing.
     ///
-    /// - Parameter marks: of a bitmap in an image, what is marked there now; nil: nothing was
-    ///   written since the job began.
+    /// - Parameter marks: of a bitmap in an image, what is marked there now, which is all of B and
+    ///   in M already; nil: nothing was written since the job began.
     mutating func reopen(
         jobAt place: Int, holder: JobHolder, marks: BitTree?
     ) throws(BitmapStoreError) {
@@ -94,7 +94,7 @@ extension Transaction {
         catalog.jobs[place].holder = holder
         let job = catalog.jobs[place]
         guard let index = job.bitmap.flatMap({ catalog.index(ofBitmapNumbered: $0) }),
-            let taken = job.taken, let marked = marks ?? job.marked, marked.dirtyBytes > 0
+            let taken = job.taken, let marked = job.marked, marked.dirtyBytes > 0
         else { return }
         let newTaken = try merge(marked, into: taken)
         var newRemaining = try merge(marked, into: job.remaining)
@@ -107,6 +107,10 @@ extension Transaction {
         catalog.jobs[place].taken = newTaken
         catalog.jobs[place].remaining = newRemaining
         catalog.jobs[place].marked = .clean(marked.layout)
-        catalog[index] = try merge(marked, into: catalog[index])
+        switch index {
+        case .stored: catalog[index] = try merge(marked, into: catalog[index])
+        // It has what the image has, and M may have marks that other jobs have cleared there.
+        case .image: catalog[index] = marks ?? catalog[index]
+        }
     }
 }

@@ -70,7 +70,9 @@ extension View {
         guard let index = catalog.index(of: bitmap) else { return [] }
         let found = try targets(ofBitmap: catalog.id(index), catalog[index])
         guard let marks else { return found }
-        guard try reader.containsAll(of: catalog[index], marks) else { return [] }
+        guard try reader.containsAll(of: catalog[index], marks) else {
+            throw .bitmapRemade(name: bitmap.name)
+        }
         // What was marked since it was last looked at, they all lack.
         var result: [StoredTarget] = []
         for target in found {

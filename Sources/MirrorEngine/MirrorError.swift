@@ -34,6 +34,8 @@ public enum MirrorError: Error, Sendable {
     case invalidOption(String)
     /// A bitmap or the record of a job can't be had. Nothing was written to the target.
     case store(BitmapStoreError)
+    /// A name is that of a bitmap inside the image and of one in the store beside it.
+    case ambiguousBitmap(name: String, image: FilePath, store: FilePath)
     /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
     /// lacks.
     case otherTarget(bitmap: String, target: FilePath, recorded: String, difference: String)
@@ -87,6 +89,10 @@ extension MirrorError: CustomStringConvertible {
                 + "replaced it, then run the command again."
         case .invalidOption(let text): text
         case .store(let error): "\(error)"
+        case .ambiguousBitmap(let name, let image, let store):
+            "bitmap '\(name)' is inside \(image) and also in \(store). Name that file as the one "
+                + "with the bitmaps to mean its '\(name)'; once that is removed, the name means the "
+                + "image's."
         case .otherTarget(let bitmap, let target, let recorded, let difference):
             "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
                 + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "

@@ -32,12 +32,9 @@ struct MirrorStart {
         self.target = target
         self.request = request
         self.records = records
-        do throws(StorageError) {
-            reference = try request.bitmap.map { (name) throws(StorageError) in
-                try source.reference(toBitmap: name, storeAlone: request.ignoresImageBitmaps)
-            }
-        } catch {
-            throw .storage(error)
+        reference = try request.bitmap.map { (name) throws(MirrorError) in
+            try source.reference(
+                toBitmap: name, records: records, storeAlone: request.ignoresImageBitmaps)
         }
         imageMarks = try ImageMarks(reference, of: source)
         record = JobRequest(
@@ -76,43 +73,74 @@ struct MirrorStart {
     /// Begins the record of the job.
     ///
     /// - Parameter working: what is copied, if it does not follow from bitmap and target.
-    func begin(
+    mutating func begin(
         in store: BitmapStore, working: borrowing DirtyBitmap? = nil
     ) throws(MirrorError) -> StoreJob {
+        let job: StoreJob
         do throws(BitmapStoreError) {
-            switch imageMarks {
-            case let marks?:
-                return try store.beginJob(
-                    record, working: working, imageMarks: marks.bits.copy())
-            case nil: return try store.beginJob(record, working: working)
-            }
+            job =
+                switch imageMarks {
+                case let marks?:
+                    try store.beginJob(record, working: working, imageMarks: marks.bits.copy())
+                case nil: try store.beginJob(record, working: working)
+                }
         } catch {
             throw .store(error)
         }
+        let forgotten = job.forgottenTargets.map(\.path.string)
+        if let reference, !forgotten.isEmpty {
+            notes.append(
+                "something else has cleared bitmap '\(reference.name)' in the image, or made it "
+                    + "anew: what \(forgotten.joined(separator: ", ")) lacked is no longer known")
+        }
+        return job
     }
 
     /// Refuses a target that does not hold the mirror that the bitmap goes on from, and a source
     /// that was written without a mark, as far as either can be told.
     mutating func requireBase(in store: BitmapStore) throws(MirrorError) {
         guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
+        evidence.append(.bitmap(reference.name))
+        let past = try past(of: reference, in: store)
+        let known = past.targets.last { target.identity.difference(from: $0.identity) == nil }
+        if let known {
+            try requireUntouched(known, reference.name)
+        } else {
+            try requireVouched(past, reference.name)
+        }
+        if case .stored(let name) = reference { try requireMarkedSource(known, past, name) }
+    }
+
+    /// What the store knows of a bitmap.
+    private struct Past {
         let targets: [StoredTarget]
+        /// Of all bitmaps.
+        let jobs: [StoredJob]
+        /// Whether there are marks that may be of all that was written. A disabled bitmap takes
+        /// none: those that it has say nothing of what came since.
+        let hasMarks: Bool
+    }
+
+    private func past(
+        of reference: BitmapReference, in store: BitmapStore
+    ) throws(MirrorError) -> Past {
         do throws(BitmapStoreError) {
-            switch imageMarks {
-            case let marks?:
-                targets = try store.targets(of: reference, imageMarks: marks.bits.copy())
-            case nil: targets = try store.targets(of: reference)
+            let jobs = try store.jobs()
+            guard let imageMarks else {
+                let bitmap = try store.bitmap(reference.name)
+                return Past(
+                    targets: bitmap.targets, jobs: jobs,
+                    hasMarks: bitmap.state == .recording && bitmap.dirtyBytes > 0)
+            }
+            do throws(BitmapStoreError) {
+                let targets = try store.targets(of: reference, imageMarks: imageMarks.bits.copy())
+                return Past(targets: targets, jobs: jobs, hasMarks: true)
+            } catch .bitmapRemade where request.allowNewTarget || request.verification == .all {
+                return Past(targets: [], jobs: jobs, hasMarks: true)
             }
         } catch {
             throw .store(error)
         }
-        evidence.append(.bitmap(reference.name))
-        let known = targets.last { target.identity.difference(from: $0.identity) == nil }
-        if let known {
-            try requireUntouched(known, reference.name)
-        } else {
-            try requireVouched(targets, reference.name, store)
-        }
-        try requireMarkedSource(known, targets, reference, store)
     }
 
     private mutating func requireUntouched(
@@ -131,53 +159,40 @@ struct MirrorStart {
     }
 
     /// The target is none that the bitmap knows.
-    private mutating func requireVouched(
-        _ targets: [StoredTarget], _ name: String, _ store: BitmapStore
-    ) throws(MirrorError) {
+    private mutating func requireVouched(_ past: Past, _ name: String) throws(MirrorError) {
         guard !request.allowNewTarget else { return evidence.append(.targetVouched) }
-        let same = targets.last { $0.path.string == target.resolvedPath }
-        if let last = same ?? targets.last,
+        let same = past.targets.last { $0.path.string == target.resolvedPath }
+        if let last = same ?? past.targets.last,
             let difference = target.identity.difference(from: last.identity)
         {
             throw .otherTarget(
                 bitmap: name, target: target.path, recorded: last.path.string,
                 difference: difference)
         }
-        let jobs: [StoredJob]
-        do throws(BitmapStoreError) { jobs = try store.jobs() } catch { throw .store(error) }
-        for job in jobs
+        for job in past.jobs
         where job.mode == .full && target.identity.difference(from: job.target) == nil {
             throw .halfMirror(bitmap: name, target: target.path)
         }
         evidence.append(.targetUnknown("no mirror to it is recorded"))
     }
 
-    /// A bitmap in an image is marked by whatever writes the image, which touches the file also
-    /// where it writes nothing; so the times of the file say nothing then.
+    /// Of a bitmap in the store only: one in an image is marked by whatever writes the image, which
+    /// touches the file also where it writes nothing, so that the times of the file say nothing.
     private func requireMarkedSource(
-        _ known: StoredTarget?, _ targets: [StoredTarget], _ reference: BitmapReference,
-        _ store: BitmapStore
+        _ known: StoredTarget?, _ past: Past, _ name: String
     ) throws(MirrorError) {
-        guard case .stored(let name) = reference, request.verification != .all else { return }
+        guard request.verification != .all else { return }
         // Since this target was a mirror nothing was marked at all, for it or for another one.
         if let known, known.lackedBytes == 0, let last = known.lastSuccess,
             case .written(let how) = source.evidence(since: last.sourceWitness)
         {
             throw .unmarkedWrites(bitmap: name, source: source.path, how: how)
         }
-        let hasMarks: Bool
-        let jobs: [StoredJob]
-        do throws(BitmapStoreError) {
-            let bitmap = try store.bitmap(name)
-            // A disabled bitmap takes no marks: those that it has say nothing of what came since.
-            hasMarks = bitmap.state == .recording && bitmap.dirtyBytes > 0
-            jobs = try store.jobs().filter { $0.bitmap == reference }
-        } catch {
-            throw .store(error)
-        }
-        guard !hasMarks else { return }
+        guard !past.hasMarks else { return }
         // A job that failed may have taken marks too; it had looked at the source before.
-        let looks = targets.compactMap { $0.lastSuccess?.sourceWitness } + jobs.map(\.sourceWitness)
+        let jobs = past.jobs.filter { $0.bitmap == reference }
+        let looks =
+            past.targets.compactMap { $0.lastSuccess?.sourceWitness } + jobs.map(\.sourceWitness)
         var moved: String?
         for look in looks where !look.isEmpty {
             switch source.evidence(since: look) {

@@ -1,23 +1,40 @@
 public import BitmapStore
-public import BlockStorage
+internal import BlockStorage
 internal import DirtyBitmap
 internal import QCOW2
 
 extension Disk {
-    /// Which bitmap of this disk is meant by a name: the one inside the image, if the image has one
-    /// of this name, else one of the store.
+    /// Which bitmap of this disk is meant by a name: one inside the image or one of the store.
     ///
     /// Everything that works with a named bitmap asks here, so that a name means the same bitmap
     /// everywhere.
     ///
-    /// - Parameter storeAlone: leave the bitmaps inside the image out.
-    /// - Throws: what keeps the image from being asked. A directory of bitmaps that can't be read
-    ///   may have the name, so that the store is not asked in its stead.
+    /// - Parameters:
+    ///   - records: where the store is, or would be.
+    ///   - storeAlone: leave the bitmaps inside the image out.
+    /// - Throws: `ambiguousBitmap` if both have one of this name. What keeps the image from being
+    ///   asked: a directory of bitmaps that can't be read may have the name, so that the store is
+    ///   not asked in its stead.
     public func reference(
-        toBitmap name: String, storeAlone: Bool = false
-    ) throws(StorageError) -> BitmapReference {
-        guard !storeAlone, let bitmaps, try bitmaps.contains(name) else { return .stored(name) }
-        return .image(name)
+        toBitmap name: String, records: RecordedMirror.RecordPlace, storeAlone: Bool = false
+    ) throws(MirrorError) -> BitmapReference {
+        guard !storeAlone, let bitmaps else { return .stored(name) }
+        do throws(StorageError) {
+            guard try bitmaps.contains(name) else { return .stored(name) }
+        } catch {
+            throw .storage(error)
+        }
+        do throws(BitmapStoreError) {
+            guard let store = try records.existing(for: identity, .readOnly) else {
+                return .image(name)
+            }
+            _ = try store.bitmap(name)
+        } catch .noSuchBitmap {
+            return .image(name)
+        } catch {
+            throw .store(error)
+        }
+        throw .ambiguousBitmap(name: name, image: path, store: records.path)
     }
 }
 

@@ -185,18 +185,22 @@ extension RecordedMirror.RecordPlace {
     }
 
     /// The store, if it is there.
-    func existing(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore? {
+    func existing(
+        for source: DeviceIdentity, _ access: Access = .readWrite
+    ) throws(BitmapStoreError) -> BitmapStore? {
         do throws(BitmapStoreError) {
-            return try openExisting(for: source)
+            return try openExisting(for: source, access)
         } catch .notFound {
             return nil
         }
     }
 
-    func openExisting(for source: DeviceIdentity) throws(BitmapStoreError) -> BitmapStore {
+    func openExisting(
+        for source: DeviceIdentity, _ access: Access = .readWrite
+    ) throws(BitmapStoreError) -> BitmapStore {
         switch self {
         case .store(let store): store
-        case .path(let path): try BitmapStore.open(path, for: source, access: .readWrite)
+        case .path(let path): try BitmapStore.open(path, for: source, access: access)
         }
     }
 }

@@ -32,7 +32,7 @@ enum Exit: Int32 {
         switch error {
         case .storage(let error): self.init(error)
         case .store(let error): self.init(error.category)
-        case .invalidOption, .nothingToResume: self = .usage
+        case .invalidOption, .nothingToResume, .ambiguousBitmap: self = .usage
         case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites:
             self = .refused
         case .verificationFailed: self = .different

@@ -22,11 +22,8 @@ struct StoreOptions: ParsableArguments {
     func reference(
         to name: String, of source: Disk
     ) throws(MirrorError) -> BitmapReference {
-        do throws(StorageError) {
-            return try source.reference(toBitmap: name, storeAlone: file != nil)
-        } catch {
-            throw .storage(error)
-        }
+        try source.reference(
+            toBitmap: name, records: .path(path(for: source)), storeAlone: file != nil)
     }
 
     /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
@@ -52,33 +49,52 @@ struct StoreOptions: ParsableArguments {
     func home(
         of name: String, _ source: Disk, _ access: Access
     ) throws(MirrorError) -> BitmapHome {
-        if case .image = try reference(to: name, of: source), let bitmaps = source.bitmaps {
-            return try imageHome(bitmaps, source, access)
+        if let home = try homeIfAny(of: name, source, access) { return home }
+        let others = try home(of: source, access)?.bitmaps().map(\.name) ?? []
+        guard others.isEmpty else {
+            throw .store(
+                .noSuchBitmap(name: name, existing: others, path: source.path))
         }
-        let path = path(for: source)
+        throw .storage(
+            .image(
+                ImageProblem(
+                    .missing, source.path, "it has no bitmap '\(name)'",
+                    remedy: "`ringmirror bitmap add \(source.path) \(name)` adds one.")))
+    }
+
+    /// The same; nil if the bitmap is nowhere.
+    func homeIfAny(
+        of name: String, _ source: Disk, _ access: Access
+    ) throws(MirrorError) -> BitmapHome? {
+        let reference = try reference(to: name, of: source)
+        let store = try existing(for: source, access)
+        if case .image = reference, let bitmaps = source.bitmaps {
+            return .image(bitmaps, records: store)
+        }
         do throws(BitmapStoreError) {
-            return .store(try BitmapStore.open(path, for: source.identity, access: access))
-        } catch .notFound {
-            throw .storage(
-                .image(
-                    ImageProblem(
-                        .missing, source.path, "it has no bitmap '\(name)'",
-                        remedy: "`ringmirror bitmap add \(source.path) \(name)` adds one.")))
+            _ = try store?.bitmap(name)
+            return store.map { .store($0) }
+        } catch .noSuchBitmap {
+            return nil
         } catch {
             throw .store(error)
         }
     }
 
-    /// The bitmaps inside an image, with the store beside it if there is one.
-    func imageHome(
-        _ bitmaps: ImageBitmaps, _ source: Disk, _ access: Access
-    ) throws(MirrorError) -> BitmapHome {
+    /// Where all bitmaps are that a disk has, but for those in a store beside an image; nil if
+    /// there is none, and no store for one.
+    func home(of source: Disk, _ access: Access) throws(MirrorError) -> BitmapHome? {
+        let store = try existing(for: source, access)
+        if file == nil, let bitmaps = source.bitmaps { return .image(bitmaps, records: store) }
+        return store.map { .store($0) }
+    }
+
+    /// The store, if it is there.
+    private func existing(for source: Disk, _ access: Access) throws(MirrorError) -> BitmapStore? {
         do throws(BitmapStoreError) {
-            let store = try BitmapStore.open(
-                path(for: source), for: source.identity, access: access)
-            return .image(bitmaps, records: store)
+            return try BitmapStore.open(path(for: source), for: source.identity, access: access)
         } catch .notFound {
-            return .image(bitmaps, records: nil)
+            return nil
         } catch {
             throw .store(error)
         }

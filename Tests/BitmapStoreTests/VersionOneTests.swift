@@ -59,7 +59,6 @@ import Testing
         #expect(try store.load("fresh").dirtyBytes == 4096 + 3)
         #expect(try store.bitmap("fresh").targets.isEmpty)
         let job = try store.resumeJob(try store.jobs()[0].id)
-        #expect(!job.knewTarget)
         #expect(try job.loadRemaining().dirtyBytes == 4096 + 3)
         try job.finish(.success)
         let target = try #require(try store.bitmap("fresh").targets.first)

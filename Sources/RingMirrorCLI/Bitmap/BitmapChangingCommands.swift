@@ -18,7 +18,7 @@ struct BitmapAddCommand: ParsableCommand {
 
     func run() throws {
         let granularity = try options.granularity(granularity)
-        let home = try options.home(path, creates: true)
+        let home = try options.homeOfNew(options.disk(path, .readWrite))
         try options.attempt { () throws(MirrorError) in
             try home.add(name, granularity, disabled: disabled)
         }
@@ -64,7 +64,7 @@ struct BitmapRemoveCommand: ParsableCommand {
     func run() throws {
         if jobs { return try forgetJobs() }
         let disk = try options.disk(path, .readWrite)
-        guard let name else { return try removeAll(options.home(of: disk, .readWrite)) }
+        guard let name else { return try removeAll(disk) }
         let home = try options.home(of: name, disk, .readWrite)
         let forgotten = try options.attempt { () throws(MirrorError) in try home.remove(name) }
         options.tellForgotten(forgotten)
@@ -91,29 +91,17 @@ struct BitmapRemoveCommand: ParsableCommand {
         options.tellForgotten(forgotten)
     }
 
-    private func removeAll(_ home: BitmapHome) throws {
-        guard case .image(let bitmaps, let records) = home else {
+    private func removeAll(_ disk: Disk) throws {
+        guard let home = try options.homeOfAll(disk, .readWrite), case .image = home else {
             throw options.complaint.end(
                 .invalidOption, "\(path) is no qcow2 image: --all is for the bitmaps inside one",
                 .usage)
         }
-        let notes = try options.attempt { () throws(MirrorError) in
-            do throws(StorageError) { return try bitmaps.removeAll() } catch {
-                throw .storage(error)
-            }
+        let (notes, forgotten) = try options.attempt { () throws(MirrorError) in
+            try home.removeAll()
         }
         for note in notes { options.output.note(.bitmaps, note) }
-        if let records {
-            try options.attempt { () throws(MirrorError) in
-                do throws(BitmapStoreError) {
-                    for name in try records.imageBitmaps() {
-                        try records.forget(imageBitmap: name)
-                    }
-                } catch {
-                    throw .store(error)
-                }
-            }
-        }
+        options.tellForgotten(forgotten)
         if !options.output.json && !options.output.quiet {
             Output.line("all bitmaps of \(path) removed")
         }
@@ -131,7 +119,7 @@ struct BitmapClearCommand: ParsableCommand {
         let forgotten = try one.options.attempt { () throws(MirrorError) in
             try home.clear(one.name)
         }
-        one.options.tellForgotten(forgotten)
+        one.options.tellForgotten(forgotten.jobs, forgotten.targets)
         try one.options.tell(one.name, in: home, "cleared")
     }
 }
@@ -178,8 +166,12 @@ struct BitmapMergeCommand: ParsableCommand {
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
-        let home = try options.home(of: into, options.disk(path, .readWrite), .readWrite)
-        try options.attempt { () throws(MirrorError) in try home.merge(into: into, from: from) }
+        let disk = try options.disk(path, .readWrite)
+        let home = try options.home(of: into, disk, .readWrite)
+        try options.attempt { () throws(MirrorError) in
+            for name in from { _ = try options.store.reference(to: name, of: disk) }
+            try home.merge(into: into, from: from)
+        }
         try options.tell(into, in: home, "merged")
     }
 }

@@ -63,63 +63,44 @@ struct BitmapOptions: ParsableArguments {
         }
     }
 
-    /// Where the bitmaps of a disk or image are.
-    ///
-    /// - Parameter creates: make a store if there is none.
-    func home(
-        _ path: PathArgument, _ access: Access = .readWrite, creates: Bool = false
-    ) throws -> BitmapHome {
-        try home(of: disk(path, access), access, creates: creates)
-    }
-
-    /// Nil if there is no store yet.
-    func homeIfAny(of disk: Disk, _ access: Access) throws -> BitmapHome? {
-        if store.file == nil, let bitmaps = disk.bitmaps {
-            return try complaint.perform { () throws(MirrorError) in
-                try store.imageHome(bitmaps, disk, access)
-            }
-        }
-        do throws(BitmapStoreError) {
-            return .store(
-                try BitmapStore.open(store.path(for: disk), for: disk.identity, access: access))
-        } catch .notFound {
-            return nil
-        } catch {
-            throw complaint.end(error)
-        }
-    }
-
     /// Where the bitmap of a name is.
     func home(of name: String, _ disk: Disk, _ access: Access) throws -> BitmapHome {
-        if access == .readWrite {
-            Signals.enter(.making("changing the bitmaps of \(disk.path)"))
-        }
-        return try complaint.perform { () throws(MirrorError) in
-            try store.home(of: name, disk, access)
-        }
+        announce(access, disk)
+        return try attempt { () throws(MirrorError) in try store.home(of: name, disk, access) }
     }
 
-    /// Where a new bitmap of a disk or image is made, if nothing else is said.
-    func home(of disk: Disk, _ access: Access, creates: Bool = false) throws -> BitmapHome {
-        if access == .readWrite {
-            Signals.enter(.making("changing the bitmaps of \(disk.path)"))
+    /// Where the bitmap of a name is, or is made if there is none.
+    func home(of name: String, orNewOf disk: Disk) throws -> BitmapHome {
+        announce(.readWrite, disk)
+        let home = try attempt { () throws(MirrorError) in
+            try store.homeIfAny(of: name, disk, .readWrite)
         }
-        if store.file == nil, let bitmaps = disk.bitmaps {
-            return try complaint.perform { () throws(MirrorError) in
-                try store.imageHome(bitmaps, disk, access)
-            }
-        }
-        let path = store.path(for: disk)
+        return try home ?? homeOfNew(disk)
+    }
+
+    /// Where all bitmaps of a disk or image are, for a look or to be removed; nil if it has none.
+    func homeOfAll(_ disk: Disk, _ access: Access = .readOnly) throws -> BitmapHome? {
+        announce(access, disk)
+        return try attempt { () throws(MirrorError) in try store.home(of: disk, access) }
+    }
+
+    /// Where a new bitmap of a disk or image is made. A store is made if there is none.
+    func homeOfNew(_ disk: Disk) throws -> BitmapHome {
+        announce(.readWrite, disk)
         return try attempt { () throws(MirrorError) in
+            if let home = try store.home(of: disk, .readWrite) { return home }
             do throws(BitmapStoreError) {
                 return .store(
-                    creates
-                        ? try BitmapStore.openOrCreate(path, for: disk.identity)
-                        : try BitmapStore.open(path, for: disk.identity, access: access))
+                    try BitmapStore.openOrCreate(store.path(for: disk), for: disk.identity))
             } catch {
                 throw .store(error)
             }
         }
+    }
+
+    private func announce(_ access: Access, _ disk: Disk) {
+        guard access == .readWrite else { return }
+        Signals.enter(.making("changing the bitmaps of \(disk.path)"))
     }
 
     /// Runs something on bitmaps, and ends the command with the error if it fails.
@@ -139,8 +120,15 @@ struct BitmapOptions: ParsableArguments {
         }
     }
 
-    /// Says that interrupted jobs were given up with their bitmap.
-    func tellForgotten(_ jobs: [StoredJob]) {
+    /// Says that interrupted jobs were given up with their bitmap, and what targets it knows no
+    /// longer because something else has cleared it.
+    func tellForgotten(_ jobs: [StoredJob], _ targets: [StoredTarget] = []) {
+        for target in targets {
+            output.warn(
+                .targetForgotten,
+                "something else has cleared the bitmap, or made it anew: what \(target.path) "
+                    + "lacked is no longer known")
+        }
         for job in jobs {
             output.warn(
                 .jobForgotten,

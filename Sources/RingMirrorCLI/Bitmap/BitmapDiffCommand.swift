@@ -63,7 +63,7 @@ struct BitmapDiffCommand: ParsableCommand {
                 Failure(error).code, "\(error); bitmap '\(into)' is as it was", Exit(error))
         }
         let found = run.job.differences()
-        let home = try options.home(of: first, .readWrite, creates: true)
+        let home = try options.home(of: into, orNewOf: first)
         try options.attempt { () throws(MirrorError) in
             try home.put(found, into: into, granularity: clusters)
         }
@@ -73,9 +73,8 @@ struct BitmapDiffCommand: ParsableCommand {
 
     /// The granularity of the bitmap; nil if there is no such bitmap yet.
     private func known(in disk: Disk) throws -> Granularity? {
-        guard let home = try options.homeIfAny(of: disk, .readOnly) else { return nil }
-        return try options.attempt { () throws(MirrorError) in
-            try home.bitmaps().first { $0.name == into }?.granularity
+        try options.attempt { () throws(MirrorError) in
+            try options.store.homeIfAny(of: into, disk, .readOnly)?.bitmap(into).granularity
         }
     }
 }

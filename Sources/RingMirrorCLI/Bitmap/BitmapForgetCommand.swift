@@ -16,19 +16,11 @@ struct BitmapForgetCommand: ParsableCommand {
 
     func run() throws {
         let options = one.options
-        guard case .store(let store) = try one.open() else {
-            throw options.complaint.end(
-                .noSuchBitmap,
-                "bitmap '\(one.name)' is inside the image, and has no targets here", .usage)
-        }
+        let home = try one.open()
         let wanted = target.path
         let forgotten = try options.attempt { () throws(MirrorError) in
-            do throws(BitmapStoreError) {
-                return try store.forgetTargets(of: .stored(one.name)) {
-                    $0.path == wanted || Files.lead($0.path, wanted)
-                }
-            } catch {
-                throw .store(error)
+            try home.forgetTargets(of: one.name) {
+                $0.path == wanted || Files.lead($0.path, wanted)
             }
         }
         guard !forgotten.isEmpty else {
@@ -41,7 +33,7 @@ struct BitmapForgetCommand: ParsableCommand {
             if options.output.json {
                 Events.print(
                     Events.Forgotten(
-                        bitmap: one.name, target: found.path.string, store: store.path.string))
+                        bitmap: one.name, target: found.path.string, store: home.path.string))
             } else if !options.output.quiet {
                 Output.line("bitmap '\(one.name)' does not know \(found.path) any more")
             }

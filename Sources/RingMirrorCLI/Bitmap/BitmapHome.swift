@@ -17,25 +17,59 @@ enum BitmapHome {
         }
     }
 
+    /// The file that has what is known of targets and jobs.
+    var recordsPath: FilePath { records?.path ?? path }
+
+    private var records: BitmapStore? {
+        switch self {
+        case .store(let store): store
+        case .image(_, let records): records
+        }
+    }
+
     func bitmaps() throws(MirrorError) -> [BitmapFacts] {
         try attempt { (store) throws(BitmapStoreError) in
             try store.bitmaps().map { BitmapFacts($0) }
         } image: { (image) throws(StorageError) in
             try image.list().bitmaps.map { BitmapFacts($0) }
-        }
+        }.map { (facts) throws(MirrorError) in try withTargets(facts) }
     }
 
     func bitmap(_ name: String) throws(MirrorError) -> BitmapFacts {
-        try attempt { (store) throws(BitmapStoreError) in
-            BitmapFacts(try store.bitmap(name))
-        } image: { (image) throws(StorageError) in
-            BitmapFacts(try image.bitmap(name))
+        try withTargets(
+            attempt { (store) throws(BitmapStoreError) in
+                BitmapFacts(try store.bitmap(name))
+            } image: { (image) throws(StorageError) in
+                BitmapFacts(try image.bitmap(name))
+            })
+    }
+
+    /// Adds what the store beside an image knows of the targets of its bitmaps: none, if something
+    /// else has cleared the bitmap.
+    private func withTargets(_ facts: BitmapFacts) throws(MirrorError) -> BitmapFacts {
+        guard case .image(let image, let records?) = self, facts.state != .inconsistent else {
+            return facts
         }
+        let marks: DirtyBitmap?
+        do throws(StorageError) { marks = try image.load(facts.name) } catch {
+            throw .storage(error)
+        }
+        var facts = facts
+        do throws(BitmapStoreError) {
+            facts.targets = try records.targets(of: .image(facts.name), imageMarks: marks)
+        } catch .bitmapRemade {
+            return facts
+        } catch {
+            throw .store(error)
+        }
+        return facts
     }
 
     /// Jobs that run or can be resumed.
     func jobs() throws(MirrorError) -> [StoredJob] {
-        try recording { (records) throws(BitmapStoreError) in try records.jobs() } ?? []
+        do throws(BitmapStoreError) { return try records?.jobs() ?? [] } catch {
+            throw .store(error)
+        }
     }
 
     func load(_ name: String) throws(MirrorError) -> DirtyBitmap {
@@ -60,7 +94,8 @@ enum BitmapHome {
                 _ = try? store.removeFileIfEmpty()
                 throw .store(error)
             }
-        case .image(let image, _):
+        case .image(let image, let records):
+            if let records { try prepare(records, image, for: name) }
             do throws(StorageError) {
                 try image.add(name, granularity: granularity, disabled: disabled, bits: bits)
             } catch {
@@ -69,52 +104,124 @@ enum BitmapHome {
         }
     }
 
-    /// - Returns: the jobs that can't be resumed any more.
-    func remove(_ name: String) throws(MirrorError) -> [StoredJob] {
-        try attempt { (store) throws(BitmapStoreError) in
-            let forgotten = try store.remove(name)
-            try store.removeFileIfEmpty()
-            return forgotten
-        } image: { (image) throws(StorageError) in
-            try image.remove(name)
-            return []
-        } records: { (records) throws(BitmapStoreError) in
-            let forgotten = try records.forget(imageBitmap: name)
-            try records.removeFileIfEmpty()
-            return forgotten
+    /// The name must not mean two bitmaps, nor the records one that something else has removed.
+    private func prepare(
+        _ records: BitmapStore, _ image: ImageBitmaps, for name: String
+    ) throws(MirrorError) {
+        do throws(StorageError) {
+            guard try !image.contains(name) else { return }
+        } catch {
+            throw .storage(error)
+        }
+        do throws(BitmapStoreError) {
+            guard try !records.bitmaps().contains(where: { $0.name == name }) else {
+                throw .nameTaken(name: name, path: records.path)
+            }
+            try records.forget(imageBitmap: name)
+        } catch {
+            throw .store(error)
         }
     }
 
+    // What the records of an image's bitmap have to hear of, they hear before it is so: a command
+    // that is cut off in between then leaves less known than there is, and never too much.
+
     /// - Returns: the jobs that can't be resumed any more.
-    func clear(_ name: String) throws(MirrorError) -> [StoredJob] {
-        // What the targets lack is kept before the marks are gone.
-        var forgotten: [StoredJob] = []
-        if case .image(let image, let records?) = self {
-            let marks = try attempt(
-                store: { (store) throws(BitmapStoreError) in try store.load(name) },
-                image: { (_) throws(StorageError) in try image.load(name) })
-            do throws(BitmapStoreError) {
-                forgotten = try records.willClear(imageBitmap: name, marks: marks)
-            } catch {
-                throw .store(error)
-            }
-        }
+    func remove(_ name: String) throws(MirrorError) -> [StoredJob] {
+        let forgotten = try forgetRecords(of: name)
         return try forgotten
             + attempt { (store) throws(BitmapStoreError) in
-                try store.clear(name)
+                let forgotten = try store.remove(name)
+                try store.removeFileIfEmpty()
+                return forgotten
             } image: { (image) throws(StorageError) in
-                try image.clear(name)
+                try image.remove(name)
                 return []
             }
     }
 
+    /// Removes all bitmaps inside an image.
+    ///
+    /// - Returns: sentences for the user, and the jobs that can't be resumed any more.
+    func removeAll() throws(MirrorError) -> (notes: [String], jobs: [StoredJob]) {
+        guard case .image(let image, let records) = self else { return ([], []) }
+        var forgotten: [StoredJob] = []
+        do throws(BitmapStoreError) {
+            for name in try records?.imageBitmaps() ?? [] {
+                forgotten += try records?.forget(imageBitmap: name) ?? []
+            }
+            try records?.removeFileIfEmpty()
+        } catch {
+            throw .store(error)
+        }
+        do throws(StorageError) { return (try image.removeAll(), forgotten) } catch {
+            throw .storage(error)
+        }
+    }
+
+    /// What is known of the targets of an image's bitmap goes with it.
+    private func forgetRecords(of name: String) throws(MirrorError) -> [StoredJob] {
+        guard case .image(_, let records?) = self else { return [] }
+        do throws(BitmapStoreError) {
+            let forgotten = try records.forget(imageBitmap: name)
+            try records.removeFileIfEmpty()
+            return forgotten
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// - Returns: the jobs that can't be resumed any more, and the targets that are known no
+    ///   longer.
+    func clear(_ name: String) throws(MirrorError) -> (jobs: [StoredJob], targets: [StoredTarget]) {
+        switch self {
+        case .store(let store):
+            do throws(BitmapStoreError) { return (try store.clear(name), []) } catch {
+                throw .store(error)
+            }
+        case .image(let image, let records):
+            let marks = try load(name)
+            var forgotten: (jobs: [StoredJob], targets: [StoredTarget]) = ([], [])
+            do throws(BitmapStoreError) {
+                if let records {
+                    forgotten = try records.willClear(imageBitmap: name, marks: marks)
+                }
+            } catch {
+                throw .store(error)
+            }
+            do throws(StorageError) { try image.clear(name) } catch { throw .storage(error) }
+            return forgotten
+        }
+    }
+
     func setRecording(_ name: String, _ isRecording: Bool) throws(MirrorError) {
+        if case .image(_, let records?) = self, !isRecording {
+            do throws(BitmapStoreError) { try records.noteUnrecorded(imageBitmap: name) } catch {
+                throw .store(error)
+            }
+        }
         try attempt { (store) throws(BitmapStoreError) in
             try store.setRecording(name, isRecording)
         } image: { (image) throws(StorageError) in
             try image.setRecording(name, isRecording)
-        } records: { (records) throws(BitmapStoreError) in
-            if !isRecording { try records.noteUnrecorded(imageBitmap: name) }
+        }
+    }
+
+    /// - Returns: the targets that were forgotten.
+    func forgetTargets(
+        of name: String, where condition: (StoredTarget) -> Bool
+    ) throws(MirrorError) -> [StoredTarget] {
+        do throws(BitmapStoreError) {
+            switch self {
+            case .store(let store):
+                return try store.forgetTargets(of: .stored(name), where: condition)
+            case .image(_, let records?):
+                guard try records.imageBitmaps().contains(name) else { return [] }
+                return try records.forgetTargets(of: .image(name), where: condition)
+            case .image(_, nil): return []
+            }
+        } catch {
+            throw .store(error)
         }
     }
 
@@ -200,30 +307,6 @@ enum BitmapHome {
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }
         }
     }
-
-    /// The same where the records of an image's bitmap have to follow it.
-    private func attempt<Result>(
-        store: (BitmapStore) throws(BitmapStoreError) -> Result,
-        image: (ImageBitmaps) throws(StorageError) -> Result,
-        records: (BitmapStore) throws(BitmapStoreError) -> Result
-    ) throws(MirrorError) -> Result {
-        let result = try attempt(store: store, image: image)
-        guard case .image(_, let place?) = self else { return result }
-        do throws(BitmapStoreError) { return try records(place) } catch { throw .store(error) }
-    }
-
-    /// Asks the store, of an image the one beside it; nil if there is none.
-    private func recording<Result>(
-        _ body: (BitmapStore) throws(BitmapStoreError) -> Result
-    ) throws(MirrorError) -> Result? {
-        let place: BitmapStore
-        switch self {
-        case .store(let store): place = store
-        case .image(_, let records?): place = records
-        case .image(_, nil): return nil
-        }
-        do throws(BitmapStoreError) { return try body(place) } catch { throw .store(error) }
-    }
 }
 
 /// What is known of a bitmap, wherever it is kept.
@@ -240,9 +323,10 @@ struct BitmapFacts {
     let dirtyBytes: Int64
     /// Seconds since 1970; nobody writes it down in an image.
     var createdAt: Int64?
-    var lastSuccess: LastSuccess?
     /// The newest mirror last.
     var targets: [StoredTarget] = []
+
+    var lastSuccess: LastSuccess? { targets.last { $0.lastSuccess != nil }?.lastSuccess }
 
     var isBusy: Bool { holder != nil }
 
@@ -256,7 +340,6 @@ struct BitmapFacts {
         dirtyCount = bitmap.dirtyCount
         dirtyBytes = bitmap.dirtyBytes
         createdAt = bitmap.createdAt
-        lastSuccess = bitmap.lastSuccess
         targets = bitmap.targets
     }
 

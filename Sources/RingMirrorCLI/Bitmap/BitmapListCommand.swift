@@ -10,49 +10,42 @@ struct BitmapListCommand: ParsableCommand {
 
     func run() throws {
         let disk = try options.disk(path)
-        let store = try store(of: disk)
-        if options.store.file == nil, let own = disk.bitmaps {
-            try tell(.image(own, records: store), jobs: store, disk)
-        } else if let store {
-            try tell(.store(store), jobs: store, disk)
-        } else if !options.output.quiet && !options.output.json {
-            Output.line(
+        guard let home = try options.homeOfAll(disk) else {
+            guard !options.output.quiet && !options.output.json else { return }
+            return Output.line(
                 "\(disk.path) has no bitmaps: there is no \(options.store.path(for: disk))")
         }
+        try tell(home, disk)
+        // Those of a store beside an image are told apart from the image's own.
+        guard case .image(_, let store?) = home else { return }
+        let beside = BitmapHome.store(store)
+        let stored = try options.attempt { () throws(MirrorError) in try beside.bitmaps() }
+        if !stored.isEmpty { tell(stored, in: beside, disk) }
     }
 
-    /// Nil if there is none.
-    private func store(of disk: Disk) throws -> BitmapStore? {
-        do throws(BitmapStoreError) {
-            return try BitmapStore.open(
-                options.store.path(for: disk), for: disk.identity, access: .readOnly)
-        } catch .notFound {
-            return nil
-        } catch {
-            throw options.complaint.end(error)
+    private func tell(_ home: BitmapHome, _ disk: Disk) throws {
+        let (bitmaps, jobs, remarks) = try options.attempt { () throws(MirrorError) in
+            (try home.bitmaps(), try home.jobs(), try home.remarks())
         }
-    }
-
-    private func tell(_ home: BitmapHome, jobs store: BitmapStore?, _ disk: Disk) throws {
-        let bitmaps = try options.attempt { () throws(MirrorError) in try home.bitmaps() }
-        let jobs = try options.attempt { () throws(MirrorError) in
-            try store.map { (store) throws(MirrorError) in try BitmapHome.store(store).jobs() }
-                ?? []
-        }
-        let remarks = try options.attempt { () throws(MirrorError) in try home.remarks() }
         for remark in remarks { options.output.warn(.bitmaps, remark) }
+        tell(bitmaps, in: home, disk)
+        if options.output.json {
+            for job in jobs { Events.print(Events.Job(job, store: home.recordsPath.string)) }
+            return
+        }
+        for job in jobs { Output.line(BitmapText.job(job)) }
+        if bitmaps.isEmpty && jobs.isEmpty { Output.line("no bitmaps") }
+    }
+
+    private func tell(_ bitmaps: [BitmapFacts], in home: BitmapHome, _ disk: Disk) {
         if options.output.json {
             for bitmap in bitmaps {
                 Events.print(Events.Bitmap(bitmap, store: home.path.string))
             }
-            guard let store else { return }
-            for job in jobs { Events.print(Events.Job(job, store: store.path.string)) }
             return
         }
         Output.line("\(home.path), of \(ByteSize.text(disk.geometry.size))")
         show(bitmaps)
-        for job in jobs { Output.line(BitmapText.job(job)) }
-        if bitmaps.isEmpty && jobs.isEmpty { Output.line("no bitmaps") }
     }
 
     private func show(_ bitmaps: [BitmapFacts]) {

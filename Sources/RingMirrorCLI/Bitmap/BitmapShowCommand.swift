@@ -34,10 +34,8 @@ struct BitmapShowCommand: ParsableCommand {
                     "runs", "\(runs.count), the largest \(ByteSize.text(runs.largest))"
                 ))
         }
-        if let time = facts.createdAt {
-            rows.append(("added", Timestamp.text(time)))
-            rows.append(("last mirror", BitmapText.lastMirror(facts)))
-        }
+        if let time = facts.createdAt { rows.append(("added", Timestamp.text(time))) }
+        rows.append(("last mirror", BitmapText.lastMirror(facts)))
         for target in facts.targets { rows.append(("target", BitmapText.target(target))) }
         let width = rows.map(\.0.count).max() ?? 0
         for (title, value) in rows {

@@ -78,10 +78,12 @@ struct BitmapImportCommand: ParsableCommand {
         let granularity = try self.granularity.map { try options.granularity($0) }
         let found = try mapping.read(
             map, deviceSize: disk.geometry.size, options.output, options.complaint)
-        let home = try options.home(of: disk, .readWrite, creates: create)
+        let home =
+            create
+            ? try options.home(of: name, orNewOf: disk)
+            : try options.home(of: name, disk, .readWrite)
         try options.attempt { () throws(MirrorError) in
-            let known =
-                create ? try home.bitmaps().first { $0.name == name } : try home.bitmap(name)
+            let known = try home.bitmaps().first { $0.name == name }
             let clusters = known?.granularity ?? granularity ?? found.granularity ?? .default
             var bits = DirtyBitmap(size: disk.geometry.size, granularity: clusters)
             found.mark(in: &bits)

@@ -15,6 +15,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case imageMalformed, imageUnsupported, imageLacks, imageRefused, imageFull
     // Bitmaps and records of jobs.
     case noSuchBitmap, nameTaken, invalidName, bitmapBusy, targetBusy, bitmapInconsistent
+    case ambiguousBitmap, bitmapRemade
     case bitmapDisabled, sizesDiffer, rangeOutside, invalidGranularity, wrongDevice, wrongSize
     case noStore, storeExists, notAStore, storeVersion, storeDamaged, storeTruncated, storeLocked
     case storeNoLocks, storeReadOnly, storeVanished, noSuchJob, jobRunning, tooManyBitmaps
@@ -80,6 +81,7 @@ extension Failure {
                 case .writtenMeanwhile(let path, _): (.writtenMeanwhile, path)
                 case .movedMeanwhile(let path): (.movedMeanwhile, path)
                 case .invalidOption: (.invalidOption, nil)
+                case .ambiguousBitmap(_, let image, _): (.ambiguousBitmap, image)
                 case .otherTarget(_, let target, _, _): (.otherTarget, target)
                 case .otherContent(_, let target, _): (.otherContent, target)
                 case .halfMirror(_, let target): (.halfMirror, target)
@@ -239,7 +241,7 @@ extension BitmapStoreError {
         case .jobRunning: (.jobRunning, nil)
         case .tooManyBitmaps(let path, _): (.tooManyBitmaps, path)
         case .unknownTarget(_, let target, _): (.otherTarget, target)
-        case .bitmapRemade: (.changedSinceInterrupt, nil)
+        case .bitmapRemade: (.bitmapRemade, nil)
         case .pathNotText(let path): (.unsupportedName, path)
         case .systemCall(_, let path, _, _): (.systemCall, path)
         }

@@ -23,6 +23,8 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case bitmaps
     /// An interrupted job was given up.
     case jobForgotten
+    /// What a target of a bitmap lacks is no longer known.
+    case targetForgotten
     /// The format of a change map was recognised by its content.
     case mapFormat
     /// Something about the content of a change map.
