@@ -64,6 +64,20 @@ final class NBDDisk {
             ], in: scratch)
     }
 
+    /// Serves `image` so that a trim succeeds and does nothing.
+    static func ignoringTrims(_ image: String, in scratch: Scratch) throws -> NBDDisk {
+        try NBDDisk(
+            image, faults: scratch.path,
+            server: [
+                "eval", "get_size=echo \(try Content.size(image))", "can_write=exit 0",
+                "can_flush=exit 0", "flush=exit 0", "can_trim=exit 0", "trim=exit 0",
+                "pread=exec dd if=\(image) bs=1M skip=$4 count=$3 iflag=skip_bytes,count_bytes "
+                    + "status=none",
+                "pwrite=exec dd of=\(image) bs=1M seek=$4 oflag=seek_bytes conv=notrunc "
+                    + "status=none",
+            ], in: scratch)
+    }
+
     /// Serves `image` as a disk whose cache only a flush empties. `kill` is the power cut.
     static func withVolatileCache(_ image: String, in scratch: Scratch) throws -> NBDDisk {
         try NBDDisk(

@@ -1,0 +1,146 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension Integration {
+    /// What there is around disks and files on some machines, and what happens to them meanwhile.
+    @Suite(.serialized, .timeLimit(.minutes(20)))
+    struct OddPlaces {
+        static let size = 8 * miB
+
+        /// Runs a slow full mirror in which something happens once it has begun to write.
+        private func disturbed(
+            _ scratch: Scratch, _ source: String, _ happen: () throws -> Void
+        ) throws -> Child.End {
+            let target = scratch.path("target")
+            let child = try scratch.start([
+                "full", source, target, "--create", "--speed", "4M", "--request-size", "256K",
+                "--json",
+            ])
+            let hasBegun = child.wait(until: { _ in
+                (try? Content.allocated(target)).map { $0 >= 256 * kiB } ?? false
+            })
+            #expect(hasBegun && child.isRunning, "\(child.errors)")
+            try happen()
+            return try child.wait()
+        }
+
+        private func expectWrittenMeanwhile(
+            _ end: Child.End, sourceLocation: SourceLocation = #_sourceLocation
+        ) throws {
+            #expect(end.code == Code.failed, "\(end)", sourceLocation: sourceLocation)
+            let report = try end.report()
+            #expect(
+                report.text("code") == "writtenMeanwhile" && report.text("claim") == "notAMirror",
+                "\(end)", sourceLocation: sourceLocation)
+        }
+
+        /// An image consists of all files that it reads from.
+        @Test(.enabled(if: QEMU.isThere, QEMU.reason), arguments: ["backing", "data"])
+        func `a file below the source that is written meanwhile`(kind: String) throws {
+            let scratch = try Scratch()
+            let image = scratch.path("image.qcow2")
+            let below = try scratch.image("below", size: Self.size, seed: 1)
+            if kind == "backing" {
+                _ = try QEMU.create(image, over: (below, "raw"))
+            } else {
+                try QEMU.img(
+                    "create", "-q", "-f", "qcow2", "-o",
+                    "data_file=\(scratch.path("data")),data_file_raw=on", image, "\(Self.size)")
+                try QEMU.io(image, ["write -P 3 0 8M"])
+            }
+            let end = try disturbed(scratch, image) {
+                let path = kind == "backing" ? below : scratch.path("data")
+                try Content.write(9, to: path, 0..<4 * kiB)
+            }
+            try expectWrittenMeanwhile(end)
+        }
+
+        /// A disk has no times; the kernel counts what is written to it.
+        @Test(.enabled(if: Needs.loops, Needs.loopsReason))
+        func `a source disk that is written meanwhile`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.loop("source", size: Self.size, seed: 1)
+            let other = try scratch.image("other", size: 4 * kiB, seed: 2)
+            let end = try disturbed(scratch, source.path) {
+                try Shell.run(
+                    "dd", "if=\(other)", "of=\(source.path)", "bs=4k", "oflag=direct",
+                    "conv=notrunc", "status=none")
+            }
+            try expectWrittenMeanwhile(end)
+        }
+
+        /// nbdfuse makes a trim of a punched hole, and a trim promises nothing.
+        @Test(.enabled(if: Needs.fuse, Needs.fuseReason))
+        func `a filesystem that does not zero what is punched`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.file("source", size: Self.size)
+            let image = try scratch.image("image", size: Self.size, seed: 2)
+            let disk = try NBDDisk.ignoringTrims(image, in: scratch)
+            let end = try scratch.run("full", source, disk.path, "--overwrite")
+            #expect(end.code == Code.done, "\(end)")
+            expectSame(source, image)
+        }
+
+        /// What a killed process has on its way still lands after its death.
+        @Test(.enabled(if: Needs.fuse && Needs.loops, Needs.fuseReason))
+        func `writes of a killed process are waited for`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let image = try scratch.file("image", size: Self.size)
+            let disk = try NBDDisk.filtered(image, ["delay"], ["wdelay=2"], in: scratch)
+            let target = try scratch.loop(over: disk.path, directIO: true).path
+            let command = ["full", source, target, "--overwrite"]
+            let child = try scratch.start(command + ["--speed", "4M", "--request-size", "256K"])
+            let hasBegun = child.wait(until: { _ in
+                (try? Content.allocated(image)).map { $0 >= 256 * kiB } ?? false
+            })
+            #expect(hasBegun && child.isRunning, "\(child.errors)")
+            child.send(SIGKILL)
+            let end = try scratch.run(command + ["--json"])
+            #expect(end.code == Code.done, "\(end)")
+            #expect(end.errors.contains("for a process that has ended"), "\(end)")
+            expectSame(source, target)
+        }
+
+        @Test(.enabled(if: Needs.root, Needs.rootReason))
+        func `the advice for a store that can't be written helps`() throws {
+            let scratch = try Scratch()
+            let folder = try scratch.mount("none", type: "tmpfs")
+            let source = folder + "/source"
+            try Content.write(1, to: try scratch.file("source", size: miB), 0..<miB)
+            try FileManager.default.copyItem(atPath: scratch.path("source"), toPath: source)
+            try Shell.run("mount", "-o", "remount,ro", folder)
+            let end = try scratch.run("bitmap", "add", source, "n")
+            #expect(end.code == Code.usage, "\(end)")
+            #expect(end.errors.contains("--bitmaps"), "\(end)")
+            // That is for disks.
+            #expect(!end.errors.contains("RINGMIRROR_STATE_DIR"), "\(end)")
+            try scratch.bitmap("add", source, "n", "--bitmaps", scratch.path("store"))
+        }
+
+        @Test func `a target that was made anew leaves nothing to be resumed`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let child = try scratch.start([
+                "full", source, target, "--create", "--speed", "2M", "--request-size", "256K",
+                "--checkpoint", "0.1",
+            ])
+            let store = source + ".bitmaps"
+            #expect(
+                child.wait(until: { _ in FileManager.default.fileExists(atPath: store) }),
+                "\(child.errors)")
+            child.send(SIGKILL)
+            try child.wait()
+            let before = try scratch.bitmap("list", source)
+            #expect(before.output.contains("--resume"), "\(before)")
+            rename(target, target + ".old")
+            try scratch.file("target", size: Self.size)
+            try scratch.mirror(source, target)
+            let list = try scratch.bitmap("list", source)
+            #expect(!list.output.contains("--resume"), "\(list)")
+        }
+    }
+}
