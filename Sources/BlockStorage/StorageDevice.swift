@@ -77,6 +77,21 @@ public final class StorageDevice: Sendable {
     /// The same, for this module's own calls.
     var descriptor: Descriptor { buffered }
 
+    /// A few bytes as the disk has them, around the page cache if it is opened so. Fewer come where
+    /// it ends.
+    ///
+    /// - Parameters:
+    ///   - offset: a multiple of the geometry's alignment, and so is `count`.
+    package func read(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
+        do throws(Errno) {
+            return try SystemCalls.readAligned(
+                directDescriptor ?? bufferedDescriptor, at: offset, count: count,
+                alignment: max(geometry.memoryAlignment, 4096))
+        } catch {
+            throw .systemCall(call: "read", path: path, code: error, offset: offset)
+        }
+    }
+
     /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
     package func currentSize() throws(StorageError) -> Int64 {
         do throws(Errno) {

@@ -167,6 +167,25 @@ package enum SystemCalls {
         return bytes
     }
 
+    /// One read of a descriptor that may be direct: into memory at a multiple of `alignment`.
+    package static func readAligned(
+        _ descriptor: CInt, at offset: Int64, count: Int, alignment: Int
+    ) throws(Errno) -> [UInt8] {
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: count, alignment: alignment)
+        defer { unsafe memory.deallocate() }
+        var result = -1
+        repeat {
+            result = unsafe pread(descriptor, memory.baseAddress, count, Int(offset))
+        } while result < 0 && errno == EINTR
+        guard result >= 0 else { throw Errno(rawValue: errno) }
+        return unsafe [UInt8](unsafeUninitializedCapacity: result) { bytes, done in
+            unsafe UnsafeMutableRawBufferPointer(bytes).copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: memory[..<result]))
+            done = result
+        }
+    }
+
     package static func write(
         _ descriptor: CInt, _ bytes: [UInt8], at offset: Int64
     ) throws(Errno) {

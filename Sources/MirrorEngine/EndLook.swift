@@ -40,20 +40,15 @@ struct EndLook {
             case .written(let how): .sourceWritten(how)
             }
         evidence = [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
-        failure = Self.failure(mirror, now)
+        failure = Self.failure(mirror, found)
     }
 
     private static func failure(
-        _ mirror: RecordedMirror, _ witness: [WriteWitness]
+        _ mirror: RecordedMirror, _ found: WriteEvidence
     ) -> MirrorOutcome? {
         do throws(MirrorError) {
-            if !mirror.request.allowSourceInUse {
-                for (device, (now, before)) in zip(
-                    mirror.source.devices, zip(witness, mirror.record.sourceWitness))
-                {
-                    guard case .written(let how) = now.evidence(since: before) else { continue }
-                    throw .writtenMeanwhile(path: device.path, how: how)
-                }
+            if case .written(let how) = found, !mirror.request.allowSourceInUse {
+                throw .writtenMeanwhile(path: mirror.source.path, how: how)
             }
             for device in mirror.target.devices { try device.requireInPlace() }
             try mirror.target.requireSize()

@@ -49,8 +49,8 @@ public enum MirrorEvidence: Sendable, Hashable {
     case bitmap(String)
     /// Another tool's map says what was written.
     case changeMap
-    /// A sample of what was not copied is the same on both sides.
-    case sample
+    /// What was not copied is the same on both sides in so many places all over the disk.
+    case sample(places: Int)
     /// The files of the source show no write while the job ran.
     case sourceUnchanged
     /// Whether the source was written while the job ran can't be told.
@@ -110,7 +110,8 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .copiedCompared: "what was copied read back identical"
         case .bitmap(let name): "whatever writes the source marks it in bitmap '\(name)'"
         case .changeMap: "the change map has all that was written"
-        case .sample: "a sample of the rest is the same on both sides"
+        case .sample(let places):
+            "a sample of the rest, \(places) places, is the same on both sides"
         case .sourceUnchanged: "the source was not written meanwhile"
         case .sourceUnknown(let why):
             "whether the source was written meanwhile can't be told: \(why)"

@@ -91,8 +91,8 @@ extension MirrorError: CustomStringConvertible {
         case .store(let error): "\(error)"
         case .ambiguousBitmap(let name, let image, let store):
             "bitmap '\(name)' is inside \(image) and also in \(store). Name that file as the one "
-                + "with the bitmaps to mean its '\(name)'; once that is removed, the name means the "
-                + "image's."
+                + "with the bitmaps to mean its '\(name)'; once that is removed, the name means "
+                + "the image's."
         case .otherTarget(let bitmap, let target, let recorded, let difference):
             "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
                 + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "

@@ -204,13 +204,20 @@ struct MirrorStart {
         if let moved { throw .unmarkedWrites(bitmap: name, source: source.path, how: moved) }
     }
 
-    /// Compares a sample of what will not be copied.
+    /// Refuses a target that differs from the source in a sample of what will not be copied.
     mutating func requireSample(
-        without working: borrowing DirtyBitmap, _ name: String
+        without working: consuming DirtyBitmap, _ name: String
     ) throws(MirrorError) {
-        if let offset = ResumeCheck.firstDifference(source, target, without: working) {
+        if let offset = difference(without: working) {
             throw .otherContent(bitmap: name, target: target.path, offset: offset)
         }
-        evidence.append(.sample)
+    }
+
+    /// Where a sample of what will not be copied differs; nil: nowhere. It is evidence if something
+    /// was compared.
+    mutating func difference(without working: consuming DirtyBitmap) -> Int64? {
+        let found = Sample.compare(source, target, without: working)
+        if found.places > 0 { evidence.append(.sample(places: found.places)) }
+        return found.difference
     }
 }

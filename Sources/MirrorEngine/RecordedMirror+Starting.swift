@@ -71,7 +71,7 @@ extension RecordedMirror {
                     preconditionFailure("only an image's bitmap can do without a store")
                 }
                 start.evidence.append(.bitmap(name))
-                try start.requireSample(without: marks.bits, name)
+                try start.requireSample(without: marks.bits.copy(), name)
                 return try RecordedMirror(
                     start, record: nil, working: marks.bits.copy(), logger: logger)
             }
@@ -141,16 +141,14 @@ extension RecordedMirror {
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
         // What a map or a layer says was copied is no promise about the rest.
-        let isSampled = job.mode == .full || job.bitmap != nil
-        if isSampled,
-            let offset = ResumeCheck.firstDifference(source, target, without: working)
+        if job.mode == .full || job.bitmap != nil,
+            let offset = start.difference(without: working.copy())
         {
             throw .changed(
                 .target, path: target.path,
                 difference: "it differs from \(source.path) at offset \(offset), where it should "
                     + "not; one of them was written since")
         }
-        if isSampled { start.evidence.append(.sample) }
         return try RecordedMirror(
             start, record: record, working: working, resumed: job, logger: logger)
     }
