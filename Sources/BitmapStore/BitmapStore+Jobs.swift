@@ -62,13 +62,15 @@ extension BitmapStore {
     /// - Parameters:
     ///   - imageMarks: what a bitmap in an image has marked now; nil: the caller knows that nothing
     ///     was written to the image since the job began.
+    ///   - isImageBitmapRecording: whether that takes marks.
     ///   - sourceWitness: the source's files now.
     ///   - targetWitness: the target's files now.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
     ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
     public func resumeJob(
         _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
-        sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
+        isImageBitmapRecording: Bool = true, sourceWitness: [WriteWitness] = [],
+        targetWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
         let (record, claim) = try transact {
@@ -77,7 +79,7 @@ extension BitmapStore {
             let job = transaction.catalog.jobs[place]
             if try transaction.isRunning(job) { throw .jobRunning(id: id, holder: job.holder) }
             if let index = job.bitmap.flatMap({ transaction.catalog.index(ofBitmapNumbered: $0) }) {
-                try transaction.requireResumable(index)
+                try transaction.resume(index, marks)
             } else if job.isOpen {
                 try transaction.endInFailure(jobAt: place)
             }
@@ -85,12 +87,12 @@ extension BitmapStore {
             guard let claim = try file.claim(job: id) else {
                 throw .jobRunning(id: id, holder: job.holder)
             }
-            let stored = try transaction.storeMarks(marks, of: job)
-            try transaction.reopen(jobAt: place, holder: holder, marks: stored)
+            try transaction.reopen(jobAt: place, holder: holder)
             transaction.refreshWitness(of: job.target, targetWitness)
             transaction.catalog.jobs[place].sourceWitness = sourceWitness
             transaction.catalog.jobs[place].targetWitness = targetWitness
-            transaction.catalog.jobs[place].isUnrecorded = transaction.isDisabled(job.bitmap)
+            transaction.catalog.jobs[place].isUnrecorded =
+                transaction.isDisabled(job.bitmap) || !isImageBitmapRecording
             let entry = transaction.catalog.jobs[place]
             return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
         }

@@ -152,12 +152,12 @@ extension BitmapStore {
             guard let known = transaction.catalog.index(of: .image(name)) else { return ([], []) }
             try transaction.requireNoJob(known)
             try transaction.requireSize(marks.bits.size)
-            try transaction.recoverJobs(of: known)
-            let jobs = transaction.dropRecords(of: known)
+            let jobs = transaction.records(of: known)
             let targets = try transaction.adopt(imageBitmap: name, marks)
             guard let index = transaction.catalog.index(of: .image(name)) else {
                 return (jobs, targets)
             }
+            _ = transaction.dropRecords(of: index)
             try transaction.addToLacks(transaction.catalog[index], of: index)
             transaction.catalog[index] = .clean(transaction.catalog[index].layout)
             return (jobs, targets)

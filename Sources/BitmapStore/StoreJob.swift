@@ -124,12 +124,13 @@ public final class StoreJob: Sendable {
     private static func end(
         _ ending: JobEnding, _ transaction: inout Transaction, _ place: Int, _ written: Written
     ) throws(BitmapStoreError) -> DirtyBitmap? {
-        let cleared = try transaction.clearedInImage(by: transaction.catalog.jobs[place], ending)
+        let job = transaction.catalog.jobs[place]
+        let before = transaction.settledMarks(of: job)
         switch ending {
         case .success: try transaction.endInSuccess(jobAt: place, written)
         case .failure: try transaction.endInFailure(jobAt: place, written.targetWitness)
         }
-        return cleared
+        return try transaction.clearedInImage(by: job, since: before)
     }
 
     /// R := remaining, and what `body` does, in one transaction.

@@ -149,11 +149,17 @@ extension Transaction {
     /// Forgets every record of a bitmap on which none runs.
     mutating func dropRecords(of index: BitmapIndex) -> [StoredJob] {
         let id = catalog.id(index)
-        let dropped = catalog.jobs.filter { $0.bitmap == id }
-        let described = dropped.map { StoredJob($0, in: catalog, isRunning: false) }
+        let dropped = records(of: index)
         catalog.jobs.removeAll { $0.bitmap == id }
         catalog.recorders.removeAll { $0.bitmap == id }
-        return described
+        return dropped
+    }
+
+    /// Every record of a bitmap on which none runs.
+    func records(of index: BitmapIndex) -> [StoredJob] {
+        let id = catalog.id(index)
+        return catalog.jobs.filter { $0.bitmap == id }
+            .map { StoredJob($0, in: catalog, isRunning: false) }
     }
 
     /// The bitmap takes no marks: jobs on it can't know any more what was written since they began.

@@ -15,37 +15,41 @@ extension Transaction {
         var forgotten: [StoredTarget] = []
         if let index = catalog.index(of: .image(name)) {
             try requireNoJob(index)
-            try recoverJobs(of: index)
-            if try !reader.containsAll(of: catalog[index], marks) {
+            // Before what a dead job owes is taken away: it has cleared nothing in the image.
+            if try reader.containsAll(of: catalog[index], marks) {
+                try recoverJobs(of: index)
+            } else {
                 forgotten = try view.targets(ofBitmap: catalog.id(index), catalog[index])
                 _ = forget(imageBitmap: name)
             }
         }
-        let base = catalog.index(of: .image(name)).map { catalog[$0] }
-        let tree = try store(marks.bits, in: base)
-        if let index = catalog.index(of: .image(name)) {
-            catalog[index] = tree
-            try addToRecords(tree, of: index)
-        } else {
+        if catalog.index(of: .image(name)) == nil {
             guard catalog.imageBitmaps.count < Catalog.bitmapsMax else {
                 throw .tooManyBitmaps(path: file.path, limit: Catalog.bitmapsMax)
             }
-            let entry = ImageBitmapEntry(id: catalog.takeID(), name: name, settled: tree)
+            let entry = ImageBitmapEntry(
+                id: catalog.takeID(), name: name, settled: .clean(BitLayout(marks.bits.geometry)))
             catalog.imageBitmaps.append(entry)
         }
+        if let index = catalog.index(of: .image(name)) { try note(marks, of: index) }
         return forgotten
     }
 
-    /// Marks that the job which begins or is resumed may clear: interrupted jobs have to copy them
-    /// too, and find them nowhere else. What was marked before an interrupted job began, and was
-    /// written again since, can't be told from the rest.
-    private mutating func addToRecords(
-        _ marks: BitTree, of index: BitmapIndex
+    /// B := marks, and M |= marks in every record: what one job clears in the image, interrupted
+    /// jobs to other targets have to copy too, and find nowhere else.
+    ///
+    /// Which of the marks are new since a job began can't be told: what it has copied may have been
+    /// written again while it was marked.
+    private mutating func note(
+        _ marks: SharedBits, of index: BitmapIndex
     ) throws(BitmapStoreError) {
+        let tree = try store(marks.bits, in: catalog[index])
+        catalog[index] = tree
         let id = catalog.id(index)
         for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            precondition(!catalog.jobs[place].isOpen, "the image is read while a job works on it")
             guard let marked = catalog.jobs[place].marked else { continue }
-            catalog.jobs[place].marked = try merge(marks, into: marked)
+            catalog.jobs[place].marked = try merge(tree, into: marked)
         }
     }
 
@@ -59,37 +63,45 @@ extension Transaction {
         return dropped
     }
 
-    /// Notes the marks of a bitmap in an image, as a job on it is resumed, in all records.
-    ///
-    /// - Returns: nil if there are none to add.
+    /// Notes the marks of a bitmap on which an interrupted job is about to go on, if it is one in
+    /// an image.
     ///
     /// - Throws: `bitmapRemade` if some are missing that were there.
-    mutating func storeMarks(
-        _ marks: SharedBits?, of job: JobEntry
-    ) throws(BitmapStoreError) -> BitTree? {
-        guard let index = job.bitmap.flatMap({ catalog.index(ofBitmapNumbered: $0) }),
-            case .image(let place) = index, let marks
-        else { return nil }
+    mutating func resume(
+        _ index: BitmapIndex, _ marks: SharedBits?
+    ) throws(BitmapStoreError) {
+        guard case .image(let place) = index, let marks else {
+            return try requireResumable(index)
+        }
         try requireSize(marks.bits.size)
+        try requireNoJob(index)
         guard try reader.containsAll(of: catalog[index], marks) else {
             throw .bitmapRemade(name: catalog.imageBitmaps[place].name)
         }
-        let tree = try store(marks.bits, in: catalog[index])
-        try addToRecords(tree, of: index)
-        return tree
+        try recoverJobs(of: index)
+        try note(marks, of: index)
     }
 
-    /// What a job that ends leaves to be cleared in the image by whoever has that open.
-    func clearedInImage(
-        by job: JobEntry, _ ending: JobEnding
-    ) throws(BitmapStoreError) -> DirtyBitmap? {
+    /// The marks of a job's bitmap, if that is one in an image.
+    func settledMarks(of job: JobEntry) -> BitTree? {
         guard let index = job.bitmap.flatMap({ catalog.index(ofBitmapNumbered: $0) }),
-            case .image = index, let taken = job.taken,
-            Settlement(job, ending, in: catalog[index])?.after != nil
+            case .image = index
         else { return nil }
-        let bits = try reader.load(taken)
-        guard ending == .failure else { return bits }
-        return try BitOperation.Kind.leavingOut(try reader.load(job.remaining), of: bits)
+        return catalog[index]
+    }
+
+    /// What the end of a job leaves to be cleared in the image by what has that open: no more than
+    /// was taken away here.
+    ///
+    /// - Parameter before: its bitmap's marks, as they were.
+    /// - Returns: nil if there is nothing.
+    func clearedInImage(
+        by job: JobEntry, since before: BitTree?
+    ) throws(BitmapStoreError) -> DirtyBitmap? {
+        guard let before, let after = settledMarks(of: job), after != before else { return nil }
+        var bits = try reader.load(before)
+        try BitOperation.Kind.subtract.apply(try reader.load(after), to: &bits)
+        return bits
     }
 }
 

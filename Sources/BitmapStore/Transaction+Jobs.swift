@@ -85,11 +85,9 @@ extension Transaction {
 
     /// T |= M, R |= M, B |= M, M := nothing.
     ///
-    /// - Parameter marks: of a bitmap in an image, what is marked there now, which is all of B and
-    ///   in M already; nil: nothing was written since the job began.
-    mutating func reopen(
-        jobAt place: Int, holder: JobHolder, marks: BitTree?
-    ) throws(BitmapStoreError) {
+    /// B of a bitmap in an image stays what the image says: other jobs may have cleared there what
+    /// this one has in M.
+    mutating func reopen(jobAt place: Int, holder: JobHolder) throws(BitmapStoreError) {
         catalog.jobs[place].isOpen = true
         catalog.jobs[place].holder = holder
         let job = catalog.jobs[place]
@@ -107,10 +105,7 @@ extension Transaction {
         catalog.jobs[place].taken = newTaken
         catalog.jobs[place].remaining = newRemaining
         catalog.jobs[place].marked = .clean(marked.layout)
-        switch index {
-        case .stored: catalog[index] = try merge(marked, into: catalog[index])
-        // It has what the image has, and M may have marks that other jobs have cleared there.
-        case .image: catalog[index] = marks ?? catalog[index]
-        }
+        guard case .stored = index else { return }
+        catalog[index] = try merge(marked, into: catalog[index])
     }
 }

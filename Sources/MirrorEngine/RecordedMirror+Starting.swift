@@ -131,6 +131,7 @@ extension RecordedMirror {
             case let marks?:
                 try store.resumeJob(
                     job.id, imageMarks: marks.bits.copy(),
+                    isImageBitmapRecording: marks.isRecording,
                     sourceWitness: start.record.sourceWitness,
                     targetWitness: start.record.targetWitness)
             case nil:

@@ -174,7 +174,3 @@ struct ImageWorld {
         return try flaw(disk)
     }
 }
-
-extension ModelBits {
-    fileprivate func has(_ sector: Int) -> Bool { bits[(sector * 512) >> shift] }
-}

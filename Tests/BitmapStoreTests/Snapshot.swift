@@ -34,6 +34,8 @@ struct Snapshot: Equatable, CustomStringConvertible {
     }
 
     var bitmaps: [Bitmap] = []
+    /// Those of an image, with what was settled of them.
+    var imageBitmaps: [Bitmap] = []
     var jobs: [Job] = []
     var recorded: [String] = []
 
@@ -45,15 +47,16 @@ struct Snapshot: Equatable, CustomStringConvertible {
         let catalog = generation.catalog
         var snapshot = Snapshot()
         for entry in catalog.bitmaps {
-            var bitmap = Bitmap(
-                name: entry.name, state: entry.state, bits: try bits(entry.bits, reader))
-            for target in catalog.targets where target.bitmap == entry.id {
-                bitmap.targets.append(
-                    Target(
-                        name: target.path, lacked: try bits(target.lacked, reader),
-                        isMirror: target.success != nil, witness: number(target.witness)))
-            }
-            snapshot.bitmaps.append(bitmap)
+            snapshot.bitmaps.append(
+                Bitmap(
+                    name: entry.name, state: entry.state, bits: try bits(entry.bits, reader),
+                    targets: try targets(ofBitmap: entry.id, catalog, reader)))
+        }
+        for entry in catalog.imageBitmaps {
+            snapshot.imageBitmaps.append(
+                Bitmap(
+                    name: entry.name, state: .recording, bits: try bits(entry.settled, reader),
+                    targets: try targets(ofBitmap: entry.id, catalog, reader)))
         }
         for entry in catalog.jobs {
             snapshot.jobs.append(
@@ -69,6 +72,19 @@ struct Snapshot: Equatable, CustomStringConvertible {
             catalog.reference(toBitmapNumbered: $0.bitmap)?.name
         }
         return snapshot
+    }
+
+    private static func targets(
+        ofBitmap id: UInt64, _ catalog: Catalog, _ reader: BitReader
+    ) throws(BitmapStoreError) -> [Target] {
+        var result: [Target] = []
+        for target in catalog.targets where target.bitmap == id {
+            result.append(
+                Target(
+                    name: target.path, lacked: try bits(target.lacked, reader),
+                    isMirror: target.success != nil, witness: number(target.witness)))
+        }
+        return result
     }
 
     private static func number(_ witness: [WriteWitness]) -> Int? {
@@ -89,7 +105,7 @@ struct Snapshot: Equatable, CustomStringConvertible {
     }
 
     var description: String {
-        (bitmaps.map {
+        ((bitmaps + imageBitmaps).map {
             (["\($0.name) \($0.state) \($0.bits)"]
                 + $0.targets.map {
                     "  of \($0.name) lacked \($0.lacked) mirror \($0.isMirror) "

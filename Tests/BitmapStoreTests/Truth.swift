@@ -138,7 +138,7 @@ struct Truth {
 }
 
 extension ModelBits {
-    fileprivate func has(_ sector: Int) -> Bool { bits[(sector * 512) >> shift] }
+    func has(_ sector: Int) -> Bool { bits[(sector * 512) >> shift] }
 }
 
 extension Model {
