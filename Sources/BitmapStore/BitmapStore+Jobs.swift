@@ -25,7 +25,8 @@ extension BitmapStore {
     ///   - imageMarks: what a bitmap in an image has marked now; for such a bitmap it must be
     ///     given.
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `targetBusy`, `sizesDiffer`,
-    ///   `unknownTarget`, `pathNotText`.
+    ///   `unknownTarget`, `pathNotText`, `tooManyBitmaps`; `invalidName` for a bitmap in an image
+    ///   whose name the store can't have.
     public func beginJob(
         _ request: JobRequest, working: borrowing DirtyBitmap? = nil,
         imageMarks: borrowing DirtyBitmap? = nil
@@ -84,6 +85,7 @@ extension BitmapStore {
                 try transaction.endInFailure(jobAt: place)
             }
             place = try transaction.index(ofJob: id)
+            try transaction.requireRoomForTarget()
             guard let claim = try file.claim(job: id) else {
                 throw .jobRunning(id: id, holder: job.holder)
             }

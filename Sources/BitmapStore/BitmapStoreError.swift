@@ -38,6 +38,8 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     case unsupportedVersion(path: FilePath, what: String)
     /// The content contradicts its checksums or itself.
     case damaged(path: FilePath, offset: Int64, why: String)
+    /// What was to be written could not be read again. Nothing of it was.
+    case unwritable(path: FilePath, why: String)
     /// The file is shorter than its content says.
     case truncated(path: FilePath, length: Int64, needed: Int64)
     /// Somebody has kept the store locked for longer than a transaction takes.
@@ -52,7 +54,7 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     case noSuchJob(id: UInt64, path: FilePath)
     /// The job can't be resumed or forgotten: it runs.
     case jobRunning(id: UInt64, holder: JobHolder)
-    /// There is room for `limit` bitmaps, as many jobs, or this many bytes.
+    /// There is room for `limit` bitmaps, targets or jobs, or this many bytes.
     case tooManyBitmaps(path: FilePath, limit: Int)
     /// The bitmap does not know the target, and knows others: its marks need not be all that this
     /// one lacks.
@@ -80,7 +82,7 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
             .systemCall(_, _, .readOnlyFileSystem, _),
             .systemCall(_, _, .noSuchFileOrDirectory, _), .systemCall(_, _, .notDirectory, _):
             .usage
-        case .vanished, .systemCall: .failed
+        case .vanished, .unwritable, .systemCall: .failed
         }
     }
 }
@@ -115,7 +117,7 @@ extension BitmapStoreError: CustomStringConvertible {
         case .nameTaken(let name, let path):
             "\(path) has a bitmap '\(name)' already. Choose another name, or remove that one."
         case .invalidName(let name, let why):
-            "'\(name)' can't be the name of a bitmap: \(why)."
+            "'\(name)' can't be the name of a bitmap: \(why). Give the bitmap another one."
         case .busy(let name, let holder):
             "bitmap '\(name)' is in use by \(holder). Wait for it to end, or stop it."
         case .targetBusy(let target, let holder):
@@ -138,8 +140,8 @@ extension BitmapStoreError: CustomStringConvertible {
                 + "last job, so that it does not tell any more what was written. Mirror everything "
                 + "once."
         case .tooManyBitmaps(let path, let limit):
-            "\(path) is full: it has room for \(limit). Remove bitmaps or forget jobs that "
-                + "are no longer needed."
+            "\(path) is full: it has room for \(limit). Remove bitmaps, or forget targets or jobs "
+                + "that are no longer needed."
         default: ""
         }
     }
@@ -164,6 +166,9 @@ extension BitmapStoreError: CustomStringConvertible {
         case .damaged(let path, let offset, let why):
             "\(path) is damaged at offset \(offset): \(why). Nothing was changed. Restore it from "
                 + "a backup, or remove it and start with a full mirror."
+        case .unwritable(let path, let why):
+            "\(path) was to be written so that it could not be read again: \(why). Nothing was "
+                + "changed. That is a fault of ringmirror: please report it."
         case .truncated(let path, let length, let needed):
             "\(path) is truncated: it has \(length) bytes and needs \(needed). Nothing was "
                 + "changed. Restore it from a backup, or remove it and start with a full mirror."

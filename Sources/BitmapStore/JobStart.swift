@@ -22,7 +22,8 @@ struct JobStart {
     ) throws(BitmapStoreError) -> (Begun, any JobClaim) {
         let forgotten = try prepareBitmap(&transaction)
         try transaction.dropRecords(ofTarget: request.target)
-        try transaction.requireRoom()
+        try transaction.requireRoomForRecord()
+        try transaction.requireRoomForTarget()
         // Indices have stayed: only jobs and targets were dropped.
         let index = request.bitmap.flatMap { transaction.catalog.index(of: $0) }
         let id = index.map { transaction.catalog.id($0) }

@@ -19,9 +19,7 @@ extension BitmapStore {
             for recorder in transaction.catalog.recorders where recorder.bitmap == bitmap.id {
                 throw .busy(name: name, holder: recorder.holder)
             }
-            guard transaction.catalog.jobs.count < Catalog.jobsMax else {
-                throw .tooManyBitmaps(path: path, limit: Catalog.jobsMax)
-            }
+            try transaction.requireRoomForRecord()
             let id = transaction.catalog.takeID()
             guard let claim = try file.claim(job: id) else {
                 throw .busy(name: name, holder: holder)

@@ -80,6 +80,7 @@ public final class StoreJob: Sendable {
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
         sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) -> DirtyBitmap? {
+        precondition(bytesCopied ?? 0 >= 0, "a job can't have copied less than nothing")
         let written = Written(
             bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
             targetWitness: targetWitness)

@@ -29,12 +29,16 @@ extension Transaction {
         return index
     }
 
-    /// Refuses a job for whose record, or for whose target, there is no room.
-    func requireRoom() throws(BitmapStoreError) {
+    /// Refuses one more job or recorder, if there is no room for it.
+    func requireRoomForRecord() throws(BitmapStoreError) {
         guard catalog.jobs.count + catalog.recorders.count < Catalog.jobsMax else {
             throw .tooManyBitmaps(path: file.path, limit: Catalog.jobsMax)
         }
-        // Each of them may end with a target more.
+    }
+
+    /// Refuses one more job that runs, if there is no room for its target: each of them may end
+    /// with one more.
+    func requireRoomForTarget() throws(BitmapStoreError) {
         guard catalog.targets.count + catalog.jobs.count(where: \.isOpen) < Catalog.targetsMax
         else { throw .tooManyBitmaps(path: file.path, limit: Catalog.targetsMax) }
     }

@@ -24,6 +24,7 @@ extension Transaction {
             }
         }
         if catalog.index(of: .image(name)) == nil {
+            if let flaw = BitmapName.flaw(in: name) { throw .invalidName(name: name, why: flaw) }
             guard catalog.imageBitmaps.count < Catalog.bitmapsMax else {
                 throw .tooManyBitmaps(path: file.path, limit: Catalog.bitmapsMax)
             }

@@ -124,11 +124,11 @@ struct Transaction {
     }
 
     private mutating func writeDirectory() throws(BitmapStoreError) -> (Superblock, BlockWalk) {
-        assert(catalog.flaw == nil, "about to write what would be refused: \(catalog.flaw ?? "")")
         let directory = catalog.encoded()
         guard directory.count <= Int(Superblock.directoryLengthMax) else {
             throw .tooManyBitmaps(path: file.path, limit: Int(Superblock.directoryLengthMax))
         }
+        try requireReadable(directory)
         let blocks = (directory.count + blockBytes - 1) / blockBytes
         let offset = try allocate(blocks)
         let padding = blocks * blockBytes - directory.count
@@ -145,7 +145,25 @@ struct Transaction {
         let used = (walk.uses.lastIndex { $0 != .free } ?? 0) + 1
         superblock.blockCount = UInt64(used)
         walk.cut(to: used)
+        guard Superblock.decode(superblock.encoded()) == .valid(superblock) else {
+            throw .unwritable(path: file.path, why: "its superblock would be refused")
+        }
         return (superblock, walk)
+    }
+
+    /// Refuses what would be refused, or would be something else, when it is read: everything that
+    /// the store knows would be lost.
+    private func requireReadable(_ directory: [UInt8]) throws(BitmapStoreError) {
+        do throws(FieldError) {
+            guard try Catalog(decoding: directory) != catalog else { return }
+        } catch {
+            let why =
+                switch error {
+                case .damaged(let why), .unsupported(let why): why
+                }
+            throw .unwritable(path: file.path, why: why)
+        }
+        throw .unwritable(path: file.path, why: "it would be read as something else")
     }
 
     private func bringBack() -> Bool {

@@ -17,8 +17,9 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case noSuchBitmap, nameTaken, invalidName, bitmapBusy, targetBusy, bitmapInconsistent
     case ambiguousBitmap, bitmapRemade
     case bitmapDisabled, sizesDiffer, rangeOutside, invalidGranularity, wrongDevice, wrongSize
-    case noStore, storeExists, notAStore, storeVersion, storeDamaged, storeTruncated, storeLocked
-    case storeNoLocks, storeReadOnly, storeVanished, noSuchJob, jobRunning, tooManyBitmaps
+    case noStore, storeExists, notAStore, storeVersion, storeDamaged, storeTruncated
+    case storeUnwritable, storeLocked, storeNoLocks, storeReadOnly, storeVanished, noSuchJob
+    case jobRunning, tooManyBitmaps
     case otherTarget, otherContent, halfMirror, nothingToResume, changedSinceInterrupt
     case foreignWrites, unmarkedWrites
     // Change maps.
@@ -232,6 +233,7 @@ extension BitmapStoreError {
         case .notAStore(let path, _): (.notAStore, path)
         case .unsupportedVersion(let path, _): (.storeVersion, path)
         case .damaged(let path, _, _): (.storeDamaged, path)
+        case .unwritable(let path, _): (.storeUnwritable, path)
         case .truncated(let path, _, _): (.storeTruncated, path)
         case .locked(let path, _): (.storeLocked, path)
         case .noLocks(let path, _): (.storeNoLocks, path)
