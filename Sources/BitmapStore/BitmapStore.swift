@@ -24,8 +24,8 @@ public final class BitmapStore: Sendable {
     /// What the last look at the file found.
     struct Cache: Sendable {
         var generation: Generation?
-        /// The file may hold more than the disk does, because a commit failed halfway.
-        var mustSync = false
+        /// A commit failed halfway, and the file could not be brought back to what it was.
+        var isUncertain = false
         /// The second superblock was written by us, and not synced yet.
         var hasPendingSlot = false
     }
@@ -77,22 +77,23 @@ public final class BitmapStore: Sendable {
             let generation = try Generation.load(file, known: cache.generation)
             cache.generation = generation
             var transaction = Transaction(
-                file: file, base: generation, now: clock(), mustSync: cache.mustSync)
+                file: file, base: generation, now: clock(),
+                isUncertain: cache.isUncertain)
             let result = try body(&transaction)
             transaction.catalog.prune()
             guard transaction.catalog != generation.catalog else {
                 // Nothing to do: what was asked for is so already, and has to stay so.
                 try transaction.settle()
-                cache.mustSync = false
+                cache.isUncertain = false
                 return result
             }
             do throws(CommitFailure) {
                 cache.generation = try transaction.commit()
-                cache.mustSync = false
+                cache.isUncertain = false
                 cache.hasPendingSlot = true
             } catch {
                 cache.generation = nil
-                if error.isUncertain { cache.mustSync = true }
+                if error.isUncertain { cache.isUncertain = true }
                 throw error.error
             }
             return result

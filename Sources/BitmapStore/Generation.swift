@@ -14,19 +14,19 @@ struct Generation: Sendable {
     let tables: [Reference: [Reference]]
     /// The use of each block of the file up to `superblock.blockCount`.
     let uses: [BlockUse]
-    /// Whether both slots say the same.
-    let slotsAgree: Bool
+    /// Which of the two slots say so.
+    let slots: [Bool]
 
     /// Reads the generation that counts, unless that is `known`.
     static func load(
         _ file: any StoreFile, known: Generation?
     ) throws(BitmapStoreError) -> Generation {
         let length = try file.length()
-        let (superblock, slotsAgree) = try chooseSuperblock(file, length)
+        let (superblock, slots) = try chooseSuperblock(file, length)
         if let known, known.superblock == superblock {
             return Generation(
                 superblock: superblock, catalog: known.catalog, tables: known.tables,
-                uses: known.uses, slotsAgree: slotsAgree)
+                uses: known.uses, slots: slots)
         }
         let needed = Int64(superblock.blockCount) * Int64(blockBytes)
         guard length >= needed else {
@@ -37,12 +37,12 @@ struct Generation: Sendable {
         try walk.visit(catalog)
         return Generation(
             superblock: superblock, catalog: catalog, tables: walk.tables, uses: walk.uses,
-            slotsAgree: slotsAgree)
+            slots: slots)
     }
 
     private static func chooseSuperblock(
         _ file: any StoreFile, _ length: Int64
-    ) throws(BitmapStoreError) -> (Superblock, agree: Bool) {
+    ) throws(BitmapStoreError) -> (Superblock, slots: [Bool]) {
         guard length >= Int64(Superblock.slotCount * blockBytes) else {
             try refuseShort(file, length)
         }
@@ -59,9 +59,10 @@ struct Generation: Sendable {
                 throw .damaged(
                     path: file.path, offset: 0, why: "its two superblocks contradict each other")
             }
-            return (first.generation < second.generation ? second : first, first == second)
-        case (.valid(let found), .invalid), (.invalid, .valid(let found)):
-            return (found, false)
+            let found = first.generation < second.generation ? second : first
+            return (found, [found == first, found == second])
+        case (.valid(let found), .invalid): return (found, [true, false])
+        case (.invalid, .valid(let found)): return (found, [false, true])
         case (.invalid(false, let why), .invalid(false, _)):
             throw .notAStore(path: file.path, why: why)
         case (.invalid(_, let why), .invalid(_, let other)):

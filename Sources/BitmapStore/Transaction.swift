@@ -15,18 +15,20 @@ struct Transaction {
     private(set) var tables: [Reference: [Reference]]
     private var isFree: [Bool]
     private var firstFree = Superblock.slotCount
-    /// Whether the file may hold something that the disk does not, so that it must be synced
-    /// before a block is reused.
-    private var mustSettle: Bool
+    /// Which slots have the superblock of the current generation for sure, in the file and on the
+    /// disk.
+    private var slots: [Bool]
 
-    init(file: any StoreFile, base: Generation, now: Int64, mustSync: Bool) {
+    /// - Parameter isUncertain: the disk may have something else in the first slot than the file
+    ///   seems to have, because the last commit failed halfway.
+    init(file: any StoreFile, base: Generation, now: Int64, isUncertain: Bool) {
         self.file = file
         self.base = base
         self.now = now
         catalog = base.catalog
         tables = base.tables
         isFree = base.uses.map { $0 == .free }
-        mustSettle = mustSync || !base.slotsAgree
+        slots = isUncertain ? [false, true] : base.slots
     }
 
     var reader: BitReader { BitReader(file: file, tables: tables) }
@@ -73,23 +75,34 @@ struct Transaction {
         return UInt64(start) * UInt64(blockBytes)
     }
 
-    /// Makes the current generation durable, if it may not be.
+    /// Makes sure of the current generation, if that need be, before a block is reused that another
+    /// one needs which the disk may hold instead.
     ///
-    /// Before a block is reused, the current generation must be durable and in both slots. It need
-    /// not be: a process that died may have written it and never synced, and the generation before
-    /// it, which the disk may still hold, has its blocks where this one has free ones.
+    /// A process that died may have written the slot that counts and never synced it; and after a
+    /// sync that failed, the kernel takes for written what is not. Slots that are equal promise to
+    /// whoever comes next that neither is so: the disk has this generation in one of them, and no
+    /// newer one in the other. So they are made equal only when that is true, and each step may be
+    /// the last one.
     mutating func settle() throws(BitmapStoreError) {
-        guard mustSettle else { return }
-        let bytes = base.superblock.encoded()
-        for slot in 0..<Superblock.slotCount {
-            let offset = Int64(slot * blockBytes)
-            // A slot that is right stays untouched: at no time are both being written.
-            if try file.read(at: offset, count: Superblock.byteCount) != bytes {
-                try file.write(bytes, at: offset)
-            }
-        }
+        guard let right = slots.firstIndex(of: true), slots.contains(false) else { return }
+        try write(slot: right)
         try file.sync()
-        mustSettle = false
+        try spoil(slot: 1 - right)
+        try file.sync()
+        try write(slot: 1 - right)
+        try file.sync()
+        slots = [true, true]
+    }
+
+    /// Writes the superblock of the current generation.
+    private func write(slot: Int) throws(BitmapStoreError) {
+        try file.write(base.superblock.encoded(), at: Int64(slot * blockBytes))
+    }
+
+    /// Makes a slot one that does not count.
+    private func spoil(slot: Int) throws(BitmapStoreError) {
+        let nothing = Array(repeating: 0 as UInt8, count: Superblock.byteCount)
+        try file.write(nothing, at: Int64(slot * blockBytes))
     }
 
     /// Makes the next generation the one that counts.
@@ -101,6 +114,9 @@ struct Transaction {
         let walk: BlockWalk
         do throws(BitmapStoreError) {
             (superblock, walk) = try writeDirectory()
+            // It is there already. But the sync after that which wrote it may have failed, and then
+            // no other one would write it; and it must be on the disk while the first one changes.
+            try write(slot: 1)
             try file.sync()
         } catch {
             throw CommitFailure(error: error, isUncertain: false)
@@ -111,8 +127,7 @@ struct Transaction {
             try file.sync()
         } catch {
             // It may or may not have reached the disk; the old one has to.
-            let isBack = bringBack()
-            throw CommitFailure(error: error, isUncertain: !isBack)
+            throw CommitFailure(error: error, isUncertain: !bringBack())
         }
         // From here on the generation counts. The second slot and the length are cared for by the
         // next transaction, if they fail.
@@ -120,7 +135,20 @@ struct Transaction {
         trim(superblock)
         return Generation(
             superblock: superblock, catalog: catalog, tables: walk.tables, uses: walk.uses,
-            slotsAgree: second != nil)
+            slots: [true, second != nil])
+    }
+
+    /// - Returns: whether the current generation counts again, for sure.
+    private mutating func bringBack() -> Bool {
+        slots = [false, true]
+        do throws(BitmapStoreError) {
+            try settle()
+            return true
+        } catch {
+            // Whoever comes next sees that there is something to settle.
+            try? spoil(slot: 0)
+            return false
+        }
     }
 
     private mutating func writeDirectory() throws(BitmapStoreError) -> (Superblock, BlockWalk) {
@@ -166,16 +194,6 @@ struct Transaction {
         throw .unwritable(path: file.path, why: "it would be read as something else")
     }
 
-    private func bringBack() -> Bool {
-        do throws(BitmapStoreError) {
-            try file.write(base.superblock.encoded(), at: 0)
-            try file.sync()
-            return true
-        } catch {
-            return false
-        }
-    }
-
     /// Gives space back to the filesystem once most of the file is unused; some is kept, so that a
     /// full filesystem does not keep a job from its next checkpoint.
     private func trim(_ superblock: Superblock) {
@@ -190,6 +208,6 @@ struct Transaction {
 /// Why a commit did not happen.
 struct CommitFailure: Error {
     let error: BitmapStoreError
-    /// Whether the disk may hold the new generation in spite of that.
+    /// Whether the disk may hold the new generation in spite of that, and the file may not show it.
     let isUncertain: Bool
 }

@@ -84,7 +84,33 @@ import Testing
             let place = "\(place), then another killed before call \(count)"
             check(second, is: isDone ? [after] : [found, after], place)
             // Until the second one has made sure, the first one's work may still be lost.
-            cutPower(second, is: isDone ? [after] : allowed + [found, after], place, &random)
+            let possible = isDone ? [after] : allowed + [found, after]
+            cutPower(second, is: possible, place, &random)
+            if random.chance(percent: 20) {
+                try goOnOnceMore(second, is: possible, place, &random)
+            }
+        }
+    }
+
+    /// A third process comes to what two have left that died.
+    private func goOnOnceMore(
+        _ killed: MemoryDisk, is allowed: [Snapshot], _ place: String,
+        _ random: inout SeededGenerator
+    ) throws {
+        let found = try Snapshot.read(killed)
+        let store = try openStore(killed)
+        killed.startRecording()
+        try store.add("third", granularity: Granularity(bytes: 512))
+        try store.mark("third", [512..<1024])
+        let steps = try (0...killed.events.count).map {
+            try Snapshot.read(killed.afterKill(before: $0))
+        }
+        for count in 0...killed.events.count {
+            let third = killed.afterKill(before: count)
+            let isDone = count == killed.events.count
+            cutPower(
+                third, is: isDone ? [steps[count]] : allowed + [found] + steps,
+                "\(place), then a third killed before call \(count)", &random)
         }
     }
 

@@ -62,12 +62,12 @@ final class ImageTwin {
                 sourcePath: "source", target: BitmapStoreTests.disk(target, size: model.size),
                 targetPath: FilePath(target))
             request.allowsUnknownTarget = vouched
-            let marks = image.bitmap()
             let job: StoreJob
             if let working {
-                job = try store.beginJob(request, working: working.bitmap(), imageMarks: marks)
+                job = try store.beginJob(
+                    request, working: working.bitmap(), imageMarks: image.bitmap())
             } else {
-                job = try store.beginJob(request, imageMarks: marks)
+                job = try store.beginJob(request, imageMarks: image.bitmap())
             }
             jobs[job.record.id] = job
         case .checkpoint(let id, let bits): try jobs[id]!.checkpoint(bits.bitmap())

@@ -12,6 +12,9 @@ final class MemoryDisk: @unchecked Sendable {
         case write(offset: Int, bytes: [UInt8])
         case truncate(Int)
         case sync
+        /// What was to be written is written or lost, by chance, and never tried again: the kernel
+        /// takes it for written. Processes go on seeing it.
+        case failedSync(seed: UInt64)
     }
 
     private(set) var content: [UInt8] = []
@@ -26,6 +29,7 @@ final class MemoryDisk: @unchecked Sendable {
     /// Which call that changes or syncs fails, counted down; nil: none.
     var callsUntilFailure: Int?
     var failure = Errno.noSpace
+    private(set) var failedSyncs: UInt64 = 0
     /// How many calls in a row fail.
     var failures = 1
 
@@ -36,10 +40,10 @@ final class MemoryDisk: @unchecked Sendable {
         durable = content
     }
 
-    private init(durable: [UInt8], pending: [Event]) {
+    private init(durable: [UInt8], pending: [Event], content: [UInt8]) {
         self.durable = durable
-        content = durable
-        for event in pending { apply(event) }
+        self.pending = pending
+        self.content = content
     }
 
     func startRecording() {
@@ -60,7 +64,12 @@ final class MemoryDisk: @unchecked Sendable {
             if length < content.count { content.removeLast(content.count - length) }
             pending.append(event)
         case .sync:
-            durable = content
+            // Not all of `content`: what a sync that failed has lost stays lost.
+            durable = afterPowerCut { _ in true }.content
+            pending = []
+        case .failedSync(let seed):
+            var random = SeededGenerator(seed: seed)
+            durable = afterPowerCut { _ in random.chance(percent: 50) }.content
             pending = []
         }
     }
@@ -69,6 +78,11 @@ final class MemoryDisk: @unchecked Sendable {
         if let left = callsUntilFailure {
             if left <= 0, failures > 0 {
                 failures -= 1
+                if case .sync = event {
+                    failedSyncs += 1
+                    apply(.failedSync(seed: failedSyncs))
+                    events.append(.failedSync(seed: failedSyncs))
+                }
                 throw .systemCall(call: call, path: "/memory", code: failure)
             }
             callsUntilFailure = left - 1
@@ -81,7 +95,8 @@ final class MemoryDisk: @unchecked Sendable {
     /// The disk as a process finds it that comes after one that was killed before its `count`-th
     /// recorded call. The locks of the dead are gone.
     func afterKill(before count: Int) -> MemoryDisk {
-        let disk = MemoryDisk(durable: atStart.durable, pending: atStart.pending)
+        let disk = MemoryDisk(
+            durable: atStart.durable, pending: atStart.pending, content: atStart.content)
         for event in events.prefix(count) { disk.apply(event) }
         return disk
     }
@@ -107,7 +122,7 @@ final class MemoryDisk: @unchecked Sendable {
                 if choose(false), length < result.count {
                     result.removeLast(result.count - length)
                 }
-            case .sync: break
+            case .sync, .failedSync: break
             }
         }
         return MemoryDisk(content: result)
