@@ -4,7 +4,8 @@ internal import SystemPackage
 /// Reads the bits of one generation.
 struct BitReader {
     let file: any StoreFile
-    let tables: [Reference: [Reference]]
+    /// Those that are kept in memory.
+    let tables: TableCache
 
     /// One block, checked.
     static func block(
@@ -22,11 +23,7 @@ struct BitReader {
     /// References to the pages of a table.
     func references(_ table: Reference) throws(BitmapStoreError) -> TableReferences {
         guard table.isStored else { return TableReferences(table, stored: nil) }
-        guard let found = tables[table] else {
-            throw .damaged(
-                path: file.path, offset: Int64(table.offset), why: "a table was never read")
-        }
-        return TableReferences(table, stored: found)
+        return TableReferences(table, stored: try tables.read(table, file))
     }
 
     /// The whole bitmap.

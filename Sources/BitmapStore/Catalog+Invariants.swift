@@ -9,7 +9,7 @@ extension Catalog {
         guard bitmaps.count + imageBitmaps.count <= 2 * Self.bitmapsMax,
             jobs.count + recorders.count <= Self.jobsMax, targets.count <= Self.targetsMax
         else { return "it has too many entries" }
-        return numberFlaw ?? nameFlaw ?? jobFlaw ?? targetFlaw
+        return numberFlaw ?? nameFlaw ?? pathFlaw ?? amountFlaw ?? timeFlaw ?? jobFlaw ?? targetFlaw
     }
 
     private var numberFlaw: String? {
@@ -33,6 +33,32 @@ extension Catalog {
         let names = bitmaps.map(\.name) + imageBitmaps.map(\.name)
         return names.contains { BitmapName.flaw(in: $0) != nil }
             ? "a bitmap has an impossible name" : nil
+    }
+
+    private var pathFlaw: String? {
+        let paths = jobs.flatMap { [$0.sourcePath, $0.targetPath] } + targets.map(\.path)
+        return paths.contains { $0.utf8.contains(0) } ? "a path has a zero byte" : nil
+    }
+
+    /// Amounts that users of the store subtract from each other.
+    private var amountFlaw: String? {
+        for job in jobs where !(0...device.size).contains(job.planned) {
+            return "job \(job.id) was to copy \(job.planned) bytes of \(device.size)"
+        }
+        for target in targets {
+            guard let bytes = target.success?.bytesCopied, bytes < 0 else { continue }
+            return "a job copied \(bytes) bytes"
+        }
+        return nil
+    }
+
+    /// Points in time that no clock of the kernel's shows, and that calendars may not know.
+    private var timeFlaw: String? {
+        let known: ClosedRange<Int64> = -(1 << 36)...1 << 36
+        var times = bitmaps.map(\.createdAt) + targets.compactMap(\.success?.time)
+        times += jobs.map(\.startedAt) + jobs.compactMap(\.checkpointedAt)
+        times += jobs.map(\.holder.startedAt) + recorders.map(\.holder.startedAt)
+        return times.first { !known.contains($0) }.map { "something was at \($0) s since 1970" }
     }
 
     /// The granularity of each bitmap, by its number.

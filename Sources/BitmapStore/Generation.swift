@@ -10,8 +10,8 @@ enum BlockUse: UInt8, Sendable {
 struct Generation: Sendable {
     let superblock: Superblock
     let catalog: Catalog
-    /// The content of every table block.
-    let tables: [Reference: [Reference]]
+    /// What is in the tables.
+    let tables: TableCache
     /// The use of each block of the file up to `superblock.blockCount`.
     let uses: [BlockUse]
     /// Which of the two slots say so.
@@ -112,7 +112,7 @@ struct Generation: Sendable {
 struct BlockWalk {
     let file: any StoreFile
     private let directory: Reference
-    private(set) var tables: [Reference: [Reference]] = [:]
+    private(set) var tables = TableCache()
     private(set) var uses: [BlockUse]
 
     init(file: any StoreFile, superblock: Superblock) {
@@ -130,7 +130,7 @@ struct BlockWalk {
 
     /// - Parameter known: tables whose content need not be read again.
     mutating func visit(
-        _ catalog: Catalog, known: [Reference: [Reference]] = [:]
+        _ catalog: Catalog, known: TableCache = TableCache()
     ) throws(BitmapStoreError) {
         for tree in catalog.trees {
             for (index, table) in tree.tables.enumerated() {
@@ -140,18 +140,18 @@ struct BlockWalk {
     }
 
     private mutating func visit(
-        _ table: Reference, count: Int, known: [Reference: [Reference]]
+        _ table: Reference, count: Int, known: TableCache
     ) throws(BitmapStoreError) {
         let at = Int64(directory.offset)
         guard try use(table, as: .table, saidAt: at) else { return }
         let isNew = tables[table] == nil
         let references: [Reference]
-        if let found = tables[table] ?? known[table] {
+        if let found = tables[table] {
             references = found
         } else {
-            references = Reference.decode(try BitReader.block(table, file), from: 0)
+            references = try known.read(table, file)
+            tables.keep(references, of: table)
         }
-        tables[table] = references
         guard references.dropFirst(count).allSatisfy({ $0 == .clean }) else {
             throw .damaged(
                 path: file.path, offset: Int64(table.offset),

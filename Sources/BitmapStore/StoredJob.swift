@@ -74,7 +74,8 @@ public struct StoredJob: Hashable, Sendable {
     public let startedAt: Int64
     /// Seconds since 1970; nil before the first checkpoint.
     public let checkpointedAt: Int64?
-    /// Bytes that the job had to copy when it began.
+    /// Bytes that the job had to copy when it began; no fewer than `remainingBytes`, which can have
+    /// grown since by what was marked.
     public let planned: Int64
     /// Bytes not known to be durable on the target, of those that were to be copied when the job
     /// began or was last resumed.

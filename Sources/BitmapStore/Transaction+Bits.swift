@@ -75,7 +75,7 @@ extension Transaction {
         for page in 0..<layout.pageCount
         where bits.containsDirty(in: layout.bytes(ofPage: page)) {
             let piece = try self.page(page, of: bits, layout)
-            dirtyBytes += try add(piece, toPage: page, &edit)
+            dirtyBytes &+= try add(piece, toPage: page, &edit)
         }
         return try finish(edit, dirtyBytes: dirtyBytes)
     }
@@ -123,7 +123,7 @@ extension Transaction {
                     next += 1
                 }
                 if pieces.isEmpty { break }
-                dirtyBytes += try mark(pieces, inPage: page, &edit)
+                dirtyBytes &+= try mark(pieces, inPage: page, &edit)
                 page += 1
             }
         }
@@ -183,6 +183,11 @@ extension Transaction {
         _ edit: TreeEdit, dirtyBytes: Int64
     ) throws(BitmapStoreError) -> BitTree {
         var tree = edit.tree
+        guard (0...tree.layout.geometry.size).contains(dirtyBytes) else {
+            throw .damaged(
+                path: file.path, offset: 0,
+                why: "a bitmap has fewer dirty bytes than the directory says")
+        }
         tree.dirtyBytes = dirtyBytes
         for (index, table) in edit.tables.sorted(by: { $0.key < $1.key }) {
             if table.allSatisfy({ $0 == .clean }) {

@@ -12,7 +12,7 @@ struct Transaction {
     let now: Int64
     /// What the next generation will say.
     var catalog: Catalog
-    private(set) var tables: [Reference: [Reference]]
+    private(set) var tables: TableCache
     private var isFree: [Bool]
     private var firstFree = Superblock.slotCount
     /// Which slots have the superblock of the current generation for sure, in the file and on the
@@ -50,7 +50,7 @@ struct Transaction {
         block += Array(repeating: 0, count: blockBytes - block.count)
         let reference = try write(block)
         let empty = BitLayout.pagesPerTable - table.count
-        tables[reference] = table + Array(repeating: .clean, count: empty)
+        tables.keep(table + Array(repeating: .clean, count: empty), of: reference)
         return reference
     }
 

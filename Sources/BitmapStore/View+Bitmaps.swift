@@ -79,7 +79,8 @@ extension StoredJob {
             markedBytes: entry.marked?.dirtyBytes ?? 0, target: entry.target,
             targetPath: .init(entry.targetPath),
             targetWitness: entry.isOpen ? [] : entry.targetWitness, startedAt: entry.startedAt,
-            checkpointedAt: entry.checkpointedAt, planned: entry.planned,
+            checkpointedAt: entry.checkpointedAt,
+            planned: max(entry.planned, entry.remaining.dirtyBytes),
             remainingBytes: entry.remaining.dirtyBytes, isRunning: isRunning,
             holder: entry.holder)
     }

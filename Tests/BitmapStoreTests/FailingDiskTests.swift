@@ -96,7 +96,7 @@ import Testing
             for _ in 0..<4 { cutPower(world.disk, is: world.possible, place, &random) }
             try goOn(&world, ifKilled: earlier + [before, after], place, &random)
         }
-        #expect(failedSyncs > 0, "\(random.replay)")
+        #expect(failedSyncs > 0 || RandomTest.events(default: 150) < 150, "\(random.replay)")
     }
 
     /// - Returns: whether it was acknowledged; nil: there was nothing to do, and it was refused.
