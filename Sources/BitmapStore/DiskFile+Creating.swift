@@ -25,23 +25,28 @@ extension DiskFile {
         } catch {
             throw .systemCall(call: "making the store", path: path, code: error)
         }
+        let file = DiskFile(path: path, descriptor: descriptor, isWritable: true)
         do throws(BitmapStoreError) {
-            let file = DiskFile(path: path, descriptor: descriptor, isWritable: true)
             try fill(file)
-            do throws(Errno) {
-                try SystemCalls.sync(descriptor)
-                try StoreCalls.renameNew(temporary, to: name, in: directory)
-                try SystemCalls.sync(directory)
-            } catch .fileExists {
-                throw BitmapStoreError.alreadyExists(path: path)
-            } catch {
-                throw BitmapStoreError.systemCall(
-                    call: "making the store", path: path, code: error)
-            }
-            return file
+            // From the rename on others can open it; they have to wait until it is durable.
+            try file.lock(.exclusive)
         } catch {
             try? SystemCalls.unlink(temporary, in: directory)
             throw error
+        }
+        defer { file.unlock() }
+        var current = temporary
+        do throws(Errno) {
+            try SystemCalls.sync(descriptor)
+            try StoreCalls.renameNew(temporary, to: name, in: directory)
+            current = name
+            try SystemCalls.sync(directory)
+            return file
+        } catch {
+            // Nobody else has had the lock, so that nothing is in it.
+            try? SystemCalls.unlink(current, in: directory)
+            if error == .fileExists { throw .alreadyExists(path: path) }
+            throw .systemCall(call: "making the store", path: path, code: error)
         }
     }
 }

@@ -137,7 +137,7 @@ final class DiskFile: StoreFile {
         let (directory, name) = try StoreDirectory.open(of: path)
         try call("unlink") { () throws(Errno) in
             // Only if the name still leads to this file.
-            let named = try StoreCalls.status(at: path)
+            let named = try StoreCalls.status(of: name, in: directory)
             let own = try StoreCalls.status(of: descriptor)
             guard named.inode == own.inode, named.device == own.device else { return }
             try SystemCalls.unlink(name, in: directory)

@@ -22,10 +22,14 @@ enum StoreCalls {
         return StoreStatus(found)
     }
 
-    /// Of the name itself, also if it is a symbolic link.
-    static func status(at path: FilePath) throws(Errno) -> StoreStatus {
+    /// Of a name in a directory itself, also if it is a symbolic link.
+    static func status(
+        of name: FilePath, in directory: Descriptor
+    ) throws(Errno) -> StoreStatus {
         var found = stat()
-        let result = unsafe path.withPlatformString { unsafe lstat($0, &found) }
+        let result = unsafe name.withPlatformString {
+            unsafe fstatat(directory.raw, $0, &found, AT_SYMLINK_NOFOLLOW)
+        }
         guard result == 0 else { throw Errno(rawValue: errno) }
         return StoreStatus(found)
     }

@@ -68,7 +68,7 @@ public enum StorePlace {
     }
 
     /// Makes the directory of a store, and those above it, for their owner alone; what is there
-    /// is left as it is.
+    /// is left as it is. What was made is durable when this returns.
     public static func makeDirectory(for store: FilePath) throws(BitmapStoreError) {
         let directory = store.removingLastComponent()
         guard !directory.isEmpty, StoreCalls.resolve(directory) == nil else { return }
@@ -76,9 +76,17 @@ public enum StorePlace {
         do throws(Errno) {
             try StoreCalls.makeDirectory(directory, mode: 0o700)
         } catch .fileExists {
-            return
+            // Another process is faster, and may not have synced it yet.
         } catch {
             throw .systemCall(call: "mkdir", path: directory, code: error)
+        }
+        let parent = directory.removingLastComponent()
+        do throws(Errno) {
+            let above = try SystemCalls.open(
+                parent.isEmpty ? "." : parent, O_RDONLY | O_DIRECTORY)
+            try SystemCalls.sync(above)
+        } catch {
+            throw .systemCall(call: "fsync", path: parent, code: error)
         }
     }
 }
