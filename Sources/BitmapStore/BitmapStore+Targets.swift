@@ -99,12 +99,16 @@ extension BitmapStore {
     /// its first checkpoint. What it wrote is then no foreign write to bitmaps that know its
     /// target; and if it was a full mirror, that lacks nothing any more.
     ///
-    /// - Parameter targetWitness: the target's files after the last write. As they were before the
-    ///   first one, `request` tells.
+    /// - Parameters:
+    ///   - targetWitness: the target's files after the last write. As they were before the first
+    ///     one, `request` tells.
+    ///   - sourceUnchanged: nothing was written to the source from before the job began until it
+    ///     ended.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
-        _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness]
+        _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
+        sourceUnchanged: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
             transaction.refreshWitness(of: request.target, request.targetWitness)
@@ -120,7 +124,10 @@ extension BitmapStore {
             try transaction.dropRecords(
                 replacedBy: request.target, at: request.targetPath.string)
             transaction.noteFullMirror(
-                of: request.target, source: request.sourceWitness, targetWitness)
+                of: request.target,
+                Written(
+                    bytes: request.target.size, sourceWitness: request.sourceWitness,
+                    targetWitness: targetWitness, sourceUnchanged: sourceUnchanged))
             let left = Set(transaction.catalog.jobs.map(\.id))
             return before.jobs.filter { !left.contains($0.id) }
                 .map { StoredJob($0, in: before, isRunning: false) }

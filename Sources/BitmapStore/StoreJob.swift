@@ -73,17 +73,20 @@ public final class StoreJob: Sendable {
     ///   - bytesCopied: for the bitmap's `lastSuccess`; nil: as many as were planned.
     ///   - sourceWitness: the source's files as the job left them; empty where nobody knows.
     ///   - targetWitness: the target's, after the last write.
+    ///   - sourceUnchanged: nothing was written to the source from before the job began until it
+    ///     ended, so that a full mirror lacks nothing that any bitmap may know of.
     /// - Returns: for a bitmap in an image, what has to be cleared there now, which is safe from
     ///   this moment on; nil: nothing.
     @discardableResult
     public func finish(
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
-        sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = []
+        sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = [],
+        sourceUnchanged: Bool = false
     ) throws(BitmapStoreError) -> DirtyBitmap? {
         precondition(bytesCopied ?? 0 >= 0, "a job can't have copied less than nothing")
         let written = Written(
             bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
-            targetWitness: targetWitness)
+            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged)
         var cleared: DirtyBitmap?
         switch remaining {
         case .some(let bits):

@@ -9,6 +9,8 @@ struct Written {
     let bytes: Int64
     let sourceWitness: [WriteWitness]
     let targetWitness: [WriteWitness]
+    /// Nothing was written to the source from before the job began until it ended.
+    let sourceUnchanged: Bool
 }
 
 extension Transaction {
@@ -40,8 +42,7 @@ extension Transaction {
     ) throws(BitmapStoreError) {
         let job = catalog.jobs.remove(at: place)
         if job.mode == .full, job.remaining.dirtyBytes == 0 {
-            noteFullMirror(
-                of: job.target, source: written.sourceWitness, written.targetWitness)
+            noteFullMirror(of: job.target, written)
             try dropRecords(replacedBy: job.target, at: job.targetPath)
         } else {
             renewWitness(of: job, written.targetWitness)

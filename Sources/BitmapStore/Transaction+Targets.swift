@@ -78,20 +78,18 @@ extension Transaction {
         catalog.targets.append(entry)
     }
 
-    /// What is known of one target, in all bitmaps that know it: it has been made to read as the
-    /// source does, everywhere.
+    /// What is known of one target, in all bitmaps that know it: all of it was written anew, or
+    /// found to read as the source does.
     ///
-    /// - Parameters:
-    ///   - source: the source's files as they were copied.
-    ///   - witness: the target's after that.
-    mutating func noteFullMirror(
-        of identity: DeviceIdentity, source: [WriteWitness], _ witness: [WriteWitness]
-    ) {
+    /// If the source was written meanwhile, the target may lack that; and what a bitmap keeps for
+    /// it may be that, because a job to another target has taken the marks by now.
+    mutating func noteFullMirror(of identity: DeviceIdentity, _ written: Written) {
         for place in catalog.targets(matching: identity) {
+            catalog.targets[place].witness = written.targetWitness
+            guard written.sourceUnchanged else { continue }
             catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
-            catalog.targets[place].witness = witness
             // What was written to the source before needs no mark for this target.
-            catalog.targets[place].success?.sourceWitness = source
+            catalog.targets[place].success?.sourceWitness = written.sourceWitness
         }
     }
 

@@ -55,7 +55,7 @@ extension RecordedMirror {
             if let record = try writer.close(isNeeded: false) {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
-                    targetWitness: look.targetWitness)
+                    targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged)
                 try clear(cleared, &result)
             } else if let imageMarks, request.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -64,7 +64,8 @@ extension RecordedMirror {
         } catch {
             result.recordError = .store(error)
         }
-        forgetWhatIsDone(.success, look.targetWitness)
+        forgetWhatIsDone(
+            .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged)
         return result
     }
 
@@ -154,12 +155,15 @@ extension RecordedMirror {
     ///
     /// A store that can't be used, or is of another disk, makes the mirror no worse: what uses it
     /// will say so.
-    private func forgetWhatIsDone(_ ending: JobEnding, _ witness: [WriteWitness]) {
+    private func forgetWhatIsDone(
+        _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false
+    ) {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
             guard let store = try records.existing(for: source.identity) else { return }
             if record.bitmap == nil {
-                try store.noteUnrecordedJob(record, ending, targetWitness: witness)
+                try store.noteUnrecordedJob(
+                    record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged)
             }
             try store.removeFileIfEmpty()
         } catch {

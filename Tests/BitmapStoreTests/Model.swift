@@ -65,6 +65,8 @@ struct Model {
     private(set) var writes: [String: Int] = ["x": 1, "y": 1, "z": 1]
     /// Which jobs copy everything.
     private var full: [UInt64: Bool] = [:]
+    /// Jobs since whose beginning something was marked, in whatever bitmap.
+    private(set) var overtaken: Set<UInt64> = []
     private var nextID: UInt64 = 1
 
     private struct Refusal: Error { let name: String }
@@ -116,6 +118,7 @@ struct Model {
             try requireConsistent(name)
             guard state.bitmaps[index].state != .disabled else { throw Refusal(name: "disabled") }
             everywhere(name) { bits in for range in ranges { bits.set(range) } }
+            overtaken.formUnion(state.jobs.map(\.id))
         case .merge(let name, let names):
             let index = try idle(name)
             for other in names {
@@ -164,7 +167,9 @@ struct Model {
             _ = takeID()
             state.recorded.append(name)
             noted[name] = ModelBits(size: size, shift: state.bitmaps[index].bits.shift)
-        case .note(let name, let range): noted[name]?.set(range)
+        case .note(let name, let range):
+            noted[name]?.set(range)
+            overtaken.formUnion(state.jobs.map(\.id))
         case .close(let name):
             guard let bits = noted[name] else { return }
             everywhere(name) { $0.merge(bits) }
@@ -227,8 +232,9 @@ struct Model {
         let job = state.jobs.remove(at: index)
         let found = writes[job.target]
         let isMirror = full[id]! && job.remaining.dirtyBytes == 0
+        let isOvertaken = overtaken.contains(id)
         everyTarget(job.target) { target in
-            if isMirror {
+            if isMirror, !isOvertaken {
                 target.lacked = ModelBits(size: target.lacked.size, shift: target.lacked.shift)
             }
             if isMirror || target.witness == job.witness { target.witness = found }

@@ -1,5 +1,6 @@
 import BlockStorage
 import DirtyBitmap
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -111,6 +112,31 @@ import Testing
                 target: old.target, targetPath: "t"))
         #expect(try store.jobs().map(\.id) == [job.record.id])
         #expect(ModelBits(try job.loadRemaining()).digits == "01110010")
+    }
+
+    @Test(
+        "What was marked while a full mirror ran, its target lacks still", arguments: [true, false])
+    func markedBehindFull(isUnchanged: Bool) throws {
+        let (_, store) = try makeStore(disk("source", size: 8 * 512))
+        func begin(_ mode: JobMode, _ bitmap: BitmapReference?, _ target: String) throws -> StoreJob
+        {
+            var request = JobRequest(
+                mode: mode, bitmap: bitmap, source: try store.device(), sourcePath: "s",
+                target: disk(target, size: 8 * 512), targetPath: FilePath(target))
+            request.allowsUnknownTarget = true
+            return try store.beginJob(request)
+        }
+        try store.add("b", granularity: .min)
+        try begin(.full, .stored("b"), "x").finish(.success)
+        try store.mark("b", [0..<1])
+        let full = try begin(.full, nil, "x")
+        // Behind it, and then taken by a job to another target.
+        try store.mark("b", [2 * 512..<2 * 512 + 1])
+        try begin(.incremental, .stored("b"), "y").finish(.success)
+        #expect(try bits(store) == "00000000")
+        try full.finish(.success, sourceUnchanged: isUnchanged)
+        let lacked = ModelBits(try store.load("b", for: disk("x", size: 8 * 512))).digits
+        #expect(lacked == (isUnchanged ? "00000000" : "10100000"))
     }
 
     @Test("A finer and a coarser bitmap merge without losing a byte, all of them or none")

@@ -103,10 +103,13 @@ final class Twin {
         case .finish(let id, let ending, let bits):
             let job = jobs[id]!
             let found = witness(model.writes[job.record.targetPath.string]!)
+            let isUnchanged = !model.overtaken.contains(id)
             if let bits {
-                try job.finish(ending, remaining: bits.bitmap(), targetWitness: found)
+                try job.finish(
+                    ending, remaining: bits.bitmap(), targetWitness: found,
+                    sourceUnchanged: isUnchanged)
             } else {
-                try job.finish(ending, targetWitness: found)
+                try job.finish(ending, targetWitness: found, sourceUnchanged: isUnchanged)
             }
             jobs[id] = nil
         case .touch: break
