@@ -114,8 +114,10 @@ package enum SystemCalls {
     }
 
     package static func truncate(_ descriptor: Descriptor, to size: Int64) throws(Errno) {
-        while ftruncate(descriptor.raw, Int(size)) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
+        try FileSizeSignal.blocked { () throws(Errno) in
+            while ftruncate(descriptor.raw, Int(size)) != 0 {
+                if errno != EINTR { throw Errno(rawValue: errno) }
+            }
         }
     }
 
@@ -189,20 +191,22 @@ package enum SystemCalls {
     package static func write(
         _ descriptor: CInt, _ bytes: [UInt8], at offset: Int64
     ) throws(Errno) {
-        var done = 0
-        while done < bytes.count {
-            let result = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe pwrite(
-                    descriptor, buffer.baseAddress.map { unsafe $0 + done }, bytes.count - done,
-                    Int(offset) + done)
-            }
-            if result > 0 {
-                done += result
-            } else if result == 0 {
-                // The kernel has no reason to do that, and going on would never end.
-                throw .ioError
-            } else if errno != EINTR {
-                throw Errno(rawValue: errno)
+        try FileSizeSignal.blocked { () throws(Errno) in
+            var done = 0
+            while done < bytes.count {
+                let result = unsafe bytes.withUnsafeBytes { buffer in
+                    unsafe pwrite(
+                        descriptor, buffer.baseAddress.map { unsafe $0 + done },
+                        bytes.count - done, Int(offset) + done)
+                }
+                if result > 0 {
+                    done += result
+                } else if result == 0 {
+                    // The kernel has no reason to do that, and going on would never end.
+                    throw .ioError
+                } else if errno != EINTR {
+                    throw Errno(rawValue: errno)
+                }
             }
         }
     }

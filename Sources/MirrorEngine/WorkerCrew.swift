@@ -1,3 +1,4 @@
+internal import BlockStorage
 package import Ring
 
 /// Runs the workers of a job, each on a thread of its own with a queue that it makes itself, and an
@@ -67,7 +68,7 @@ package enum WorkerCrew {
             job.log.fewerThreads(wanted: workers, got: threads.count)
             // The caller's worker has not left yet, so that none of these is the last one out.
             for _ in 1..<missing { _ = job.leave() }
-            SignalMask.withoutFileSizeSignal(body)
+            FileSizeSignal.blocked(body)
         }
         for thread in threads { thread.join() }
     }
