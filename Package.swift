@@ -52,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux", dependencies: []),
+        .target(name: "CProcess", dependencies: []),
 
         module("DirtyBitmap", []),
         module("ChangeMap", ["DirtyBitmap"]),
@@ -75,7 +76,7 @@ let package = Package(
         .executableTarget(
             name: "RingMirrorCLI",
             dependencies: [
-                "RingMirror", "CLinux", systemPackage,
+                "RingMirror", "CProcess", systemPackage,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

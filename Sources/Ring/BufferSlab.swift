@@ -24,25 +24,23 @@ internal import Glibc
     public let byteCount: Int
     private let base: UnsafeMutableRawPointer
 
-    /// Maps at least `byteCount` bytes, rounded up to whole huge pages.
+    /// Maps at least `byteCount` bytes, rounded up to whole huge pages. It is an error also if
+    /// that leaves the process too little for everything else.
     public init(byteCount wanted: Int) throws(RingError) {
         precondition(wanted > 0 && wanted <= Self.maximumByteCount)
         let mask = Self.alignment - 1
         let byteCount = (wanted + mask) & ~mask
 
         // mmap aligns to small pages only: map one huge page more, and give back what sticks out.
-        let mapped = byteCount + Self.alignment
-        guard
-            let start = unsafe mmap(
-                nil, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-            unsafe start != MAP_FAILED
-        else { throw .noBufferMemory(bytes: mapped, code: errno) }
-
+        let mapped = byteCount + Self.alignment + AddressSpace.reserve
+        guard let start = unsafe AddressSpace.map(mapped) else {
+            throw .noBufferMemory(bytes: byteCount, needed: mapped, code: errno)
+        }
         let misalignment = Int(bitPattern: start) & mask
         let head = misalignment == 0 ? 0 : Self.alignment - misalignment
-        let tail = Self.alignment - head
+        let tail = mapped - head - byteCount
         if head > 0 { unsafe munmap(start, head) }
-        if tail > 0 { unsafe munmap(start + head + byteCount, tail) }
+        unsafe munmap(start + head + byteCount, tail)
         unsafe base = start + head
         self.byteCount = byteCount
 

@@ -13,8 +13,9 @@ public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
     case forbidden
     /// The kernel refused memory for the ring itself.
     case outOfMemory
-    /// Memory for the buffers can't be mapped.
-    case noBufferMemory(bytes: Int, code: CInt)
+    /// Memory for the buffers can't be mapped, or nothing would be left besides: `needed` bytes
+    /// have to be free.
+    case noBufferMemory(bytes: Int, needed: Int, code: CInt)
     /// A system call failed in a way that has no name of its own here.
     case systemCall(String, code: CInt)
 
@@ -37,9 +38,10 @@ public enum RingError: Error, Sendable, Equatable, CustomStringConvertible {
             // Kernels before 5.12 count a ring against that limit, and recent ones again.
             "the kernel has no memory for an io_uring; raise the memlock limit (ulimit -l), free "
                 + "memory, or lower --depth"
-        case .noBufferMemory(let bytes, let code):
-            "\(bytes >> 20) MiB of buffers can't be mapped: \(errorText(code)); "
-                + "lower --depth or --request-size"
+        case .noBufferMemory(let bytes, let needed, let code):
+            "\(bytes >> 20) MiB of buffers can't be had, for which \(needed >> 20) MiB have to be "
+                + "free: \(errorText(code))\(AddressSpace.limitText). Raise the limit or free "
+                + "memory, or lower --depth or --request-size"
         case .systemCall(let call, let code):
             "\(call) failed: \(errorText(code))"
         }

@@ -14,10 +14,12 @@ package struct WorkerThread: Sendable {
     /// which may be far too small, or so large that an address space limit has no room for it.
     package static let stackBytes = 1 << 20
 
-    /// Starts a thread that runs `body`; nil if the system has no thread to give.
+    /// Starts a thread that runs `body`; nil if the system has no thread to give, or its stack
+    /// would leave the process too little memory.
     package init?(
         stackBytes: Int = Self.stackBytes, _ body: @escaping @Sendable () -> Void
     ) {
+        guard AddressSpace.hasRoom(for: stackBytes) else { return nil }
         var attributes = pthread_attr_t()
         guard unsafe pthread_attr_init(&attributes) == 0 else { return nil }
         defer { unsafe pthread_attr_destroy(&attributes) }

@@ -163,7 +163,10 @@ struct RingErrorTests {
         (.disabled(sysctl: 1), ["kernel.io_uring_disabled=1", "kernel.io_uring_group"]),
         (.forbidden, ["seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register"]),
         (.outOfMemory, ["memory", "ulimit -l", "--depth"]),
-        (.noBufferMemory(bytes: 64 << 20, code: ENOMEM), ["64 MiB", "Cannot allocate", "--depth"]),
+        (
+            .noBufferMemory(bytes: 64 << 20, needed: 74 << 20, code: ENOMEM),
+            ["64 MiB", "74 MiB", "Cannot allocate", "--depth"]
+        ),
         (.systemCall("io_uring_enter", code: EBADF), ["io_uring_enter", "Bad file descriptor"]),
     ]
 

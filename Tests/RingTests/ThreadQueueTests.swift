@@ -137,6 +137,22 @@ struct ThreadQueueTests {
         }
     }
 
+    @Test("Threads and buffers leave room for everything else")
+    func littleMemory() async {
+        await #expect(processExitsWith: .success) {
+            try #require(WorkerThread({})?.join() != nil)
+            let pages = try #require(
+                readSmallFile("/proc/self/statm")?.split(separator: " ").first.flatMap { Int($0) })
+            // Room for what is asked for, and not for the reserve besides.
+            let bytes = rlim_t(pages * 4096 + (6 << 20))
+            var limit = rlimit(rlim_cur: bytes, rlim_max: bytes)
+            try #require(setrlimit(__rlimit_resource(9), &limit) == 0)  // RLIMIT_AS
+            try #require(WorkerThread({}) == nil)
+            let error = #expect(throws: RingError.self) { try BufferSlab(byteCount: 2 << 20) }
+            try #require(error?.description.contains("ulimit -v") == true)
+        }
+    }
+
     @Test("A write beyond the file size limit is an error and no signal")
     func fileSizeLimit() async {
         await #expect(processExitsWith: .success) {

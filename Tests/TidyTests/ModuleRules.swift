@@ -26,10 +26,10 @@ enum Modules {
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
         "RingMirrorCLI": [
-            "RingMirror", "CLinux", "ArgumentParser", "Logging", "SystemPackage",
+            "RingMirror", "CProcess", "ArgumentParser", "Logging", "SystemPackage",
             "Synchronization", "Glibc", "FoundationEssentials",
         ],
-        "CLiburing": [], "CLinux": [], "CBlkid": [], "CZlib": [], "CZstd": [],
+        "CLiburing": [], "CLinux": [], "CProcess": [], "CBlkid": [], "CZlib": [], "CZstd": [],
     ]
 
     /// What comes with the compiler or the C library, so that a package does not declare it.

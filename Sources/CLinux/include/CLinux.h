@@ -92,8 +92,3 @@ int ringmirror_probe_writers(int fd);
 
 /* rename that fails with EEXIST if there is something at `to`. */
 int ringmirror_rename_new(int directory, const char *from, const char *to);
-
-/* The arguments of the process, as the kernel handed them over: nobody has read /proc for them, and
- * no byte of them was taken for a character. */
-int ringmirror_argument_count(void);
-const char *ringmirror_argument(int index);

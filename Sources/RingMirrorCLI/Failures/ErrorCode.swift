@@ -26,7 +26,8 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case mapUnreadable, mapUnrecognized, mapAmbiguous, mapUnsupported, mapOption, mapMalformed
     case mapMisplaced, mapBeyondDevice, mapUntrustworthy, mapTooLarge
     // Jobs.
-    case noRing, transferFailed, shrank, flushFailed, incomplete, tooManyFailures, interrupted
+    case noRing, outOfMemory, transferFailed, shrank, flushFailed, incomplete, tooManyFailures
+    case interrupted
     case writtenMeanwhile, movedMeanwhile
     case verificationFailed, verificationIncomplete, targetResized
     // The system, and what is left.
@@ -71,6 +72,7 @@ extension Failure {
         default:
             let (code, path): (ErrorCode, FilePath?) =
                 switch error {
+                case .ring(.noBufferMemory): (.outOfMemory, nil)
                 case .ring: (.noRing, nil)
                 case .storage, .store: (.other, nil)
                 case .transfer(_, let name, _, _, _, _): (.transferFailed, FilePath(name))

@@ -1,4 +1,4 @@
-import CLinux
+import CProcess
 
 /// The command line, byte for byte.
 ///

@@ -1,10 +1,11 @@
-#include "CLinux.h"
+#include "CProcess.h"
 
 static int count;
 static char **arguments;
 
-/* glibc calls constructors with the arguments of main. */
-__attribute__((constructor)) static void keep_arguments(int argc, char **argv) {
+/* glibc calls constructors with the arguments of main. This is the first one: the others look at
+ * the arguments already. */
+__attribute__((constructor(101))) static void keep_arguments(int argc, char **argv) {
     count = argc;
     arguments = argv;
 }
