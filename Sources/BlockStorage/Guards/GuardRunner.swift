@@ -1,3 +1,4 @@
+import Glibc
 internal import SystemPackage
 
 /// Runs the guards on an open descriptor, in the order in which their messages help most.
@@ -100,7 +101,18 @@ struct GuardRunner {
         if !holdsMirror { try DataGuard.check(target, size: own, view) }
     }
 
+    /// Descriptors that are open at once while the machine is looked at, and some more.
+    private static let spareDescriptors = 4
+
     private func survey(for object: OpenedObject) throws(StorageError) -> Survey {
+        // Without a descriptor to spare a look at proc and sysfs finds nothing in use.
+        do throws(Errno) {
+            var spare: [Descriptor] = []
+            for _ in 0..<Self.spareDescriptors { spare.append(try SystemCalls.open("/", O_PATH)) }
+            withExtendedLifetime(spare) {}
+        } catch {
+            throw .systemCall(call: "open", path: object.path, code: error)
+        }
         let survey: Survey
         do throws(Survey.Blindness) {
             survey = try .take(view)
