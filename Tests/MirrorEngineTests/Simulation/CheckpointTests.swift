@@ -8,7 +8,7 @@ import Testing
 @testable import MirrorEngine
 
 /// What a job makes durable on its way, and what it claims of that.
-@Suite(.timeLimit(.minutes(20))) struct CheckpointTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct CheckpointTests {
     private func setup(rings: Int = 1, seed: UInt64 = 1) -> Simulation.Setup {
         var setup = Simulation.Setup()
         setup.options.rings = rings

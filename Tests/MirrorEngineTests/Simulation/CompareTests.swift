@@ -8,7 +8,7 @@ import Testing
 @testable import MirrorEngine
 
 /// Comparisons of simulated disks.
-@Suite(.timeLimit(.minutes(20))) struct CompareTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct CompareTests {
     /// One comparison, over a queue of the simulation, on a thread of its own.
     private final class Comparison: @unchecked Sendable {
         let state: CompareState
@@ -47,17 +47,34 @@ import Testing
         }
 
         private func work() {
+            let pool = UnpackPool { RunLengthCode() }
+            defer { pool.close() }
             do throws(RingError) {
-                let unpacker = state.hasPacked ? SimulatedUnpacker(kernel) : nil
-                let queue = try SimulatedQueue(
-                    kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
-                    unpacker: unpacker)
-                var comparer = Comparer(job: state, queue: queue, unpacker: unpacker)
-                comparer.run()
-                state.add(comparer.statistics)
+                switch kernel.behaviour.queue {
+                case .ring:
+                    let unpacker = state.hasPacked ? SimulatedUnpacker(kernel) : nil
+                    compare(
+                        over: try SimulatedQueue(
+                            kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
+                            unpacker: unpacker), unpacker)
+                case .threads:
+                    let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
+                    compare(
+                        over: try SimulatedThreads(
+                            kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
+                            unpacker: unpacker), unpacker)
+                }
             } catch {
                 state.control.fail(.ring(error))
             }
+        }
+
+        private func compare<Queue: RequestQueue & ~Copyable>(
+            over queue: consuming Queue, _ unpacker: (any Unpacker)?
+        ) {
+            var comparer = Comparer(job: state, queue: queue, unpacker: unpacker)
+            comparer.run()
+            state.add(comparer.statistics)
         }
     }
 

@@ -6,7 +6,7 @@ import Testing
 @testable import MirrorEngine
 
 /// How jobs end: by the flush, by somebody's word, by a ring that breaks.
-@Suite(.timeLimit(.minutes(20))) struct EndingTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct EndingTests {
     private func setup(rings: Int = 1, seed: UInt64 = 1) -> Simulation.Setup {
         var setup = Simulation.Setup()
         setup.options.rings = rings

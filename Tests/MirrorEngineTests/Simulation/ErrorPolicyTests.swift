@@ -6,7 +6,7 @@ import Testing
 @testable import MirrorEngine
 
 /// One thing is wrong with a disk, and a policy says what to make of it.
-@Suite(.timeLimit(.minutes(20))) struct ErrorPolicyTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct ErrorPolicyTests {
     private static let badRange =
         Int64(Disks.badSector.lowerBound)..<Int64(Disks.badSector.upperBound)
 

@@ -6,7 +6,7 @@ import Testing
 @testable import MirrorEngine
 
 /// Targets that allocate: what they are told, and when.
-@Suite(.timeLimit(.minutes(20))) struct ImageTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct ImageTests {
     private static let cluster = 16 << 10
     private let size = 512 << 10
 

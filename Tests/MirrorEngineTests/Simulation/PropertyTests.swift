@@ -10,7 +10,7 @@ import Testing
 ///
 /// Run one again with `RINGMIRROR_SEED=seed RINGMIRROR_EVENTS=1`, or many with a large
 /// `RINGMIRROR_EVENTS`.
-@Suite(.timeLimit(.minutes(10))) struct PropertyTests {
+@Suite(.everyQueue, .timeLimit(.minutes(10))) struct PropertyTests {
     static let seeds: [UInt64] = {
         let first = RandomTest.seed(default: 0xD15C_0000)
         return (0..<RandomTest.events(default: 400)).map { first &+ UInt64($0) }

@@ -100,6 +100,7 @@ struct Scenario {
     ) -> SimulatedKernel.Behaviour {
         var behaviour = SimulatedKernel.Behaviour()
         behaviour.seed = seed
+        behaviour.threadsMax = [0, 1, 4][Int(seed % 3)]
         behaviour.isShuffling = random.chance(percent: 80)
         if random.chance(percent: 50) { behaviour.shortPercent = 30 }
         if random.chance(percent: 50) { behaviour.transientPercent = 30 }

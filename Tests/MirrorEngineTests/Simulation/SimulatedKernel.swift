@@ -22,6 +22,17 @@ final class SimulatedKernel: @unchecked Sendable {
         var ringErrorAtStep: Int?
         /// Rings that can't be made, counted in the order they are asked for from 0.
         var failingRings: Set<Int> = []
+        /// What carries requests out.
+        var queue = QueueKind.current
+        /// Threads of a queue that has some; with none, the worker does it all.
+        var threadsMax = 4
+    }
+
+    /// A ring whose every step the seed decides, or threads of the operating system.
+    enum QueueKind: CaseIterable {
+        case ring, threads
+
+        @TaskLocal static var current = QueueKind.ring
     }
 
     /// One request as it was submitted.

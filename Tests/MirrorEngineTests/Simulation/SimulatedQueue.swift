@@ -147,56 +147,9 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     }
 
     private mutating func perform(_ pending: Pending) -> Int32 {
-        let request = pending.request
-        if request.operation == .pollIn { return CInt(POLLIN) }
-        guard let disk = file(pending)?.disk else { return -EBADF }
-        if kernel.behaviour.stuck.contains(request.operation) { return -EAGAIN }
-        if random.chance(percent: kernel.behaviour.transientPercent) {
-            return random.chance(percent: 50) ? -EAGAIN : -EINTR
-        }
-        let offset = Int(request.offset)
-        switch request.operation {
-        case .read: return read(disk, offset, shortened(request))
-        case .write: return write(disk, pending.id, offset, shortened(request))
-        case .punchHole, .zeroRange:
-            return disk.zero(
-                pending.id, at: offset, count: Int(request.length),
-                isPunch: request.operation == .punchHole)
-        case .sync, .dataSync: return disk.flush(upTo: pending.flushMark)
-        case .writeBack, .dropCache: return random.chance(percent: 20) ? -EINVAL : 0
-        case .nop, .pollIn, .timeout, .cancel: return -EINVAL
-        }
-    }
-
-    /// The memory that a read or write really uses.
-    private mutating func shortened(_ request: Request) -> Range<Int> {
-        var count = Int(request.length)
-        if count > 1 && random.chance(percent: kernel.behaviour.shortPercent) {
-            count = Int.random(in: 1..<count, using: &random)
-        }
-        return request.bufferOffset..<(request.bufferOffset + count)
-    }
-
-    private mutating func read(
-        _ disk: SimulatedDisk, _ offset: Int, _ memory: Range<Int>
-    ) -> Int32 {
-        var random = random
-        let result = buffers.withMutableBytes(memory) { span in
-            span.withUnsafeMutableBytes { disk.read(at: offset, into: $0, using: &random) }
-        }
-        self.random = random
-        return result
-    }
-
-    private mutating func write(
-        _ disk: SimulatedDisk, _ id: UInt64, _ offset: Int, _ memory: Range<Int>
-    ) -> Int32 {
-        var random = random
-        let result = buffers.withBytes(memory) { span in
-            span.withUnsafeBytes { disk.write(id, at: offset, $0, using: &random) }
-        }
-        self.random = random
-        return result
+        if pending.request.operation == .pollIn { return CInt(POLLIN) }
+        return kernel.carryOut(
+            pending.request, pending.id, flushMark: pending.flushMark, buffers, &random)
     }
 
     private func scribble(_ request: Request) {
@@ -206,10 +159,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         }
     }
 
-    private func file(_ pending: Pending) -> SimulatedFile? {
-        let index = Int(pending.request.file.rawValue)
-        return kernel.files.indices.contains(index) ? kernel.files[index] : nil
-    }
+    private func file(_ pending: Pending) -> SimulatedFile? { kernel.file(of: pending.request) }
 
     // MARK: the contract
 
@@ -224,50 +174,13 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
             }
             return
         }
-        guard let file = file(pending) else {
-            kernel.report("\(request.operation) on file \(request.file), which there is not")
-            return
-        }
-        switch request.operation {
-        case .read, .write: checkTransfer(request, file)
-        case .punchHole, .zeroRange: checkZeroing(request, file)
-        case .dataSync:
-            // A checkpoint's, which claims only what was written before it.
-            kernel.expect(file.isTarget, "the source was flushed")
-        case .sync:
-            kernel.expect(file.isTarget, "the source was flushed")
-            kernel.expect(!file.disk.isChanging, "a flush was submitted before all writes ended")
-        case .writeBack, .dropCache: break
-        default: kernel.report("\(request.operation) was not expected")
-        }
-        if request.changes {
-            let range = Int(request.offset)..<Int(request.offset + request.length)
-            kernel.expect(file.isTarget, "\(request.operation) on the source")
-            kernel.expect(
-                file.disk.beginChange(pending.id, range),
-                "\(request.operation) at \(range) while another request changes some of it")
-        }
+        kernel.check(request, pending.id)
+        if request.operation.movesBytes { checkMemory(request) }
     }
 
-    private func checkTransfer(_ request: Request, _ file: SimulatedFile) {
+    private func checkMemory(_ request: Request) {
         let what = "\(request.operation) \(request.offset)+\(request.length)"
-        let alignment = Int64(file.alignment)
-        kernel.expect(
-            request.offset % alignment == 0 && request.length % alignment == 0,
-            "\(what) is off the alignment of \(alignment)")
-        kernel.expect(
-            alignment == 1 || request.bufferOffset % 512 == 0,
-            "\(what) has its memory at \(request.bufferOffset), off the sector")
-        kernel.expect(
-            request.offset >= 0 && request.length > 0 && request.length <= kernel.requestSize,
-            "\(what) is not within a request's limits")
         let memory = request.bufferOffset..<(request.bufferOffset + Int(request.length))
-        kernel.expect(
-            memory.lowerBound >= 0 && memory.upperBound <= kernel.zeroArea.upperBound,
-            "\(what) has its memory at \(memory), outside the slab")
-        let isRead = request.operation == .read
-        kernel.expect(
-            !isRead || !memory.overlaps(kernel.zeroArea), "\(what) spoils the zero area")
         for other in unpacker?.memory ?? [] where other.overlaps(memory) {
             kernel.report("\(what) uses memory that is being decompressed")
         }
@@ -275,17 +188,9 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
             let start = other.request.bufferOffset
             guard memory.overlaps(start..<(start + Int(other.request.length))) else { continue }
             kernel.expect(
-                !isRead && other.request.operation == .write,
+                request.operation == .write && other.request.operation == .write,
                 "\(what) shares memory with a \(other.request.operation) in flight")
         }
-    }
-
-    private func checkZeroing(_ request: Request, _ file: SimulatedFile) {
-        kernel.expect(!file.isImage, "\(request.operation) in an image")
-        let block = Int64(file.blockSize)
-        kernel.expect(
-            request.offset % block == 0 && request.length % block == 0 && request.length > 0,
-            "\(request.operation) \(request.offset)+\(request.length) is off the block of \(block)")
     }
 }
 

@@ -73,15 +73,34 @@ final class Simulation: @unchecked Sendable {
     /// Starts the job on threads of its own.
     func start() {
         Thread.detachNewThread { [self] in
-            WorkerCrew.run(job, workers: rings) { [kernel] () throws(RingError) in
-                SimulatedUnpacker(kernel)
-            } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
-                try SimulatedQueue(
-                    kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
-                    unpacker: unpacker)
+            switch kernel.behaviour.queue {
+            case .ring: runOverRings()
+            case .threads: runOverThreads()
             }
             end.signal()
         }
+    }
+
+    private func runOverRings() {
+        WorkerCrew.run(job, workers: rings) { [kernel] () throws(RingError) in
+            SimulatedUnpacker(kernel)
+        } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
+            try SimulatedQueue(
+                kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
+                unpacker: unpacker)
+        }
+    }
+
+    private func runOverThreads() {
+        let pool = UnpackPool { RunLengthCode() }
+        WorkerCrew.run(job, workers: rings) { () throws(RingError) in
+            try pool.makeUnpacker()
+        } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
+            try SimulatedThreads(
+                kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
+                unpacker: unpacker)
+        }
+        pool.close()
     }
 
     /// How the job ended. A job that hangs is reported, cancelled and left behind.

@@ -5,7 +5,7 @@ import Testing
 @testable import MirrorEngine
 
 /// What zeros of the source become on the target, request by request.
-@Suite(.timeLimit(.minutes(20))) struct ZeroTests {
+@Suite(.everyQueue, .timeLimit(.minutes(20))) struct ZeroTests {
     /// Data, a hole, and data that is all zero, a request each, but for the hole which is two.
     private func disks(emptyTarget: Bool = false) -> Disks {
         Disks(
