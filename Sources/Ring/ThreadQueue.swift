@@ -8,8 +8,8 @@ internal import Glibc
 /// kernel does for one that is under way. With no thread to be had, requests are carried out in
 /// `submitAndWait`, one after the other.
 @safe public struct ThreadQueue: ~Copyable, RequestQueue {
-    /// More system calls at once than this gained nothing (docs/performance.md).
-    public static let threadsMax = 16
+    /// More system calls at once gained next to nothing (docs/performance.md).
+    public static let threadsMax = 32
 
     // Set at creation, never changed.
 
