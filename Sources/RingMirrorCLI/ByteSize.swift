@@ -92,4 +92,17 @@ extension CacheChoice: ExpressibleByArgument {
     }
 
     public static var allValueStrings: [String] { ["auto", "direct", "buffered"] }
+
+    /// As it is typed.
+    public var defaultValueDescription: String { self == .automatic ? "auto" : rawValue }
+
+    /// What `--cache` says of itself, the same in every command that has it.
+    static var help: ArgumentHelp {
+        ArgumentHelp(
+            "How the page cache is used.",
+            discussion: """
+                direct is O_DIRECT or nothing; buffered goes through the page cache; auto takes \
+                direct where it works.
+                """, valueName: "how")
+    }
 }

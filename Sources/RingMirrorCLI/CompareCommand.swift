@@ -5,54 +5,70 @@ struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Compare two disks or images byte for byte.",
+        usage: "ringmirror compare <first> <second> [<options>]",
         discussion: """
-            Both sides are read with O_DIRECT, so that what counts is what the devices have and \
-            not what the page cache has. The exit code is 0 if they are identical and 4 if they \
-            differ; disks of different sizes differ, and what they have in common is compared all \
-            the same. A qcow2 image whose size was rounded up to whole sectors, with zeros, is \
-            no different for that.
+            The exit code is 0 if they are identical and 4 if they differ. Both sides are read \
+            with O_DIRECT where that works: what counts is what the devices have, not what the \
+            page cache has.
+
+            Disks of different sizes differ, and what they have in common is compared all the \
+            same. A qcow2 image whose size was rounded up to whole sectors, with zeros, is no \
+            different for that. A side that something writes meanwhile proves nothing: that is 1.
+
+            Examples:
+              ringmirror compare /dev/nvme0n1 /dev/nvme1n1
+              ringmirror compare vm.qcow2 backup.img
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
     var first: PathArgument
 
-    @Argument(help: "Another.", completion: .file())
+    @Argument(help: "The disk or image to compare with.", completion: .file())
     var second: PathArgument
 
-    @Option(help: "raw or qcow2: what the first is (default: by its name and content).")
-    var firstFormat: ImageFormat?
-
-    @Option(help: "raw or qcow2: what the second is.")
-    var secondFormat: ImageFormat?
-
-    @Option(help: "auto, direct (O_DIRECT or nothing) or buffered (through the page cache).")
-    var cache = CacheChoice.automatic
-
-    @Option(help: IOMethod.help)
-    var io = IOMethod.automatic
-
-    @OptionGroup var files: NamedFileOptions
-
     @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup(title: "Formats") var formats: Formats
+    @OptionGroup(title: "Formats") var files: NamedFileOptions
+    @OptionGroup(title: "Tuning") var tuning: Tuning
+
+    struct Formats: ParsableArguments {
+        @Option(
+            help: ArgumentHelp(
+                "What the first is (default: by its name and content).", valueName: "format"))
+        var firstFormat: ImageFormat?
+
+        @Option(
+            help: ArgumentHelp(
+                "What the second is (default: by its name and content).", valueName: "format"))
+        var secondFormat: ImageFormat?
+    }
+
+    struct Tuning: ParsableArguments {
+        @Option(help: IOMethod.help)
+        var io = IOMethod.automatic
+
+        @Option(help: CacheChoice.help)
+        var cache = CacheChoice.automatic
+    }
 
     func run() throws {
         let complaint = Complaint(output: output)
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
         let options = SourceOptions(
-            cache: cache, allowSourceInUse: true, namedFileOnly: files.noBacking)
+            cache: tuning.cache, allowSourceInUse: true, namedFileOnly: files.noBacking)
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                self.first.path, format: firstFormat, formatOption: "--first-format",
+                self.first.path, format: formats.firstFormat, formatOption: "--first-format",
                 foreignFormats: .note, options: options)
         }
         let second = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                self.second.path, format: secondFormat, formatOption: "--second-format",
+                self.second.path, format: formats.secondFormat, formatOption: "--second-format",
                 foreignFormats: .note, options: options)
         }
         let run = CompareRun(
-            job: CompareJob(first, second, isByName: true, io: io), first: first, second: second,
+            job: CompareJob(first, second, isByName: true, io: tuning.io), first: first, second: second,
             output: output,
             event: "compare")
         try run.run()

@@ -35,6 +35,23 @@ struct TargetErrorPolicy: ExpressibleByArgument {
     static var allValueStrings: [String] { ["report", "ignore", "stop", "enospc"] }
 }
 
+/// What becomes of bytes that can't be written inside a chain of images, where none may be missing.
+struct ImageErrorPolicy: ExpressibleByArgument {
+    static let report = ImageErrorPolicy(policy: .report)
+
+    let policy: ErrorPolicy
+
+    private init(policy: ErrorPolicy) { self.policy = policy }
+
+    init?(argument: String) {
+        guard let policy = ErrorPolicy(word: argument), policy != .ignore else { return nil }
+        self.policy = policy
+    }
+
+    var defaultValueDescription: String { policy.rawValue }
+    static var allValueStrings: [String] { ["report", "stop", "enospc"] }
+}
+
 extension ErrorPolicy {
     /// The names of the library, and others that say the same in plain words.
     fileprivate init?(word: String) {

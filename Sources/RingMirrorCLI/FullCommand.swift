@@ -4,26 +4,28 @@ import RingMirror
 struct FullCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "full",
-        abstract: "Make TARGET read exactly as SOURCE does.",
+        abstract: "Make TARGET an exact copy of SOURCE.",
+        usage: "ringmirror full <source> <target> [<options>]",
         discussion: """
-            SOURCE and TARGET are disks, partitions or image files, raw or qcow2. They must have \
-            the same size. Of a qcow2 SOURCE all is copied that it shows, with what is below it. \
-            Holes of the source become zeros on the target, whatever it held before. The job has \
-            succeeded only when the target has been flushed to stable storage.
+            SOURCE and TARGET are disks, partitions or image files (raw or qcow2) of the same \
+            size. Exit code 0 means that all was copied and flushed to stable storage, and that \
+            neither side was written by something else meanwhile.
 
-            Nothing is written before every guard has passed: a target that is mounted, swapped \
-            on, held by LVM, RAID or a loop device, opened by another process, or that is a part \
-            of the source is refused, and there is no option to override that. A target with a \
-            file system, a partition table or other data on it needs --overwrite.
+            All that a qcow2 SOURCE shows is copied, its backing files included. Holes of SOURCE \
+            become zeros on TARGET, whatever it held before.
+
+            Nothing is written before every safety check has passed: a target that is mounted, \
+            swapped on, held by LVM, RAID or a loop device, opened by another process, or that is \
+            a part of the source is refused, and no option overrides that. A target with a file \
+            system, a partition table or other data on it needs --overwrite.
+
+            A first Ctrl-C stops cleanly: what is in flight is finished and flushed, and the \
+            progress is recorded. The target is not a mirror then; --resume continues.
 
             Examples:
               ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --verify
               ringmirror full vm.img /backup/vm.img --create
-              ringmirror full vm.qcow2 /backup/vm.qcow2 --create
-              ringmirror full /dev/sda disk.img --create --on-source-error ignore --speed 200M
-
-            A first Ctrl-C stops cleanly: what is in flight is finished and flushed, and the \
-            progress is recorded. The target is not a mirror then; --resume goes on with it.
+              ringmirror full vm.qcow2 /backup/vm.qcow2 --create --bitmap nightly
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
@@ -32,26 +34,22 @@ struct FullCommand: ParsableCommand {
     @Argument(help: "The disk or image to write.", completion: .file())
     var target: PathArgument
 
-    @Flag(help: "Make TARGET as a new image file. It must not exist.")
-    var create = false
-
-    @Option(
-        help: ArgumentHelp(
-            "A bitmap of SOURCE that the mirror clears when it has succeeded.",
-            discussion: "From then on the bitmap tells what TARGET lacks: see incremental."))
-    var bitmap: String?
-
+    @OptionGroup(title: "Main options") var new: NewTargetOptions
+    @OptionGroup(title: "Main options") var choice: BitmapChoice
+    @OptionGroup(title: "Safety checks") var guards: GuardOptions
+    @OptionGroup(title: "Copying") var copying: CopyOptions
+    @OptionGroup(title: "Resuming and records") var recording: RecordOptions
     @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
     @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
-    @OptionGroup(title: "Guards") var guards: GuardOptions
-    @OptionGroup(title: "Copying") var copying: CopyOptions
-    @OptionGroup(title: "Recording") var recording: RecordOptions
+    @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
+    private var create: Bool { new.create }
+    private var bitmap: String? { choice.name }
+
     func validate() throws {
-        try recording.validate(bitmap: bitmap)
         try targetFormat.validate(create: create, target: target)
-        if recording.bitmapMode == .never {
+        if choice.mode == .never {
             throw ValidationError(
                 "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
         }
@@ -60,24 +58,24 @@ struct FullCommand: ParsableCommand {
 
     func run() throws {
         let complaint = Complaint(output: output)
-        try MirrorSides.prepare(copying, complaint)
+        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
             namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
-            complaint)
+            changesBitmaps: !recording.dryRun && choice.changesImage(recording.store),
+            tuning.cache, guards, complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         let resuming = try recording.resumes(
             .full, bitmap: bitmap, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)
         let records = recording.store.path(for: source)
-        var request = recording.request(.full, bitmap: bitmap, copying)
+        var request = recording.request(.full, choice, copying, tuning)
         request.allowSourceInUse = guards.allowSourceInUse
         // All was copied, whichever part was asked for.
         if copying.verify != nil { request.verification = .all }
         // What is resumed is known by its record, which is checked before the first write.
         let options = TargetOptions(
-            cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
+            cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
             allowLarger: guards.allowLarger)
         if recording.dryRun {
             var dryRun = DryRun("full", source, target, create: creates, output, complaint)

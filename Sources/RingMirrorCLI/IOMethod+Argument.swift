@@ -9,6 +9,6 @@ extension IOMethod: ExpressibleByArgument {
             discussion: """
                 auto takes io_uring where it works, and threads where it is forbidden, as in most \
                 containers; uring is io_uring or nothing; threads is a small pool of threads.
-                """)
+                """, valueName: "method")
     }
 }

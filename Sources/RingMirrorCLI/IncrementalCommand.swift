@@ -4,22 +4,30 @@ import RingMirror
 struct IncrementalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "incremental",
-        abstract: "Make TARGET read as SOURCE does where a bitmap or a change map says so.",
+        abstract: "Copy from SOURCE to TARGET only what has changed.",
+        usage: """
+            ringmirror incremental <source> <target> --bitmap <name> [<options>]
+            ringmirror incremental <source> <target> --map <file> [<options>]
+            """,
         discussion: """
-            TARGET has to hold the mirror that the bitmap goes on from. Nothing but what is dirty \
-            is read or written. When the job has succeeded and TARGET is flushed, the bitmap is \
-            cleared; when it fails, the bitmap is as if the job had never run.
+            A bitmap, or another tool's change map, says what has changed; nothing else is read or \
+            written. TARGET has to hold an earlier mirror of SOURCE. A success clears the bitmap; \
+            after a failure the bitmap is as if the job had never run.
 
-            Of a qcow2 SOURCE a bitmap inside the image is taken first, and cleared there.
+            The result is as good as the bitmap: something has to mark what is written to SOURCE \
+            (`bitmap mark`, `bitmap import`, QEMU). Where nothing does, `bitmap diff` finds what \
+            differs by comparing. A write that was not marked is noticed by the times of files, \
+            the write counters of disks and a sample, and is refused then; --verify=all compares \
+            everything.
+
+            One bitmap serves any number of targets: the file of bitmaps keeps what each of them \
+            lacks. Of a qcow2 SOURCE a bitmap inside the image is taken first, and cleared there.
 
             Examples:
-              ringmirror bitmap add vm.img nightly
-              ringmirror full vm.img /backup/vm.img --create --bitmap nightly
-              ringmirror bitmap mark vm.img nightly 1M+64K
-              ringmirror incremental vm.img /backup/vm.img --bitmap nightly
+              ringmirror incremental vm.img /backup/vm.img --bitmap nightly --verify
               ringmirror incremental /dev/vg/thin /dev/sdb --map delta.xml
-              ringmirror incremental vm.qcow2 monday.qcow2 --bitmap nightly --create \\
-                --backing sunday.qcow2 --backing-format qcow2
+              ringmirror incremental vm.qcow2 mon.qcow2 --bitmap nightly --create \\
+                --backing sun.qcow2 --backing-format qcow2
             """)
 
     @Argument(help: "The disk or image to read.", completion: .file())
@@ -29,35 +37,46 @@ struct IncrementalCommand: ParsableCommand {
         help: "The disk or image to write, which holds an earlier mirror.", completion: .file())
     var target: PathArgument
 
-    @Option(help: "The bitmap of SOURCE that says what is dirty.")
-    var bitmap: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "A change map of another tool that says what is dirty, as FILE or FILE:FORMAT.",
-            discussion: "The formats are in docs/change-maps.md; without one the content decides."))
-    var map: MapArgument?
-
-    @Flag(
-        help: """
-            Take a TARGET that the bitmap's last success did not write: you know that it holds the \
-            mirror that the bitmap goes on from.
-            """)
-    var newTarget = false
-
-    @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
-    var create = false
-
+    @OptionGroup(title: "Main options") var choice: BitmapChoice
+    @OptionGroup(title: "Main options") var main: Main
+    @OptionGroup(title: "Safety checks") var guards: GuardOptions
+    @OptionGroup(title: "Copying") var copying: CopyOptions
+    @OptionGroup(title: "Resuming and records") var recording: RecordOptions
+    @OptionGroup(title: "Reading the map") var mapping: MapOptions
     @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
     @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
-    @OptionGroup(title: "Reading the map") var mapping: MapOptions
-    @OptionGroup(title: "Guards") var guards: GuardOptions
-    @OptionGroup(title: "Copying") var copying: CopyOptions
-    @OptionGroup(title: "Recording") var recording: RecordOptions
+    @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
+    struct Main: ParsableArguments {
+        @Option(
+            help: ArgumentHelp(
+                "Another tool's list of changes, as FILE or FILE:FORMAT; - is standard input.",
+                discussion: """
+                    Such as of thin_delta, era_invalidate, QEMU, rbd or ddrescue. Without FORMAT \
+                    the content decides; an unknown FORMAT lists all.
+                    """, valueName: "file"))
+        var map: MapArgument?
+
+        @Flag(
+            help: ArgumentHelp(
+                "Take a TARGET that the bitmap does not know.",
+                discussion: """
+                    You promise that it holds the mirror that the bitmap goes on from. A sample is \
+                    compared all the same.
+                    """))
+        var newTarget = false
+
+        @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
+        var create = false
+    }
+
+    private var bitmap: String? { choice.name }
+    private var map: MapArgument? { main.map }
+    private var create: Bool { main.create }
+    private var newTarget: Bool { main.newTarget }
+
     func validate() throws {
-        try recording.validate(bitmap: bitmap)
         if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
             throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
         }
@@ -76,7 +95,7 @@ struct IncrementalCommand: ParsableCommand {
                 "--resume=auto can't tell whether the interrupted mirror was by this map: run "
                     + "--resume without --map, or leave --resume=auto out")
         }
-        if copying.targetIsZero {
+        if tuning.targetIsZero {
             throw ValidationError(
                 "--target-is-zero can't be: the target of an incremental mirror holds a mirror")
         }
@@ -84,12 +103,12 @@ struct IncrementalCommand: ParsableCommand {
 
     func run() throws {
         let complaint = Complaint(output: output)
-        try MirrorSides.prepare(copying, complaint)
+        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
             namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: !recording.dryRun && recording.changesImage(bitmap), copying, guards,
-            complaint)
+            changesBitmaps: !recording.dryRun && choice.changesImage(recording.store),
+            tuning.cache, guards, complaint)
         let records = recording.store.path(for: source)
         let resuming = try recording.resumes(
             .incremental, bitmap: bitmap, from: source, to: target, complaint)
@@ -111,7 +130,7 @@ struct IncrementalCommand: ParsableCommand {
         // What is on the target of a bitmap in an image is compared before it is written.
         let isKnown = resuming || newTarget || hasSucceeded || isInImage
         let options = TargetOptions(
-            cache: copying.cache, create: creates, overwrite: guards.overwrite || isKnown,
+            cache: tuning.cache, create: creates, overwrite: guards.overwrite || isKnown,
             holdsMirror: true, allowLarger: guards.allowLarger)
         if recording.dryRun {
             var dryRun = DryRun("incremental", source, target, create: creates, output, complaint)
@@ -160,7 +179,7 @@ struct IncrementalCommand: ParsableCommand {
         _ source: Disk, _ target: Disk, _ map: ChangeMap?,
         _ records: RecordedMirror.RecordPlace, resuming: Bool, creates: Bool
     ) throws(MirrorError) -> RecordedMirror {
-        var request = recording.request(.incremental, bitmap: bitmap, copying)
+        var request = recording.request(.incremental, choice, copying, tuning)
         // A new image has what it stands on, which whoever named it knows to be the mirror.
         request.allowNewTarget = newTarget || creates
         request.allowSourceInUse = guards.allowSourceInUse

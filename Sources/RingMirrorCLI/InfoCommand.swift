@@ -4,21 +4,28 @@ import RingMirror
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "info",
-        abstract: "Say what a disk or image is, how it can be read, and what is on it.",
+        abstract: "Describe a disk or image: size, blocks, identity, and what is in it.",
+        usage: "ringmirror info <path> [<options>]",
         discussion: """
-            Of a qcow2 image the whole chain is shown, with what each image has, and its bitmaps. \
-            Nothing is written, and a disk in use may be asked about too.
+            Of a qcow2 image the whole chain of backing files is shown, with what each image \
+            holds, and the bitmaps inside. Nothing is written, and a disk in use may be asked \
+            about too.
+
+            Examples:
+              ringmirror info /dev/nvme0n1
+              ringmirror info vm.qcow2 --json
             """)
 
     @Argument(help: "A disk or image.", completion: .file())
     var path: PathArgument
 
-    @Option(help: "raw or qcow2: what it is (default: by its name and content).")
+    @Option(
+        help: ArgumentHelp("What it is (default: by its name and content).", valueName: "format"))
     var format: ImageFormat?
 
     @OptionGroup var files: NamedFileOptions
 
-    @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
         let complaint = Complaint(output: output)

@@ -20,7 +20,7 @@ enum Main {
     private static func run(_ arguments: [String]) -> Exit {
         do {
             if let mistake = CommandLineMistake.unknownCommand(arguments) { throw mistake }
-            var command = try RingMirrorCommand.parseAsRoot(Verification.translate(arguments))
+            var command = try RingMirrorCommand.parseAsRoot(Spellings.translate(arguments))
             if !type(of: command).configuration.subcommands.isEmpty {
                 let help = RingMirrorCommand.helpMessage(for: type(of: command))
                 throw CommandLineMistake("a command is missing", help: help)
@@ -31,7 +31,8 @@ enum Main {
             return Exit(rawValue: end.rawValue) ?? .failed
         } catch {
             guard RingMirrorCommand.exitCode(for: error) != .success else {
-                Output.text(RingMirrorCommand.fullMessage(for: error))
+                let text = RingMirrorCommand.fullMessage(for: error)
+                Output.text(ShortHelp.isAsked(arguments) ? ShortHelp.text(of: text) : text)
                 return .done
             }
             let mistake =

@@ -1,6 +1,11 @@
 import ArgumentParser
 import RingMirror
 
+struct NewTargetOptions: ParsableArguments {
+    @Flag(help: "Make TARGET as a new image file. It must not exist.")
+    var create = false
+}
+
 struct GuardOptions: ParsableArguments {
     @Flag(
         help: "Write over a target that carries a file system, a partition table or other data.")
@@ -12,51 +17,22 @@ struct GuardOptions: ParsableArguments {
     @Flag(
         help: ArgumentHelp(
             "Read a source that is mounted or otherwise in use.",
-            discussion: "What is written to it while the job runs may be missing in the mirror."))
+            discussion: """
+                What is written to it while the job runs may be missing: the copy then mixes \
+                points in time.
+                """))
     var allowSourceInUse = false
 }
 
 struct CopyOptions: ParsableArguments {
     @Flag var verify: Verification?
 
-    @Option(
-        help: ArgumentHelp(
-            "What to do with zeros.",
-            discussion: """
-                detect makes holes of everything that is zero, holes only of holes, and write \
-                allocates the whole target.
-                """))
-    var zeroes = ZeroHandling.detect
-
-    @Flag(help: "Promise that the whole target reads as zeros now, so that zeros need no work.")
-    var targetIsZero = false
-
-    @Option(
-        help: ArgumentHelp(
-            "At most this many bytes a second, such as 200M: M is 2^20.", valueName: "rate"))
+    @Option(help: SpeedHelp.speed)
     var speed: ByteRate?
 
     @Option(
         help: ArgumentHelp(
-            "Bytes in one request, a power of two from 4K to 16M (default: by the devices).",
-            valueName: "size"))
-    var requestSize: ByteSize?
-
-    @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
-    var depth: Int?
-
-    @Option(help: "Rings, each with a thread, 1 to 64.")
-    var rings = 1
-
-    @Option(help: IOMethod.help)
-    var io = IOMethod.automatic
-
-    @Option(help: "direct is O_DIRECT or nothing, buffered goes through the page cache.")
-    var cache = CacheChoice.automatic
-
-    @Option(
-        help: ArgumentHelp(
-            "When bytes can't be read.",
+            "What to do when bytes can't be read.",
             discussion: """
                 report (or fail): the job fails at once. ignore (or skip): everything else is \
                 copied, the rest is tried once more at the end, and then the job fails with a \
@@ -66,12 +42,43 @@ struct CopyOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "When bytes can't be written.",
-            discussion: "As above; enospc (or wait-if-full) pauses only when TARGET is full.",
-            valueName: "policy"))
+            "What to do when bytes can't be written.",
+            discussion: """
+                As for --on-source-error; enospc (or wait-if-full) pauses only when TARGET is full.
+                """, valueName: "policy"))
     var onTargetError = TargetErrorPolicy.report
+}
 
-    var mirrorOptions: MirrorOptions {
+/// What rarely has to be chosen: the defaults fit, or are found out from the devices.
+struct TuningOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "What becomes of zeros on TARGET.",
+            discussion: """
+                detect makes holes of everything that is zero, holes only of holes, and write \
+                allocates the whole target. TARGET reads the same after all three.
+                """, valueName: "how"))
+    var zeroes = ZeroHandling.detect
+
+    @Flag(help: "Promise that the whole target reads as zeros now, so that zeros need no work.")
+    var targetIsZero = false
+
+    @Option(help: SpeedHelp.requestSize)
+    var requestSize: ByteSize?
+
+    @Option(help: SpeedHelp.depth)
+    var depth: Int?
+
+    @Option(help: ArgumentHelp("Rings, each with a thread, from 1 to 64.", valueName: "count"))
+    var rings = 1
+
+    @Option(help: IOMethod.help)
+    var io = IOMethod.automatic
+
+    @Option(help: CacheChoice.help)
+    var cache = CacheChoice.automatic
+
+    func mirrorOptions(_ copying: CopyOptions) -> MirrorOptions {
         var options = MirrorOptions()
         options.requestSize = requestSize.map { Int($0.bytes) }
         options.depth = depth
@@ -79,9 +86,22 @@ struct CopyOptions: ParsableArguments {
         options.io = io
         options.zeroes = zeroes
         options.targetIsZero = targetIsZero
-        options.speedLimit = speed?.bytes
-        options.sourceErrorPolicy = onSourceError.policy
-        options.targetErrorPolicy = onTargetError.policy
+        options.speedLimit = copying.speed?.bytes
+        options.sourceErrorPolicy = copying.onSourceError.policy
+        options.targetErrorPolicy = copying.onTargetError.policy
         return options
     }
+}
+
+/// Options of every command that copies.
+enum SpeedHelp {
+    static let speed = ArgumentHelp(
+        "Copy at most so many bytes a second, such as 200M (M is 2^20; default: no limit).",
+        valueName: "rate")
+    static let requestSize = ArgumentHelp(
+        "Bytes in one request, a power of two from 4K to 16M (default: by the devices).",
+        valueName: "size")
+    static let depth = ArgumentHelp(
+        "Requests in flight on each ring, from 1 to 1024 (default: by the devices).",
+        valueName: "count")
 }

@@ -11,10 +11,10 @@ struct MirrorSides {
     private let made: Files.Identity?
 
     /// Checks what does not depend on the disks. Before the target is opened, which may make it.
-    static func prepare(_ copying: CopyOptions, _ complaint: Complaint) throws {
+    static func prepare(_ options: MirrorOptions, _ complaint: Complaint) throws {
         do throws(MirrorError) {
-            try copying.mirrorOptions.validate()
-            try MirrorJob.check(copying.io)
+            try options.validate()
+            try MirrorJob.check(options.io)
         } catch {
             throw complaint.end(error)
         }
@@ -26,14 +26,14 @@ struct MirrorSides {
     static func openSource(
         _ path: PathArgument, format: ImageFormat?, namedFileOnly: Bool = false,
         changesBitmaps: Bool = false,
-        _ copying: CopyOptions, _ guards: GuardOptions, _ complaint: Complaint
+        _ cache: CacheChoice, _ guards: GuardOptions, _ complaint: Complaint
     ) throws -> Disk {
         Signals.enter(.reading("opening \(path)"))
         return try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 path.path, format: format, changesBitmaps: changesBitmaps,
                 options: SourceOptions(
-                    cache: copying.cache, allowSourceInUse: guards.allowSourceInUse,
+                    cache: cache, allowSourceInUse: guards.allowSourceInUse,
                     namedFileOnly: namedFileOnly))
         }
     }

@@ -6,9 +6,9 @@ struct StoreOptions: ParsableArguments {
     @Option(
         name: .customLong("bitmaps"),
         help: ArgumentHelp(
-            "The file that keeps the bitmaps and the records of interrupted jobs.",
+            "The file that keeps bitmaps and the records of interrupted jobs.",
             discussion: """
-                By default IMAGE.bitmaps beside an image; for a disk, a file named after the \
+                Default: IMAGE.bitmaps beside an image; for a disk, a file named after the \
                 disk's serial in /var/lib/ringmirror, or in $RINGMIRROR_STATE_DIR.
                 """, valueName: "file"),
         completion: .file())
@@ -110,21 +110,13 @@ struct StoreOptions: ParsableArguments {
 struct RecordOptions: ParsableArguments {
     @OptionGroup var store: StoreOptions
 
-    @Option(
-        help: ArgumentHelp(
-            "When the bitmap is cleared: on-success (default), never or always.",
-            discussion: """
-                on-success clears what was copied if all of it was; never leaves the bitmap alone; \
-                always clears also after a failure what is safe on TARGET by then.
-                """))
-    var bitmapMode: BitmapMode?
-
     @Flag(
-        help: """
-            Resume a job that was interrupted or failed, from its last checkpoint. --resume=auto \
-            begins one if there is none to be resumed, and with --create makes TARGET if it is \
-            missing.
-            """)
+        help: ArgumentHelp(
+            "Resume a job that was interrupted or failed, from its last checkpoint.",
+            discussion: """
+                --resume=auto resumes the job if there is one and else begins it; with --create it \
+                makes TARGET only if it is missing. So the same line can be run until it succeeds.
+                """))
     var resume = false
 
     /// How argument-parser sees `--resume=auto`: it has no options with an optional value.
@@ -132,26 +124,23 @@ struct RecordOptions: ParsableArguments {
     var resumeAuto = false
 
     @Flag(
-        help: """
-            Run all safety checks and say what would be read, written and overwritten. Nothing is \
-            written or made; the exit code is 0, or that of the check that refuses.
-            """)
+        help: ArgumentHelp(
+            "Run all safety checks, say what would be done, and write nothing.",
+            discussion: """
+                It says what would be read, written and overwritten. The exit code is 0, or that \
+                of the check that refuses.
+                """))
     var dryRun = false
 
-    @Option(help: "Flush TARGET and record the progress every so many seconds; 0 for never.")
+    @Option(
+        help: ArgumentHelp(
+            "Flush TARGET and record the progress every so many seconds; 0: never.",
+            valueName: "seconds"))
     var checkpoint = 5.0
 
     func validate() throws {
         guard checkpoint >= 0, checkpoint <= 86400 else {
             throw ValidationError("--checkpoint takes 0 to 86400 seconds, not \(checkpoint)")
-        }
-    }
-
-    /// What can't be seen before it is known whether there is a bitmap.
-    func validate(bitmap: String?) throws {
-        if bitmapMode != nil && bitmap == nil {
-            throw ValidationError(
-                "--bitmap-mode says what becomes of a bitmap: it goes with --bitmap NAME")
         }
     }
 
@@ -163,22 +152,53 @@ struct RecordOptions: ParsableArguments {
         }
     }
 
-    /// Whether a mirror by this bitmap may have to change a qcow2 image that it reads.
-    func changesImage(_ bitmap: String?) -> Bool {
-        bitmap != nil && store.file == nil && bitmapMode != .never
-    }
-
     func request(
-        _ mode: JobMode, bitmap: String?, _ copying: CopyOptions
+        _ mode: JobMode, _ bitmap: BitmapChoice? = nil, _ copying: CopyOptions,
+        _ tuning: TuningOptions
     ) -> RecordedMirror.Request {
         var request = RecordedMirror.Request(mode)
-        request.bitmap = bitmap
+        request.bitmap = bitmap?.name
         request.ignoresImageBitmaps = store.file != nil
-        request.bitmapMode = bitmapMode
+        request.bitmapMode = bitmap?.mode
         request.checkpointInterval = checkpoint > 0 ? Int64(checkpoint * 1e9) : nil
         request.verification = copying.verify?.library ?? .none
-        request.options = copying.mirrorOptions
+        request.options = tuning.mirrorOptions(copying)
         return request
+    }
+}
+
+/// The named bitmap that a mirror works on.
+struct BitmapChoice: ParsableArguments {
+    @Option(
+        name: .customLong("bitmap"),
+        help: ArgumentHelp(
+            "The bitmap of SOURCE that says what has changed; a success clears it.",
+            discussion: """
+                `incremental` copies what it has dirty, and what TARGET lacks besides. After \
+                `full` it says what has changed since then.
+                """, valueName: "name"))
+    var name: String?
+
+    @Option(
+        name: .customLong("bitmap-mode"),
+        help: ArgumentHelp(
+            "When the bitmap is cleared (default: on-success).",
+            discussion: """
+                on-success clears what was copied if all of it was; never leaves the bitmap alone; \
+                always clears also after a failure what is safe on TARGET by then.
+                """, valueName: "when"))
+    var mode: BitmapMode?
+
+    func validate() throws {
+        if mode != nil && name == nil {
+            throw ValidationError(
+                "--bitmap-mode says what becomes of a bitmap: it goes with --bitmap NAME")
+        }
+    }
+
+    /// Whether a mirror by this bitmap may have to change a qcow2 image that it reads.
+    func changesImage(_ store: StoreOptions) -> Bool {
+        name != nil && store.file == nil && mode != .never
     }
 }
 
@@ -192,8 +212,8 @@ enum Verification: String, EnumerableFlag {
     static func help(for value: Verification) -> ArgumentHelp? {
         switch value {
         case .verify:
-            "Compare what was copied after the flush, reading back from the devices."
-        case .verifyAll: "Compare all of both sides; also --verify=all."
+            "After the flush, read back what was copied and compare it."
+        case .verifyAll: "The same for all of both sides; also --verify=all."
         }
     }
 
@@ -202,18 +222,6 @@ enum Verification: String, EnumerableFlag {
         switch self {
         case .verify: .copied
         case .verifyAll: .all
-        }
-    }
-
-    /// `--verify=all` reads better than `--verify-all`, and argument-parser has no options with an
-    /// optional value.
-    static func translate(_ arguments: [String]) -> [String] {
-        arguments.map { argument in
-            switch argument {
-            case "--verify=all": "--verify-all"
-            case "--resume=auto": "--resume-auto"
-            default: argument
-            }
         }
     }
 }

@@ -6,19 +6,20 @@ struct RingMirrorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ringmirror",
         abstract:
-            "Mirrors disks and images, raw and qcow2, at the speed of the hardware (io_uring).",
+            "Copy disks and images, in full or only what changed (raw and qcow2, by io_uring).",
         discussion: """
+            A mirror is a copy made once: ringmirror does not keep two disks in step by itself.
+
             Start with:
               ringmirror info /dev/nvme0n1                  what is this disk?
               ringmirror full /dev/nvme0n1 /dev/nvme1n1     copy a whole disk
               ringmirror full disk.img copy.img --create    the same for image files
-              ringmirror compare /dev/nvme0n1 /dev/nvme1n1  are they identical?
-              ringmirror bitmap add disk.img nightly        what changes from now on?
-              ringmirror incremental disk.img copy.img --bitmap nightly   move only that
-              ringmirror top overlay.qcow2 copy.img         move only what one image has
+              ringmirror compare disk.img copy.img          are they identical?
+              ringmirror bitmap diff disk.img copy.img --into nightly    what differs?
+              ringmirror incremental disk.img copy.img --bitmap nightly  copy only that
 
             Exit codes: 0 done; 1 the job failed, and the target is not a mirror; 2 the command \
-            can't be carried out as given; 3 refused by a guard, nothing was written; 4 a \
+            can't be carried out as given; 3 refused by a safety check, nothing was written; 4 a \
             comparison found a difference; 130 interrupted.
             """,
         version: "ringmirror \(version)",

@@ -8,25 +8,23 @@ struct OutputOptions: ParsableArguments {
         name: .long,
         help: ArgumentHelp(
             "Print one JSON object a line on standard output.",
-            discussion: "The fields are documented in docs/json.md and stay."))
+            discussion: "The fields are a contract, described in docs/json.md."))
     var json = false
 
     @Flag(
         name: .shortAndLong,
-        help: """
-            Print no notes, no progress and no success. Errors and warnings stay, and so does what \
-            a command was asked for.
-            """)
+        help: ArgumentHelp(
+            "Print errors and warnings only, and what the command was asked for."))
     var quiet = false
 
     @Flag(
         name: .long, inversion: .prefixedNo,
-        help: "Show progress on standard error (default: if it is a terminal).")
+        help: "Show progress on standard error (default: if that is a terminal).")
     var progress: Bool?
 
     @Option(
         help: ArgumentHelp(
-            "Say more on standard error: error, warning, info, debug or trace.",
+            "Say more or less: error, warning, info, debug or trace (default: warning).",
             valueName: "level"),
         transform: { text in
             guard let level = Logger.Level(rawValue: text) else {

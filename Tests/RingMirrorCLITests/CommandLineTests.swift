@@ -10,7 +10,7 @@ import Testing
         let arguments = line.split(separator: " ").map(String.init)
         if let mistake = CommandLineMistake.unknownCommand(arguments) { return mistake.message }
         do {
-            _ = try RingMirrorCommand.parseAsRoot(Verification.translate(arguments))
+            _ = try RingMirrorCommand.parseAsRoot(Spellings.translate(arguments))
         } catch {
             return CommandLineMistake(parsing: error, arguments).message
         }

@@ -5,15 +5,16 @@ struct TransferCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "transfer",
         abstract: "Measure what an incremental mirror saves over a full one, by the dirty share.",
+        usage: "ringmirror bench transfer <source> <target> [<options>]",
         discussion: """
+            SOURCE is only read. TARGET IS OVERWRITTEN, with the safety checks of \
+            `ringmirror full`.
+
             Mirrors SOURCE to TARGET again and again: fully, and incrementally with a share of \
             the disk called dirty that goes from 0.1 to 100 percent, in single granules anywhere \
             (random), in clumps (clumped), and in one stretch (sequential). A table shows what \
             that moved and how long it took until it was flushed, and where an incremental mirror \
             begins to take as long as a full one.
-
-            SOURCE is only read. TARGET IS OVERWRITTEN, under the same guards as with \
-            ringmirror full, and is a mirror of SOURCE at the end.
 
             Examples:
               ringmirror bench transfer /dev/nvme0n1 /dev/nvme1n1 --overwrite
@@ -26,40 +27,42 @@ struct TransferCommand: ParsableCommand {
     @Argument(help: "The disk or image to write.", completion: .file())
     var target: PathArgument
 
-    @Flag(help: "Make TARGET as a new image file. It must not exist.")
-    var create = false
-
-    @OptionGroup(title: "Measuring") var measuring: TransferOptions
+    @OptionGroup(title: "Main options") var new: NewTargetOptions
+    @OptionGroup(title: "Main options") var measuring: TransferOptions
+    @OptionGroup(title: "Safety checks") var guards: GuardOptions
+    @OptionGroup(title: "Copying") var copying: CopyOptions
     @OptionGroup(title: "Formats") var sourceFormat: SourceFormatOptions
     @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
-    @OptionGroup(title: "Guards") var guards: GuardOptions
-    @OptionGroup(title: "Copying") var copying: CopyOptions
+    @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
+
+    private var create: Bool { new.create }
 
     func validate() throws { try targetFormat.validate(create: create, target: target) }
 
     func run() throws {
         let complaint = Complaint(output: output)
         let settings = try measuring.settings()
-        try MirrorSides.prepare(copying, complaint)
+        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
-            namedFileOnly: sourceFormat.files.noBacking, copying, guards, complaint)
+            namedFileOnly: sourceFormat.files.noBacking, tuning.cache, guards, complaint)
         // As long as no target has been made.
         try check(source, settings, complaint)
         let sides = try MirrorSides(
             source, target, targetFormat,
             TargetOptions(
-                cache: copying.cache, create: create, overwrite: guards.overwrite,
+                cache: tuning.cache, create: create, overwrite: guards.overwrite,
                 allowLarger: guards.allowLarger),
             complaint)
         let run = TransferRun(
-            sides: sides, settings: settings, options: copying.mirrorOptions, output: output)
+            sides: sides, settings: settings, options: tuning.mirrorOptions(copying),
+            output: output)
         try run.run()
         guard copying.verify != nil else { return }
         let comparison = CompareRun(
             job: CompareJob(
-                sides.source, sides.target, isPrefix: true, io: copying.io), first: sides.source,
+                sides.source, sides.target, isPrefix: true, io: tuning.io), first: sides.source,
             second: sides.target, output: output, event: "verify")
         try comparison.run()
     }

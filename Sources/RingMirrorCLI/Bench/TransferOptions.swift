@@ -3,22 +3,32 @@ import RingMirror
 
 /// What `bench transfer` measures, as given on the command line.
 struct TransferOptions: ParsableArguments {
-    @Option(help: "Bytes of a granule, a power of two from 512 to 2G.")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes of a granule, a power of two from 512 to 2G.", valueName: "size"))
     var granularity = ByteSize(bytes: Granularity.default.bytes)
 
-    @Option(help: "Dirty shares in percent, separated by commas.")
+    @Option(
+        help: ArgumentHelp(
+            "Dirty shares in percent, separated by commas.", valueName: "percents"))
     var shares = PercentList(percents: [0.1, 0.3, 1, 3, 10, 30, 100])
 
     @Option(help: "Patterns, separated by commas: random, clumped, sequential.")
     var patterns = PatternList(patterns: DirtyPattern.allCases)
 
-    @Option(help: "Times that each case is measured; the results are medians.")
+    @Option(
+        help: ArgumentHelp(
+            "Times that each case is measured; the results are medians.", valueName: "count"))
     var rounds = 1
 
-    @Option(help: "Number that determines what is dirty, and the order of the cases.")
+    @Option(
+        help: ArgumentHelp(
+            "Number that determines what is dirty, and the order of the cases.",
+            valueName: "number"))
     var seed: UInt64 = 1
 
-    @Option(help: "Bytes of a clump; rounded up to whole granules.")
+    @Option(
+        help: ArgumentHelp("Bytes of a clump; rounded up to whole granules.", valueName: "size"))
     var clump = ByteSize(bytes: 4 << 20)
 
     func validate() throws {

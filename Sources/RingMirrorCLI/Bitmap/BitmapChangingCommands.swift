@@ -5,15 +5,26 @@ import RingMirror
 
 struct BitmapAddCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Add a bitmap in which nothing is dirty.")
+        commandName: "add",
+        abstract: "Add a bitmap in which nothing is dirty.",
+        usage: "ringmirror bitmap add <path> <name> [<options>]",
+        discussion: """
+            From then on it has to be marked by what writes the disk; mirror in full with it first.
+
+            Examples:
+              ringmirror bitmap add vm.img nightly
+              ringmirror bitmap add /dev/sda nightly --granularity 1M
+            """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the new bitmap, 1 to 1023 bytes.") var name: String
 
-    @Option(help: "Bytes that one bit stands for, a power of two from 512 to 2G.")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes that one bit stands for, a power of two from 512 to 2G.", valueName: "size"))
     var granularity = ByteSize(bytes: Granularity.default.bytes)
 
-    @Flag(help: "It can't be marked before it is enabled.") var disabled = false
+    @Flag(help: "Add it frozen: marks are refused until it is enabled.") var disabled = false
     @OptionGroup var options: BitmapOptions
 
     func run() throws {
@@ -38,17 +49,25 @@ extension BitmapOptions {
 
 struct BitmapRemoveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "remove", abstract: "Remove a bitmap.",
+        commandName: "remove",
+        abstract: "Remove a bitmap.",
+        usage: "ringmirror bitmap remove <path> (<name> | --jobs | --all) [<options>]",
         discussion: """
-            Interrupted jobs on it can't be resumed then. With --jobs and no name, only the \
-            records of interrupted jobs are removed, and all bitmaps stay. With --all, all bitmaps \
-            inside a qcow2 image are removed, also where they are so broken that QEMU does not \
-            open the image any more.
+            Its interrupted jobs can't be resumed then.
+
+            With --jobs and no name, only the records of interrupted jobs are removed, and all \
+            bitmaps stay. With --all, all bitmaps inside a qcow2 image are removed, also where \
+            they are so broken that QEMU does not open the image any more.
+
+            Examples:
+              ringmirror bitmap remove vm.img nightly
+              ringmirror bitmap remove vm.img --jobs
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String?
-    @Flag(help: "Give up all interrupted jobs of this disk or image instead.") var jobs = false
+    @Flag(help: "Remove the records of all interrupted jobs of this disk or image instead.")
+    var jobs = false
     @Flag(help: "Remove all bitmaps inside a qcow2 image.") var all = false
     @OptionGroup var options: BitmapOptions
 
@@ -110,7 +129,16 @@ struct BitmapRemoveCommand: ParsableCommand {
 
 struct BitmapClearCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "clear", abstract: "Mark everything clean.")
+        commandName: "clear",
+        abstract: "Mark everything clean.",
+        usage: "ringmirror bitmap clear <path> <name> [<options>]",
+        discussion: """
+            What was dirty stays recorded as what each known target lacks, so that none loses a \
+            byte.
+
+            Examples:
+              ringmirror bitmap clear vm.img nightly
+            """)
 
     @OptionGroup var one: OneBitmap
 
@@ -126,7 +154,15 @@ struct BitmapClearCommand: ParsableCommand {
 
 struct BitmapEnableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "enable", abstract: "Let a bitmap be marked again.")
+        commandName: "enable",
+        abstract: "Let a bitmap be marked again.",
+        usage: "ringmirror bitmap enable <path> <name> [<options>]",
+        discussion: """
+            What was written while it was disabled is not in it.
+
+            Examples:
+              ringmirror bitmap enable vm.img nightly
+            """)
 
     @OptionGroup var one: OneBitmap
 
@@ -135,7 +171,15 @@ struct BitmapEnableCommand: ParsableCommand {
 
 struct BitmapDisableCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "disable", abstract: "Freeze a bitmap: marks are refused.")
+        commandName: "disable",
+        abstract: "Freeze a bitmap: marks are refused.",
+        usage: "ringmirror bitmap disable <path> <name> [<options>]",
+        discussion: """
+            What is written from then on is not in it, and mirrors by it may then lack that.
+
+            Examples:
+              ringmirror bitmap disable vm.img nightly
+            """)
 
     @OptionGroup var one: OneBitmap
 
@@ -154,10 +198,15 @@ extension OneBitmap {
 
 struct BitmapMergeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "merge", abstract: "Mark in one bitmap what others have dirty.",
+        commandName: "merge",
+        abstract: "Mark in one bitmap what others have dirty.",
+        usage: "ringmirror bitmap merge <path> <into> <from> ... [<options>]",
         discussion: """
             All of them or, if one can't be merged, none. Granularities may differ: what is dirty \
             is rounded outward.
+
+            Examples:
+              ringmirror bitmap merge vm.img week monday tuesday
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
@@ -178,11 +227,18 @@ struct BitmapMergeCommand: ParsableCommand {
 
 struct BitmapMarkCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mark", abstract: "Mark ranges of bytes dirty.",
+        commandName: "mark",
+        abstract: "Mark ranges of bytes dirty.",
+        usage: "ringmirror bitmap mark <path> <name> <ranges> ... [<options>]",
         discussion: """
             A range is OFFSET+LENGTH or START-END, such as 1M+64K or 10G-11G; END itself is not in \
-            it. Ranges are rounded outward to the bitmap's granularity. A bitmap can be marked \
-            also while a job works on it: what is marked then stays dirty after the job.
+            it.
+
+            Ranges are rounded outward to the bitmap's granularity. A bitmap can be marked also \
+            while a job works on it: what is marked then stays dirty after the job.
+
+            Examples:
+              ringmirror bitmap mark vm.img nightly 1M+64K 10G-11G
             """)
 
     @OptionGroup var one: OneBitmap

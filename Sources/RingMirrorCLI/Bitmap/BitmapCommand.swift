@@ -6,6 +6,10 @@ struct BitmapCommand: ParsableCommand {
         commandName: "bitmap",
         abstract: "Keep named bitmaps of what has changed on a disk or image.",
         discussion: """
+            A bitmap remembers which blocks (64 KiB by default) have changed since the last \
+            mirror, so that `incremental` copies only those. It is marked by what writes the disk, \
+            by `mark`, by `import` from another tool, or by `diff`.
+
             Bitmaps live in one small file for each disk or image: IMAGE.bitmaps beside an image, \
             a file named after the disk in the state directory, or where --bitmaps says. Those of \
             a qcow2 image are the ones that QEMU keeps inside it, unless --bitmaps names a file.
@@ -41,7 +45,9 @@ struct OneBitmap: ParsableArguments {
 struct BitmapOptions: ParsableArguments {
     @OptionGroup var store: StoreOptions
 
-    @Option(help: "raw or qcow2: what the image is (default: by its name and content).")
+    @Option(
+        help: ArgumentHelp(
+            "What the image is (default: by its name and content).", valueName: "format"))
     var imageFormat: ImageFormat?
 
     @OptionGroup var files: NamedFileOptions

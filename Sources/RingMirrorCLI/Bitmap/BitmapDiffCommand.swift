@@ -3,11 +3,17 @@ import RingMirror
 
 struct BitmapDiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "diff", abstract: "Mark in a bitmap of A what differs in B.",
+        commandName: "diff",
+        abstract: "Compare A with B, and mark in a bitmap of A what differs.",
+        usage: "ringmirror bitmap diff <first> <second> --into <name> [<options>]",
         discussion: """
-            Both are read to the end. This is how incremental mirrors begin where nobody has \
-            tracked the changes: `ringmirror incremental A B --bitmap NAME` then makes B read as \
-            A. The bitmap is added if it is not there.
+            Both are read to the end. `ringmirror incremental A B --bitmap NAME` then makes B read \
+            as A: this is how to begin where nothing has tracked the changes. The bitmap is added \
+            if it is not there.
+
+            Examples:
+              ringmirror bitmap diff /dev/sda /dev/sdb --into nightly
+              ringmirror incremental /dev/sda /dev/sdb --bitmap nightly
             """)
 
     @Argument(help: "The disk or image that the bitmap belongs to.", completion: .file())
@@ -16,12 +22,15 @@ struct BitmapDiffCommand: ParsableCommand {
     @Argument(help: "The disk or image that it is compared with.", completion: .file())
     var second: PathArgument
 
-    @Option(help: "The bitmap that is marked.") var into: String
+    @Option(help: ArgumentHelp("The bitmap that is marked.", valueName: "name")) var into: String
 
-    @Option(help: "Bytes that one bit of a new bitmap stands for.")
+    @Option(
+        help: ArgumentHelp(
+            "Bytes that one bit of a new bitmap stands for (default: 64K).", valueName: "size"))
     var granularity: ByteSize?
 
-    @Option(help: "raw or qcow2: what B is (default: by its name and content).")
+    @Option(
+        help: ArgumentHelp("What B is (default: by its name and content).", valueName: "format"))
     var secondFormat: ImageFormat?
 
     @Flag(help: "Take a B that is larger than A: only what A has is compared.")

@@ -3,11 +3,18 @@ import RingMirror
 
 struct BitmapForgetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "forget", abstract: "Forget a target of a bitmap.",
+        commandName: "forget",
+        abstract: "Forget a target of a bitmap.",
+        usage: "ringmirror bitmap forget <path> <name> --target <target> [<options>]",
         discussion: """
             For each disk or image that a bitmap was mirrored to, the file of bitmaps keeps what \
-            it lacks. One that will not be mirrored to again can be forgotten; interrupted jobs \
-            to it by the bitmap can't be resumed then. A forgotten one needs a full mirror first.
+            it lacks. One that will not be mirrored to again can be forgotten.
+
+            Interrupted jobs to it by the bitmap can't be resumed then, and it needs a full mirror \
+            before it can be a target of the bitmap again.
+
+            Examples:
+              ringmirror bitmap forget vm.img nightly --target /backup/old.img
             """)
 
     @OptionGroup var one: OneBitmap

@@ -3,7 +3,16 @@ import RingMirror
 
 struct BitmapListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the bitmaps of a disk or image, and interrupted jobs.")
+        commandName: "list",
+        abstract: "List bitmaps, their targets, and interrupted jobs.",
+        usage: "ringmirror bitmap list <path> [<options>]",
+        discussion: """
+            For each target: when it was last a mirror, and how much it lacks.
+
+            Examples:
+              ringmirror bitmap list vm.img
+              ringmirror bitmap list /dev/sda --json
+            """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @OptionGroup var options: BitmapOptions

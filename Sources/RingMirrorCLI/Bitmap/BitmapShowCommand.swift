@@ -3,7 +3,15 @@ import RingMirror
 
 struct BitmapShowCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show how much of a bitmap is dirty, and where.")
+        commandName: "show",
+        abstract: "Show how much of a bitmap is dirty, and where.",
+        usage: "ringmirror bitmap show <path> <name> [<options>]",
+        discussion: """
+            A picture of four lines shows the disk from its first to its last byte.
+
+            Examples:
+              ringmirror bitmap show vm.img nightly
+            """)
 
     @OptionGroup var one: OneBitmap
 

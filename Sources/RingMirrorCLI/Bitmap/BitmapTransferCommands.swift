@@ -1,32 +1,32 @@
-public import ArgumentParser
-public import RingMirror
+import ArgumentParser
+import RingMirror
 
 // Bitmaps out to other tools, and in from them.
 
 struct BitmapExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "export", abstract: "Write a bitmap as a change map.",
-        discussion: "The formats are in docs/change-maps.md.")
+        commandName: "export",
+        abstract: "Write a bitmap as a change map.",
+        usage: "ringmirror bitmap export <path> <name> [<file>] [<options>]",
+        discussion: """
+            The formats are described in docs/change-maps.md. A disk, an image or a file of \
+            bitmaps is never written over.
+
+            Examples:
+              ringmirror bitmap export vm.img nightly changes.txt
+              ringmirror bitmap export vm.img nightly - --format ranges
+            """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String
     @Argument(help: "A new file; - is standard output.", completion: .file()) var file =
         PathArgument(argument: "-")
 
-    @Option(help: "ringmirror (text that a person can read), ddrescue, qemu-dirty or ranges.")
-    var format = ChangeMapFormat.ringmirror
+    @Option(help: ArgumentHelp("How it is written.", valueName: "format"))
+    var format = WrittenFormat.ringmirror
 
-    @Flag(help: "Write over a file that is there.") var overwrite = false
+    @Flag(help: "Write over a file that exists.") var overwrite = false
     @OptionGroup var options: BitmapOptions
-
-    func validate() throws {
-        if !ChangeMap.writableFormats.contains(format) {
-            let names = ChangeMap.writableFormats.map(\.rawValue)
-            throw ValidationError(
-                "a bitmap can't be written as \(format.rawValue): use "
-                    + names.joined(separator: ", "))
-        }
-    }
 
     func run() throws {
         let disk = try options.disk(path)
@@ -34,7 +34,7 @@ struct BitmapExportCommand: ParsableCommand {
         let bits = try options.attempt { () throws(MirrorError) in try home.load(name) }
         let bytes: [UInt8]
         do throws(ChangeMapError) {
-            bytes = try ChangeMap.write(bits, format: format, name: name)
+            bytes = try ChangeMap.write(bits, format: format.format, name: name)
         } catch {
             throw options.complaint.end(Failure(error))
         }
@@ -49,10 +49,17 @@ struct BitmapExportCommand: ParsableCommand {
 
 struct BitmapImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Mark in a bitmap what another tool says has changed.",
+        commandName: "import",
+        abstract: "Mark in a bitmap what another tool says has changed.",
+        usage: "ringmirror bitmap import <path> <name> <map> [<options>]",
         discussion: """
-            The formats are in docs/change-maps.md; without one the content decides. What was \
-            dirty stays dirty. If the map can't be read or understood, the bitmap is as it was.
+            Without a format the content decides; the formats are described in \
+            docs/change-maps.md. What was dirty stays dirty. If the map can't be read or \
+            understood, the bitmap is as it was.
+
+            Examples:
+              ringmirror bitmap import vm.img nightly changes.xml
+              thin_delta ... | ringmirror bitmap import /dev/vg/thin nightly -
             """)
 
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
@@ -60,9 +67,13 @@ struct BitmapImportCommand: ParsableCommand {
     @Argument(help: "The change map, as FILE or FILE:FORMAT; - is standard input.")
     var map: MapArgument
 
-    @Flag(help: "Add the bitmap if it is not there.") var create = false
+    @Flag(help: "Add the bitmap if it does not exist.") var create = false
 
-    @Option(help: "Bytes that one bit of a new bitmap stands for.") var granularity: ByteSize?
+    @Option(
+        help: ArgumentHelp(
+            "Bytes that one bit of a new bitmap stands for (default: by the map).",
+            valueName: "size"))
+    var granularity: ByteSize?
 
     @OptionGroup(title: "Reading the map") var mapping: MapOptions
     @OptionGroup var options: BitmapOptions
@@ -93,4 +104,21 @@ struct BitmapImportCommand: ParsableCommand {
     }
 }
 
-extension ChangeMapFormat: ExpressibleByArgument {}
+/// A format that a bitmap can be written in.
+struct WrittenFormat: ExpressibleByArgument {
+    static let ringmirror = WrittenFormat(format: .ringmirror)
+
+    let format: ChangeMapFormat
+
+    private init(format: ChangeMapFormat) { self.format = format }
+
+    init?(argument: String) {
+        guard let format = ChangeMapFormat(rawValue: argument),
+            ChangeMap.writableFormats.contains(format)
+        else { return nil }
+        self.format = format
+    }
+
+    var defaultValueDescription: String { format.rawValue }
+    static var allValueStrings: [String] { ChangeMap.writableFormats.map(\.rawValue) }
+}

@@ -5,24 +5,32 @@ struct CommitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "commit",
         abstract: "Write the changes in OVERLAY into its backing file.",
+        usage: "ringmirror commit <overlay> [<options>]",
         discussion: """
             Afterwards the backing file reads as OVERLAY does, and OVERLAY is empty and reads the \
-            same through it. If the command is interrupted, OVERLAY still has all it had, and \
-            running the command again does the rest. A backing file that is smaller grows. Other \
-            overlays of the same backing file are worth nothing afterwards.
+            same through it. OTHER OVERLAYS OF THE SAME BACKING FILE ARE WORTHLESS AFTERWARDS.
 
-            Example:
+            If the command is interrupted, OVERLAY still has all it had, and running the command \
+            again does the rest. A backing file that is smaller grows.
+
+            Examples:
               ringmirror commit tuesday.qcow2
+              ringmirror commit tuesday.qcow2 --keep --dry-run
             """)
 
     @Argument(help: "The qcow2 image whose changes are written.", completion: .file())
     var overlay: PathArgument
 
-    @Flag(help: "Leave OVERLAY as it is, and don't empty it.")
-    var keep = false
-
-    @OptionGroup(title: "Copying") var copying: ImageJobOptions
+    @OptionGroup(title: "Main options") var main: Main
+    @OptionGroup(title: "Main options") var copying: ImageJobOptions
     @OptionGroup(title: "Output") var output: OutputOptions
+
+    struct Main: ParsableArguments {
+        @Flag(help: "Leave OVERLAY as it is, and don't empty it.")
+        var keep = false
+    }
+
+    private var keep: Bool { main.keep }
 
     func run() throws {
         if copying.dryRun {

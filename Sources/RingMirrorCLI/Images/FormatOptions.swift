@@ -5,11 +5,11 @@ public import RingMirror
 struct SourceFormatOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "raw or qcow2: what SOURCE is (default: by its name and content).",
+            "What SOURCE is (default: by its name and content).",
             discussion: """
                 What is named *.qcow2 and begins like one is one. What only begins like one is \
-                refused: whoever writes to a raw disk could make it look so.
-                """))
+                refused: whatever writes to a raw disk could make it look so.
+                """, valueName: "format"))
     var sourceFormat: ImageFormat?
 
     @OptionGroup var files: NamedFileOptions
@@ -29,31 +29,42 @@ struct NamedFileOptions: ParsableArguments {
 
 /// What TARGET is kept in, and how a new one is made.
 struct TargetFormatOptions: ParsableArguments {
-    @Option(help: "raw or qcow2: what TARGET is or becomes (default: by its name and content).")
+    @Option(
+        help: ArgumentHelp(
+            "What TARGET is or becomes (default: by its name and content).", valueName: "format"))
     var targetFormat: ImageFormat?
 
-    @Option(help: "Bytes in a cluster of a new qcow2 image, a power of two from 512 to 2M.")
+    @Option(help: TargetFormatOptions.clusterSizeHelp)
     var clusterSize: ByteSize?
+
+    static let clusterSizeHelp = ArgumentHelp(
+        "Bytes in a cluster of a new qcow2 image, a power of two from 512 to 2M (default: 64K).",
+        valueName: "size")
 
     @Option(
         help: ArgumentHelp(
-            "The image that a new qcow2 image stands on.",
+            "The backing file of a new qcow2 image (default: none).",
             discussion: """
-                Relative names are relative to the new image. What the mirror does not write \
-                reads as it does there.
-                """), completion: .file())
+                A relative name is relative to the new image. Where the mirror writes nothing, the \
+                image reads as its backing file does.
+                """, valueName: "file"), completion: .file())
     var backing: PathArgument?
 
-    @Option(help: "raw or qcow2: what the backing file is. It has to be said.")
+    @Option(
+        help: ArgumentHelp(
+            "What the backing file is. Required with --backing.", valueName: "format"))
     var backingFormat: ImageFormat?
 
-    @Flag(help: "Let other programs count the clusters of a new qcow2 image later.")
+    @Flag(help: "Leave the counting of clusters in a new qcow2 image to its next user.")
     var lazyRefcounts = false
 
-    @Option(help: "metadata: give a new qcow2 image all its tables, and clusters in order.")
+    @Option(
+        help: ArgumentHelp(
+            "Give a new qcow2 image all its tables, and clusters in order, at once.",
+            valueName: "what"))
     var preallocate: Preallocation?
 
-    @Flag(help: "Let a new qcow2 image allocate 1/32 of a cluster.")
+    @Flag(help: "Allocate in 1/32 of a cluster in a new qcow2 image (extended L2).")
     var extendedL2 = false
 
     enum Preallocation: String, ExpressibleByArgument, CaseIterable { case metadata }

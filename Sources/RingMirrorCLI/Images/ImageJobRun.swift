@@ -3,37 +3,29 @@ import RingMirror
 
 /// How a job inside a chain of images copies.
 struct ImageJobOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp(
-            "At most this many bytes a second, such as 200M: M is 2^20.", valueName: "rate"))
+    @Flag(help: "Run all safety checks, say what would be copied, and write nothing.")
+    var dryRun = false
+
+    @Option(help: SpeedHelp.speed)
     var speed: ByteRate?
 
     @Option(
         help: ArgumentHelp(
-            "Bytes in one request, a power of two from 4K to 16M (default: by the devices).",
-            valueName: "size"))
+            "What to do when bytes can't be written.",
+            discussion: """
+                report (or fail): the job fails. stop (or wait): it pauses until SIGCONT. enospc \
+                (or wait-if-full): it pauses when the disk is full, and fails for all else.
+                """, valueName: "policy"))
+    var onTargetError = ImageErrorPolicy.report
+
+    @Option(help: SpeedHelp.requestSize)
     var requestSize: ByteSize?
 
-    @Option(help: "Requests in flight on each ring, 1 to 1024 (default: by the devices).")
+    @Option(help: SpeedHelp.depth)
     var depth: Int?
 
     @Option(help: IOMethod.help)
     var io = IOMethod.automatic
-
-    @Option(
-        help: ArgumentHelp(
-            "When bytes can't be written: report, stop or enospc (pause when full).",
-            valueName: "policy"))
-    var onTargetError = TargetErrorPolicy.report
-
-    @Flag(help: "Say what would be copied, and write nothing.")
-    var dryRun = false
-
-    func validate() throws {
-        if onTargetError.policy == .ignore {
-            throw ValidationError("--on-target-error ignore can't be: nothing may be missing")
-        }
-    }
 
     var mirrorOptions: MirrorOptions {
         var options = MirrorOptions()

@@ -4,33 +4,49 @@ import RingMirror
 struct MeasureCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure",
-        abstract: "Say how much a mirror would move, and what a new target would need.",
+        abstract: "Show how much a mirror would copy, and the space that a new target needs.",
+        usage: "ringmirror measure <source> [<options>]",
         discussion: """
-            Only the tables of images are read. Zeros that are stored as data count as data: they \
-            are seen only when they are read.
+            Nothing is written, and only the tables of images are read. Sizes are bytes.
+
+            Zeros that are stored as data count as data: they are seen only when they are read.
 
             Examples:
               ringmirror measure vm.qcow2
               ringmirror measure vm.qcow2 --mode top
-              ringmirror measure vm.qcow2 --mode incremental --bitmap nightly --target-format qcow2
+              ringmirror measure vm.qcow2 --mode incremental --bitmap nightly \\
+                --target-format qcow2
             """)
 
     @Argument(help: "The disk or image that would be read.", completion: .file())
     var source: PathArgument
 
-    @Option(help: "full, top or incremental.") var mode = Mode.full
-    @Option(help: "The bitmap of an incremental mirror.") var bitmap: String?
-    @Option(help: "The image above which top copies.", completion: .file()) var base: PathArgument?
-    @Option(help: "raw or qcow2: what the target would be.") var targetFormat = ImageFormat.raw
-    @Option(help: "Bytes in a cluster of a qcow2 target.") var clusterSize: ByteSize?
+    @Option(help: ArgumentHelp("Which mirror.", valueName: "mode")) var mode = Mode.full
 
-    @Flag(help: "The qcow2 target would allocate 1/32 of a cluster.") var extendedL2 = false
+    @Option(help: ArgumentHelp("The bitmap of an incremental mirror.", valueName: "name"))
+    var bitmap: String?
 
-    @Option(help: "metadata: the qcow2 target would have all its tables from the beginning.")
+    @Option(
+        help: ArgumentHelp(
+            "The image above which top copies (default: the first alone).", valueName: "image"),
+        completion: .file())
+    var base: PathArgument?
+
+    @Option(help: ArgumentHelp("What the target would be.", valueName: "format"))
+    var targetFormat = ImageFormat.raw
+
+    @Option(help: TargetFormatOptions.clusterSizeHelp) var clusterSize: ByteSize?
+
+    @Flag(help: "The qcow2 target would allocate in 1/32 of a cluster.") var extendedL2 = false
+
+    @Option(
+        help: ArgumentHelp(
+            "The qcow2 target would have all its tables from the beginning.", valueName: "what"))
     var preallocate: TargetFormatOptions.Preallocation?
-    @OptionGroup(title: "Formats") var format: SourceFormatOptions
+
     @OptionGroup var store: StoreOptions
-    @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup var format: SourceFormatOptions
+    @OptionGroup var output: OutputOptions
 
     enum Mode: String, ExpressibleByArgument, CaseIterable { case full, top, incremental }
 
@@ -90,12 +106,15 @@ struct MeasureCommand: ParsableCommand {
 
     private func show(_ measurement: Measurement) {
         for (name, bytes, what) in [
-            ("disk", measurement.size, "bytes that the mirror shows"),
-            ("planned", measurement.planned, "looked at"),
-            ("data", measurement.dataBytes, "read and written"),
-            ("zeros", measurement.zeroBytes, "made zero without reading"),
-            ("required", measurement.required, "of a new target's file, at most"),
-            ("fully allocated", measurement.fullyAllocated, "at most, once all is written"),
+            ("disk", measurement.size, "size of the disk"),
+            ("planned", measurement.planned, "to examine"),
+            ("data", measurement.dataBytes, "to be read and written"),
+            ("zeros", measurement.zeroBytes, "to be made zero without reading"),
+            ("required", measurement.required, "that a new target's file takes, at most"),
+            (
+                "fully allocated", measurement.fullyAllocated,
+                "that it takes once all of its disk was written, at most"
+            ),
         ] {
             let pad = String(repeating: " ", count: 17 - name.count)
             Output.line("\(name)\(pad)\(bytes) (\(ByteSize.text(bytes)))  \(what)")

@@ -5,25 +5,35 @@ struct StreamCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
         abstract: "Copy into OVERLAY what it takes from its backing files, until it needs none.",
+        usage: "ringmirror stream <overlay> [<options>]",
         discussion: """
             OVERLAY reads the same at every moment, also if the command is interrupted or the \
-            machine fails: what was copied by then stays copied, and running the command again \
-            continues. Only when all is copied and flushed does OVERLAY let go of its backing \
-            file. The backing files are only read.
+            machine fails: running the command again continues. The backing files are only read.
+
+            Only when all is copied and flushed is OVERLAY's link to its backing file removed, or \
+            set to the --base. An image with snapshots inside is refused.
 
             Examples:
               ringmirror stream tuesday.qcow2
-              ringmirror stream tuesday.qcow2 --base base.qcow2    keep base.qcow2 below it
+              ringmirror stream tuesday.qcow2 --base base.qcow2    (keeps base.qcow2 only)
             """)
 
     @Argument(help: "The qcow2 image that is to need no backing file.", completion: .file())
     var overlay: PathArgument
 
-    @Option(help: "The backing file that OVERLAY keeps.", completion: .file())
-    var base: PathArgument?
-
-    @OptionGroup(title: "Copying") var copying: ImageJobOptions
+    @OptionGroup(title: "Main options") var main: Main
+    @OptionGroup(title: "Main options") var copying: ImageJobOptions
     @OptionGroup(title: "Output") var output: OutputOptions
+
+    struct Main: ParsableArguments {
+        @Option(
+            help: ArgumentHelp(
+                "The backing file that OVERLAY keeps (default: none).", valueName: "image"),
+            completion: .file())
+        var base: PathArgument?
+    }
+
+    private var base: PathArgument? { main.base }
 
     func run() throws {
         if copying.dryRun {

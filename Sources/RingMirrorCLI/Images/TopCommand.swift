@@ -4,11 +4,12 @@ import RingMirror
 struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
-        abstract: "Make TARGET read as OVERLAY does where OVERLAY itself has something.",
+        abstract: "Copy only what a qcow2 image itself holds, not its backing files.",
+        usage: "ringmirror top <overlay> <target> [<options>]",
         discussion: """
-            OVERLAY is a qcow2 image. What it has allocated is copied, zeros that it has written \
-            included; what it takes from the images below it is not, and stays on TARGET as it \
-            is. TARGET has to hold what is below, or to stand on it.
+            OVERLAY is a qcow2 image. What it has allocated is copied, zeros that were written \
+            included; what it takes from its backing files is not, and stays on TARGET as it is. \
+            TARGET has to hold a mirror of the backing file, or to have one as its own.
 
             Examples:
               ringmirror top monday.qcow2 /dev/vg/backup
@@ -23,24 +24,31 @@ struct TopCommand: ParsableCommand {
     @Argument(help: "The disk or image to write.", completion: .file())
     var target: PathArgument
 
-    @Option(
-        help: ArgumentHelp(
-            "Copy what all images above this one have, and not the first alone.",
-            discussion: "It is named as `info` shows it, or by its path."), completion: .file())
-    var base: PathArgument?
-
-    @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
-    var create = false
-
-    @OptionGroup(title: "Formats") var format: TargetFormatOptions
-    @OptionGroup var files: NamedFileOptions
-    @OptionGroup(title: "Guards") var guards: GuardOptions
+    @OptionGroup(title: "Main options") var main: Main
+    @OptionGroup(title: "Safety checks") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
-    @OptionGroup(title: "Recording") var recording: RecordOptions
+    @OptionGroup(title: "Resuming and records") var recording: RecordOptions
+    @OptionGroup(title: "Formats") var files: NamedFileOptions
+    @OptionGroup(title: "Formats") var format: TargetFormatOptions
+    @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
+    struct Main: ParsableArguments {
+        @Option(
+            help: ArgumentHelp(
+                "Copy what all images above this one hold (default: OVERLAY alone).",
+                discussion: "It is named as `info` shows it, or by its path.", valueName: "image"),
+            completion: .file())
+        var base: PathArgument?
+
+        @Flag(help: "Make TARGET as a new qcow2 image, which needs --backing. It must not exist.")
+        var create = false
+    }
+
+    private var base: PathArgument? { main.base }
+    private var create: Bool { main.create }
+
     func validate() throws {
-        try recording.validate(bitmap: nil)
         try format.validate(create: create, target: target)
         if create && format.backing == nil {
             throw ValidationError(
@@ -48,7 +56,7 @@ struct TopCommand: ParsableCommand {
                     + "--backing, or use `full`")
         }
         try recording.validate(create: create)
-        if copying.targetIsZero {
+        if tuning.targetIsZero {
             throw ValidationError(
                 "--target-is-zero can't be: the target of a top mirror holds what is below")
         }
@@ -56,18 +64,19 @@ struct TopCommand: ParsableCommand {
 
     func run() throws {
         let complaint = Complaint(output: output)
-        try MirrorSides.prepare(copying, complaint)
+        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
         let source = try MirrorSides.openSource(
-            overlay, format: .qcow2, namedFileOnly: files.noBacking, copying, guards, complaint)
+            overlay, format: .qcow2, namedFileOnly: files.noBacking, tuning.cache, guards,
+            complaint)
         let resuming = try recording.resumes(
             .top, bitmap: nil, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)
         let records = recording.store.path(for: source)
-        var request = recording.request(.top, bitmap: nil, copying)
+        var request = recording.request(.top, nil, copying, tuning)
         request.allowSourceInUse = guards.allowSourceInUse
         request.base = base?.path
         let options = TargetOptions(
-            cache: copying.cache, create: creates, overwrite: guards.overwrite || resuming,
+            cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
             holdsMirror: true, allowLarger: guards.allowLarger)
         if recording.dryRun {
             var dryRun = DryRun("top", source, target, create: creates, output, complaint)

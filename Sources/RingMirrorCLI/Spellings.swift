@@ -1,0 +1,15 @@
+/// Options with an optional value, which argument-parser does not have: each spelling with a value
+/// is an option of its own there.
+enum Spellings {
+    static func translate(_ arguments: [String]) -> [String] {
+        // What follows is no option, whatever it looks like.
+        let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+        return arguments[..<end].map { argument in
+            switch argument {
+            case "--verify=all": "--verify-all"
+            case "--resume=auto": "--resume-auto"
+            default: argument
+            }
+        } + arguments[end...]
+    }
+}
