@@ -33,12 +33,11 @@ enum ImageLocking {
     ///
     /// - Returns: the descriptor with which the locks go; nil where the filesystem knows none.
     static func take(
-        on object: OpenedObject, as role: Role, _ view: SystemView
+        on object: OpenedObject, as role: Role, _ view: SystemView, _ landing: inout Landing
     ) throws(StorageError) -> Descriptor? {
         var outcome = Outcome.unknownHere
-        var landing = Landing()
         _ = try landing.wait(
-            isOrphaned: { outcome.isOrphaned(on: object, view) },
+            for: object.path, isOrphaned: { outcome.isOrphaned(on: object, view) },
             until: { () throws(StorageError) in
                 outcome = try attempt(on: object, as: role)
                 return !outcome.isRefusal

@@ -14,17 +14,24 @@ struct Landing: Equatable {
     static let limitMilliseconds: UInt32 = 10_000
 
     /// Waits until `isFree`: for a moment in any case, and up to the limit for as long as no living
-    /// process is in the way.
+    /// process is in the way. The observer of `StorageWait` hears of a wait beyond the moment.
     ///
     /// - Returns: whether it became free.
     mutating func wait<Failure>(
-        moment: UInt32 = momentMilliseconds, isOrphaned: () -> Bool,
+        for path: FilePath, moment: UInt32 = momentMilliseconds, isOrphaned: () -> Bool,
         until isFree: () throws(Failure) -> Bool
     ) throws(Failure) -> Bool {
         var waited: UInt32 = 0
+        var isTold = false
         while try !isFree() {
             guard waited < moment || (waited < Self.limitMilliseconds && isOrphaned()) else {
                 return false
+            }
+            if waited >= moment && !isTold {
+                StorageWait.tell(
+                    "\(path) is still held for a process that has ended: waiting up to "
+                        + "\(Self.limitMilliseconds / 1000) s for its writes to land")
+                isTold = true
             }
             // After the first moment each look is one at all processes.
             let pause: UInt32 = waited < moment ? 25 : 100
@@ -39,8 +46,8 @@ struct Landing: Equatable {
         guard milliseconds > 0 else { return [] }
         let tenths = (milliseconds + 50) / 100
         return [
-            "\(path) was still being written for a process that has ended: "
-                + "\(tenths / 10).\(tenths % 10) s were waited for that to land"
+            "\(path) was still held for a process that had ended: "
+                + "\(tenths / 10).\(tenths % 10) s were waited for its writes to land"
         ]
     }
 }

@@ -48,7 +48,7 @@ extension OpenedObject {
     ) throws(Errno) -> Descriptor? {
         var claimed: Descriptor?
         _ = try landing.wait(
-            isOrphaned: { Landing.isOrphaned(identity, isClaimed: true, view) },
+            for: path, isOrphaned: { Landing.isOrphaned(identity, isClaimed: true, view) },
             until: {
                 () throws(Errno) in
                 do throws(Errno) {
@@ -70,7 +70,7 @@ extension OpenedObject {
         guard try SystemCalls.status(of: lookout).identity == identity else { return .unknown }
         var found = SystemCalls.Writers.unknown
         _ = landing.wait(
-            isOrphaned: { Landing.isOrphaned(identity, isClaimed: false, view) },
+            for: path, isOrphaned: { Landing.isOrphaned(identity, isClaimed: false, view) },
             until: {
                 found = SystemCalls.writers(of: lookout)
                 return found != .some

@@ -19,19 +19,18 @@ extension StorageDevice {
         _ path: FilePath, options: SourceOptions, view: SystemView
     ) throws(StorageError) -> StorageDevice {
         let opened = try OpenedObject.open(path, access: .readOnly, view)
-        var notes: [String] = []
-        notes += try GuardRunner(view: view).checkSource(opened, options: options)
-        var locks = [try StorageLock.lockSource(opened, view: view)]
+        let warnings = try GuardRunner(view: view).checkSource(opened, options: options)
+        var landing = opened.landing
+        var locks = [try StorageLock.lockSource(opened, view: view, &landing)]
         if !options.allowSourceInUse {
-            locks.append(try ImageLocking.take(on: opened, as: .source, view))
+            locks.append(try ImageLocking.take(on: opened, as: .source, view, &landing))
         }
         let direct = try DirectAccess.open(opened, access: .readOnly, choice: options.cache)
-        notes += StorageDescription.notes(opened, direct, view)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
             description: try .describe(opened, direct, view), created: nil,
             openingWitness: view.settledWitness(of: opened.descriptor, opened.status.identity),
-            notes: notes)
+            notes: StorageDescription.notes(opened, landing, direct, view), warnings: warnings)
     }
 
     /// Opens what is to be written, or makes it, and runs every guard against `source`.
@@ -103,16 +102,17 @@ extension StorageDevice {
         checkingContent check: () throws(StorageError) -> Void = {}
     ) throws(StorageError) -> StorageDevice {
         try GuardRunner(view: view).checkTarget(opened, apartFrom: sources)
+        var landing = opened.landing
         let locks = [
-            try StorageLock.lockTarget(opened, view: view),
-            try ImageLocking.take(on: opened, as: role, view),
+            try StorageLock.lockTarget(opened, view: view, &landing),
+            try ImageLocking.take(on: opened, as: role, view, &landing),
         ]
         try check()
         let direct = try DirectAccess.open(opened, access: .readWrite, choice: cache)
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
             description: try .describe(opened, direct, view), created: created,
-            notes: StorageDescription.notes(opened, direct, view))
+            notes: StorageDescription.notes(opened, landing, direct, view))
     }
 }
 

@@ -109,10 +109,12 @@ struct StorageDescription {
     }
 
     /// What was remarkable about the opening, in sentences.
+    ///
+    /// - Parameter landing: how long was waited for the file and for its locks.
     static func notes(
-        _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
+        _ opened: OpenedObject, _ landing: Landing, _ direct: DirectAccess, _ view: SystemView
     ) -> [String] {
-        opened.landing.notes(opened.path) + directNotes(opened, direct, view)
+        landing.notes(opened.path) + directNotes(opened, direct, view)
     }
 
     /// Where O_DIRECT was accepted and still does not mean what it says, in sentences.

@@ -19,8 +19,10 @@ public final class StorageDevice: Sendable {
     /// True if this opening made the file, and nobody has asked for `takeStartsZero` yet.
     public var startsZero: Bool { isUntouched.load(ordering: .relaxed) }
     private let isUntouched: Atomic<Bool>
-    /// What an engineer should know about this opening, in sentences.
+    /// What is worth knowing about this opening, in sentences. Nothing is wrong.
     public let notes: [String]
+    /// What makes a copy from or to it weaker than one may expect, in sentences.
+    public let warnings: [String]
 
     /// Where the name led: the key by which guards tell storage apart.
     let node: NodeIdentity
@@ -41,7 +43,7 @@ public final class StorageDevice: Sendable {
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
         description: StorageDescription, created: NewImage?, openingWitness: WriteWitness? = nil,
-        notes: [String]
+        notes: [String], warnings: [String] = []
     ) {
         self.openingWitness = openingWitness
         path = opened.path
@@ -53,6 +55,7 @@ public final class StorageDevice: Sendable {
         zeroing = description.zeroing
         isUntouched = Atomic(created != nil)
         self.notes = notes
+        self.warnings = warnings
         node = opened.status.identity
         resolvedPath = opened.resolvedPath
         holesCanBeTrusted =

@@ -13,22 +13,22 @@ enum StorageLock {
     /// An image is locked against writers that lock it too. A disk needs no lock to be read: its
     /// exclusive claim is stronger.
     static func lockSource(
-        _ source: OpenedObject, view: SystemView
+        _ source: OpenedObject, view: SystemView, _ landing: inout Landing
     ) throws(StorageError) -> Descriptor? {
         guard source.kind == .image, !isMadeOfRecordLocks(on: source) else { return nil }
-        return try lock(source.descriptor, LOCK_SH, source.path, view)
+        return try lock(source.descriptor, LOCK_SH, source.path, view, &landing)
     }
 
     static func lockTarget(
-        _ target: OpenedObject, view: SystemView
+        _ target: OpenedObject, view: SystemView, _ landing: inout Landing
     ) throws(StorageError) -> Descriptor? {
         switch target.kind {
         case .image:
             guard !isMadeOfRecordLocks(on: target) else { return nil }
-            return try lock(target.descriptor, LOCK_EX, target.path, view)
+            return try lock(target.descriptor, LOCK_EX, target.path, view, &landing)
         case .disk:
             let node = wholeDiskNode(of: target, view) ?? target.descriptor
-            return try lock(node, LOCK_EX, target.path, view)
+            return try lock(node, LOCK_EX, target.path, view, &landing)
         }
     }
 
@@ -55,14 +55,14 @@ enum StorageLock {
     }
 
     private static func lock(
-        _ descriptor: Descriptor, _ operation: CInt, _ path: FilePath, _ view: SystemView
+        _ descriptor: Descriptor, _ operation: CInt, _ path: FilePath, _ view: SystemView,
+        _ landing: inout Landing
     ) throws(StorageError) -> Descriptor {
         let status = try? SystemCalls.status(of: descriptor)
         let holder = { status.flatMap { LockHolders.ofFlock(on: $0, view) } }
-        var landing = Landing()
         do throws(Errno) {
             let isLocked = try landing.wait(
-                moment: momentMilliseconds,
+                for: path, moment: momentMilliseconds,
                 isOrphaned: { holder().map { !view.isAlive($0.pid) } ?? false },
                 until: { () throws(Errno) in try SystemCalls.tryLock(descriptor, operation) })
             if isLocked { return descriptor }

@@ -19,7 +19,7 @@ extension Disk {
     ) -> WriteEvidence {
         guard earlier.count == now.count else {
             return earlier.isEmpty
-                ? .unknown("nobody has looked at it before")
+                ? .unknown("no earlier look at it is recorded")
                 : .written("it consisted of \(earlier.count) files, and has \(now.count)")
         }
         var found = WriteEvidence.unchanged

@@ -18,8 +18,10 @@ public final class Disk: Sendable {
     public let identity: DeviceIdentity
     /// Whether its bytes go around the page cache.
     public let caching: Caching
-    /// What an engineer should know about this opening, in sentences.
+    /// What is worth knowing about this opening, in sentences. Nothing is wrong.
     public let notes: [String]
+    /// What makes a copy from or to it weaker than one may expect, in sentences.
+    public let warnings: [String]
     /// How the disk is kept: `raw`, `qcow2`.
     public let format: String
 
@@ -50,8 +52,9 @@ public final class Disk: Sendable {
     ///   - targetMap: makes a map of the first bytes for writing; nil for a disk that can't be.
     package init(
         path: FilePath, format: String, access: Access, geometry: Geometry,
-        identity: DeviceIdentity, caching: Caching, notes: [String], resolvedPath: String,
-        devices: [StorageDevice], image: ImageChain? = nil, bitmaps: ImageBitmaps? = nil,
+        identity: DeviceIdentity, caching: Caching, warnings: [String] = [],
+        resolvedPath: String, devices: [StorageDevice], image: ImageChain? = nil,
+        bitmaps: ImageBitmaps? = nil,
         sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
         targetMap: TargetMaker?
     ) {
@@ -61,7 +64,8 @@ public final class Disk: Sendable {
         self.geometry = geometry
         self.identity = identity
         self.caching = caching
-        self.notes = notes
+        notes = devices.flatMap(\.notes)
+        self.warnings = devices.flatMap(\.warnings) + warnings
         self.resolvedPath = resolvedPath
         self.devices = devices
         self.image = image
@@ -71,14 +75,14 @@ public final class Disk: Sendable {
     }
 
     /// A raw disk or image: its bytes are the file's.
-    public convenience init(_ device: StorageDevice) { self.init(device, notes: []) }
+    public convenience init(_ device: StorageDevice) { self.init(device, warnings: []) }
 
     /// The same, with more to know about it.
-    package convenience init(_ device: StorageDevice, notes: [String]) {
+    package convenience init(_ device: StorageDevice, warnings: [String]) {
         let written: TargetMaker = { (size) throws(StorageError) in RawMap(device, size: size) }
         self.init(
             path: device.path, format: "raw", access: device.access, geometry: device.geometry,
-            identity: device.identity, caching: device.caching, notes: device.notes + notes,
+            identity: device.identity, caching: device.caching, warnings: warnings,
             resolvedPath: device.resolvedPath, devices: [device],
             sourceMap: { (size: Int64?) -> any SourceMap in
                 RawMap(device, size: size, for: .readOnly)

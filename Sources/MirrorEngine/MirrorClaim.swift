@@ -7,6 +7,8 @@ public struct MirrorClaim: Sendable, Hashable {
         /// The target reads as the source: all bytes were copied and flushed, or compared, and the
         /// source was not written meanwhile.
         case mirror
+        /// The same, but that it is so rests in part on what can't be checked: see the evidence.
+        case mirrorByEvidence
         /// What was dirty was copied and flushed. That all else is the same rests on the evidence.
         case mirrorByBitmap
         /// Nothing was dirty, and nothing was copied. That the target is a mirror rests on the
@@ -16,6 +18,12 @@ public struct MirrorClaim: Sendable, Hashable {
         case layerCopied
         /// All was copied from a source that was written meanwhile, or may have been.
         case mixedPointsInTime
+        /// What an overlay had is in its backing file, on stable storage.
+        case committed
+        /// An image has itself what it took from its backing files, on stable storage.
+        case streamed
+        /// A commit or stream did not reach its end. Nothing is lost, and it can be run again.
+        case unfinished
         /// The target is not a mirror.
         case notAMirror
     }
@@ -62,14 +70,16 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// The path of a file of the source leads to another file by now, or to none: what was copied
     /// is the one that it led to at the beginning.
     case sourceMoved(String)
-    /// Since its last mirror no write to the target shows: neither in the times of a file nor in
+    /// Since the last job to it no write to the target shows: neither in the times of a file nor in
     /// the counters that this machine keeps of a disk.
     case targetUntouched
-    /// The content of the target shows no write since its last mirror, but its names, owner or
+    /// The content of the target shows no write since the last job to it, but its names, owner or
     /// times were changed; what sets times can hide a write.
     case targetTouched(String)
-    /// Whether something else wrote the target since its last mirror can't be told.
+    /// Whether something else wrote the target since the last job to it can't be told.
     case targetUnknown(String)
+    /// The caller answers for it that the target was zero where zeros were not written.
+    case zerosVouched(bytes: Int64)
     /// The caller answers for it that the target held the mirror that the bitmap goes on from.
     case targetVouched
 
@@ -91,6 +101,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetTouched: "targetTouched"
         case .targetUnknown: "targetUnknown"
         case .targetVouched: "targetVouched"
+        case .zerosVouched: "zerosVouched"
         }
     }
 
@@ -114,19 +125,22 @@ public enum MirrorEvidence: Sendable, Hashable {
             "a sample of the rest, \(places) places, is the same on both sides"
         case .sourceUnchanged: "the source was not written meanwhile"
         case .sourceUnknown(let why):
-            "whether the source was written meanwhile can't be told: \(why)"
+            "whether the source was written in between can't be told: \(why)"
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
         case .sourceTouched(let how):
             "the source's own times show no write meanwhile, but \(how), which can hide one"
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "
                 + "led to at the beginning"
-        case .targetUntouched: "no write to the target was seen since its last mirror"
+        case .targetUntouched: "no write to the target was seen since the last job to it"
         case .targetTouched(let how):
-            "no write to the target was seen since its last mirror, but \(how), which can hide one"
+            "no write to the target was seen since the last job to it, but \(how), which can hide "
+                + "one"
         case .targetUnknown(let why):
-            "whether something else has written the target since its last mirror can't be told: "
+            "whether something else has written the target since the last job to it can't be told: "
                 + why
+        case .zerosVouched(let bytes):
+            "you say that the target was zero: \(bytes) bytes of zeros were not written"
         case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
         }
     }

@@ -50,8 +50,10 @@ public enum MirrorError: Error, Sendable {
     case foreignWrites(bitmap: String, target: FilePath, how: String)
     /// The source was written since the last mirror by a bitmap, and nothing was marked in it.
     case unmarkedWrites(bitmap: String, source: FilePath, how: String)
-    /// Both sides were compared after the copy, and differ.
-    case verificationFailed(source: FilePath, target: FilePath, offset: Int64, bytes: Int64)
+    /// Both sides were compared after the copy, and differ: at `offset` first. The job had copied
+    /// that place, or nothing had said that it should.
+    case verificationFailed(
+        source: FilePath, target: FilePath, offset: Int64, bytes: Int64, wasCopied: Bool)
     /// Comparing both sides after the copy failed.
     case verificationIncomplete(String)
     /// The target has another size than when it was opened.
@@ -118,9 +120,9 @@ extension MirrorError: CustomStringConvertible {
                 + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "
                 + "finds it by comparing), mirror in full, or use --verify=all, which compares "
                 + "everything."
-        case .verificationFailed(let source, let target, let offset, let bytes):
+        case .verificationFailed(let source, let target, let offset, let bytes, let wasCopied):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
-                + "bytes. Check the target's hardware (dmesg), then mirror in full."
+                + "bytes in all. " + (wasCopied ? Self.lostCopy : Self.missedWrite)
         case .verificationIncomplete(let text): "the comparison did not finish: \(text)"
         case .targetResized(let target, let from, let to):
             "\(target) had \(from) bytes when the job began, and has \(to): something else changed "
@@ -130,6 +132,15 @@ extension MirrorError: CustomStringConvertible {
                 + "Run without --resume to begin anew."
         }
     }
+
+    private static let lostCopy =
+        "That place was copied and flushed before: something else wrote to it since, or the "
+        + "hardware lost it. Look for another writer, and for errors in dmesg; then mirror in full."
+
+    private static let missedWrite =
+        "That place was not copied, because nothing had marked it: the source or the target was "
+        + "written without a mark since the last mirror. Mirror in full, and find out what writes "
+        + "without marking: until then incremental mirrors may miss it again."
 
     private static func remedy(_ side: MirrorSide, _ cause: FailureCause) -> String {
         let elsewhere = "; --on-source-error ignore copies everything else"

@@ -19,7 +19,7 @@ struct MirrorStart {
     /// What the claim at the end rests on.
     var evidence: [MirrorEvidence] = []
     /// What the user should know beforehand.
-    var notes: [String] = []
+    var warnings: [String] = []
 
     init(
         from source: Disk, to target: Disk, _ request: RecordedMirror.Request,
@@ -60,7 +60,7 @@ struct MirrorStart {
             do throws(BitmapStoreError) {
                 return try records.open(for: source.identity)
             } catch {
-                notes.append(
+                warnings.append(
                     "what the targets of bitmap '\(name)' lack can't be kept, so that it serves "
                         + "this one target alone: \(error)")
                 return nil
@@ -154,7 +154,7 @@ struct MirrorStart {
             let error = MirrorError.foreignWrites(bitmap: name, target: target.path, how: how)
             guard request.verification == .all || request.allowNewTarget else { throw error }
             if request.allowNewTarget { evidence.append(.targetVouched) }
-            notes.append("\(target.path) was written by something else: \(how)")
+            warnings.append("\(target.path) was written by something else: \(how)")
         }
     }
 

@@ -6,7 +6,9 @@ extension RecordedMirror {
     /// What may be said of the target after a success.
     ///
     /// - Parameter end: what the last look at both sides showed.
-    func claim(_ comparison: CompareReport?, _ end: [MirrorEvidence]) -> MirrorClaim {
+    func claim(
+        _ report: MirrorReport, _ comparison: CompareReport?, _ end: [MirrorEvidence]
+    ) -> MirrorClaim {
         let planned = plannedBits().dirtyBytes
         let isWhole = planned == source.geometry.size
         var found: [MirrorEvidence] = []
@@ -20,22 +22,34 @@ extension RecordedMirror {
         }
         if isWhole { found.append(.allCopied) }
         if !isWhole && !isCompared { found += evidence }
+        if request.options.targetIsZero && report.skipped > 0 && !isCompared {
+            found.append(.zerosVouched(bytes: report.skipped))
+        }
         found += end
         return MirrorClaim(
-            kind: kind(isWhole: isWhole || isCompared, planned, end), evidence: found)
+            kind: isCompared && !isMixed(end) ? .mirror : kind(isWhole: isWhole, planned, found),
+            evidence: found)
+    }
+
+    private func isMixed(_ evidence: [MirrorEvidence]) -> Bool {
+        evidence.contains { if case .sourceWritten = $0 { true } else { false } }
     }
 
     private func kind(
-        isWhole: Bool, _ planned: Int64, _ end: [MirrorEvidence]
+        isWhole: Bool, _ planned: Int64, _ evidence: [MirrorEvidence]
     ) -> MirrorClaim.Kind {
-        let isWritten = end.contains {
-            if case .sourceWritten = $0 { true } else { false }
-        }
-        if isWritten { return .mixedPointsInTime }
-        if isWhole { return .mirror }
-        if request.mode == .top { return .layerCopied }
+        if isMixed(evidence) { return .mixedPointsInTime }
+        if request.mode == .top && !isWhole { return .layerCopied }
         // What is left of a full mirror that is resumed was preceded by the rest of it.
-        if request.mode == .full { return .mirror }
+        if isWhole || request.mode == .full {
+            let hasDoubt = evidence.contains {
+                switch $0 {
+                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched: true
+                default: false
+                }
+            }
+            return hasDoubt ? .mirrorByEvidence : .mirror
+        }
         return planned == 0 ? .nothingCopied : .mirrorByBitmap
     }
 }

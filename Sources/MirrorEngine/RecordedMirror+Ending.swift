@@ -24,11 +24,13 @@ extension RecordedMirror {
         public internal(set) var recordError: MirrorError?
 
         /// The end of a job that has no record.
-        public init(unrecorded mirror: MirrorReport, marked: [String] = []) {
-            self.init(
-                mirror,
-                MirrorClaim(
-                    kind: mirror.outcome.isMirrored ? .mirror : .notAMirror, evidence: []))
+        ///
+        /// - Parameter claim: what may be said of its target.
+        public init(
+            unrecorded mirror: MirrorReport, as claim: MirrorClaim.Kind, marked: [String] = []
+        ) {
+            precondition(claim != .mirror || mirror.outcome.isMirrored)
+            self.init(mirror, MirrorClaim(kind: claim, evidence: []))
             markedBitmaps = marked
         }
 

@@ -285,7 +285,7 @@ extension MirrorStart {
                 guard request.verification == .all else {
                     throw .changed(.target, path: target.path, difference: how)
                 }
-                notes.append("\(target.path) was written by something else: \(how)")
+                warnings.append("\(target.path) was written by something else: \(how)")
             case .unknown(let why): evidence.append(.targetUnknown(why))
             case .timesOnly(let how): evidence.append(.targetTouched(how))
             case .unchanged: break

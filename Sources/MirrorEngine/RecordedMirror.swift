@@ -15,8 +15,8 @@ public import SystemPackage
 public final class RecordedMirror: Sendable {
     /// The job that copies: pause, resume, speed. Stop the mirror with `cancel` of this object.
     public let job: MirrorJob
-    /// What the user should know before the mirror is run, in sentences.
-    public let notes: [String]
+    /// What makes the claim at the end weaker than the user may expect, in sentences.
+    public let warnings: [String]
     /// The record that the job goes on from; nil if it began anew.
     public let resumed: StoredJob?
 
@@ -103,7 +103,7 @@ public final class RecordedMirror: Sendable {
         target = start.target
         imageMarks = start.imageMarks
         evidence = start.evidence
-        notes = start.notes
+        warnings = start.warnings
         verifier = Verifier(
             start.request.verification, start.source, start.target, io: job.io,
             isWatched: !start.request.allowSourceInUse)
@@ -152,11 +152,11 @@ public final class RecordedMirror: Sendable {
         guard report.outcome.isMirrored else { return recordFailure(report, copied: false) }
         let comparison = verifier.run(plannedBits())
         let look = EndLook(self)
-        if let outcome = Self.outcome(comparison, source, target) ?? look.failure {
+        if let outcome = outcome(of: comparison) ?? look.failure {
             report.outcome = outcome
             return recordFailure(report, copied: true, comparison)
         }
-        let claim = claim(comparison, look.evidence)
+        let claim = claim(report, comparison, look.evidence)
         let ended = recordSuccess(report, look, comparison, claim, marked)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for device in target.devices { _ = device.settledWitness() }
@@ -164,16 +164,15 @@ public final class RecordedMirror: Sendable {
     }
 
     /// What a comparison makes of a job whose copy succeeded; nil: nothing.
-    private static func outcome(
-        _ comparison: CompareReport?, _ source: Disk, _ target: Disk
-    ) -> MirrorOutcome? {
+    private func outcome(of comparison: CompareReport?) -> MirrorOutcome? {
         guard let comparison else { return nil }
         // What was found out counts, whatever ended the comparison afterwards.
         if let offset = comparison.firstDifference {
             return .failed(
                 .verificationFailed(
                     source: source.path, target: target.path, offset: offset,
-                    bytes: comparison.differingBytes))
+                    bytes: comparison.differingBytes,
+                    wasCopied: plannedBits().isDirty(at: offset)))
         }
         if case .cancelled = comparison.error { return .cancelled }
         return comparison.error.map { .failed(.verificationIncomplete("\($0)")) }

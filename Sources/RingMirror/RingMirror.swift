@@ -34,6 +34,7 @@
 @_exported public import class BlockStorage.StorageDevice
 @_exported public import enum BlockStorage.StorageError
 @_exported public import enum BlockStorage.StorageKind
+@_exported public import enum BlockStorage.StorageWait
 @_exported public import struct BlockStorage.TargetOptions
 @_exported public import struct BlockStorage.WriteCounters
 @_exported public import enum BlockStorage.WriteEvidence

@@ -22,10 +22,19 @@ struct ClaimWords {
         var lines = [head(ended.claim, report)]
         if report.planned > 0 { lines += work(report) }
         lines += comparison(ended)
-        if ended.claim.isConditional {
-            lines += ended.claim.evidence.map { "  rests on: \($0.text)" }
+        if ended.claim.isConditional && ended.claim.kind != .notAMirror {
+            lines += ended.claim.evidence.filter { !isSaid($0) }
+                .map { "  rests on: \($0.text)" }
         }
         return lines.joined(separator: "\n")
+    }
+
+    /// What a line of its own says already.
+    private func isSaid(_ evidence: MirrorEvidence) -> Bool {
+        switch evidence {
+        case .copiedCompared, .allCompared: true
+        default: false
+        }
     }
 
     private func head(_ claim: MirrorClaim, _ report: MirrorReport) -> String {
@@ -37,18 +46,33 @@ struct ClaimWords {
         let what =
             "\(amount) in \(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
         let teller = bitmap.map { "bitmap '\($0)'" } ?? "the change map"
+        let isMirror = "\(mirror) a mirror of \(source.path)"
         switch claim.kind {
-        case .mirror: return "\(target.path) is a mirror of \(source.path): \(what)"
-        case .mirrorByBitmap:
-            return "\(target.path) is a mirror of \(source.path) as far as \(teller) tells: \(what)"
+        case .mirror: return "\(isMirror): \(what)"
+        case .mirrorByEvidence: return "\(isMirror) as far as can be known: \(what)"
+        case .mirrorByBitmap: return "\(isMirror) as far as \(teller) tells: \(what)"
         case .nothingCopied:
             return "\(teller) is clean: nothing was copied from \(source.path) to \(target.path)"
         case .layerCopied:
             return "\(target.path) has what \(source.path) itself has: \(what)"
         case .mixedPointsInTime:
-            return "\(target.path) is a copy of \(source.path) that mixes points in time: \(what)"
-        case .notAMirror: return "\(target.path) is NOT a mirror of \(source.path)"
+            return "\(mirror) a copy of \(source.path) that mixes points in time: \(what)"
+        case .notAMirror, .unfinished, .committed, .streamed:
+            return "\(target.path) is NOT a mirror of \(source.path)"
         }
+    }
+
+    /// Of a larger target only the part that was written.
+    private var mirror: String {
+        isLarger
+            ? "the first \(ByteSize.text(source.geometry.size)) of \(target.path) are"
+            : "\(target.path) is"
+    }
+
+    private var isLarger: Bool {
+        // A qcow2 image has whole sectors.
+        let padding: Int64 = target.image == nil ? 0 : 511
+        return target.geometry.size > source.geometry.size + padding
     }
 
     private func work(_ report: MirrorReport) -> [String] {
@@ -76,8 +100,11 @@ struct ClaimWords {
         guard let comparison = ended.comparison else { return [] }
         let bytes = ByteSize.text(comparison.compared)
         let time = "in \(Seconds.text(comparison.seconds)) s"
-        return comparison.compared == source.geometry.size
-            ? ["\(source.path) and \(target.path) are identical: \(bytes) compared \(time)"]
-            : ["the \(bytes) that were copied read back identical \(time)"]
+        guard comparison.compared < source.geometry.size else {
+            let other = isLarger ? "the first \(bytes) of \(target.path)" : "\(target.path)"
+            return ["\(source.path) and \(other) are identical: \(bytes) compared \(time)"]
+        }
+        return comparison.compared == 0
+            ? [] : ["the \(bytes) that were copied read back identical \(time)"]
     }
 }

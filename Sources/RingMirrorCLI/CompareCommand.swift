@@ -117,13 +117,14 @@ struct CompareRun {
         }
         if let disturbance = report.disturbance { output.warn(.mirror, "\(disturbance)") }
         if report.isIdentical {
+            if report.padding > 0 {
+                let longer = report.sizes.first > report.sizes.second ? first : second
+                output.note(
+                    .mirror,
+                    "\(longer.path) is \(report.padding) bytes longer, all zeros: a qcow2 image "
+                        + "has whole sectors of 512 bytes")
+            }
             if !output.quiet && !output.json {
-                if report.padding > 0 {
-                    let longer = report.sizes.first > report.sizes.second ? first : second
-                    Output.line(
-                        "note: \(longer.path) is \(report.padding) bytes longer, all zeros: a "
-                            + "qcow2 image has whole sectors of 512 bytes")
-                }
                 Output.line(
                     "\(first.path) and \(second.path) are identical: "
                         + "\(ByteSize.text(report.compared)) compared in "

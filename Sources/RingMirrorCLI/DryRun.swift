@@ -18,6 +18,8 @@ struct DryRun {
     private var overwrites: [String] = []
     /// What would have to be mended afterwards.
     private var tableNote: PartitionTableNote?
+    /// A new image would be made on a disk.
+    private var isOnDisk = false
 
     init(
         _ command: String, _ source: Disk, _ path: PathArgument, create: Bool,
@@ -37,38 +39,68 @@ struct DryRun {
     mutating func openTarget(
         _ format: TargetFormatOptions, _ options: TargetOptions, mayOverwrite: Bool
     ) throws -> Disk? {
-        if create {
-            try checkNewTarget()
-            tableNote = source.partitionTableNote(
-                copiedToNew: path.path, format: format.targetFormat)
+        guard !create else {
+            let image = format.newImage(size: source.geometry.size)
+            let kind = format.targetFormat ?? ImageFormat(forNew: path.path)
+            guard kind == .qcow2 && Files.isDisk(path.path) else {
+                try checkNewTarget()
+                tableNote = source.partitionTableNote(
+                    copiedToNew: path.path, format: format.targetFormat)
+                return nil
+            }
+            isOnDisk = true
+            try rehearse(image, options)
             return nil
         }
+        let (target, lost) = try openAsked(mayOverwrite, options) {
+            (options) throws(StorageError) in try open(format, options)
+        }
+        overwrites = lost
+        tableNote = source.partitionTableNote(copiedTo: target)
+        return target
+    }
+
+    /// A new image on a disk.
+    private mutating func rehearse(_ image: NewImageOptions, _ options: TargetOptions) throws {
+        let (warnings, lost) = try openAsked(options.overwrite, options) {
+            (options) throws(StorageError) in
+            try Disk.rehearseImage(on: path.path, for: source, newImage: image, options: options)
+        }
+        overwrites = lost
+        for warning in warnings { output.warn(.device, warning) }
+    }
+
+    /// Opens with all guards, and finds out what the user has agreed to lose.
+    private func openAsked<Opened>(
+        _ mayOverwrite: Bool, _ options: TargetOptions,
+        _ open: (TargetOptions) throws(StorageError) -> Opened
+    ) throws -> (opened: Opened, lost: [String]) {
         Signals.enter(.reading("opening \(path)"))
         var options = options
+        var lost: [String] = []
         do throws(StorageError) {
             if mayOverwrite {
                 options.overwrite = false
-                return try open(format, options)
+                return (try open(options), [])
             }
         } catch .refused(.carriesSignature(_, _, let signatures)) {
-            overwrites = signatures.map { "\($0)" }
+            lost = signatures.map { "\($0)" }
         } catch .refused(.holdsData(_, _, let found)) {
-            overwrites = ["\(found)"]
+            lost = ["\(found)"]
         } catch {
             // Whatever else agreeing does not help against is found again.
-            overwrites = ["\(error)"]
+            lost = ["\(error)"]
         }
         options.overwrite = options.overwrite || mayOverwrite
-        return try complaint.attempt { () throws(StorageError) in try open(format, options) }
+        let agreed = options
+        let opened = try complaint.attempt { () throws(StorageError) in try open(agreed) }
+        return (opened, lost)
     }
 
-    private mutating func open(
+    private func open(
         _ format: TargetFormatOptions, _ options: TargetOptions
     ) throws(StorageError) -> Disk {
-        let target = try Disk.openTarget(
-            path.path, for: source, format: format.targetFormat, options: options)
-        tableNote = source.partitionTableNote(copiedTo: target)
-        return target
+        try Disk.openTarget(path.path, for: source, format: format.targetFormat, options: options)
     }
 
     /// What the guards look at before they make a file.
@@ -88,11 +120,12 @@ struct DryRun {
         _ begin: (RecordedMirror.RecordPlace) throws(MirrorError) -> RecordedMirror
     ) throws -> Measurement {
         Signals.enter(.making("looking at the records"))
+        output.tellAbout(source)
         let copy = try copy(of: store)
         defer { copy.remove() }
         do throws(MirrorError) {
             let mirror = try begin(.path(copy.file))
-            for note in mirror.notes { output.warn(.mirror, note) }
+            for warning in mirror.warnings { output.warn(.mirror, warning) }
             let bits = mirror.plannedBits()
             guard bits.dirtyBytes < bits.size else { return try .full(of: source) }
             return try .incremental(of: source, dirty: bits)
@@ -129,16 +162,17 @@ struct DryRun {
         }
         guard !output.quiet else { return }
         Output.line("dry run: nothing was written")
+        let how = isOnDisk ? "made a qcow2 image" : create ? "made" : "written"
         Output.line(
-            "\(path) would be "
-                + (create ? "made, and become" : "written, and become")
-                + " a mirror of \(source.path): \(ByteSize.text(plan.planned)) of "
+            "\(path) would be \(how), and become a mirror of \(source.path): "
+                + "\(ByteSize.text(plan.planned)) of "
                 + "\(ByteSize.text(plan.size))")
         Output.line(
             "  \(ByteSize.text(plan.dataBytes)) to be read and written, "
                 + "\(ByteSize.text(plan.zeroBytes)) to be made zero")
         if create {
-            Output.line("  the new file needs up to \(ByteSize.text(plan.required))")
+            let what = isOnDisk ? "image" : "file"
+            Output.line("  the new \(what) needs up to \(ByteSize.text(plan.required))")
         }
         for thing in overwrites { Output.line("  overwritten: \(thing)") }
     }

@@ -46,6 +46,17 @@ enum Files {
         return identity == find(second)
     }
 
+    static func isWritable(_ path: FilePath) -> Bool {
+        unsafe path.withPlatformString { unsafe access($0, W_OK) == 0 }
+    }
+
+    /// Whether a path leads to a block device.
+    static func isDisk(_ path: FilePath) -> Bool {
+        var status = stat()
+        return unsafe path.withPlatformString { unsafe stat($0, &status) } == 0
+            && status.st_mode & S_IFMT == S_IFBLK
+    }
+
     /// Which file a path leads to, not following a link; nil if to none.
     static func identity(of path: FilePath) -> Identity? {
         var status = stat()

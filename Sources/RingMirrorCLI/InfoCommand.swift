@@ -45,7 +45,7 @@ struct InfoCommand: ParsableCommand {
         let image = try disk.image.map { chain in
             try complaint.attempt { () throws(StorageError) in try ImageInfo(chain, disk) }
         }
-        let notes = image.map { device.notes + $0.notes } ?? disk.notes
+        let notes = disk.warnings + disk.notes + (image?.notes ?? [])
         if output.json {
             Events.print(Events.Info(device, allocation, image, notes: notes))
         } else {

@@ -6,6 +6,7 @@ enum Main {
     static func main() {
         Signals.takeOver()
         Output.reserveStandardStreams()
+        Remark.listenForWaits()
         exit(end(with: run(ProcessArguments.list)).rawValue)
     }
 

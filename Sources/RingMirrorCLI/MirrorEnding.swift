@@ -35,11 +35,15 @@ struct MirrorEnding {
             output.note(ended.partitionTableNote)
             guard let error = ended.recordError else { return }
             say("\(error)")
+            let done =
+                ended.claim.kind == .mirror
+                ? "\(target.path) IS a mirror, but " : "all was copied and flushed, but "
             say(
-                bitmap.map {
-                    "\(target.path) IS a mirror, but bitmap '\($0)' could not be cleared: the next "
-                        + "incremental mirror copies the same again"
-                } ?? "\(target.path) IS a mirror, but the record of the job could not be removed")
+                done
+                    + (bitmap.map {
+                        "bitmap '\($0)' could not be cleared: the next incremental mirror copies "
+                            + "the same again"
+                    } ?? "the record of the job could not be removed"))
             throw Exit.failed.asError
         case .failed(let error):
             say("\(error)")

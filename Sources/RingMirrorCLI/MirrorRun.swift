@@ -42,8 +42,8 @@ struct MirrorRun {
                     resumedFrom: mirror.resumed?.startedAt,
                     saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
         }
-        for note in source.notes + target.notes { output.warn(.device, note) }
-        for note in mirror.notes { output.warn(.mirror, note) }
+        output.tellAbout(source, target)
+        for warning in mirror.warnings { output.warn(.mirror, warning) }
         guard let job = mirror.resumed else { return }
         output.note(
             .resumed,

@@ -50,7 +50,7 @@ struct GuardTests {
                 == .sourceInUse(
                     source: FilePath(loop.path), uses: [.mounted(device: loop.path, at: point)]))
         let anyway = try openSource(loop.path, SourceOptions(allowSourceInUse: true))
-        #expect(anyway.notes.contains { $0.contains(point) })
+        #expect(anyway.warnings.contains { $0.contains(point) })
     }
 
     @Test(.enabled(if: Machine.has("mkfs.btrfs"), "needs mkfs.btrfs"))

@@ -1,3 +1,4 @@
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -5,10 +6,10 @@ import Testing
 @testable import BlockStorage
 
 /// How long is waited for what a process left behind, and for what not.
-@Suite struct LandingTests {
+@Suite(.serialized) struct LandingTests {
     @Test func whatIsFreeIsNotWaitedFor() {
         var landing = Landing()
-        let isFree = landing.wait(isOrphaned: { true }, until: { true })
+        let isFree = landing.wait(for: "/d", isOrphaned: { true }, until: { true })
         #expect(isFree)
         #expect(landing == Landing() && landing.notes("/d").isEmpty)
     }
@@ -17,7 +18,7 @@ import Testing
         var landing = Landing()
         var looks = 0
         let isFree = landing.wait(
-            isOrphaned: { false },
+            for: "/d", isOrphaned: { false },
             until: {
                 looks += 1
                 return looks == 3
@@ -29,7 +30,7 @@ import Testing
         var landing = Landing()
         var looks = 0
         let isFree = landing.wait(
-            moment: 50, isOrphaned: { false },
+            for: "/d", moment: 50, isOrphaned: { false },
             until: {
                 looks += 1
                 return false
@@ -38,19 +39,29 @@ import Testing
     }
 
     @Test func whatADeadOneLeftIsWaitedForAndTold() {
+        let told = Mutex<[String]>([])
+        StorageWait.observe { text in told.withLock { $0.append(text) } }
+        defer { StorageWait.observe(nil) }
         var landing = Landing()
         var looks = 0
         let isFree = landing.wait(
-            moment: 25, isOrphaned: { true },
+            for: "/d", moment: 25, isOrphaned: { true },
             until: {
                 looks += 1
                 return looks == 4
             })
         #expect(isFree)
+        // Once, and while it waits.
+        #expect(
+            told.withLock { $0 }.filter { $0.hasPrefix("/d is still held") }
+                == [
+                    "/d is still held for a process that has ended: waiting up to 10 s for its "
+                        + "writes to land"
+                ])
         #expect(
             landing.notes("/d") == [
-                "/d was still being written for a process that has ended: 0.2 s were waited for "
-                    + "that to land"
+                "/d was still held for a process that had ended: 0.2 s were waited for its writes "
+                    + "to land"
             ])
     }
 
@@ -59,7 +70,7 @@ import Testing
         var landing = Landing()
         var asked = 0
         let isFree = landing.wait(
-            moment: 0,
+            for: "/d", moment: 0,
             isOrphaned: {
                 asked += 1
                 return asked < 3
@@ -71,7 +82,7 @@ import Testing
         #expect(throws: Errno.ioError) {
             var landing = Landing()
             _ = try landing.wait(
-                isOrphaned: { true }, until: { () throws(Errno) in throw Errno.ioError })
+                for: "/d", isOrphaned: { true }, until: { () throws(Errno) in throw Errno.ioError })
         }
     }
 

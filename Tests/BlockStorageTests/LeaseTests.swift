@@ -57,7 +57,7 @@ import Testing
             }, "\(uses)")
         let opened = try StorageDevice.openSource(
             FilePath(path), options: SourceOptions(allowSourceInUse: true))
-        #expect(opened.notes.contains { $0.contains("process \(mapper.pid)") })
+        #expect(opened.warnings.contains { $0.contains("process \(mapper.pid)") })
     }
 
     @Test func aMappedTargetIsRefused() throws {

@@ -13,7 +13,9 @@ extension Processes {
             var state: [String: String] = [:]
             for name in try FileManager.default.contentsOfDirectory(atPath: scratch.path("."))
             where !name.hasPrefix("child-") {
-                state[name] = try Shell.run("md5sum", scratch.path(name))
+                state[name] =
+                    try Shell.run("md5sum", scratch.path(name))
+                    + Shell.run("stat", "-c", "%s %y %z", scratch.path(name))
             }
             return state
         }
@@ -58,6 +60,27 @@ extension Processes {
             let event = try dry(scratch, "full", source, target, "--overwrite")
             let things = event.fields["overwrites"] as? [String]
             #expect(things?.count == 1 && things?[0].contains("precious") == true, "\(event)")
+        }
+
+        @Test(.enabled(if: Needs.loops, "needs loop devices"))
+        func `an image that would be made on a disk`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("s", size: Self.size, seed: 1)
+            let disk = try scratch.loop("d", size: 2 * Self.size, seed: 2).path
+            let arguments = ["full", source, disk, "--create", "--target-format", "qcow2"]
+            let content = try Content.fingerprint(disk)
+            let refused = try scratch.run(arguments + ["--dry-run", "--json"])
+            #expect(refused.code == Code.refused, "\(refused)")
+            #expect(try refused.report().text("code") == "holdsData", "\(refused)")
+            let end = try scratch.run(arguments + ["--overwrite", "--dry-run", "--json"])
+            #expect(end.code == Code.done, "\(end)")
+            let event = try #require(end.events.last { $0.kind == "dryRun" }, "\(end)")
+            #expect((event.fields["overwrites"] as? [String])?.count == 1, "\(end)")
+            let text = try scratch.run(arguments + ["--overwrite", "--dry-run"])
+            #expect(text.output.contains("made a qcow2 image"), "\(text)")
+            #expect(text.output.contains("overwritten: "), "\(text)")
+            #expect(try Content.fingerprint(disk) == content)
+            #expect(try scratch.run(arguments + ["--overwrite"]).code == Code.done)
         }
 
         @Test func `an incremental mirror asks the store`() throws {

@@ -45,7 +45,7 @@ import Testing
                 physicalBlockSize: own.physicalBlockSize, memoryAlignment: own.memoryAlignment,
                 offsetAlignment: own.offsetAlignment, optimalTransfer: nil, maxTransfer: nil,
                 queueDepth: nil, isRotational: nil), identity: device.identity,
-            caching: device.caching, notes: [], resolvedPath: device.resolvedPath,
+            caching: device.caching, resolvedPath: device.resolvedPath,
             devices: [device],
             sourceMap: { (size: Int64?) -> any SourceMap in
                 PackedFile(device: device, layout: layout, size: size ?? layout.size)

@@ -1,4 +1,5 @@
 import Foundation
+import RingMirror
 import Testing
 
 @testable import RingMirrorCLI
@@ -21,6 +22,19 @@ import Testing
         let text = try Self.document("json.md")
         let missing = RemarkCode.allCases.map(\.rawValue).filter { !text.contains("`\($0)`") }
         #expect(missing.isEmpty)
+    }
+
+    @Test func `every claim and every piece of evidence is in the document`() throws {
+        let text = try Self.document("json.md")
+        let claims = MirrorClaim.Kind.allCases.map(\.rawValue)
+        var url = URL(fileURLWithPath: #filePath)
+        for _ in 0..<3 { url.deleteLastPathComponent() }
+        let source = try String(
+            contentsOf: url.appendingPathComponent("Sources/MirrorEngine/MirrorClaim.swift"),
+            encoding: .utf8)
+        let evidence = source.matches(of: /case \.[a-zA-Z]+: "([a-zA-Z]+)"/).map { String($0.1) }
+        #expect(claims.count > 8 && evidence.count > 12)
+        #expect((claims + evidence).filter { !text.contains("`\($0)`") }.isEmpty)
     }
 
     /// Every `let event = "…"` of the sources, and the kinds that are handed over.

@@ -24,12 +24,12 @@ extension Disk {
     /// - Parameters:
     ///   - keepsContent: what is written reads as the image does already, so that its bitmaps need
     ///     not hear of it.
-    ///   - notes: what an engineer should know besides, in sentences.
+    ///   - warnings: what makes it weaker than one may expect, in sentences.
     package convenience init(
-        _ image: WritableImage, keepsContent: Bool = false, notes: [String] = []
+        _ image: WritableImage, keepsContent: Bool = false, warnings: [String] = []
     ) {
         self.init(
-            image.chain, bitmaps: image.bitmaps, notes: notes,
+            image.chain, bitmaps: image.bitmaps, warnings: warnings,
             sourceMap: { (size: Int64?) -> any SourceMap in
                 do throws(StorageError) {
                     return try image.read().map(size: size)
@@ -43,7 +43,7 @@ extension Disk {
     }
 
     private convenience init(
-        _ chain: ImageChain, bitmaps: ImageBitmaps?, notes: [String] = [],
+        _ chain: ImageChain, bitmaps: ImageBitmaps?, warnings: [String] = [],
         sourceMap: @escaping @Sendable (Int64?) -> any SourceMap,
         targetMap: (@Sendable (Int64) throws(StorageError) -> any TargetMap)?
     ) {
@@ -57,7 +57,7 @@ extension Disk {
             geometry: device.geometry.withSize(chain.size),
             identity: device.identity.withSize(chain.size),
             caching: devices.map(\.caching).first { $0 != .direct } ?? .direct,
-            notes: devices.flatMap(\.notes) + notes, resolvedPath: device.resolvedPath,
+            warnings: warnings, resolvedPath: device.resolvedPath,
             devices: devices,
             image: chain, bitmaps: bitmaps ?? own,
             sourceMap: sourceMap, targetMap: targetMap)

@@ -26,7 +26,7 @@ extension Disk {
             guard format == nil, let foreign = device.foreignFormat else { return Disk(device) }
             let problem = ImageProblem(foreign, path, formatOption)
             guard foreignFormats == .note else { throw .image(problem) }
-            return Disk(device, notes: [problem.description])
+            return Disk(device, warnings: [problem.description])
         case .qcow2:
             if changesBitmaps {
                 let device = try StorageDevice.openForChange(
@@ -80,16 +80,16 @@ extension Disk {
         }
         guard format == .qcow2 else { return Disk(device) }
         do throws(StorageError) {
-            var notes: [String] = []
+            var warnings: [String] = []
             if device.kind == .disk {
                 if options.create {
-                    notes = try makeImage(newImage, on: device)
+                    warnings = try makeImage(newImage, on: device)
                 }
                 try requireImage(on: device)
             }
             let image = try WritableImage(device, cache: options.cache, held: source.devices)
             try check(image, size: size, options)
-            return Disk(image, notes: notes)
+            return Disk(image, warnings: warnings)
         } catch {
             // What was made for this and can't be used must not stay behind.
             device.removeIfCreated()
@@ -104,6 +104,32 @@ extension Disk {
     private static func makeImage(
         _ options: NewImageOptions, on device: StorageDevice
     ) throws(StorageError) -> [String] {
+        let warnings = try requireRoom(for: options, on: device)
+        _ = try options.create(in: DeviceFile(device))
+        return warnings
+    }
+
+    /// Runs every guard that making a qcow2 image on the disk at `path` would, and writes nothing.
+    ///
+    /// - Returns: what may be missing of space, in sentences.
+    public static func rehearseImage(
+        on path: FilePath, for source: Disk, newImage: NewImageOptions, options: TargetOptions
+    ) throws(StorageError) -> [String] {
+        var newImage = newImage
+        newImage.size = wholeSectors(source.geometry.size)
+        let device = try StorageDevice.openTarget(
+            path, apartFrom: source.devices, size: newImage.size, options: options,
+            content: .format)
+        guard device.kind == .disk else {
+            device.removeIfCreated()
+            throw .refused(.alreadyExistsForCreate(target: path))
+        }
+        return try requireRoom(for: newImage, on: device)
+    }
+
+    private static func requireRoom(
+        for options: NewImageOptions, on device: StorageDevice
+    ) throws(StorageError) -> [String] {
         try options.validate(for: device.path)
         let (least, most) = (options.emptyBytesMax, options.fullBytesMax)
         let size = device.geometry.size
@@ -114,7 +140,6 @@ extension Disk {
                     "it has \(size) bytes, and the tables of the image alone take up to \(least)",
                     remedy: "Use a larger disk, or larger clusters."))
         }
-        _ = try options.create(in: DeviceFile(device))
         guard size < most else { return [] }
         return [
             "\(device.path) has \(size) bytes, and the image takes up to \(most) once all of its "

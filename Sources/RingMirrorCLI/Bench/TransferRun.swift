@@ -49,7 +49,7 @@ struct TransferRun {
                     command: "bench transfer", source: source.path.string,
                     target: target.path.string, size: size))
         }
-        for note in source.notes + target.notes { output.warn(.device, note) }
+        output.tellAbout(source, target)
         try warmUp(current)
         return try measure(current)
     }
@@ -118,7 +118,7 @@ struct TransferRun {
         guard case .mirrored = report.outcome else {
             Message.say("the benchmark ended at \(title)")
             try MirrorEnding(sides: sides, bitmap: nil, output: output).tell(
-                RecordedMirror.Report(unrecorded: report))
+                RecordedMirror.Report(unrecorded: report, as: .notAMirror))
             throw Exit.failed.asError
         }
         return (report, made.dirtyBytes)

@@ -1,3 +1,5 @@
+import RingMirror
+
 /// What is worth knowing and no failure, for programs: the `code` of a `warning` event. A contract;
 /// see docs/json.md.
 enum RemarkCode: String, Encodable, CaseIterable {
@@ -19,6 +21,8 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case begunAnew
     /// The job waits until an error is fixed.
     case paused
+    /// What a process that has ended still has on its way is waited for.
+    case waiting
     /// Something about bitmaps inside an image.
     case bitmaps
     /// An interrupted job was given up.
@@ -34,19 +38,49 @@ enum RemarkCode: String, Encodable, CaseIterable {
 }
 
 extension OutputOptions {
-    /// Something that explains, and that nobody has to act upon.
+    /// Nothing is wrong, and there is nothing to be done. Quiet commands leave it out.
     func note(_ code: RemarkCode, _ text: String) {
-        remark(code, text, .note, isShown: !quiet)
+        Remark(code, text, .note).say(json: json, quiet: quiet)
     }
 
-    /// Something that makes a claim weaker, or that somebody may have to act upon.
-    func warn(_ code: RemarkCode, _ text: String) { remark(code, text, .warning, isShown: true) }
+    /// The result may be another one than expected: its content, its safety, or how long it takes.
+    /// Quiet commands say it too.
+    func warn(_ code: RemarkCode, _ text: String) {
+        Remark(code, text, .warning).say(json: json, quiet: quiet)
+    }
 
-    private func remark(
-        _ code: RemarkCode, _ text: String, _ severity: Message.Severity, isShown: Bool
-    ) {
+    /// What is worth knowing about disks that were opened.
+    func tellAbout(_ disks: Disk...) {
+        for disk in disks {
+            for warning in disk.warnings { warn(.device, warning) }
+            for note in disk.notes { self.note(.device, note) }
+        }
+    }
+}
+
+/// A note or a warning.
+struct Remark {
+    private let code: RemarkCode
+    private let text: String
+    private let severity: Message.Severity
+
+    init(_ code: RemarkCode, _ text: String, _ severity: Message.Severity) {
+        self.code = code
+        self.text = text
+        self.severity = severity
+    }
+
+    func say(json: Bool, quiet: Bool) {
         if json { Events.print(Events.Warning(code, text, severity)) }
-        if isShown { Message.say(text, severity) }
+        if severity == .warning || !quiet { Message.say(text, severity) }
+    }
+
+    /// Lets the library say that it waits, whichever command is run.
+    static func listenForWaits() {
+        StorageWait.observe { text in
+            Remark(.waiting, text, .note).say(
+                json: ProcessArguments.wantsJSON, quiet: ProcessArguments.wantsQuiet)
+        }
     }
 }
 

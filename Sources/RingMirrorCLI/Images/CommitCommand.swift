@@ -49,7 +49,8 @@ struct CommitCommand: ParsableCommand {
             throw complaint.end(error)
         }
         try ImageJobRun(
-            command: "commit", verb: "committed", source: job.source, target: job.target,
+            command: "commit", verb: "committed", claim: .committed, source: job.source,
+            target: job.target,
             job: job.job, output: output
         ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }

@@ -34,7 +34,13 @@ struct ImageDryRun {
             try Disk.openSource(
                 layer.path, format: layer.format, changesBitmaps: layer.format == .qcow2)
         }
+        if layer.format == .raw { try requireWritable(layer.path) }
         tell(into: layer.path.string, size: own.size, bytes: own.dataBytes, zeros: own.zeroBytes)
+    }
+
+    private func requireWritable(_ path: FilePath) throws {
+        guard !Files.isWritable(path) else { return }
+        throw complaint.end(.refused(.readOnlyTarget(target: path, reason: "it can't be written")))
     }
 
     private func measureOverlay(

@@ -41,6 +41,8 @@ struct ImageJobOptions: ParsableArguments {
 /// Runs a job inside a chain of images for a command: progress, signals, and how it ended.
 struct ImageJobRun {
     let command, verb: String
+    /// What a success may claim.
+    let claim: MirrorClaim.Kind
     let source, target: Disk
     let job: MirrorJob
     let output: OutputOptions
@@ -53,7 +55,7 @@ struct ImageJobRun {
                     command: command, source: source.path.string, target: target.path.string,
                     size: source.geometry.size))
         }
-        for note in source.notes + target.notes { output.warn(.device, note) }
+        output.tellAbout(source, target)
         let last = LastLine()
         let report = Signals.during(Activity(job, title: command, last)) {
             output.watching(MirrorWatch(job, output, verb: verb), last, body)
@@ -63,12 +65,15 @@ struct ImageJobRun {
 
     private func tell(_ ended: ImageJobReport) throws {
         let report = ended.mirror
+        let isDone = if case .mirrored = report.outcome { true } else { false }
         if output.json {
             Events.print(
                 Events.Report(
                     report,
                     recorded: RecordedMirror.Report(
-                        unrecorded: report, marked: ended.markedBitmaps),
+                        unrecorded: report,
+                        as: isDone ? claim : .unfinished,
+                        marked: ended.markedBitmaps),
                     bitmap: nil))
         }
         output.noteMarks(ended.markedBitmaps, of: target)

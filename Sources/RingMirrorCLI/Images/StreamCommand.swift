@@ -52,7 +52,8 @@ struct StreamCommand: ParsableCommand {
             throw complaint.end(error)
         }
         try ImageJobRun(
-            command: "stream", verb: "streamed", source: job.source, target: job.target,
+            command: "stream", verb: "streamed", claim: .streamed, source: job.source,
+            target: job.target,
             job: job.job, output: output
         ).run { job.runAndWait() }
         guard !output.quiet && !output.json else { return }

@@ -17,6 +17,9 @@ enum ProcessArguments {
     /// Known before the command line is understood, and also if it never is.
     static let wantsJSON = list.prefix { $0 != "--" }.contains("--json")
 
+    /// The same for `--quiet`.
+    static let wantsQuiet = list.prefix { $0 != "--" }.contains { ["-q", "--quiet"].contains($0) }
+
     private static func length(_ text: UnsafePointer<CChar>) -> Int {
         var count = 0
         while unsafe text[count] != 0 { count += 1 }
