@@ -31,6 +31,13 @@ public enum StorePlace {
         }
     }
 
+    /// Whether a path leads to where the store of something that is open is looked for, by whatever
+    /// names.
+    public static func isUsual(_ store: FilePath, for device: StorageDevice) -> Bool {
+        let usual = path(for: device)
+        return (StoreCalls.resolve(store) ?? store) == (StoreCalls.resolve(usual) ?? usual)
+    }
+
     /// Whether a file begins as a store does, of whatever disk or version.
     public static func isStore(at path: FilePath) -> Bool {
         let magic = Superblock.magic

@@ -82,6 +82,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     case zerosVouched(bytes: Int64)
     /// The caller answers for it that the target held the mirror that the bitmap goes on from.
     case targetVouched
+    /// The bitmap is in a store that is not where jobs look for it which write the source: they do
+    /// not mark it.
+    case storeElsewhere(String, usual: String)
 
     /// A stable name, part of the JSON interface.
     public var code: String {
@@ -102,6 +105,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetUnknown: "targetUnknown"
         case .targetVouched: "targetVouched"
         case .zerosVouched: "zerosVouched"
+        case .storeElsewhere: "storeElsewhere"
         }
     }
 
@@ -141,6 +145,9 @@ public enum MirrorEvidence: Sendable, Hashable {
                 + why
         case .zerosVouched(let bytes):
             "you say that the target was zero: \(bytes) bytes of zeros were not written"
+        case .storeElsewhere(let store, let usual):
+            "no mirror was made onto the source since, or what it wrote was marked by hand: mirrors "
+                + "mark what they write in \(usual), and not in \(store)"
         case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
         }
     }

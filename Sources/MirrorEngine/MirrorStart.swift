@@ -101,6 +101,11 @@ struct MirrorStart {
     mutating func requireBase(in store: BitmapStore) throws(MirrorError) {
         guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
         evidence.append(.bitmap(reference.name))
+        if case .stored = reference, !StorePlace.isUsual(records.path, for: source.device) {
+            evidence.append(
+                .storeElsewhere(
+                    records.path.string, usual: StorePlace.path(for: source).string))
+        }
         let past = try past(of: reference, in: store)
         let known = past.targets.last { target.identity.difference(from: $0.identity) == nil }
         if let known {

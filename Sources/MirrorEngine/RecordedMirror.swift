@@ -130,6 +130,11 @@ public final class RecordedMirror: Sendable {
         verifier.cancel()
     }
 
+    /// Looks whether the target's own bitmaps can be marked, which running the job begins with.
+    public func checkTargetBitmaps() throws(MirrorError) {
+        do throws(BitmapStoreError) { try TargetMarks.check(target) } catch { throw .store(error) }
+    }
+
     /// Runs the job and records its end. Cancelling the task cancels the job.
     public func run() async -> Report {
         await withTaskCancellationHandler {

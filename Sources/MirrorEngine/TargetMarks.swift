@@ -17,38 +17,60 @@ enum TargetMarks {
         _ bits: borrowing DirtyBitmap, of target: Disk
     ) throws(BitmapStoreError) -> [String] {
         guard bits.dirtyBytes > 0 else { return [] }
-        var marked = try mark(bits, at: 0, StorePlace.path(for: target), target.identity)
-        for alias in target.device.aliases() {
-            // The disk in an image is another than the bytes of its file.
-            guard alias.offset == 0 || target.image == nil else { continue }
-            let identity = target.image == nil ? alias.identity : target.identity
-            let path = StorePlace.path(
-                kind: alias.kind, resolvedPath: alias.resolvedPath, identity: identity)
-            marked += try mark(bits, at: alias.offset, path, identity)
+        var marked: [String] = []
+        for place in places(of: target) {
+            guard let store = try store(at: place, .readWrite) else { continue }
+            let size = place.identity.size
+            if place.offset == 0, bits.size == size {
+                marked += try store.markRecording(bits)
+                continue
+            }
+            var whole = DirtyBitmap(size: size, granularity: bits.granularity)
+            bits.forEachDirtyRun(in: 0..<max(0, min(bits.size, size - place.offset))) {
+                whole.set($0.lowerBound + place.offset..<$0.upperBound + place.offset)
+            }
+            marked += try store.markRecording(whole)
         }
         return marked
     }
 
-    /// - Parameter offset: where the first byte of `bits` lies in the disk of the store.
-    private static func mark(
-        _ bits: borrowing DirtyBitmap, at offset: Int64, _ path: FilePath,
-        _ identity: DeviceIdentity
-    ) throws(BitmapStoreError) -> [String] {
-        let store: BitmapStore
+    /// Whether they could be marked, as far as that is seen without a change.
+    static func check(_ target: Disk) throws(BitmapStoreError) {
+        for place in places(of: target) { _ = try store(at: place, .readOnly)?.bitmaps() }
+    }
+
+    /// Where bitmaps of the target may be kept.
+    private struct Place {
+        let store: FilePath
+        let identity: DeviceIdentity
+        /// Where the first byte of the target lies in the disk of the store.
+        let offset: Int64
+    }
+
+    private static func places(of target: Disk) -> [Place] {
+        let own = Place(
+            store: StorePlace.path(for: target), identity: target.identity, offset: 0)
+        // The disk in an image is another than the bytes of its file.
+        let aliases = target.device.aliases().filter { $0.offset == 0 || target.image == nil }
+        return [own]
+            + aliases.map { alias in
+                let identity = target.image == nil ? alias.identity : target.identity
+                let path = StorePlace.path(
+                    kind: alias.kind, resolvedPath: alias.resolvedPath, identity: identity)
+                return Place(store: path, identity: identity, offset: alias.offset)
+            }
+    }
+
+    private static func store(
+        at place: Place, _ access: Access
+    ) throws(BitmapStoreError) -> BitmapStore? {
         do throws(BitmapStoreError) {
-            store = try BitmapStore.open(path, for: identity, access: .readWrite)
+            return try BitmapStore.open(place.store, for: place.identity, access: access)
         } catch {
             switch error {
-            case .notFound, .wrongDevice: return []
+            case .notFound, .wrongDevice: return nil
             default: throw error
             }
         }
-        if offset == 0, bits.size == identity.size { return try store.markRecording(bits) }
-        var whole = DirtyBitmap(size: identity.size, granularity: bits.granularity)
-        let common = 0..<max(0, min(bits.size, whole.size - offset))
-        bits.forEachDirtyRun(in: common) {
-            whole.set($0.lowerBound + offset..<$0.upperBound + offset)
-        }
-        return try store.markRecording(whole)
     }
 }

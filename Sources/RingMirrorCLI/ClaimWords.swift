@@ -4,10 +4,12 @@ import RingMirror
 struct ClaimWords {
     private let source, target: Disk
     private let bitmap: String?
+    private let isLarger: Bool
 
     init(_ sides: MirrorSides, bitmap: String?) {
         source = sides.source
         target = sides.target
+        isLarger = sides.hasLargerTarget
         self.bitmap = bitmap
     }
 
@@ -38,25 +40,30 @@ struct ClaimWords {
     }
 
     private func head(_ claim: MirrorClaim, _ report: MirrorReport) -> String {
+        guard claim.kind != .nothingCopied else { return statement(claim) }
         let size = source.geometry.size
         let amount =
             report.planned == size
             ? ByteSize.text(size)
             : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
-        let what =
-            "\(amount) in \(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
+        return statement(claim)
+            + ": \(amount) in \(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
+    }
+
+    /// The claim alone.
+    func statement(_ claim: MirrorClaim) -> String {
         let teller = bitmap.map { "bitmap '\($0)'" } ?? "the change map"
         let isMirror = "\(mirror) a mirror of \(source.path)"
         switch claim.kind {
-        case .mirror: return "\(isMirror): \(what)"
-        case .mirrorByEvidence: return "\(isMirror) as far as can be known: \(what)"
-        case .mirrorByBitmap: return "\(isMirror) as far as \(teller) tells: \(what)"
+        case .mirror: return isMirror
+        case .mirrorByEvidence: return "\(isMirror) as far as can be known"
+        case .mirrorByBitmap: return "\(isMirror) as far as \(teller) tells"
         case .nothingCopied:
             return "\(teller) is clean: nothing was copied from \(source.path) to \(target.path)"
         case .layerCopied:
-            return "\(target.path) has what \(source.path) itself has: \(what)"
+            return "\(target.path) has what \(source.path) itself has"
         case .mixedPointsInTime:
-            return "\(mirror) a copy of \(source.path) that mixes points in time: \(what)"
+            return "\(mirror) a copy of \(source.path) that mixes points in time"
         case .notAMirror, .unfinished, .committed, .streamed:
             return "\(target.path) is NOT a mirror of \(source.path)"
         }
@@ -67,12 +74,6 @@ struct ClaimWords {
         isLarger
             ? "the first \(ByteSize.text(source.geometry.size)) of \(target.path) are"
             : "\(target.path) is"
-    }
-
-    private var isLarger: Bool {
-        // A qcow2 image has whole sectors.
-        let padding: Int64 = target.image == nil ? 0 : 511
-        return target.geometry.size > source.geometry.size + padding
     }
 
     private func work(_ report: MirrorReport) -> [String] {

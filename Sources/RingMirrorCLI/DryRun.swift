@@ -44,6 +44,12 @@ struct DryRun {
             let kind = format.targetFormat ?? ImageFormat(forNew: path.path)
             guard kind == .qcow2 && Files.isDisk(path.path) else {
                 try checkNewTarget()
+                if kind == .qcow2 {
+                    try complaint.attempt { () throws(StorageError) in
+                        try Disk.checkNewImage(
+                            at: path.path, for: source, newImage: image, options: options)
+                    }
+                }
                 tableNote = source.partitionTableNote(
                     copiedToNew: path.path, format: format.targetFormat)
                 return nil
@@ -125,17 +131,19 @@ struct DryRun {
         defer { copy.remove() }
         do throws(MirrorError) {
             let mirror = try begin(.path(copy.file))
-            for warning in mirror.warnings { output.warn(.mirror, warning) }
+            for warning in mirror.warnings {
+                output.warn(.mirror, warning.replacing(copy.file.string, with: store.string))
+            }
+            try mirror.checkTargetBitmaps()
             let bits = mirror.plannedBits()
             guard bits.dirtyBytes < bits.size else { return try .full(of: source) }
             return try .incremental(of: source, dirty: bits)
         } catch {
             let failure = Failure(error)
             throw complaint.end(
-                Failure(
-                    failure.code,
+                failure.told(
                     failure.message.replacing(copy.file.string, with: store.string),
-                    failure.exit))
+                    path: failure.path == copy.file.string ? store : nil, failure.exit))
         }
     }
 
@@ -144,7 +152,10 @@ struct DryRun {
             return try TemporaryFile(copying: store)
         } catch {
             throw complaint.end(
-                Failure(.systemCall, "can't copy \(store): \(error)", path: store, .failed))
+                Failure(
+                    .systemCall,
+                    "can't make a copy of \(store) to try this on: \(error). Set TMPDIR to a "
+                        + "directory that takes it.", path: store, .failed))
         }
     }
 

@@ -5,10 +5,27 @@ import RingMirror
 /// docs/json.md; fields may be added, and readers ignore those they don't know.
 enum Events {
     static func print(_ event: some Encodable) {
+        let (text, isWhole) = line(event)
+        if !isWhole { Output.loseEvent() }
+        Output.line(text)
+    }
+
+    /// An event, or the error that stands in its place: a reader must not take what is missing for
+    /// nothing.
+    static func line(_ event: some Encodable) -> (text: String, isWhole: Bool) {
+        do {
+            return (try encode(event), true)
+        } catch {
+            let failure = RingMirrorCLI.Failure(
+                .outputLost, "an event could not be written: \(error)", .failed)
+            return ((try? encode(Failure(failure))) ?? "{}", false)
+        }
+    }
+
+    private static func encode(_ event: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(event) else { return }
-        Output.line(String(decoding: data, as: UTF8.self))
+        return String(decoding: try encoder.encode(event), as: UTF8.self)
     }
 
     struct Start: Encodable {

@@ -62,7 +62,7 @@ struct FullCommand: ParsableCommand {
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
             namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: !recording.dryRun && choice.changesImage(recording.store),
+            changesBitmaps: choice.changesImage(recording.store),
             tuning.cache, guards, complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         let resuming = try recording.resumes(

@@ -107,7 +107,7 @@ struct IncrementalCommand: ParsableCommand {
         let source = try MirrorSides.openSource(
             self.source, format: sourceFormat.sourceFormat,
             namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: !recording.dryRun && choice.changesImage(recording.store),
+            changesBitmaps: choice.changesImage(recording.store),
             tuning.cache, guards, complaint)
         let records = recording.store.path(for: source)
         let resuming = try recording.resumes(

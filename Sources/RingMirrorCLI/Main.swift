@@ -14,7 +14,7 @@ enum Main {
     /// has done: whoever reads it would take what is missing for nothing.
     private static func end(with exit: Exit) -> Exit {
         guard let reason = Output.lost else { return exit }
-        Message.say("output was lost: standard output: \(reason)")
+        Message.say("output was lost: \(reason)")
         return exit == .done ? .failed : exit
     }
 

@@ -21,7 +21,11 @@ struct MirrorEnding {
         if output.json {
             if let comparison = ended.comparison {
                 var event = Events.Comparison(comparison, event: "verify")
-                if comparison.compared < source.geometry.size { event.scope = "copied" }
+                if comparison.compared < source.geometry.size {
+                    event.scope = "copied"
+                } else if sides.hasLargerTarget {
+                    event.scope = "prefix"
+                }
                 Events.print(event)
             }
             Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
@@ -34,16 +38,16 @@ struct MirrorEnding {
             if !output.quiet && !output.json { Output.text(words.text(ended)) }
             output.note(ended.partitionTableNote)
             guard let error = ended.recordError else { return }
-            say("\(error)")
-            let done =
-                ended.claim.kind == .mirror
-                ? "\(target.path) IS a mirror, but " : "all was copied and flushed, but "
-            say(
-                done
-                    + (bitmap.map {
-                        "bitmap '\($0)' could not be cleared: the next incremental mirror copies "
-                            + "the same again"
-                    } ?? "the record of the job could not be removed"))
+            let what =
+                bitmap.map {
+                    "bitmap '\($0)' could not be cleared, so that the next incremental mirror "
+                        + "copies the same again"
+                } ?? "the record of the job could not be removed"
+            let failure = Failure(error)
+            Complaint.report(
+                failure.told(
+                    "\(words.statement(ended.claim)), but \(what): \(error)", .failed),
+                json: output.json)
             throw Exit.failed.asError
         case .failed(let error):
             say("\(error)")
@@ -85,6 +89,8 @@ struct MirrorEnding {
         } else if sides.isNew && report.written == 0 && report.zeroed == 0 {
             sides.removeMade()
             say("\(target.path) was made for nothing and is removed again")
+        } else if report.written == 0 && report.zeroed == 0 {
+            say("nothing was written to \(target.path)")
         } else {
             say(
                 sides.isNew

@@ -7,6 +7,12 @@ struct MirrorSides {
     let target: Disk
     /// The target was made by this command.
     var isNew: Bool { made != nil }
+    /// The target goes on behind what the mirror writes.
+    var hasLargerTarget: Bool {
+        // A qcow2 image has whole sectors.
+        let padding: Int64 = target.image == nil ? 0 : 511
+        return target.geometry.size > source.geometry.size + padding
+    }
     /// The file that was made.
     private let made: Files.Identity?
 

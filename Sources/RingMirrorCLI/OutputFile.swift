@@ -2,12 +2,14 @@ import Glibc
 import RingMirror
 import SystemPackage
 
-/// Why a result can't be written to a file. The file is as it was.
+/// Why a result can't be written to a file. But for `notFlushed`, the file is as it was.
 enum OutputFileError: Error {
     /// A file is there, and may not be replaced.
     case exists
     /// The file is one that the command reads, or another one that is never a result.
     case isNeeded(String)
+    /// The file has its new content, but a power cut could still bring the old one back.
+    case notFlushed(FilePath, Errno)
     case systemCall(Errno)
 }
 
@@ -96,22 +98,47 @@ struct OutputFile {
         } catch {
             throw .systemCall(error as? Errno ?? .ioError)
         }
+        try Self.flush(path.removingLastComponent())
     }
 
     private static func rename(
         _ old: FilePath, to new: FilePath, replacing: Bool
     ) throws(OutputFileError) {
-        let result = unsafe old.withPlatformString { old in
-            unsafe new.withPlatformString { new in
+        let code = unsafe old.withPlatformString { old in
+            unsafe new.withPlatformString { new -> CInt in
+                if replacing { return unsafe Glibc.rename(old, new) == 0 ? 0 : errno }
                 // What came there meanwhile is nothing that anybody agreed to lose.
-                replacing ? unsafe Glibc.rename(old, new) : unsafe link(old, new)
+                if unsafe renameat2(AT_FDCWD, old, AT_FDCWD, new, noReplace) == 0 { return 0 }
+                guard errno == EINVAL || errno == ENOSYS else { return errno }
+                // File systems without the flag have links, which replace nothing either.
+                guard unsafe link(old, new) == 0 else { return errno }
+                _ = unsafe unlink(old)
+                return 0
             }
         }
-        guard result == 0 else {
-            if errno == EEXIST { throw .exists }
-            throw .systemCall(Errno(rawValue: errno))
+        guard code == 0 else {
+            if code == EEXIST { throw .exists }
+            throw .systemCall(Errno(rawValue: code))
         }
-        if !replacing { Files.remove(old) }
+    }
+
+    /// RENAME_NOREPLACE, which the kernel fixes and older headers lack.
+    private static let noReplace: UInt32 = 1
+
+    /// Brings the name of a file to stable storage.
+    private static func flush(_ directory: FilePath) throws(OutputFileError) {
+        let directory = directory.isEmpty ? FilePath(".") : directory
+        do {
+            let folder = try FileDescriptor.open(
+                directory, .readOnly, options: [.directory, .closeOnExec])
+            try folder.closeAfter {
+                // Some file systems have nothing to flush there.
+                guard fsync(folder.rawValue) != 0, errno != EINVAL else { return }
+                throw Errno(rawValue: errno)
+            }
+        } catch {
+            throw .notFlushed(directory, error as? Errno ?? .ioError)
+        }
     }
 
     private static func status(of path: FilePath) -> stat? {
@@ -144,6 +171,11 @@ extension Failure {
             self.init(
                 .outputExists, "\(file) is not replaced: \(why). Choose another name.",
                 path: file.path, .refused)
+        case .notFlushed(let folder, let code):
+            self.init(
+                .outputUnwritable,
+                "\(file) was written, but its directory \(folder) could not be flushed: \(code). A "
+                    + "power cut could still undo it.", path: file.path, .failed)
         case .systemCall(let code):
             self.init(
                 .outputUnwritable, "can't write \(file): \(code)", path: file.path, .failed)

@@ -31,3 +31,18 @@ import Testing
         #expect(Failure(.other, "a. b", remedy: "", .failed).remedy == nil)
     }
 }
+
+/// Events that can't be written.
+@Suite struct EventTests {
+    private struct Odd: Encodable {
+        let event = "odd"
+        let rate: Double
+    }
+
+    @Test func `an event without a form in JSON is an error in its place`() {
+        #expect(Events.line(Odd(rate: 1)).text == #"{"event":"odd","rate":1}"#)
+        let lost = Events.line(Odd(rate: .infinity))
+        #expect(!lost.isWhole)
+        #expect(lost.text.contains(#""code":"outputLost""#), "\(lost.text)")
+    }
+}

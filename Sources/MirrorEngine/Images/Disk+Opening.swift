@@ -59,15 +59,7 @@ extension Disk {
     ) throws(StorageError) -> Disk {
         let format = try (format ?? (options.create ? ImageFormat(forNew: path) : nil))
             .or(guessing: path, option: "--target-format")
-        if let name = newImage?.backingFile,
-            path.removingLastComponent().pushing(FilePath(name)).lexicallyNormalized()
-                == path.lexicallyNormalized()
-        {
-            throw .image(
-                ImageProblem(
-                    .unsupported, path, "a new image can't stand on itself",
-                    remedy: "Name another backing file."))
-        }
+        try refuseItself(newImage, path)
         let size = source.geometry.size
         var newImage = newImage ?? NewImageOptions(size: size)
         newImage.size = wholeSectors(size)
@@ -125,6 +117,37 @@ extension Disk {
             throw .refused(.alreadyExistsForCreate(target: path))
         }
         return try requireRoom(for: newImage, on: device)
+    }
+
+    /// Finds out, without making anything, whether a new qcow2 image at `path` would be refused:
+    /// for its options, or because what it stands on can't be opened.
+    public static func checkNewImage(
+        at path: FilePath, for source: Disk, newImage: NewImageOptions, options: TargetOptions
+    ) throws(StorageError) {
+        try refuseItself(newImage, path)
+        var newImage = newImage
+        newImage.size = wholeSectors(source.geometry.size)
+        try newImage.validate(for: path)
+        guard let name = newImage.backingFile else { return }
+        let below = path.removingLastComponent().pushing(FilePath(name))
+        // What this process has open already would seem to be somebody else's.
+        guard !source.devices.contains(where: { $0.isSame(as: below) }) else { return }
+        _ = try openSource(
+            below, format: newImage.backingFormat.flatMap { ImageFormat(rawValue: $0) },
+            options: SourceOptions(cache: options.cache))
+    }
+
+    private static func refuseItself(
+        _ newImage: NewImageOptions?, _ path: FilePath
+    ) throws(StorageError) {
+        guard let name = newImage?.backingFile,
+            path.removingLastComponent().pushing(FilePath(name)).lexicallyNormalized()
+                == path.lexicallyNormalized()
+        else { return }
+        throw .image(
+            ImageProblem(
+                .unsupported, path, "a new image can't stand on itself",
+                remedy: "Name another backing file."))
     }
 
     private static func requireRoom(

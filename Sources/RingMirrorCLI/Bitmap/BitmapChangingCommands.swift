@@ -88,7 +88,7 @@ struct BitmapRemoveCommand: ParsableCommand {
         let forgotten = try options.attempt { () throws(MirrorError) in try home.remove(name) }
         options.tellForgotten(forgotten)
         if options.output.json {
-            Events.print(Events.Removed(bitmap: name, store: home.path.string))
+            Events.print(Events.Removed(bitmaps: [name], named: name, forgotten, home.path))
         } else if !options.output.quiet {
             Output.line("bitmap '\(name)' removed")
         }
@@ -96,10 +96,10 @@ struct BitmapRemoveCommand: ParsableCommand {
 
     private func forgetJobs() throws {
         let disk = try options.disk(path)
+        let path = options.store.path(for: disk)
         let forgotten = try options.attempt { () throws(MirrorError) in
             do throws(BitmapStoreError) {
-                let store = try BitmapStore.open(
-                    options.store.path(for: disk), for: disk.identity, access: .readWrite)
+                let store = try BitmapStore.open(path, for: disk.identity, access: .readWrite)
                 let forgotten = try store.forgetJobs { _ in true }
                 try store.removeFileIfEmpty()
                 return forgotten
@@ -108,6 +108,14 @@ struct BitmapRemoveCommand: ParsableCommand {
             }
         }
         options.tellForgotten(forgotten)
+        if options.output.json {
+            Events.print(Events.Removed(bitmaps: [], forgotten, path))
+        } else if !options.output.quiet {
+            Output.line(
+                forgotten.isEmpty
+                    ? "\(path) has no records of interrupted jobs"
+                    : "\(forgotten.count) records of interrupted jobs removed")
+        }
     }
 
     private func removeAll(_ disk: Disk) throws {
@@ -116,12 +124,15 @@ struct BitmapRemoveCommand: ParsableCommand {
                 .invalidOption, "\(path) is no qcow2 image: --all is for the bitmaps inside one",
                 .usage)
         }
+        let names = try? home.bitmaps().map(\.name)
         let (notes, forgotten) = try options.attempt { () throws(MirrorError) in
             try home.removeAll()
         }
         for note in notes { options.output.note(.bitmaps, note) }
         options.tellForgotten(forgotten)
-        if !options.output.json && !options.output.quiet {
+        if options.output.json {
+            Events.print(Events.Removed(bitmaps: names, forgotten, home.path))
+        } else if !options.output.quiet {
             Output.line("all bitmaps of \(path) removed")
         }
     }

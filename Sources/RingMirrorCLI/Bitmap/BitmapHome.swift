@@ -80,6 +80,22 @@ enum BitmapHome {
         }
     }
 
+    /// What an incremental mirror to a target of a bitmap would copy.
+    func load(_ name: String, for target: StoredTarget) throws(MirrorError) -> DirtyBitmap {
+        let marks = try load(name)
+        do throws(BitmapStoreError) {
+            switch self {
+            case .store(let store): return try store.load(name, for: target.identity)
+            case .image(_, let records?):
+                return try records.load(
+                    imageBitmap: name, marks: marks, for: target.identity)
+            case .image(_, nil): return marks
+            }
+        } catch {
+            throw .store(error)
+        }
+    }
+
     /// - Parameter bits: what is dirty; nil: nothing.
     func add(
         _ name: String, _ granularity: Granularity, disabled: Bool = false,

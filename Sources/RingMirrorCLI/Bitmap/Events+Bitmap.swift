@@ -60,7 +60,20 @@ extension Events {
 
     struct Removed: Encodable {
         let event = "removed"
-        let bitmap, store: String
+        /// The one that was named; nil if none was.
+        let bitmap: String?
+        /// Nil if broken bitmaps hide what there was.
+        let bitmaps: [String]?
+        /// How many records of interrupted jobs went.
+        let jobs: Int
+        let store: String
+
+        init(bitmaps: [String]?, named: String? = nil, _ jobs: [StoredJob], _ store: FilePath) {
+            bitmap = named
+            self.bitmaps = bitmaps
+            self.jobs = jobs.count
+            self.store = store.string
+        }
     }
 
     struct Forgotten: Encodable {

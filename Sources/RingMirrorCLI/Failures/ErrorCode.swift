@@ -53,6 +53,12 @@ struct Failure {
         self.exit = exit
     }
 
+    /// The same failure, told otherwise; what to do about it stays.
+    func told(_ message: String, path: FilePath? = nil, _ exit: Exit) -> Failure {
+        Failure(
+            code, message, path: path ?? self.path.map { FilePath($0) }, remedy: remedy ?? "", exit)
+    }
+
     /// What to do about it: messages have it in sentences after the first.
     var remedy: String? {
         if let knownRemedy { return knownRemedy.isEmpty ? nil : knownRemedy }

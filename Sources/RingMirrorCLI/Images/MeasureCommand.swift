@@ -28,6 +28,13 @@ struct MeasureCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "The target of an incremental mirror (default: that which lacks most).",
+            valueName: "path"),
+        completion: .file())
+    var target: PathArgument?
+
+    @Option(
+        help: ArgumentHelp(
             "The image above which top copies (default: the first alone).", valueName: "image"),
         completion: .file())
     var base: PathArgument?
@@ -53,6 +60,9 @@ struct MeasureCommand: ParsableCommand {
     func validate() throws {
         if (bitmap != nil) != (mode == .incremental) {
             throw ValidationError("--bitmap NAME goes with --mode incremental, which needs one")
+        }
+        if target != nil && mode != .incremental {
+            throw ValidationError("--target PATH goes with --mode incremental")
         }
         if base != nil && mode != .top {
             throw ValidationError("--base IMAGE goes with --mode top")
@@ -99,9 +109,29 @@ struct MeasureCommand: ParsableCommand {
             return try Measurement.top(
                 of: disk, base: base?.path, target: target)
         case .incremental:
-            return try Measurement.incremental(
-                of: disk, dirty: try store.bits(bitmap ?? "", of: disk), target: target)
+            return try incremental(disk, bitmap ?? "", target)
         }
+    }
+
+    /// To the target that lacks most, unless one is named: what a mirror to any of them takes, at
+    /// most.
+    private func incremental(
+        _ disk: Disk, _ name: String, _ image: NewImageOptions?
+    ) throws(MirrorError) -> Measurement {
+        let home = try store.home(of: name, disk, .readOnly)
+        var targets = try home.bitmap(name).targets
+        if let target {
+            targets = targets.filter { $0.path == target.path || Files.lead($0.path, target.path) }
+            guard !targets.isEmpty else {
+                throw .invalidOption(
+                    "bitmap '\(name)' does not know \(target). `ringmirror bitmap list` shows its "
+                        + "targets.")
+            }
+        }
+        guard let most = targets.max(by: { $0.lackedBytes < $1.lackedBytes }) else {
+            return try .incremental(of: disk, dirty: try home.load(name), target: image)
+        }
+        return try .incremental(of: disk, dirty: try home.load(name, for: most), target: image)
     }
 
     private func show(_ measurement: Measurement) {

@@ -62,11 +62,20 @@ enum Output {
         return Int(size.ws_col)
     }
 
-    /// Why output was lost, in the system's words; nil if all of it was taken.
+    /// An event has a value that JSON has no form for.
+    private static let hasLostEvent = Atomic<Bool>(false)
+
+    /// Remembers that an event could not be written as what it is.
+    static func loseEvent() { hasLostEvent.store(true, ordering: .releasing) }
+
+    /// Why output was lost; nil if all of it was taken.
     static var lost: String? {
         let code = firstError.load(ordering: .acquiring)
-        guard code != 0 else { return nil }
-        return unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+        if code != 0 {
+            let cause = unsafe strerror(code).map { unsafe String(cString: $0) }
+            return "standard output: \(cause ?? "error \(code)")"
+        }
+        return hasLostEvent.load(ordering: .acquiring) ? "an event has no form in JSON" : nil
     }
 
     private static func write(_ text: String, to descriptor: CInt) {

@@ -7,8 +7,23 @@ struct TemporaryFile {
     let file: FilePath
     private let folder: FilePath
 
+    /// - Throws: the last place's error, if no place for temporary files takes it.
     init(copying original: FilePath) throws(Errno) {
-        let place = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+        let asked = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) }
+        var failure = Errno.noSuchFileOrDirectory
+        // A dry run is wanted also where the usual place is full or can't be written.
+        for place in [asked ?? "/tmp", "/dev/shm", "/var/tmp"] {
+            do throws(Errno) {
+                self = try Self(copying: original, in: place)
+                return
+            } catch {
+                failure = error
+            }
+        }
+        throw failure
+    }
+
+    private init(copying original: FilePath, in place: String) throws(Errno) {
         var template = Array("\(place)/ringmirror-XXXXXX".utf8CString)
         folder = try unsafe template.withUnsafeMutableBufferPointer { (buffer) throws(Errno) in
             guard let start = buffer.baseAddress, unsafe mkdtemp(start) != nil else {

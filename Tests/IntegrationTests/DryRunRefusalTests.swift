@@ -1,0 +1,101 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension Processes {
+    /// Where a mirror would be refused or fail at its beginning, its dry run ends in the same way.
+    @Suite(.serialized, .timeLimit(.minutes(20)))
+    struct DryRunRefusals {
+        static let size = 8 * miB
+
+        /// Both end with this code, and the dry run first: it leaves the reason in place.
+        private func expectRefused(
+            _ scratch: Scratch, _ arguments: String..., code: Int32, as reason: String
+        ) throws {
+            let dry = try scratch.run(arguments + ["--dry-run", "--json"])
+            #expect(dry.code == code, "\(dry)")
+            #expect(dry.events.last?.text("code") == reason, "\(dry)")
+            let real = try scratch.run(arguments + ["--json"])
+            #expect(real.code == code, "\(real)")
+            #expect(real.events.last { $0.text("code") != nil }?.text("code") == reason, "\(real)")
+        }
+
+        private func image(_ scratch: Scratch) throws -> String {
+            let image = scratch.path("image.qcow2")
+            try QEMU.img("create", "-q", "-f", "qcow2", image, "8M")
+            try QEMU.io(image, ["write -P 7 1M 1M"])
+            try scratch.bitmap("add", image, "n")
+            return image
+        }
+
+        @Test(.enabled(if: QEMU.isThere, QEMU.reason))
+        func `an image whose bitmap can't be cleared`() throws {
+            let scratch = try Scratch()
+            let image = try image(scratch)
+            let target = scratch.path("target")
+            try scratch.mirror(image, target, "--create", "--bitmap", "n")
+            try scratch.bitmap("mark", image, "n", "1M+64K")
+            // A reader lets nobody else write: byte 201 is QEMU's for that.
+            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: image))
+            var lock = flock(
+                l_type: Int16(F_RDLCK), l_whence: Int16(SEEK_SET), l_start: 201, l_len: 1, l_pid: 0)
+            let setOpenFileLock: CInt = 37
+            #expect(fcntl(file.fileDescriptor, setOpenFileLock, &lock) == 0)
+            for command in ["full", "incremental"] {
+                try expectRefused(
+                    scratch, command, image, target, "--bitmap", "n", "--overwrite",
+                    code: Code.refused, as: "targetInUse")
+            }
+            try file.close()
+            // Clusters in use that nothing counts.
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: image))
+            func number(at offset: Int) -> Int {
+                bytes[offset..<offset + 8].reduce(0) { $0 << 8 | Int($1) }
+            }
+            let writer = try FileHandle(forWritingTo: URL(fileURLWithPath: image))
+            try writer.seek(toOffset: UInt64(number(at: number(at: 48))))
+            try writer.write(contentsOf: Data(count: 128))
+            try writer.close()
+            try expectRefused(
+                scratch, "incremental", image, target, "--bitmap", "n", code: Code.refused,
+                as: "imageRefused")
+        }
+
+        @Test func `a new image that can't be`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let new = scratch.path("new.qcow2")
+            try expectRefused(
+                scratch, "full", source, new, "--create", "--cluster-size", "3000",
+                code: Code.usage, as: "imageUnsupported")
+            let end = try scratch.run(
+                "full", source, new, "--create", "--backing", "missing", "--backing-format", "raw",
+                "--dry-run", "--json")
+            #expect(end.code == Code.usage, "\(end)")
+            let huge = try scratch.file("huge", size: 3 << 50)
+            try expectRefused(
+                scratch, "full", huge, new, "--create", code: Code.usage, as: "imageUnsupported")
+            #expect(!FileManager.default.fileExists(atPath: new))
+        }
+
+        @Test func `a target whose bitmaps can't be marked`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            try Data("no store".utf8).write(to: URL(fileURLWithPath: target + ".bitmaps"))
+            try expectRefused(
+                scratch, "full", source, target, "--overwrite", code: Code.failed, as: "notAStore")
+        }
+
+        @Test func `no place for temporary files`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.file("target", size: Self.size)
+            let end = try scratch.run(
+                ["full", source, target, "--dry-run"],
+                prefix: ["env", "TMPDIR=\(scratch.path("none"))"])
+            #expect(end.code == Code.done, "\(end)")
+        }
+    }
+}
