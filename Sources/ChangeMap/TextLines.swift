@@ -15,6 +15,10 @@ struct TextLines {
         }
     }
 
+    /// What is behind so many fields stays one field: a line may be as long as the file, and each
+    /// field takes more memory than its bytes. Names of files are the longest that is expected.
+    static let fieldsMax = 4200
+
     private let bytes: [UInt8]
     private let hasComments: Bool
     private var position = 0
@@ -42,7 +46,7 @@ struct TextLines {
             position = end + 1
             let line = rest[..<end]
             let content = hasComments ? line.prefix { $0 != UInt8(ascii: "#") } : line
-            let fields = content.split { isBlank($0) }
+            let fields = content.split(maxSplits: Self.fieldsMax - 1) { isBlank($0) }
             if !fields.isEmpty { return Line(number: number, fields: fields) }
         }
         return nil

@@ -29,6 +29,8 @@ struct XMLScanner {
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     }
 
+    private static let attributesMax = 64
+
     static func isBlank(_ byte: UInt8) -> Bool {
         byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
     }
@@ -88,6 +90,10 @@ struct XMLScanner {
             let text = String(decoding: value, as: UTF8.self)
             guard attributes.updateValue(text, forKey: key) == nil else {
                 throw damaged("the attribute \(excerpt(key.utf8)) is there twice")
+            }
+            // Each takes more memory than its bytes, and a tag may be as long as the file.
+            guard attributes.count <= Self.attributesMax else {
+                throw damaged("<\(excerpt(name.utf8))> has too many attributes")
             }
         }
     }

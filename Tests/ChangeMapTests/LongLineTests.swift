@@ -1,0 +1,23 @@
+import Testing
+
+@testable import ChangeMap
+
+/// A line or a tag may be as long as the file: it must not take many times its memory.
+@Suite struct LongLineTests {
+    @Test func aLineHasSoManyFieldsAtMost() {
+        let line = Array(String(repeating: "a ", count: 100_000).utf8) + [10]
+        var lines = TextLines(line + Array("b c\n".utf8))
+        let first = lines.next()
+        #expect(first?.fields.count == TextLines.fieldsMax)
+        #expect(first?.fields.last.map { $0.count > 100_000 } == true)
+        #expect(lines.next()?.fields.count == 2)
+    }
+
+    @Test func aTagHasSoManyAttributesAtMost() {
+        let attributes = (0..<100_000).map { " a\($0)='1'" }.joined()
+        let error = #expect(throws: ChangeMapError.self) {
+            _ = try ChangeMap.read("<superblock\(attributes)/>", size: 4096)
+        }
+        #expect(error.map { "\($0)".contains("too many attributes") } == true)
+    }
+}
