@@ -21,10 +21,13 @@ struct Landing: Equatable {
         for path: FilePath, moment: UInt32 = momentMilliseconds, isOrphaned: () -> Bool,
         until isFree: () throws(Failure) -> Bool
     ) throws(Failure) -> Bool {
+        let start = ContinuousClock.now
         var waited: UInt32 = 0
         var isTold = false
         while try !isFree() {
-            guard waited < moment || (waited < Self.limitMilliseconds && isOrphaned()) else {
+            // A look at all processes may take longer than a pause: that counts as well.
+            let isOver = ContinuousClock.now - start >= .milliseconds(Self.limitMilliseconds)
+            guard waited < moment || (!isOver && isOrphaned()) else {
                 return false
             }
             if waited >= moment && !isTold {
@@ -66,6 +69,7 @@ extension Landing {
         {
             return false
         }
-        return !ProcessGuard.openers(of: findings.reach, view).contains { isClaimed || $0.canWrite }
+        if isClaimed { return ProcessGuard.openers(of: findings.reach, view).isEmpty }
+        return ProcessGuard.certainWriters(to: findings.reach, view).isEmpty
     }
 }

@@ -1,5 +1,5 @@
 import Glibc
-internal import SystemPackage
+package import SystemPackage
 
 extension OpenedObject {
     /// Opens a path that must exist, claims it if it is a disk, and makes sure that it is what
@@ -119,5 +119,13 @@ extension OpenedObject {
         case .socket: throw .notADiskOrFile(path: path, kind: "socket")
         case .other: throw .notADiskOrFile(path: path, kind: "special file")
         }
+    }
+}
+
+extension SystemCalls {
+    /// Whether a file or a disk is there, and not something that has no bytes to look at.
+    package static func isFileOrDisk(at path: FilePath) throws(Errno) -> Bool {
+        let kind = try status(at: path).kind
+        return kind == .regular || kind == .blockDevice
     }
 }

@@ -118,7 +118,9 @@ extension StorageDevice {
 
 extension StorageError {
     /// The error of an open, by what it means for the user.
-    static func opening(_ path: FilePath, _ access: Access, _ code: Errno) -> StorageError {
+    package static func opening(
+        _ path: FilePath, _ access: Access, _ code: Errno
+    ) -> StorageError {
         switch code {
         case .noSuchFileOrDirectory, .notDirectory: .notFound(path: path)
         case .permissionDenied, .notPermitted: .permissionDenied(path: path, access: access)

@@ -69,6 +69,10 @@ extension StorageError: CustomStringConvertible {
         case .nameNotUTF8(let name):
             "\(name): the name is not UTF-8, so that records and messages could not tell it from "
                 + "others. Rename it (a link to it does not help)."
+        case .systemCall("open", let path, .resourceTemporarilyUnavailable, _):
+            "\(path): another program has a lease on it and did not give it up within 10 s. File "
+                + "servers (Samba, NFS) take leases; /proc/locks has its process and the inode. "
+                + "Close the file there, then run again."
         case .systemCall(let call, let path, let code, let offset):
             "\(path): \(call)\(offset.map { " at offset \($0)" } ?? "") failed: "
                 + "\(code).\(Self.remedy(for: code))"

@@ -17,15 +17,28 @@ package final class Descriptor: Sendable {
 /// This file, `LockCalls.swift`, `SignatureProbe.swift` and nothing else in the module handles
 /// pointers.
 package enum SystemCalls {
+    /// How long an opening waits for others to give up their leases on a file.
+    private static let leaseMilliseconds: UInt32 = 10_000
+
+    /// Opens a path. Where it must not wait (O_NONBLOCK) and somebody has a lease on the file, the
+    /// kernel has asked for it back when this fails: file servers give it up within milliseconds,
+    /// and that is waited for.
     package static func open(
         _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
     ) throws(Errno) -> Descriptor {
+        var waited: UInt32 = 0
         while true {
             let raw = unsafe path.withPlatformString { pointer in
                 unsafe ringmirror_openat(directory, pointer, flags | O_CLOEXEC, mode)
             }
             if raw >= 0 { return Descriptor(raw) }
-            if errno != EINTR { throw Errno(rawValue: errno) }
+            let code = errno
+            if code == EWOULDBLOCK && waited < leaseMilliseconds {
+                sleep(milliseconds: 10)
+                waited += 10
+            } else if code != EINTR {
+                throw Errno(rawValue: code)
+            }
         }
     }
 

@@ -10,6 +10,8 @@ extension Header {
     package static let refcountTableBytesMax: Int64 = 8 << 20
     static let snapshotsMax = 65536
     static let backingNameMax = 1023
+    static let backingFormatMax = 15
+    static let bitmapExtensionBytes = 24
 
     /// Whether bytes begin as a qcow2 image does, of whatever version.
     package static func isPresent(in bytes: [UInt8]) -> Bool {
@@ -161,12 +163,13 @@ struct HeaderReader {
         while offset + 8 <= end {
             let magic = bytes.bigEndian32(at: offset)
             let length = Int(bytes.bigEndian32(at: offset + 4))
-            if magic == 0 { return }
+            // The end is marked by an extension like any other: QEMU looks at its length too.
             guard length <= end - offset - 8 else {
                 throw malformed(
                     Int64(offset),
                     "a header extension of \(length) bytes goes beyond the header's cluster")
             }
+            if magic == 0 { return }
             let data = Array(bytes[(offset + 8)..<(offset + 8 + length)])
             try check(data, of: HeaderExtension.Kind(magic), at: offset, header)
             header.extensions.append(
@@ -183,7 +186,18 @@ struct HeaderReader {
         guard header.data(of: kind) == nil else {
             throw malformed(Int64(offset), "a header extension is there twice")
         }
-        guard kind == .backingFormat || kind == .dataFile else { return }
+        switch kind {
+        case .encryption:
+            throw malformed(Int64(offset), "it is not encrypted and has an extension for that")
+        case .backingFormat where data.count > Header.backingFormatMax:
+            throw malformed(
+                Int64(offset), "the backing file's format can't have \(data.count) bytes")
+        case .bitmaps where data.count != Header.bitmapExtensionBytes:
+            throw malformed(
+                Int64(offset), "the extension for bitmaps can't have \(data.count) bytes")
+        case .backingFormat, .dataFile: break
+        case .bitmaps, .featureNames, .unknown: return
+        }
         guard !data.contains(0), String(validating: data, as: UTF8.self) != nil else {
             throw malformed(Int64(offset), "the name in a header extension is not text")
         }

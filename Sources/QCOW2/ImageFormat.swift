@@ -9,21 +9,34 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
     /// QEMU's format, versions 2 and 3.
     case qcow2
 
-    /// The format of a file that is there, by its name and its first bytes. What can't be read is
-    /// raw: whoever opens it will say why.
+    /// The format of a file that is there, by its name and its first bytes. What is no file or
+    /// disk, or is not there, has the format of its name: whoever opens it will say what it is.
     ///
     /// Bytes alone decide nothing: the owner of a raw disk can write there what a qcow2 image
     /// begins with, and would be given any file that it names as its backing file.
     ///
     /// - Parameter option: the option that settles the matter, for the message.
-    /// - Throws: `ImageProblem.refused` if name and bytes disagree.
+    /// - Throws: `ImageProblem.refused` if name and bytes disagree, and what keeps the bytes from
+    ///   being read: a guess without them could take an image for the disk in it.
     public static func guess(
         at path: FilePath, option: String
     ) throws(StorageError) -> ImageFormat {
-        guard
-            let descriptor = try? SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY),
-            let beginning = try? SystemCalls.read(descriptor.raw, at: 0, count: 4)
-        else { return .raw }
+        let descriptor: Descriptor
+        do throws(Errno) {
+            guard try SystemCalls.isFileOrDisk(at: path) else {
+                return ImageFormat(forNew: path)
+            }
+            descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+        } catch {
+            if error == .noSuchFileOrDirectory { return ImageFormat(forNew: path) }
+            throw .opening(path, .readOnly, error)
+        }
+        let beginning: [UInt8]
+        do throws(Errno) {
+            beginning = try SystemCalls.read(descriptor.raw, at: 0, count: 4)
+        } catch {
+            throw .systemCall(call: "read", path: path, code: error, offset: 0)
+        }
         return try guess(path, beginning: beginning, option: option)
     }
 

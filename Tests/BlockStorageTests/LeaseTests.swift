@@ -92,6 +92,53 @@ import Testing
         #expect("\(uses)".contains("\(mapper.pid)"))
     }
 
+    /// A mapping that only reads keeps the file open for writing if its descriptor could write.
+    @Test(arguments: ["mmap.MAP_SHARED", "mmap.MAP_PRIVATE"])
+    func aMappingOfAWritableDescriptorNamesItsProcess(_ kind: String) throws {
+        let scratch = try Scratch()
+        let source = try StorageDevice.openSource(FilePath(scratch.file("s", size: 1 << 20)))
+        let path = try scratch.file("t", size: 1 << 20)
+        let program = """
+            import mmap, os, sys, time
+            f = open(sys.argv[1], "r+b")
+            m = mmap.mmap(f.fileno(), 4096, \(kind), mmap.PROT_READ)
+            os.closerange(3, 64)
+            print("mapped", flush=True)
+            time.sleep(60)
+            """
+        let mapper = try Child(["python3", "-c", program, path], in: scratch)
+        try #require(mapper.wait(until: { mapper.output.contains("mapped") }), "\(mapper.errors)")
+        let found = refusal {
+            _ = try StorageDevice.openTarget(
+                FilePath(path), for: source, options: TargetOptions(overwrite: true))
+        }
+        guard case .openByProcess(_, let processes) = found else {
+            Issue.record("not refused as it should be: \(String(describing: found))")
+            return
+        }
+        #expect(processes.map(\.pid) == [Int(mapper.pid)])
+    }
+
+    /// A file server gives up its lease when it is asked to.
+    @Test func aLeaseOfAnotherIsWaitedFor() throws {
+        let scratch = try Scratch()
+        let path = try scratch.file("t", size: 4096)
+        let program = """
+            import fcntl, os, signal, sys, time
+            fd = os.open(sys.argv[1], os.O_RDONLY)
+            def back(*_): fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            signal.signal(signal.SIGIO, back)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            print("leased", flush=True)
+            for _ in range(600): time.sleep(0.1)
+            """
+        let server = try Child(["python3", "-c", program, path], in: scratch)
+        try #require(server.wait(until: { server.output.contains("leased") }), "\(server.errors)")
+        _ = try SystemCalls.open(FilePath(path), O_RDWR | O_NONBLOCK)
+        let error = StorageError.opening("t", .readWrite, .resourceTemporarilyUnavailable)
+        #expect(error.description.contains("lease"))
+    }
+
     @Test func aMappingToReadIsNoUse() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)

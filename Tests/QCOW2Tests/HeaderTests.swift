@@ -88,6 +88,42 @@ import Testing
         #expect(error?.description.contains(damage.message) == true, "\(error as Any)")
     }
 
+    /// QEMU opens none of these, so that neither may a copy be made in them.
+    @Test func extensionsThatQEMURefuses() throws {
+        func reads(_ change: (inout Header) -> Void) throws -> String? {
+            var header = Self.header()
+            header.extensions = []
+            change(&header)
+            let bytes = try header.encoded(for: "x")
+            do { _ = try HeaderReader(bytes: bytes, path: "x").read() } catch {
+                return "\(error)"
+            }
+            return nil
+        }
+        func with(_ kind: HeaderExtension.Kind, _ count: Int) -> (inout Header) -> Void {
+            let data = [UInt8](repeating: 97, count: count)
+            return { $0.extensions = [HeaderExtension(kind: kind, data: data)] }
+        }
+        #expect(try reads(with(.backingFormat, 15)) == nil)
+        #expect(try reads(with(.backingFormat, 16))?.contains("can't have 16 bytes") == true)
+        #expect(try reads(with(.bitmaps, 24)) == nil)
+        #expect(try reads(with(.bitmaps, 23))?.contains("can't have 23 bytes") == true)
+        #expect(try reads(with(.encryption, 16))?.contains("not encrypted") == true)
+    }
+
+    /// The end of the extensions is one with a length, too.
+    @Test func theEndOfExtensionsHasALength() throws {
+        var header = Self.header()
+        header.extensions = []
+        var bytes = try header.encoded(for: "x")
+        #expect(bytes[112..<120].allSatisfy { $0 == 0 })
+        bytes[117] = 2
+        let error = #expect(throws: StorageError.self) {
+            _ = try HeaderReader(bytes: bytes, path: "x").read()
+        }
+        #expect(error?.description.contains("beyond the header's cluster") == true)
+    }
+
     @Test func anExtensionTwice() throws {
         var header = Self.header()
         header.extensions.append(

@@ -149,6 +149,14 @@ import Testing
         #expect(try guess("good.qcow2") == .qcow2)
         #expect(try guess("raw.img") == .raw)
         #expect(try guess("short") == .raw)
+        // Whoever opens them says what they are.
+        #expect(try guess("missing.qcow2") == .qcow2)
+        #expect(try guess("missing.img") == .raw)
+        #expect(try guess(".") == .raw)
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch.path("loop.qcow2"), withDestinationPath: "loop.qcow2")
+        let unread = #expect(throws: StorageError.self) { _ = try guess("loop.qcow2") }
+        #expect(unread?.description.contains("open failed") == true)
         for (name, remedy) in [
             ("disk.img", "--source-format qcow2, or --source-format raw"),
             ("bad.qcow2", "--source-format raw"),

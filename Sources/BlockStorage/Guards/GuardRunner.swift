@@ -62,7 +62,7 @@ struct GuardRunner {
         switch object.writers {
         case .none: []
         // Those that stay only for a moment were waited for.
-        case .some: ProcessGuard.writers(to: reach, view)
+        case .some: ProcessGuard.certainWriters(to: reach, view)
         case .unknown: ProcessGuard.lastingWriters(to: reach, view)
         }
     }

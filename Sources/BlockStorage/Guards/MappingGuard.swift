@@ -9,11 +9,29 @@ enum MappingGuard {
         guard let maps = view.bytes("/proc/\(pid)/maps") else { return nil }
         var found: Bool?
         for line in maps.split(separator: UInt8(ascii: "\n")) {
-            guard let mapping = Mapping(line), isOf(mapping, pid, reach, view) else { continue }
+            guard isShared(line), let mapping = Mapping(line), isOf(mapping, pid, reach, view)
+            else { continue }
             if mapping.isWritable { return true }
             found = false
         }
         return found
+    }
+
+    /// Whether the process has any of `reach` mapped, in whatever way: a mapping keeps the access
+    /// of the descriptor that it was made with, and a shared one can be made writable later.
+    static func maps(_ reach: Set<NodeIdentity>, _ pid: Int, _ view: SystemView) -> Bool {
+        guard let maps = view.bytes("/proc/\(pid)/maps") else { return false }
+        return maps.split(separator: UInt8(ascii: "\n")).contains { line in
+            Mapping(line).map { isOf($0, pid, reach, view) } ?? false
+        }
+    }
+
+    /// Most mappings are private: those lines end here, before anything is taken apart.
+    private static func isShared(_ line: ArraySlice<UInt8>) -> Bool {
+        guard let blank = line.firstIndex(of: UInt8(ascii: " ")), line.endIndex - blank > 5 else {
+            return false
+        }
+        return line[blank + 4] == UInt8(ascii: "s")
     }
 
     private static func isOf(
@@ -27,7 +45,7 @@ enum MappingGuard {
         return reach.contains(.file(device: mapping.device, inode: mapping.inode))
     }
 
-    /// A line of maps that is a shared mapping of a file, such as
+    /// A line of maps that is a mapping of a file, such as
     /// `7f0c1000-7f0c2000 rw-s 00000000 fe:00 1234   /srv/vm.img`, in hexadecimal but the inode.
     private struct Mapping {
         let addresses: String
@@ -36,10 +54,6 @@ enum MappingGuard {
         let inode: UInt64
 
         init?(_ line: ArraySlice<UInt8>) {
-            // Most mappings are private: they end here, before anything is taken apart.
-            guard let blank = line.firstIndex(of: UInt8(ascii: " ")), line.endIndex - blank > 5,
-                line[blank + 4] == UInt8(ascii: "s")
-            else { return nil }
             let fields = String(decoding: line, as: UTF8.self).split(separator: " ", maxSplits: 5)
             guard fields.count >= 5, let inode = UInt64(fields[4]), inode != 0 else { return nil }
             let numbers = fields[3].split(separator: ":").map { UInt32($0, radix: 16) }

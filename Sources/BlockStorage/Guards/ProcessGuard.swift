@@ -32,6 +32,19 @@ enum ProcessGuard {
         openers(of: reach, view).filter(\.canWrite).map(\.process)
     }
 
+    /// Who writes to what the kernel says to have a writer. A process that shows no way to write
+    /// may still have one: it mapped the file by a descriptor that it has closed.
+    static func certainWriters(
+        to reach: Set<NodeIdentity>, _ view: SystemView
+    ) -> [ProcessName] {
+        let found = writers(to: reach, view)
+        guard found.isEmpty else { return found }
+        let ownProcess = Int(getpid())
+        return view.processes().filter {
+            $0 != ownProcess && MappingGuard.maps(reach, $0, view)
+        }.map { view.processName($0) }
+    }
+
     /// Writers that stay. losetup, udev and others open a device for a moment when it appears, and
     /// are gone before anybody could be told to stop them.
     static func lastingWriters(
