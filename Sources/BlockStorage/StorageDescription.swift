@@ -22,13 +22,25 @@ struct StorageDescription {
     let zeroing: ZeroingAbility
     let filesystem: Filesystem?
 
+    /// The largest disk: a granule less than what a file can have.
+    private static let sizeMax = Int64.max - (4 << 30)
+
     static func describe(
         _ opened: OpenedObject, _ direct: DirectAccess, _ view: SystemView
     ) throws(StorageError) -> StorageDescription {
-        switch opened.kind {
-        case .disk: try describeDisk(opened, direct, view)
-        case .image: try describeImage(opened, direct, view)
+        let found =
+            switch opened.kind {
+            case .disk: try describeDisk(opened, direct, view)
+            case .image: try describeImage(opened, direct, view)
+            }
+        // What is rounded up to granules and clusters must not leave the range of a number.
+        guard found.geometry.size <= sizeMax else {
+            throw .image(
+                ImageProblem(
+                    .unsupported, opened.path,
+                    "it has \(found.geometry.size) bytes, and \(sizeMax) are the most"))
         }
+        return found
     }
 
     private static func describeDisk(

@@ -32,6 +32,25 @@ public struct Granularity: Sendable, Hashable {
         self.shift = shift
     }
 
+    /// The granularity of a bitmap of a disk for which nothing else was asked: the default up to
+    /// 4 TiB, coarser above, so that the bitmap stays below 8 MiB for as long as there is a coarser
+    /// one. It serves every size from 0 to `Int64.max`.
+    package init(forSize size: Int64) {
+        self.init(forSize: size, atLeast: .default, bitsMax: 64 << 20)
+    }
+
+    /// A granularity that was found elsewhere, or a coarser one if the bitmap of a disk of this size
+    /// would take more than half a GiB with it.
+    package init(forSize size: Int64, atLeast least: Granularity) {
+        self.init(forSize: size, atLeast: least, bitsMax: 1 << 32)
+    }
+
+    private init(forSize size: Int64, atLeast least: Granularity, bitsMax: Int64) {
+        var shift = least.shift
+        while shift < Granularity.max.shift, size >> Int64(shift) > bitsMax { shift += 1 }
+        self.init(uncheckedShift: shift)
+    }
+
     /// Bytes per bit.
     public var bytes: Int64 { 1 &<< Int64(shift) }
 }

@@ -169,7 +169,7 @@ public final class CompareJob: Sendable {
         io: IOMethod = .automatic
     ) {
         let size = min(first.geometry.size, second.geometry.size)
-        var runs = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
+        var runs = DirtyBitmap(size: size, granularity: Granularity(forSize: size))
         runs.setAll()
         self.init(first, second, only: runs, isPrefix: isPrefix, isByName: isByName, io: io)
     }

@@ -37,6 +37,8 @@ final class JobControl: Sendable {
 
     func pause(because error: MirrorError? = nil) {
         state.withLock { state in
+            // Resuming takes no lock, so that it leaves the error behind.
+            if !isPaused { state.pausedBy = nil }
             if let error, state.pausedBy == nil {
                 state.pausedBy = error
                 state.pauses += 1
@@ -45,19 +47,15 @@ final class JobControl: Sendable {
         }
     }
 
-    func resume() {
-        state.withLock { state in
-            state.pausedBy = nil
-            paused.store(false, ordering: .releasing)
-        }
-    }
+    /// Takes no lock: a signal handler may call it, between any two instructions.
+    func resume() { paused.store(false, ordering: .releasing) }
 
     /// The error that the job waits with, and how many times it has begun to wait with one.
-    var pausedBy: MirrorError? { state.withLock { $0.pausedBy } }
+    var pausedBy: MirrorError? { pauseState.error }
 
     /// The same, and how often an error has paused the job so far.
     var pauseState: (error: MirrorError?, pauses: Int) {
-        state.withLock { ($0.pausedBy, $0.pauses) }
+        state.withLock { (isPaused ? $0.pausedBy : nil, $0.pauses) }
     }
 
     /// Why the job stopped; nil if nobody stopped it.

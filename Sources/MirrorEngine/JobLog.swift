@@ -10,6 +10,7 @@ package final class JobLog: Sendable {
     private let logger: Logger?
     private let hasSaidPlainBuffers = Atomic<Bool>(false)
     private let hasSaidNoRing = Atomic<Bool>(false)
+    private let hasFewThreads = Atomic<Bool>(false)
 
     package init(_ logger: Logger?) { self.logger = logger }
 
@@ -26,6 +27,7 @@ package final class JobLog: Sendable {
     }
 
     func fewerThreads(wanted: Int, got: Int) {
+        hasFewThreads.store(true, ordering: .relaxed)
         logger?.warning(
             "no more threads can be made (ulimit -u, pids.max): the job has \(got) of \(wanted)")
     }
@@ -35,7 +37,11 @@ package final class JobLog: Sendable {
             "\(name): no \(kind == .punchHole ? "holes" : "zero ranges") can be made there")
     }
 
-    func paused(_ error: MirrorError) { logger?.info("paused: \(error)") }
+    /// Whoever runs the job sees the pause in its progress, if they have a thread to look with.
+    func paused(_ error: MirrorError) {
+        let isSeen = !hasFewThreads.load(ordering: .relaxed)
+        logger?.log(level: isSeen ? .info : .warning, "paused: \(error)")
+    }
 
     func checkpointFailed(_ error: BitmapStoreError) {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import Glibc
 
 /// Chooses the size and number of requests from the devices, within what the user asked for.
 struct JobSizing {
@@ -39,12 +40,14 @@ struct JobSizing {
         if let depth = options.depth {
             try Self.validate(depth: depth, requestSize: requestSize)
             self.depth = depth
-            bufferBytes = depth * requestSize
+            bufferBytes = min(depth * requestSize, Self.used(by: source.size, requestSize))
         } else {
             depth = Self.depthMax
-            bufferBytes = max(Self.bytesInFlight, requestSize * 2)
+            bufferBytes = min(
+                max(Self.bytesInFlight, requestSize * 2), Self.used(by: source.size, requestSize))
         }
         self.requestSize = requestSize
+        try Self.validate(options.rings, of: bufferBytes)
     }
 
     /// Checks what does not depend on the devices.
@@ -69,11 +72,27 @@ struct JobSizing {
         }
     }
 
+    /// What a ring can use: more than the disk has is never in flight. Room for two requests stays.
+    private static func used(by size: Int64, _ requestSize: Int) -> Int {
+        max(2, Int(clamping: size) / requestSize + 1) * requestSize
+    }
+
+    /// All of a ring's buffers are touched before its first request: with more than the machine can
+    /// give, the kernel would end a process of its choice.
+    private static func validate(_ rings: Int, of bytes: Int) throws(MirrorError) {
+        let (pages, page) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
+        guard pages > 0, page > 0, rings * bytes > pages * page / 2 else { return }
+        throw .invalidOption(
+            "\(rings) rings with \(bytes >> 20) MiB of buffers each need more than half of the "
+                + "memory, \(pages * page >> 20) MiB; lower the number of rings, the depth or the "
+                + "request size")
+    }
+
     private static func validate(depth: Int, requestSize: Int) throws(MirrorError) {
         guard depth * requestSize <= bufferBytesMax else {
             throw .invalidOption(
                 "\(depth) requests of \(requestSize) bytes need more than \(bufferBytesMax >> 20) "
-                    + "MiB of buffers on each ring; lower --depth or --request-size")
+                    + "MiB of buffers on each ring; lower the depth or the request size")
         }
     }
 

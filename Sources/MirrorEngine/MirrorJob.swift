@@ -22,7 +22,7 @@ public final class MirrorJob: Sendable {
         options: MirrorOptions = MirrorOptions(), logger: Logger? = nil
     ) throws(MirrorError) -> MirrorJob {
         let size = source.geometry.size
-        var working = DirtyBitmap(size: size, granularity: granularity(forSize: size))
+        var working = DirtyBitmap(size: size, granularity: Granularity(forSize: size))
         working.setAll()
         return try MirrorJob(
             from: source, to: target, working: working, options: options, logger: logger)
@@ -94,13 +94,6 @@ public final class MirrorJob: Sendable {
     /// is for whoever wants to know before a target is made.
     public static func check(_ method: IOMethod) throws(MirrorError) {
         do throws(RingError) { try method.check() } catch { throw .ring(error) }
-    }
-
-    /// Bitmaps stay below 8 MiB however large the disk is: 64 KiB up to 4 TiB, more above.
-    static func granularity(forSize size: Int64) -> Granularity {
-        var bytes = Granularity.default.bytes
-        while bytes < Granularity.max.bytes && size / bytes > 64 << 20 { bytes *= 2 }
-        do { return try Granularity(bytes: bytes) } catch { return .max }
     }
 
     /// The report of a job that is not run, because of an error.

@@ -136,7 +136,7 @@ extension RecordedMirror {
         }
         var all = DirtyBitmap(
             size: source.geometry.size,
-            granularity: MirrorJob.granularity(forSize: source.geometry.size))
+            granularity: Granularity(forSize: source.geometry.size))
         all.setAll()
         try record.finish(.failure, remaining: all.copy(), targetWitness: witness)
         guard let store = try records.existing(for: source.identity) else { return }

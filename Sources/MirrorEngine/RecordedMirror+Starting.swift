@@ -25,7 +25,7 @@ extension RecordedMirror {
             var start = try MirrorStart(from: source, to: target, request, records)
             var working = DirtyBitmap(
                 size: source.geometry.size,
-                granularity: MirrorJob.granularity(forSize: source.geometry.size))
+                granularity: Granularity(forSize: source.geometry.size))
             working.setAll()
             var record: StoreJob?
             if start.reference != nil, let store = try start.store() {

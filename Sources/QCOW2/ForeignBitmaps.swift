@@ -17,7 +17,7 @@ final class ChangedBytes: Sendable {
 
     init(_ bitmaps: any ForeignBitmaps, size: Int64) {
         self.bitmaps = bitmaps
-        changed = Mutex(DirtyBitmap(size: size))
+        changed = Mutex(DirtyBitmap(size: size, granularity: Granularity(forSize: size)))
     }
 
     func add(_ range: Range<Int64>) { changed.withLock { $0.set(range) } }

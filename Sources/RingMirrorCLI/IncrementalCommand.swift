@@ -170,7 +170,9 @@ struct IncrementalCommand: ParsableCommand {
     }
 
     private func bits(of map: ChangeMap, _ source: Disk) -> DirtyBitmap {
-        var dirty = DirtyBitmap(size: source.geometry.size, granularity: map.exactGranularity)
+        let size = source.geometry.size
+        var dirty = DirtyBitmap(
+            size: size, granularity: Granularity(forSize: size, atLeast: map.exactGranularity))
         map.mark(in: &dirty)
         return dirty
     }

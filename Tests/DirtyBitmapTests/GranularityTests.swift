@@ -2,6 +2,20 @@ import DirtyBitmap
 import Testing
 
 @Suite struct GranularityTests {
+    @Test func `Every size has a granularity whose bitmap is small`() throws {
+        for size: Int64 in [0, 1, 4 << 40, (4 << 40) + 1, 1 << 62, .max] {
+            let chosen = Granularity(forSize: size)
+            #expect(chosen >= .default)
+            let bytes = try DirtyBitmap.byteCount(size: size, granularity: chosen)
+            #expect(bytes <= 8 << 20 || chosen == .max)
+            let least = Granularity(forSize: size, atLeast: .min)
+            #expect(try DirtyBitmap.byteCount(size: size, granularity: least) <= 1 << 29)
+        }
+        #expect(Granularity(forSize: 4 << 40) == .default)
+        #expect(Granularity(forSize: 5 << 40).bytes == 128 << 10)
+        #expect(Granularity(forSize: 1 << 40, atLeast: .min) == .min)
+    }
+
     @Test func everyPowerOfTwoFromASectorToTwoGibibytes() throws {
         for shift in 9...31 {
             let granularity = try Granularity(bytes: 1 << Int64(shift))

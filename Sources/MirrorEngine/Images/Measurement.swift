@@ -28,7 +28,7 @@ public struct Measurement: Sendable, Equatable {
         of disk: Disk, target: NewImageOptions? = nil
     ) throws(MirrorError) -> Measurement {
         let size = disk.geometry.size
-        var dirty = DirtyBitmap(size: size, granularity: MirrorJob.granularity(forSize: size))
+        var dirty = DirtyBitmap(size: size, granularity: Granularity(forSize: size))
         dirty.setAll()
         return try incremental(of: disk, dirty: dirty, target: target)
     }

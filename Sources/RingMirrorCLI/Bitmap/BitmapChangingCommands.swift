@@ -45,6 +45,15 @@ extension BitmapOptions {
             throw complaint.end(.invalidGranularity, "\(error)", .usage)
         }
     }
+
+    /// Ends the command if a disk is too large for a bitmap of this granularity.
+    func check(_ granularity: Granularity, for size: Int64) throws {
+        do throws(DirtyBitmapError) {
+            _ = try DirtyBitmap.byteCount(size: size, granularity: granularity)
+        } catch {
+            throw complaint.end(.invalidGranularity, "\(error)", .usage)
+        }
+    }
 }
 
 struct BitmapRemoveCommand: ParsableCommand {

@@ -60,7 +60,9 @@ struct BitmapDiffCommand: ParsableCommand {
         }
         // The bitmap is made when the answer is there: one that is clean because nobody has looked
         // yet would be taken for the answer.
-        let clusters = try known(in: first) ?? granularity ?? .default
+        let clusters =
+            try known(in: first) ?? granularity ?? Granularity(forSize: size, atLeast: .default)
+        try options.check(clusters, for: size)
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
         let run = CompareRun(

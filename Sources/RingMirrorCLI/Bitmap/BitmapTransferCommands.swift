@@ -89,13 +89,17 @@ struct BitmapImportCommand: ParsableCommand {
         let granularity = try self.granularity.map { try options.granularity($0) }
         let found = try mapping.read(
             map, deviceSize: disk.geometry.size, options.output, options.complaint)
+        let fresh =
+            granularity
+            ?? Granularity(forSize: disk.geometry.size, atLeast: found.granularity ?? .default)
+        try options.check(fresh, for: disk.geometry.size)
         let home =
             create
             ? try options.home(of: name, orNewOf: disk)
             : try options.home(of: name, disk, .readWrite)
         try options.attempt { () throws(MirrorError) in
             let known = try home.bitmaps().first { $0.name == name }
-            let clusters = known?.granularity ?? granularity ?? found.granularity ?? .default
+            let clusters = known?.granularity ?? fresh
             var bits = DirtyBitmap(size: disk.geometry.size, granularity: clusters)
             found.mark(in: &bits)
             try home.put(bits, into: name, granularity: clusters)

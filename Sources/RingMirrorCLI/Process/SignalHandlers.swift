@@ -1,32 +1,30 @@
 import Glibc
 import Synchronization
 
-/// Stop signals where the system has no thread to give for them.
+/// Signals that steer a job, where the system has no thread to give for them.
 ///
 /// A handler may run between any two instructions: it takes no lock and allocates nothing.
 enum SignalHandlers {
-    private final class Stop: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    private final class Calls: Sendable {
+        let stop: (@Sendable () -> Void)?
+        let resume: @Sendable () -> Void
+        init(_ activity: Activity) { (stop, resume) = (activity.stop, activity.resume) }
     }
 
-    /// The address of the `Stop` that a signal calls; 0 for none.
+    /// The address of the `Calls` that signals make; 0 for none.
     private static let current = Atomic<UInt>(0)
     /// When the first signal came, in nanoseconds; 0 if none has.
     private static let first = Atomic<Int>(0)
 
     static var isStopping: Bool { first.load(ordering: .acquiring) != 0 }
 
-    /// What a signal calls; without one it ends the process. What it called before stays in memory:
-    /// a handler may just run it, and there are only a few in the life of the process.
-    static var stop: (@Sendable () -> Void)? {
-        get { nil }
-        set {
-            let address = newValue.map {
-                unsafe UInt(bitPattern: Unmanaged.passRetained(Stop($0)).toOpaque())
-            }
-            current.store(address ?? 0, ordering: .releasing)
-        }
+    /// From now on signals are about this. What they called before stays in memory: a handler may
+    /// just run it, and there are only a few in the life of the process.
+    static func enter(_ activity: Activity) {
+        let calls = Calls(activity)
+        current.store(
+            unsafe UInt(bitPattern: Unmanaged.passRetained(calls).toOpaque()),
+            ordering: .releasing)
     }
 
     static func install(for numbers: [CInt]) {
@@ -36,7 +34,15 @@ enum SignalHandlers {
         // Without SA_RESTART: what waits in the kernel is to return.
         unsafe action.__sigaction_handler.sa_handler = { _ in SignalHandlers.handle() }
         for number in numbers { _ = unsafe sigaction(number, &action, nil) }
+        unsafe action.__sigaction_handler.sa_handler = { _ in SignalHandlers.resume() }
+        _ = unsafe sigaction(SIGCONT, &action, nil)
         _ = signal(SIGUSR1, SIG_IGN)
+    }
+
+    private static func resume() {
+        let address = current.load(ordering: .acquiring)
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else { return }
+        unsafe Unmanaged<Calls>.fromOpaque(pointer).takeUnretainedValue().resume()
     }
 
     private static func handle() {
@@ -50,9 +56,9 @@ enum SignalHandlers {
             return
         }
         let address = current.load(ordering: .acquiring)
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address) else {
-            _exit(Exit.interrupted.rawValue)
-        }
-        unsafe Unmanaged<Stop>.fromOpaque(pointer).takeUnretainedValue().body()
+        guard let pointer = unsafe UnsafeRawPointer(bitPattern: address),
+            let stop = unsafe Unmanaged<Calls>.fromOpaque(pointer).takeUnretainedValue().stop
+        else { _exit(Exit.interrupted.rawValue) }
+        stop()
     }
 }

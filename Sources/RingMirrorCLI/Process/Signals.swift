@@ -59,7 +59,7 @@ enum Signals {
             state.activity = activity
             return (previous, state.stopped != nil)
         }
-        SignalHandlers.stop = activity.stop
+        SignalHandlers.enter(activity)
         if isStopping || SignalHandlers.isStopping { activity.stop?() }
         return previous
     }

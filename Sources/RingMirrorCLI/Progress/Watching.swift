@@ -28,12 +28,17 @@ final class LastLine: Sendable {
 
 extension OutputOptions {
     /// Runs `body`, and shows meanwhile how far `watched` is. Where the system has no thread to
-    /// give for that, nothing is shown.
+    /// give for that, nothing is shown, and the job itself says when it waits.
     func watching<Result>(
         _ watched: some Watched, _ last: LastLine, _ body: () -> Result
     ) -> Result {
         let end = Wakeup()
         let watcher = PlainThread { [self] in watch(watched, last, until: end) }
+        if watcher == nil {
+            Message.say(
+                "no thread can be made to show progress; if an error pauses the job, "
+                    + "`kill -CONT \(Output.processID)` continues it", .note)
+        }
         let result = body()
         end.wake()
         watcher?.join()

@@ -1,0 +1,55 @@
+import BlockStorage
+import Glibc
+import Testing
+
+@testable import MirrorEngine
+
+/// Pausing by an error, and going on.
+@Suite struct JobControlTests {
+    @Test func anErrorThatWasResumedIsForgotten() {
+        let control = JobControl(speedLimit: nil)
+        control.pause(because: .invalidOption("one"))
+        control.pause(because: .invalidOption("two"))
+        #expect(control.pausedBy == .invalidOption("one"))
+        #expect(control.pauseState.pauses == 1)
+        control.resume()
+        #expect(control.pausedBy == nil && !control.isPaused)
+        control.pause()
+        #expect(control.pausedBy == nil && control.isPaused)
+        control.resume()
+        control.pause(because: .invalidOption("three"))
+        #expect(control.pausedBy == .invalidOption("three"))
+        #expect(control.pauseState.pauses == 2)
+    }
+}
+
+/// How much memory a job asks for.
+@Suite struct JobSizingTests {
+    private func sizing(_ size: Int64, _ options: MirrorOptions) throws -> JobSizing {
+        let geometry = Geometry(
+            size: size, logicalBlockSize: 512, physicalBlockSize: 512, memoryAlignment: 512,
+            offsetAlignment: 512, optimalTransfer: nil, maxTransfer: nil, queueDepth: nil,
+            isRotational: nil)
+        return try JobSizing(options, source: geometry, target: geometry)
+    }
+
+    @Test func noMoreThanTheDisk() throws {
+        var options = MirrorOptions()
+        options.rings = 64
+        options.depth = 1024
+        options.requestSize = 512 << 10
+        #expect(try sizing(4 << 20, options).bufferBytes <= 5 << 20)
+        #expect(try sizing(0, options).bufferBytes == 1 << 20)
+    }
+
+    @Test func noMoreThanTheMemory() {
+        var options = MirrorOptions()
+        options.rings = 64
+        options.depth = 1024
+        options.requestSize = 512 << 10
+        // 32 GiB: machines that have 64 are not asked.
+        let pages = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+        guard pages < 48 << 30 else { return }
+        #expect(throws: MirrorError.self) { _ = try sizing(1 << 40, options) }
+    }
+}
