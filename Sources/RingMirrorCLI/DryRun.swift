@@ -129,12 +129,16 @@ struct DryRun {
         output.tellAbout(source)
         let copy = try copy(of: store)
         defer { copy.remove() }
+        var exit: Exit?
         do throws(MirrorError) {
             let mirror = try begin(.path(copy.file))
             for warning in mirror.warnings {
                 output.warn(.mirror, warning.replacing(copy.file.string, with: store.string))
             }
+            // The mirror would have begun by then, and fail.
+            exit = .failed
             try mirror.checkTargetBitmaps()
+            exit = nil
             let bits = mirror.plannedBits()
             guard bits.dirtyBytes < bits.size else { return try .full(of: source) }
             return try .incremental(of: source, dirty: bits)
@@ -143,7 +147,7 @@ struct DryRun {
             throw complaint.end(
                 failure.told(
                     failure.message.replacing(copy.file.string, with: store.string),
-                    path: failure.path == copy.file.string ? store : nil, failure.exit))
+                    path: failure.path == copy.file.string ? store : nil, exit ?? failure.exit))
         }
     }
 

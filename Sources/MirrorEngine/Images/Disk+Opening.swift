@@ -130,11 +130,23 @@ extension Disk {
         try newImage.validate(for: path)
         guard let name = newImage.backingFile else { return }
         let below = path.removingLastComponent().pushing(FilePath(name))
-        // What this process has open already would seem to be somebody else's.
-        guard !source.devices.contains(where: { $0.isSame(as: below) }) else { return }
-        _ = try openSource(
-            below, format: newImage.backingFormat.flatMap { ImageFormat(rawValue: $0) },
-            options: SourceOptions(cache: options.cache))
+        if source.devices.contains(where: { $0.access == .readWrite && $0.isSame(as: below) }) {
+            throw .image(
+                ImageProblem(
+                    .refused, path,
+                    "its backing file \(below) is open for writing by this very command",
+                    remedy: "Name another backing file."))
+        }
+        do throws(StorageError) {
+            _ = try openSource(
+                below, format: newImage.backingFormat.flatMap { ImageFormat(rawValue: $0) },
+                options: SourceOptions(cache: options.cache))
+        } catch .notFound {
+            throw .image(
+                ImageProblem(
+                    .missing, path, "its backing file \(below) is not there",
+                    remedy: "Put it there, or name another one."))
+        }
     }
 
     private static func refuseItself(

@@ -105,10 +105,10 @@ struct BitmapRemoveCommand: ParsableCommand {
 
     private func forgetJobs() throws {
         let disk = try options.disk(path)
-        let path = options.store.path(for: disk)
+        let file = options.store.path(for: disk)
         let forgotten = try options.attempt { () throws(MirrorError) in
             do throws(BitmapStoreError) {
-                let store = try BitmapStore.open(path, for: disk.identity, access: .readWrite)
+                let store = try BitmapStore.open(file, for: disk.identity, access: .readWrite)
                 let forgotten = try store.forgetJobs { _ in true }
                 try store.removeFileIfEmpty()
                 return forgotten
@@ -118,7 +118,7 @@ struct BitmapRemoveCommand: ParsableCommand {
         }
         options.tellForgotten(forgotten)
         if options.output.json {
-            Events.print(Events.Removed(bitmaps: [], forgotten, path))
+            Events.print(Events.Removed(bitmaps: [], forgotten, file))
         } else if !options.output.quiet {
             Output.line(
                 forgotten.isEmpty
