@@ -89,7 +89,7 @@ struct MirrorStart {
         }
         let forgotten = job.forgottenTargets.map(\.path.string)
         if let reference, !forgotten.isEmpty {
-            notes.append(
+            warnings.append(
                 "something else has cleared bitmap '\(reference.name)' in the image, or made it "
                     + "anew: what \(forgotten.joined(separator: ", ")) lacked is no longer known")
         }

@@ -68,7 +68,8 @@ struct CompareCommand: ParsableCommand {
                 foreignFormats: .note, options: options)
         }
         let run = CompareRun(
-            job: CompareJob(first, second, isByName: true, io: tuning.io), first: first, second: second,
+            job: CompareJob(first, second, isByName: true, io: tuning.io), first: first,
+            second: second,
             output: output,
             event: "compare")
         try run.run()
