@@ -107,7 +107,7 @@ import Testing
             time.sleep(60)
             """
         let mapper = try Child(["python3", "-c", program, path], in: scratch)
-        try #require(mapper.wait(until: { mapper.output.contains("mapped") }), "\(mapper.errors)")
+        try #require(mapper.wait(until: { $0.output.contains("mapped") }), "\(mapper.errors)")
         let found = refusal {
             _ = try StorageDevice.openTarget(
                 FilePath(path), for: source, options: TargetOptions(overwrite: true))
@@ -133,7 +133,7 @@ import Testing
             for _ in range(600): time.sleep(0.1)
             """
         let server = try Child(["python3", "-c", program, path], in: scratch)
-        try #require(server.wait(until: { server.output.contains("leased") }), "\(server.errors)")
+        try #require(server.wait(until: { $0.output.contains("leased") }), "\(server.errors)")
         _ = try SystemCalls.open(FilePath(path), O_RDWR | O_NONBLOCK)
         let error = StorageError.opening("t", .readWrite, .resourceTemporarilyUnavailable)
         #expect(error.description.contains("lease"))
