@@ -8,7 +8,10 @@ enum SignalHandlers {
     private final class Calls: Sendable {
         let stop: (@Sendable () -> Void)?
         let resume: @Sendable () -> Void
-        init(_ activity: Activity) { (stop, resume) = (activity.stop, activity.resume) }
+        init(_ activity: Activity) {
+            stop = activity.stop
+            resume = activity.resume
+        }
     }
 
     /// The address of the `Calls` that signals make; 0 for none.
