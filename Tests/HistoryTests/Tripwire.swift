@@ -59,7 +59,7 @@ extension Disk {
     func watched(by wire: Tripwire) -> Disk {
         Disk(
             path: path, format: format, access: access, geometry: geometry, identity: identity,
-            caching: caching, notes: notes, resolvedPath: resolvedPath, devices: devices,
+            caching: caching, resolvedPath: resolvedPath, devices: devices,
             image: image, bitmaps: bitmaps,
             sourceMap: { self.sourceMap(size: $0) },
             targetMap: { (size) throws(StorageError) in
