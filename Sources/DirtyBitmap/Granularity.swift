@@ -39,15 +39,16 @@ public struct Granularity: Sendable, Hashable {
         self.init(forSize: size, atLeast: .default, bitsMax: 64 << 20)
     }
 
-    /// A granularity that was found elsewhere, or a coarser one if the bitmap of a disk of this size
-    /// would take more than half a GiB with it.
+    /// A granularity that was found elsewhere, or a coarser one if the bitmap of a disk of this
+    /// size would take more than half a GiB with it.
     package init(forSize size: Int64, atLeast least: Granularity) {
         self.init(forSize: size, atLeast: least, bitsMax: 1 << 32)
     }
 
     private init(forSize size: Int64, atLeast least: Granularity, bitsMax: Int64) {
         var shift = least.shift
-        while shift < Granularity.max.shift, size >> Int64(shift) > bitsMax { shift += 1 }
+        // A part of a granule takes a bit as well.
+        while shift < Granularity.max.shift, (size - 1) >> Int64(shift) >= bitsMax { shift += 1 }
         self.init(uncheckedShift: shift)
     }
 

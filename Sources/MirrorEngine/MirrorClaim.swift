@@ -146,8 +146,8 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .zerosVouched(let bytes):
             "you say that the target was zero: \(bytes) bytes of zeros were not written"
         case .storeElsewhere(let store, let usual):
-            "no mirror was made onto the source since, or what it wrote was marked by hand: mirrors "
-                + "mark what they write in \(usual), and not in \(store)"
+            "no mirror was made onto the source since, or what it wrote was marked by hand: "
+                + "mirrors mark what they write in \(usual), and not in \(store)"
         case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
         }
     }

@@ -1,3 +1,4 @@
+internal import BitmapStore
 internal import BlockStorage
 public import DirtyBitmap
 public import Logging
@@ -15,6 +16,7 @@ public final class MirrorJob: Sendable {
     private let state: JobState
     private let makeUnpacking: MakeUnpacking
     private let queueSetup = Mutex<QueueSetup?>(nil)
+    private let markedBitmaps = Mutex<[String]>([])
 
     /// A job that makes all of `target` read as `source` does.
     public static func full(
@@ -79,9 +81,6 @@ public final class MirrorJob: Sendable {
             log: JobLog(logger))
     }
 
-    /// What is dirty is copied in multiples of this, and so with what lies around it.
-    var blockSize: Int64 { state.plan.blockSize }
-
     /// How the job's requests are to reach the kernel; the report tells how they did.
     public var io: IOMethod { options.io }
 
@@ -104,11 +103,19 @@ public final class MirrorJob: Sendable {
 
     /// Runs the job on threads of its own and waits for its end.
     ///
+    /// Before its first byte, what it writes is marked in the bitmaps that are kept of the target.
+    ///
     /// It needs no Swift concurrency and no Dispatch. Where a thread can't be made, the caller's
     /// does the work; the host's signals are not taken by the job's threads.
     public func runAndWait() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
+        do throws(BitmapStoreError) {
+            let marked = try TargetMarks.mark(state.dispenser.remaining(), of: target)
+            markedBitmaps.withLock { $0 = marked }
+        } catch {
+            return refused(.store(error))
+        }
         state.log.started(state.plan, bytes: state.planned)
         let pool = UnpackPool(makeUnpacking)
         WorkerCrew.run(state, workers: options.rings, method: options.io) {
@@ -171,6 +178,7 @@ public final class MirrorJob: Sendable {
             requestSize: sizing.requestSize,
             depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
             targetCaching: target.caching, io: setup?.method, ringRefusal: setup?.refusal,
-            plainBuffersReason: setup?.plainBuffersReason)
+            plainBuffersReason: setup?.plainBuffersReason,
+            markedBitmaps: markedBitmaps.withLock { $0 })
     }
 }

@@ -47,6 +47,8 @@ public struct MirrorReport: Sendable {
     /// Why the buffers are not registered with the kernel; nil if they are, or if no ring could be
     /// made.
     public let plainBuffersReason: String?
+    /// The bitmaps kept of the target, outside of it, that were marked with what was to be written.
+    public let markedBitmaps: [String]
 
     /// Bytes of the disk a second.
     public var rate: Double { seconds > 0 ? Double(done) / seconds : 0 }

@@ -12,8 +12,6 @@ extension RecordedMirror {
         public internal(set) var comparison: CompareReport?
         /// What may be said of the target.
         public internal(set) var claim: MirrorClaim
-        /// The bitmaps of the target that were marked with what was written.
-        public internal(set) var markedBitmaps: [String] = []
         /// What to mend before the partition table that was copied serves; nil: nothing.
         public internal(set) var partitionTableNote: PartitionTableNote?
         /// The store that has a record to go on from; nil if there is none.
@@ -26,12 +24,9 @@ extension RecordedMirror {
         /// The end of a job that has no record.
         ///
         /// - Parameter claim: what may be said of its target.
-        public init(
-            unrecorded mirror: MirrorReport, as claim: MirrorClaim.Kind, marked: [String] = []
-        ) {
+        public init(unrecorded mirror: MirrorReport, as claim: MirrorClaim.Kind) {
             precondition(claim != .mirror || mirror.outcome.isMirrored)
             self.init(mirror, MirrorClaim(kind: claim, evidence: []))
-            markedBitmaps = marked
         }
 
         init(
@@ -47,11 +42,10 @@ extension RecordedMirror {
     /// cleared in the image.
     func recordSuccess(
         _ report: MirrorReport, _ look: EndLook, _ comparison: CompareReport?,
-        _ claim: MirrorClaim, _ marked: [String]
+        _ claim: MirrorClaim
     ) -> Report {
         var result = Report(report, claim)
         result.comparison = comparison
-        result.markedBitmaps = marked
         result.partitionTableNote = source.partitionTableNote(copiedTo: target)
         do throws(BitmapStoreError) {
             if let record = try writer.close(isNeeded: false) {

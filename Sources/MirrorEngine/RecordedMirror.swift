@@ -146,13 +146,6 @@ public final class RecordedMirror: Sendable {
 
     /// The same on the caller's thread.
     public func runAndWait() -> Report {
-        let marked: [String]
-        do throws(BitmapStoreError) {
-            marked = try TargetMarks.mark(
-                plannedBits().coarsened(to: job.blockSize), of: target)
-        } catch {
-            return recordFailure(job.refused(.store(error)), copied: false)
-        }
         var report = job.runAndWait()
         guard report.outcome.isMirrored else { return recordFailure(report, copied: false) }
         let comparison = verifier.run(plannedBits())
@@ -162,7 +155,7 @@ public final class RecordedMirror: Sendable {
             return recordFailure(report, copied: true, comparison)
         }
         let claim = claim(report, comparison, look.evidence)
-        let ended = recordSuccess(report, look, comparison, claim, marked)
+        let ended = recordSuccess(report, look, comparison, claim)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for device in target.devices { _ = device.settledWitness() }
         return ended

@@ -11,7 +11,6 @@ extension Header {
     static let snapshotsMax = 65536
     static let backingNameMax = 1023
     static let backingFormatMax = 15
-    static let bitmapExtensionBytes = 24
 
     /// Whether bytes begin as a qcow2 image does, of whatever version.
     package static func isPresent(in bytes: [UInt8]) -> Bool {
@@ -192,10 +191,8 @@ struct HeaderReader {
         case .backingFormat where data.count > Header.backingFormatMax:
             throw malformed(
                 Int64(offset), "the backing file's format can't have \(data.count) bytes")
-        case .bitmaps where data.count != Header.bitmapExtensionBytes:
-            throw malformed(
-                Int64(offset), "the extension for bitmaps can't have \(data.count) bytes")
         case .backingFormat, .dataFile: break
+        // One for bitmaps that is broken keeps the image from being written, and can be removed.
         case .bitmaps, .featureNames, .unknown: return
         }
         guard !data.contains(0), String(validating: data, as: UTF8.self) != nil else {

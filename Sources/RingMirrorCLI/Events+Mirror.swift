@@ -30,7 +30,7 @@ extension Events.Report {
         error = outcome == "failed" ? failure?.message : nil
         claim = recorded.claim.kind.rawValue
         evidence = recorded.claim.evidence.map { Events.Evidence($0) }
-        markedBitmaps = recorded.markedBitmaps
+        markedBitmaps = recorded.mirror.markedBitmaps
         planned = report.planned
         done = report.done
         read = report.read

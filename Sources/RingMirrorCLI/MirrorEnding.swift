@@ -30,7 +30,7 @@ struct MirrorEnding {
             }
             Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
         }
-        output.noteMarks(ended.markedBitmaps, of: target)
+        output.noteMarks(ended.mirror.markedBitmaps, of: target)
         switch report.outcome {
         case .mirrored:
             let words = ClaimWords(sides, bitmap: bitmap)

@@ -99,8 +99,8 @@ extension Integration {
             #expect(hasBegun && child.isRunning, "\(child.errors)")
             child.send(SIGKILL)
             let end = try scratch.run(command + ["--json"])
-            // Refused it may not be, and what lands late must not be on top. Whether it had to wait,
-            // and says so, depends on how much was on its way.
+            // Refused it may not be, and what lands late must not be on top. Whether it had to
+            // wait, and says so, depends on how much was on its way.
             #expect(end.code == Code.done, "\(end)")
             expectSame(source, target)
             sleep(3)

@@ -141,11 +141,12 @@ extension Integration {
             let rig = try OracleRig(sourceFails: false)
             try rig.prepare()
             try rig.target.set(.hang)
-            let child = try rig.scratch.start([
-                test.mode.rawValue, rig.source, rig.target.path, "--bitmap", "b",
-                "--bitmap-mode", test.bitmapMode.rawValue, "--bitmaps", rig.store.path.string,
-                "--checkpoint", "0",
-            ])
+            let child = try rig.scratch.start(
+                [
+                    test.mode.rawValue, rig.source, rig.target.path, "--bitmap", "b",
+                    "--bitmap-mode", test.bitmapMode.rawValue, "--bitmaps", rig.store.path.string,
+                    "--checkpoint", "0",
+                ] + (test.mode == .full ? ["--overwrite"] : []))
             #expect(rig.target.waitForFlush(), "\(child.errors)")
             try rig.write(.g2)
             // It ends when the kernel has its answer, and runs nothing more until then.

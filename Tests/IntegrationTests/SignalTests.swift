@@ -214,7 +214,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let command = """
-                \(RingMirror.path) full \(source) \(target) --speed 8M \
+                \(RingMirror.path) full \(source) \(target) --overwrite --speed 8M \
                  --json --progress 2> >(head -c 1) \
                 | head -1; echo "code ${PIPESTATUS[0]}"
                 """

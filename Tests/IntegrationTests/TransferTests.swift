@@ -16,7 +16,8 @@ extension Processes {
             let target = try scratch.image("target", size: Self.size, seed: 2)
             let before = try Content.fingerprint(source)
             let end = try scratch.run(
-                "bench", "transfer", source, target, "--json", "--shares", "1,50,100", "--rounds",
+                "bench", "transfer", source, target, "--overwrite", "--json", "--shares",
+                "1,50,100", "--rounds",
                 "2", "--clump", "256K", "--granularity", "4K")
             #expect(end.code == Code.done, "\(end)")
             #expect(try Content.fingerprint(source) == before)
@@ -143,9 +144,12 @@ extension Processes {
             #expect(refused.code == Code.refused, "\(refused)")
             #expect(refused.errors.contains("--overwrite"), "\(refused)")
             #expect(try Content.fingerprint(target) == before)
+            // What is written is marked in the bitmaps of the target, as by any other mirror.
+            try scratch.bitmap("add", target, "n")
             let end = try scratch.run(arguments + ["--overwrite"])
             #expect(end.code == Code.done, "\(end)")
             expectSame(source, target)
+            #expect(try scratch.dirtyBytes(target, "n") == 4 * miB)
         }
 
         @Test(
@@ -178,8 +182,8 @@ extension Processes {
             let source = try scratch.image("source", size: 4 * miB, seed: 1)
             let target = try scratch.image("target", size: 4 * miB, seed: 2)
             let child = try scratch.start([
-                "bench", "transfer", source, target, "--json", "--rounds", "1000", "--shares",
-                "1,10",
+                "bench", "transfer", source, target, "--overwrite", "--json", "--rounds", "1000",
+                "--shares", "1,10",
             ])
             #expect(child.wait(until: { $0.output.contains("\"event\":\"transfer\"") }))
             child.send(SIGINT)

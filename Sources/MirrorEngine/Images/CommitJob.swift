@@ -1,4 +1,3 @@
-internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 public import Logging
@@ -24,8 +23,6 @@ public final class CommitJob: Sendable {
     private let growing: ImageWriter?
     /// The overlay, as it was before.
     private let watch: WriteWatch
-    /// What is copied.
-    private let working: DirtyBitmap
 
     private init(_ plan: borrowing Plan, job: MirrorJob) {
         source = plan.source
@@ -33,7 +30,6 @@ public final class CommitJob: Sendable {
         overlay = plan.overlay
         growing = plan.growing
         watch = plan.watch
-        working = plan.working.copy()
         self.job = job
     }
 
@@ -175,18 +171,8 @@ public final class CommitJob: Sendable {
 
     /// The same on the caller's thread.
     public func runAndWait() -> ImageJobReport {
-        let marked: [String]
-        do throws(BitmapStoreError) {
-            marked = try TargetMarks.mark(working, of: target)
-        } catch {
-            return end(job.refused(.store(error)), [])
-        }
-        return end(job.runAndWait(), marked)
-    }
-
-    private func end(_ report: MirrorReport, _ marked: [String]) -> ImageJobReport {
         ImageJobReport(
-            report, markedBitmaps: marked,
+            job.runAndWait(),
             check: { () throws(MirrorError) in
                 try watch.requireUnwritten()
                 try source.device.requireInPlace()

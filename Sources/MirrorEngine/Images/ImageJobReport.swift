@@ -7,23 +7,18 @@ public struct ImageJobReport: Sendable {
     /// Why what follows the copying could not be done; nil if it was, or if the copying failed.
     /// Nothing is lost then, and the job can be run again.
     public let endingError: MirrorError?
-    /// The bitmaps of the image that was written, outside of it, that were marked with what was to
-    /// be written.
-    public let markedBitmaps: [String]
 
     /// - Parameters:
     ///   - check: throws if what was copied, or where, is not what it was when the job began.
     ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, markedBitmaps: [String] = [],
-        check: () throws(MirrorError) -> Void,
+        _ mirror: MirrorReport, check: () throws(MirrorError) -> Void,
         ending: () throws(StorageError) -> Void
     ) {
         var mirror = mirror
         let error = mirror.outcome.isMirrored ? Self.error(of: check, ending) : nil
         if let error { mirror.outcome = .failed(error) }
         self.mirror = mirror
-        self.markedBitmaps = markedBitmaps
         endingError = error
     }
 

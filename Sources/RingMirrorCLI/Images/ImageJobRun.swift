@@ -72,11 +72,10 @@ struct ImageJobRun {
                     report,
                     recorded: RecordedMirror.Report(
                         unrecorded: report,
-                        as: isDone ? claim : .unfinished,
-                        marked: ended.markedBitmaps),
+                        as: isDone ? claim : .unfinished),
                     bitmap: nil))
         }
-        output.noteMarks(ended.markedBitmaps, of: target)
+        output.noteMarks(report.markedBitmaps, of: target)
         if let error = ended.endingError {
             say("\(error)")
             say("the command is not done, and nothing is lost: run it again")
