@@ -220,7 +220,7 @@ struct MeanwhileTests {
             try store.add("n", granularity: try Granularity(bytes: 65536))
         }
         let report = try CommitJob.open(folder.overlay).runAndWait()
-        #expect(report.mirror.outcome.isMirrored && report.markedBitmaps == ["n"])
+        #expect(report.mirror.outcome.isMirrored && report.mirror.markedBitmaps == ["n"])
         let base = try Disk.openSource(folder.base)
         let store = try BitmapStore.open(path, for: base.identity, access: .readOnly)
         #expect(try store.bitmap("n").dirtyBytes == 65536)
