@@ -25,7 +25,7 @@ enum Events {
     private static func encode(_ event: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(event), as: UTF8.self)
+        return VisibleText.json(String(decoding: try encoder.encode(event), as: UTF8.self))
     }
 
     struct Start: Encodable {

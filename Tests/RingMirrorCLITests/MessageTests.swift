@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import RingMirrorCLI
@@ -37,6 +38,24 @@ import Testing
     private struct Odd: Encodable {
         let event = "odd"
         let rate: Double
+    }
+
+    private struct Named: Codable {
+        let name: String
+    }
+
+    @Test(arguments: ["a\u{202E}b", "\u{9B}1m", "\u{E0001}", "\n\u{7F}", "plain"])
+    func `a line of JSON stays one`(name: String) throws {
+        let line = Events.line(Named(name: name)).text
+        #expect(VisibleText.line(line) == line)
+        let read = try JSONDecoder().decode(Named.self, from: Data(line.utf8))
+        #expect(read.name == name)
+    }
+
+    @Test func `bytes that are no text are shown in JSON as elsewhere`() throws {
+        let line = Events.line(Named(name: ByteEscape.escape([CChar(bitPattern: 0xFF)]))).text
+        #expect(VisibleText.line(line) == line)
+        #expect(try JSONDecoder().decode(Named.self, from: Data(line.utf8)).name == "\\xFF")
     }
 
     @Test func `an event without a form in JSON is an error in its place`() {

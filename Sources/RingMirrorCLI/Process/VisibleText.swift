@@ -17,6 +17,27 @@ enum VisibleText {
         return result
     }
 
+    /// A line of JSON that stays one: what a terminal would act on becomes the escape that JSON has
+    /// for it, and bytes that are no UTF-8 the text `\xNN`, which a string of JSON can't hold
+    /// otherwise.
+    static func json(_ line: String) -> String {
+        guard line.unicodeScalars.contains(where: { isHidden($0) }) else { return line }
+        var result = ""
+        for scalar in line.unicodeScalars {
+            if ByteEscape.byte(of: scalar) != nil {
+                result += "\\" + escape(scalar)
+            } else if isHidden(scalar) {
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
     private static func isHidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: true
