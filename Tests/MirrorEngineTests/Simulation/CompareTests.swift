@@ -272,7 +272,7 @@ import Testing
     }
 
     /// At any step a comparison may be cancelled and the ring may break: it must end, and not as
-    /// identical.
+    /// identical. Over threads some runs have fewer steps than others.
     @Test func endsAtAnyStep() throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
         let whole = try Comparison(map(bytes), map(bytes), shuffling(1))
@@ -281,15 +281,16 @@ import Testing
             let cancelled = try Comparison(map(bytes), map(bytes), shuffling(1))
             let control = cancelled.state.control
             cancelled.kernel.onStep { if $0 == step { control.cancel() } }
-            #expect(try !cancelled.run().isIdentical, "step \(step)")
+            let isIdentical = try cancelled.run().isIdentical
+            #expect(!isIdentical || cancelled.kernel.stepCount < step, "step \(step)")
 
             var behaviour = shuffling(1)
             behaviour.ringErrorAtStep = step
-            let broken = try Comparison(map(bytes), map(bytes), behaviour).run()
-            guard case .ring = broken.error else {
-                Issue.record("step \(step): \(String(describing: broken.error))")
-                continue
-            }
+            let broken = try Comparison(map(bytes), map(bytes), behaviour)
+            let error = try broken.run().error
+            if case .ring = error { continue }
+            #expect(
+                broken.kernel.stepCount < step, "step \(step): \(String(describing: error))")
         }
     }
 
