@@ -14,7 +14,7 @@ public enum StorageKind: String, Sendable, Codable {
 /// What the user asked about the page cache.
 public enum CacheChoice: String, Sendable, CaseIterable {
     /// Direct where the file allows it, else buffered, and say why.
-    case automatic
+    case automatic = "auto"
     /// Direct, or fail.
     case direct
     /// Through the page cache.

@@ -82,20 +82,6 @@ struct ByteRate: ExpressibleByArgument {
 extension ZeroHandling: ExpressibleByArgument {}
 
 extension CacheChoice: ExpressibleByArgument {
-    public init?(argument: String) {
-        switch argument {
-        case "auto": self = .automatic
-        case "direct": self = .direct
-        case "buffered": self = .buffered
-        default: return nil
-        }
-    }
-
-    public static var allValueStrings: [String] { ["auto", "direct", "buffered"] }
-
-    /// As it is typed.
-    public var defaultValueDescription: String { self == .automatic ? "auto" : rawValue }
-
     /// What `--cache` says of itself, the same in every command that has it.
     static var help: ArgumentHelp {
         ArgumentHelp(
