@@ -34,27 +34,6 @@ extension BitmapStore {
         }
     }
 
-    /// What an incremental job to a target would copy: the marks, and what this target lacks beyond
-    /// them; the marks alone, if it is not known.
-    ///
-    /// - Parameter imageMarks: what a bitmap in an image has marked now.
-    /// - Throws: `noSuchBitmap`.
-    public func load(
-        imageBitmap name: String, marks imageMarks: borrowing DirtyBitmap,
-        for target: DeviceIdentity
-    ) throws(BitmapStoreError) -> DirtyBitmap {
-        let marks = SharedBits(imageMarks.copy())
-        return try look { view throws(BitmapStoreError) -> DirtyBitmap in
-            guard let index = view.catalog.index(of: .image(name)) else {
-                throw view.noSuchBitmap(name)
-            }
-            var bits = try view.load(
-                try view.demand(of: target, view.catalog.id(index), view.catalog[index]))
-            try BitOperation.Kind.merge.apply(marks.bits, to: &bits)
-            return bits
-        }
-    }
-
     /// Forgets targets of a bitmap, and the records of jobs on it that wrote to them: what they
     /// lack is not kept any longer.
     ///

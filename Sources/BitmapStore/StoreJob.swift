@@ -106,10 +106,7 @@ public final class StoreJob: Sendable {
                 cleared = try Self.end(ending, &transaction, place, written)
             }
         }
-        progress.withLock {
-            $0.claim = nil
-            $0.persisted = nil
-        }
+        release()
         return cleared
     }
 
@@ -119,6 +116,10 @@ public final class StoreJob: Sendable {
         try store.transact { transaction throws(BitmapStoreError) in
             _ = transaction.catalog.jobs.remove(at: try transaction.index(ofJob: record.id))
         }
+        release()
+    }
+
+    private func release() {
         progress.withLock {
             $0.claim = nil
             $0.persisted = nil

@@ -42,6 +42,14 @@ public struct DeviceIdentity: Codable, Equatable, Hashable, Sendable {
 
     package init(size: Int64) { self.size = size }
 
+    /// What statx says about an image.
+    init(image status: FileStatus) {
+        self.init(size: status.size)
+        filesystemDevice = status.device
+        inode = status.inode
+        birth = status.born
+    }
+
     /// The same storage with another size: that of the disk in an image, whose file has its own.
     package func withSize(_ size: Int64) -> DeviceIdentity {
         var copy = self

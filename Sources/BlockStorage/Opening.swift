@@ -29,7 +29,8 @@ extension StorageDevice {
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
             description: try .describe(opened, direct, view), created: nil,
-            openingWitness: view.settledWitness(of: opened.descriptor, opened.status.identity),
+            openingWitness: options.isReadOnce
+                ? view.settledWitness(of: opened.descriptor, opened.status.identity) : nil,
             notes: StorageDescription.notes(opened, landing, direct, view), warnings: warnings)
     }
 

@@ -34,6 +34,9 @@ public struct SourceOptions: Sendable {
     public var allowSourceInUse = false
     /// Open no file but the one that is named: an image that needs others is refused.
     public var namedFileOnly = false
+    /// What is read when it is opened, such as the tables of an image, is not read again: whether
+    /// it was written since counts from then.
+    package var isReadOnce = false
 
     public init(
         cache: CacheChoice = .automatic, allowSourceInUse: Bool = false,

@@ -66,15 +66,13 @@ extension SystemView {
     private func image(
         _ path: FilePath, _ node: NodeIdentity, at offset: Int64
     ) -> [StorageAlias] {
-        guard case .file(let device, let inode) = node,
-            let status = status(path), status.identity == node
-        else { return [] }
-        var identity = DeviceIdentity(size: status.size)
-        identity.filesystemDevice = device
-        identity.inode = inode
-        identity.birth = status.born
+        guard case .file = node, let status = status(path), status.identity == node else {
+            return []
+        }
         return [
-            StorageAlias(kind: .image, resolvedPath: path, identity: identity, offset: offset)
+            StorageAlias(
+                kind: .image, resolvedPath: path, identity: DeviceIdentity(image: status),
+                offset: offset)
         ]
     }
 }

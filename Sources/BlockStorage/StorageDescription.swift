@@ -94,10 +94,7 @@ struct StorageDescription {
         }
         let limits = view.queueLimits(of: opened.status.device)
         let logical = limits.logicalBlockSize ?? 512
-        var identity = DeviceIdentity(size: status.size)
-        identity.filesystemDevice = opened.status.device
-        identity.inode = opened.status.inode
-        identity.birth = status.born
+        var identity = DeviceIdentity(image: status)
         if status.born == nil {
             identity.generation = SystemCalls.generation(of: opened.descriptor)
         }

@@ -15,6 +15,16 @@ extension StorageDevice {
     }
 }
 
+extension WriteWitness {
+    /// Waits until a write that follows moves the time that was seen.
+    ///
+    /// - Returns: whether that took any time.
+    @discardableResult
+    package func waitUntilWritesShow() -> Bool {
+        modified.map { TimestampTick.pass(after: $0) } ?? false
+    }
+}
+
 extension SystemView {
     /// What is known of an open disk or file.
     fileprivate func witness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
@@ -33,10 +43,7 @@ extension SystemView {
 
     func settledWitness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
         let first = witness(of: descriptor, node)
-        guard let modified = first.modified, TimestampTick.pass(after: modified) else {
-            return first
-        }
-        return witness(of: descriptor, node)
+        return first.waitUntilWritesShow() ? witness(of: descriptor, node) : first
     }
 
     /// What sysfs says about the writes to a block device, and the file below a loop device.

@@ -36,7 +36,7 @@ public final class StorageDevice: Sendable {
     private let buffered: Descriptor
     private let locks: [Descriptor]
     private let created: NewImage?
-    /// A look at what is only read, from before its first byte was; a write that follows shows.
+    /// A look at what is read once, from before its first byte was; a write that follows shows.
     package let openingWitness: WriteWitness?
 
     /// - Parameter created: the file, if this opening made it.

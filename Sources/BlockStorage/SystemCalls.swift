@@ -14,8 +14,8 @@ package final class Descriptor: Sendable {
 /// The system calls this module makes, each behind a safe signature; the plain ones serve other
 /// modules too.
 ///
-/// This file, `LockCalls.swift`, `SignatureProbe.swift` and nothing else in the module handles
-/// pointers.
+/// This file, `LockCalls.swift`, `SignatureProbe.swift`, `FileSizeSignal.swift` and nothing else in
+/// the module handles pointers.
 package enum SystemCalls {
     /// How long an opening waits for others to give up their leases on a file.
     private static let leaseMilliseconds: UInt32 = 10_000

@@ -8,7 +8,6 @@ enum TimestampTick {
     /// `modified`, in nanoseconds since 1970.
     ///
     /// - Returns: whether that took any time.
-    @discardableResult
     static func pass(after modified: Int64) -> Bool {
         let age = SystemCalls.wallTime - modified
         let tick = length(keeping: modified)

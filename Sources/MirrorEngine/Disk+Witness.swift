@@ -44,8 +44,6 @@ extension Disk {
     ///
     /// Of an image it is the one from its opening: tables that were read then are not read again.
     package func settledWitness() -> [WriteWitness] {
-        devices.map { device in
-            (image == nil ? nil : device.openingWitness) ?? device.settledWitness()
-        }
+        devices.map { $0.openingWitness ?? $0.settledWitness() }
     }
 }

@@ -50,7 +50,7 @@ struct EndLook {
             if case .written(let how) = found, !mirror.request.allowSourceInUse {
                 throw .writtenMeanwhile(path: mirror.source.path, how: how)
             }
-            for device in mirror.target.devices { try device.requireInPlace() }
+            if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
             try mirror.target.requireSize()
             return nil
         } catch {

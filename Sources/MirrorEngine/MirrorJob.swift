@@ -96,7 +96,7 @@ public final class MirrorJob: Sendable {
     }
 
     /// The report of a job that is not run, because of an error.
-    func refused(_ error: MirrorError) -> MirrorReport {
+    private func refused(_ error: MirrorError) -> MirrorReport {
         state.control.fail(error)
         return report(seconds: 0, cpuSeconds: 0)
     }

@@ -157,7 +157,7 @@ public final class RecordedMirror: Sendable {
         let claim = claim(report, comparison, look.evidence)
         let ended = recordSuccess(report, look, comparison, claim)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
-        for device in target.devices { _ = device.settledWitness() }
+        for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
     }
 

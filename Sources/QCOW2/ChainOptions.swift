@@ -27,6 +27,8 @@ public struct ChainOptions: Sendable {
     }
 
     var source: SourceOptions {
-        SourceOptions(cache: cache, allowSourceInUse: allowSourceInUse)
+        var options = SourceOptions(cache: cache, allowSourceInUse: allowSourceInUse)
+        options.isReadOnce = true
+        return options
     }
 }

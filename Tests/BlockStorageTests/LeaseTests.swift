@@ -60,20 +60,29 @@ import Testing
         #expect(opened.warnings.contains { $0.contains("process \(mapper.pid)") })
     }
 
-    @Test func aMappedTargetIsRefused() throws {
-        let scratch = try Scratch()
-        let source = try StorageDevice.openSource(FilePath(scratch.file("s", size: 1 << 20)))
-        let path = try scratch.file("t", size: 1 << 20)
-        let mapper = try mapper(of: path, in: scratch)
+    private func expectTargetRefused(
+        _ path: String, for source: StorageDevice, becauseOf mapper: Child,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         let found = refusal {
             _ = try StorageDevice.openTarget(
                 FilePath(path), for: source, options: TargetOptions(overwrite: true))
         }
         guard case .openByProcess(_, let processes) = found else {
-            Issue.record("not refused as it should be: \(String(describing: found))")
+            Issue.record(
+                "not refused as it should be: \(String(describing: found))",
+                sourceLocation: sourceLocation)
             return
         }
-        #expect(processes.map(\.pid) == [Int(mapper.pid)])
+        #expect(processes.map(\.pid) == [Int(mapper.pid)], sourceLocation: sourceLocation)
+    }
+
+    @Test func aMappedTargetIsRefused() throws {
+        let scratch = try Scratch()
+        let source = try StorageDevice.openSource(FilePath(scratch.file("s", size: 1 << 20)))
+        let path = try scratch.file("t", size: 1 << 20)
+        let mapper = try mapper(of: path, in: scratch)
+        expectTargetRefused(path, for: source, becauseOf: mapper)
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable))
@@ -108,15 +117,7 @@ import Testing
             """
         let mapper = try Child(["python3", "-c", program, path], in: scratch)
         try #require(mapper.wait(until: { $0.output.contains("mapped") }), "\(mapper.errors)")
-        let found = refusal {
-            _ = try StorageDevice.openTarget(
-                FilePath(path), for: source, options: TargetOptions(overwrite: true))
-        }
-        guard case .openByProcess(_, let processes) = found else {
-            Issue.record("not refused as it should be: \(String(describing: found))")
-            return
-        }
-        #expect(processes.map(\.pid) == [Int(mapper.pid)])
+        expectTargetRefused(path, for: source, becauseOf: mapper)
     }
 
     /// A file server gives up its lease when it is asked to.

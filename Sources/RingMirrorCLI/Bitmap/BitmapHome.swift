@@ -85,10 +85,11 @@ enum BitmapHome {
         let marks = try load(name)
         do throws(BitmapStoreError) {
             switch self {
-            case .store(let store): return try store.load(name, for: target.identity)
+            case .store(let store):
+                return try store.demand(of: target.identity, by: .stored(name))
             case .image(_, let records?):
-                return try records.load(
-                    imageBitmap: name, marks: marks, for: target.identity)
+                return try records.demand(
+                    of: target.identity, by: .image(name), imageMarks: marks.copy())
             case .image(_, nil): return marks
             }
         } catch {
