@@ -18,11 +18,9 @@ struct LibraryTests {
             try FileManager.default.createDirectory(
                 atPath: folder, withIntermediateDirectories: true)
             let path = folder + "/source.img"
-            #expect(FileManager.default.createFile(atPath: path, contents: nil))
-            let file = try #require(FileHandle(forWritingAtPath: path))
-            try file.write(contentsOf: Data((0..<(8 << 20)).map { UInt8($0 % 251) }))
-            try file.truncate(atOffset: UInt64(Self.size))
-            try file.close()
+            let file = try TestFile(path)
+            try file.write(Data((0..<(8 << 20)).map { UInt8($0 % 251) }))
+            try file.truncate(to: Self.size)
         }
 
         deinit { try? FileManager.default.removeItem(atPath: folder) }
@@ -68,11 +66,11 @@ struct LibraryTests {
         #expect(try store.bitmap("nightly").lastSuccess?.mode == .full)
 
         // The device stays open between the jobs, and what was zero at its making is no longer so.
-        let file = try #require(FileHandle(forWritingAtPath: images.source.string))
-        try file.write(contentsOf: Data(repeating: 0, count: 4096))
-        try file.seek(toOffset: 1 << 20)
-        try file.write(contentsOf: Data(repeating: 7, count: 4096))
-        try file.close()
+        do {
+            let file = try TestFile(images.source.string)
+            try file.write(Data(repeating: 0, count: 4096))
+            try file.write(Data(repeating: 7, count: 4096), at: 1 << 20)
+        }
         try store.mark("nightly", [0..<4096, 1 << 20..<(1 << 20) + 4096])
         request = RecordedMirror.Request(.incremental)
         request.bitmap = "nightly"
@@ -80,7 +78,9 @@ struct LibraryTests {
             from: Disk(source), to: Disk(target), request: request, records: .store(store))
         #expect(try store.bitmap("nightly").isBusy)
         let report = await mirror.run()
-        #expect(report.mirror.outcome.isMirrored && report.mirror.planned == 8192)
+        #expect(
+            report.mirror.outcome.isMirrored && report.mirror.planned == 8192,
+            "\(report.mirror.outcome)")
         #expect(try store.bitmap("nightly").dirtyBytes == 0)
         #expect(try !store.bitmap("nightly").isBusy)
         let comparison = await CompareJob(Disk(source), Disk(target)).run()
@@ -163,10 +163,11 @@ struct LibraryTests {
     @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(20)))
     func speedOfZeros() async throws {
         let images = try Images()
-        let file = try #require(FileHandle(forWritingAtPath: images.source.string))
-        try file.truncate(atOffset: 0)
-        try file.truncate(atOffset: UInt64(Images.size))
-        try file.close()
+        do {
+            let file = try TestFile(images.source.string)
+            try file.truncate(to: 0)
+            try file.truncate(to: Images.size)
+        }
         let (source, target) = try images.open()
         var options = MirrorOptions()
         options.speedLimit = 1 << 16

@@ -21,7 +21,7 @@ struct MeanwhileTests {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true)
             let bytes = Data((0..<MeanwhileTests.size).map { UInt8($0 % 251) })
-            try bytes.write(to: URL(fileURLWithPath: source.string))
+            try TestFile(source.string).write(bytes)
         }
 
         deinit { try? FileManager.default.removeItem(atPath: path) }
@@ -57,16 +57,12 @@ struct MeanwhileTests {
         case rewrite, grow, shrink
 
         func happen(to path: FilePath) throws {
-            let file = try #require(FileHandle(forUpdatingAtPath: path.string))
+            let file = try TestFile(path.string)
             switch self {
-            case .rewrite:
-                let byte = try #require(try file.read(upToCount: 1))
-                try file.seek(toOffset: 0)
-                try file.write(contentsOf: byte)
-            case .grow: try file.truncate(atOffset: try file.seekToEnd() + 512)
-            case .shrink: try file.truncate(atOffset: try file.seekToEnd() - 512)
+            case .rewrite: try file.write(Data([try file.byte(at: 0)]))
+            case .grow: try file.truncate(to: try file.size() + 512)
+            case .shrink: try file.truncate(to: try file.size() - 512)
             }
-            try file.close()
         }
     }
 
@@ -117,10 +113,7 @@ struct MeanwhileTests {
     @Test func `a difference is one though a side was written`() throws {
         let folder = try Folder()
         let other = try folder.copy(of: folder.source, "other.img")
-        let file = try #require(FileHandle(forUpdatingAtPath: other.string))
-        try file.seek(toOffset: 70_000)
-        try file.write(contentsOf: Data([0xff]))
-        try file.close()
+        do { try TestFile(other.string).write(Data([0xff]), at: 70_000) }
         let job = CompareJob(try Disk.openSource(folder.source), try Disk.openSource(other))
         try Disturbance.rewrite.happen(to: folder.source)
         let report = job.runAndWait()
@@ -230,7 +223,7 @@ struct MeanwhileTests {
         let folder = try Folder()
         try await folder.makeImages()
         let path = StorePlace.path(for: try Disk.openSource(folder.base))
-        try Data(repeating: 7, count: 70_000).write(to: URL(fileURLWithPath: path.string))
+        try TestFile(path.string).write(Data(repeating: 7, count: 70_000))
         let before = try Data(contentsOf: URL(fileURLWithPath: folder.base.string))
         let report = try CommitJob.open(folder.overlay).runAndWait()
         guard case .failed(.store) = report.mirror.outcome else {
