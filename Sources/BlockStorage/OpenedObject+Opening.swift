@@ -94,7 +94,7 @@ extension OpenedObject {
             throw .systemCall(call: "statx", path: path, code: error)
         }
         do throws(Errno) {
-            resolved = try SystemCalls.linkTargetBytes(FilePath("/proc/self/fd/\(descriptor.raw)"))
+            resolved = try SystemCalls.linkTargetBytes("/proc/self/fd/\(descriptor.raw)")
         } catch {
             throw .refused(.unverifiable(path: path, missing: "/proc/self/fd"))
         }

@@ -14,8 +14,8 @@ package final class Descriptor: Sendable {
 /// The system calls this module makes, each behind a safe signature; the plain ones serve other
 /// modules too.
 ///
-/// This file, `LockCalls.swift`, `SignatureProbe.swift`, `FileSizeSignal.swift` and nothing else in
-/// the module handles pointers.
+/// This file, `TextCalls.swift`, `LockCalls.swift`, `SignatureProbe.swift`, `FileSizeSignal.swift`
+/// and nothing else in the module handles pointers.
 package enum SystemCalls {
     /// How long an opening waits for others to give up their leases on a file.
     private static let leaseMilliseconds: UInt32 = 10_000
@@ -24,11 +24,11 @@ package enum SystemCalls {
     /// kernel has asked for it back when this fails: file servers give it up within milliseconds,
     /// and that is waited for.
     package static func open(
-        _ path: FilePath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
+        _ path: some SystemPath, _ flags: CInt, mode: UInt32 = 0, in directory: CInt = AT_FDCWD
     ) throws(Errno) -> Descriptor {
         var waited: UInt32 = 0
         while true {
-            let raw = unsafe path.withPlatformString { pointer in
+            let raw = unsafe path.withCharacters { pointer in
                 unsafe ringmirror_openat(directory, pointer, flags | O_CLOEXEC, mode)
             }
             if raw >= 0 { return Descriptor(raw) }
@@ -45,7 +45,7 @@ package enum SystemCalls {
     /// Opens what `descriptor` has open once more, with other flags: no path is walked again, so
     /// nobody can slip another object underneath.
     static func reopen(_ descriptor: Descriptor, _ flags: CInt) throws(Errno) -> Descriptor {
-        try open(FilePath("/proc/self/fd/\(descriptor.raw)"), flags)
+        try open("/proc/self/fd/\(descriptor.raw)", flags)
     }
 
     static func status(of descriptor: Descriptor) throws(Errno) -> FileStatus {
@@ -64,7 +64,9 @@ package enum SystemCalls {
     }
 
     /// Looks without opening, and without asking a server: a dead network mount must not hang us.
-    static func status(at path: FilePath, followLinks: Bool = true) throws(Errno) -> FileStatus {
+    static func status(
+        at path: some SystemPath, followLinks: Bool = true
+    ) throws(Errno) -> FileStatus {
         let follow = followLinks ? 0 : AT_SYMLINK_NOFOLLOW
         return try status(path, in: AT_FDCWD, flags: follow | AT_STATX_DONT_SYNC)
     }
@@ -75,10 +77,10 @@ package enum SystemCalls {
     }
 
     private static func status(
-        _ path: FilePath, in directory: CInt, flags: CInt
+        _ path: some SystemPath, in directory: CInt, flags: CInt
     ) throws(Errno) -> FileStatus {
         var found = ringmirror_status()
-        let failure = unsafe path.withPlatformString { pointer in
+        let failure = unsafe path.withCharacters { pointer in
             unsafe ringmirror_status(directory, pointer, flags, &found)
         }
         guard failure == 0 else { throw Errno(rawValue: failure) }
@@ -324,75 +326,5 @@ extension SystemCalls {
         guard unsafe ringmirror_loop_status(descriptor.raw, &loop) == 0 else { return nil }
         if loop.special != 0 { return .block(DeviceNumber(encoded: loop.special)) }
         return .file(device: DeviceNumber(encoded: loop.device), inode: loop.inode)
-    }
-}
-
-// MARK: Reading text files, links and directories
-
-extension SystemCalls {
-    /// A whole file of text, as proc and sysfs have them. Bytes that are not UTF-8 are repaired:
-    /// what is compared are numbers and names that the kernel wrote.
-    static func text(at path: FilePath) throws(Errno) -> String {
-        String(decoding: try bytes(at: path), as: UTF8.self)
-    }
-
-    /// A path of bytes as the kernel has them, which need not be UTF-8. Nil for none at all, and
-    /// for what no path can hold.
-    static func path(_ bytes: some Sequence<UInt8>) -> FilePath? {
-        let characters = bytes.map { CChar(bitPattern: $0) }
-        guard !characters.isEmpty, !characters.contains(0) else { return nil }
-        return FilePath(platformString: characters + [0])
-    }
-
-    /// The bytes of a path, without the 0 that ends it.
-    static func bytes(of path: FilePath) -> [UInt8] {
-        unsafe path.withPlatformString { pointer in
-            unsafe (0..<strlen(pointer)).map { unsafe UInt8(bitPattern: pointer[$0]) }
-        }
-    }
-
-    static func bytes(at path: FilePath) throws(Errno) -> [UInt8] {
-        let descriptor = try open(path, O_RDONLY | O_NONBLOCK)
-        var content: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
-        while true {
-            let count = unsafe Glibc.read(descriptor.raw, &chunk, chunk.count)
-            if count == 0 { return content }
-            if count > 0 {
-                content.append(contentsOf: chunk[..<count])
-            } else if errno != EINTR {
-                throw Errno(rawValue: errno)
-            }
-        }
-    }
-
-    static func linkTarget(_ path: FilePath) throws(Errno) -> String {
-        String(decoding: try linkTargetBytes(path), as: UTF8.self)
-    }
-
-    static func linkTargetBytes(_ path: FilePath) throws(Errno) -> [UInt8] {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe path.withPlatformString { pointer in
-            unsafe ringmirror_read_link(pointer, &buffer, buffer.count)
-        }
-        guard count >= 0 else { throw Errno(rawValue: errno) }
-        return Array(buffer[..<count])
-    }
-
-    static func entries(of directory: FilePath) throws(Errno) -> [String] {
-        guard let stream = unsafe directory.withPlatformString({ unsafe opendir($0) }) else {
-            throw Errno(rawValue: errno)
-        }
-        defer { unsafe _ = closedir(stream) }
-        var names: [String] = []
-        while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) {
-                    unsafe String(cString: $0)
-                }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names
     }
 }

@@ -20,9 +20,9 @@ package struct SystemView: Sendable {
     /// The machine we run on.
     package static let live = SystemView(
         root: "",
-        identify: { path in try? SystemCalls.status(at: FilePath(path)).identity },
+        identify: { path in try? SystemCalls.status(at: path).identity },
         loopBacking: { name in
-            guard let node = try? SystemCalls.open(FilePath("/dev/" + name), O_RDONLY | O_NONBLOCK)
+            guard let node = try? SystemCalls.open("/dev/" + name, O_RDONLY | O_NONBLOCK)
             else { return nil }
             return SystemCalls.loopBacking(node)
         },
@@ -49,13 +49,13 @@ package struct SystemView: Sendable {
 
     /// The text of a file without its last line end; nil if it cannot be read.
     func text(_ path: String) -> String? {
-        guard var text = try? SystemCalls.text(at: FilePath(root + path)) else { return nil }
+        guard var text = try? SystemCalls.text(at: root + path) else { return nil }
         while text.last?.isNewline == true { text.removeLast() }
         return text
     }
 
     func bytes(_ path: String) -> [UInt8]? {
-        try? SystemCalls.bytes(at: FilePath(root + path))
+        try? SystemCalls.bytes(at: root + path)
     }
 
     /// A path that a file of proc or sysfs holds, byte for byte.
@@ -77,11 +77,11 @@ package struct SystemView: Sendable {
     }
 
     func entries(_ path: String) -> [String] {
-        (try? SystemCalls.entries(of: FilePath(root + path)).sorted()) ?? []
+        (try? SystemCalls.entries(of: root + path).sorted()) ?? []
     }
 
     func linkTarget(_ path: String) -> String? {
-        try? SystemCalls.linkTarget(FilePath(root + path))
+        try? SystemCalls.linkTarget(root + path)
     }
 
     /// Where sysfs describes this device; nil in a container that hides sysfs.

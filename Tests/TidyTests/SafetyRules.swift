@@ -4,6 +4,7 @@ extension Rule {
     static let unsafePlaces: [(path: String, why: String)] = [
         ("Sources/Ring/", "it is made to keep the kernel's pointers away from everybody else"),
         ("Sources/BlockStorage/SystemCalls.swift", "ioctls, stat, statx: C structures by address"),
+        ("Sources/BlockStorage/TextCalls.swift", "paths, links and directories by address"),
         ("Sources/BlockStorage/FileSizeSignal.swift", "sets of signals are given by address"),
         ("Sources/BlockStorage/LockCalls.swift", "fcntl fills structures by address"),
         ("Sources/BlockStorage/SignatureProbe.swift", "libblkid hands out pointers"),
