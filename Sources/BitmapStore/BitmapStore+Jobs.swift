@@ -66,12 +66,13 @@ extension BitmapStore {
     ///   - isImageBitmapRecording: whether that takes marks.
     ///   - sourceWitness: the source's files now.
     ///   - targetWitness: the target's files now.
+    ///   - doubts: what is taken on trust of the target besides what the job has before.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
     ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
     public func resumeJob(
         _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
         isImageBitmapRecording: Bool = true, sourceWitness: [WriteWitness] = [],
-        targetWitness: [WriteWitness] = []
+        targetWitness: [WriteWitness] = [], doubts: Set<TargetDoubt.Kind> = []
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
         let (record, claim) = try transact {
@@ -93,6 +94,8 @@ extension BitmapStore {
             transaction.refreshWitness(of: job.target, targetWitness)
             transaction.catalog.jobs[place].sourceWitness = sourceWitness
             transaction.catalog.jobs[place].targetWitness = targetWitness
+            transaction.catalog.jobs[place].doubts =
+                job.doubts.adding([TargetDoubt](doubts, at: transaction.now))
             transaction.catalog.jobs[place].isUnrecorded =
                 transaction.isDisabled(job.bitmap) || !isImageBitmapRecording
             let entry = transaction.catalog.jobs[place]

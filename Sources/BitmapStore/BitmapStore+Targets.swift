@@ -91,6 +91,7 @@ extension BitmapStore {
                 let layout = transaction.catalog.targets[place].lacked.layout
                 transaction.catalog.targets[place].lacked = .dirty(layout)
                 transaction.catalog.targets[place].success = nil
+                transaction.catalog.targets[place].doubts = []
             }
         }
     }
@@ -104,14 +105,16 @@ extension BitmapStore {
     ///     one, `request` tells.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended.
+    ///   - isProven: after a success: all of the target was copied or compared by the job.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
         _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
-        sourceUnchanged: Bool = false
+        sourceUnchanged: Bool = false, isProven: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
             transaction.refreshWitness(of: request.target, request.targetWitness)
+            if ending == .success, isProven { transaction.noteProof(of: request.target) }
             guard ending == .success, request.mode == .full else {
                 for place in transaction.catalog.targets(matching: request.target)
                 where transaction.catalog.targets[place].witness == request.targetWitness {
@@ -127,7 +130,8 @@ extension BitmapStore {
                 of: request.target,
                 Written(
                     bytes: request.target.size, sourceWitness: request.sourceWitness,
-                    targetWitness: targetWitness, sourceUnchanged: sourceUnchanged))
+                    targetWitness: targetWitness, sourceUnchanged: sourceUnchanged),
+                isProven ? [] : request.doubts(at: transaction.now, isKnown: true))
             let left = Set(transaction.catalog.jobs.map(\.id))
             return before.jobs.filter { !left.contains($0.id) }
                 .map { StoredJob($0, in: before, isRunning: false) }

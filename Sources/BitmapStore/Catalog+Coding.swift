@@ -146,11 +146,12 @@ extension TargetEntry {
         fields.put(4, lacked.encoded)
         fields.put(5, success?.encoded)
         fields.put(6, witness.encoded)
+        fields.put(7, doubts.encoded)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
-        try fields.checkTags(1...6, in: "target")
+        try fields.checkTags(1...7, in: "target")
         self.init(
             bitmap: try need(try fields.number(1), "a target's bitmap"),
             identity: try DeviceIdentity(
@@ -160,6 +161,8 @@ extension TargetEntry {
                 decoding: try need(fields.bytes(4), "a target's bits"), size: size),
             success: nil, witness: try fields.witnesses(6))
         if let found = try fields.fields(5) { success = try TargetSuccess(decoding: found) }
+        doubts =
+            try fields.doubts(7) ?? TargetDoubt.unrecorded(success?.mode, at: success?.time)
     }
 }
 
@@ -205,12 +208,13 @@ extension JobEntry {
         fields.put(18, sourceWitness.encoded)
         fields.put(19, targetWitness.encoded)
         fields.put(20, (isUnrecorded ? 1 : 0) as UInt8)
+        fields.put(21, doubts.encoded)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
         // The seventeenth is of version 1.
-        try fields.checkTags(1...20, in: "job")
+        try fields.checkTags(1...21, in: "job")
         let isOpen = try need(try fields.number(12, as: UInt8.self), "a job's state")
         guard isOpen <= 1 else { throw .unsupported("a job has state \(isOpen)") }
         let isUnrecorded = try fields.number(20, as: UInt8.self) ?? 0
@@ -237,7 +241,10 @@ extension JobEntry {
             remaining: try BitTree(
                 decoding: try need(fields.bytes(15), "a job's bits"), size: size),
             marked: try Self.tree(fields.bytes(16), size),
-            isUnrecorded: isUnrecorded == 1)
+            isUnrecorded: isUnrecorded == 1, doubts: try fields.doubts(21) ?? [])
+        if fields.bytes(21) == nil, bitmap != nil {
+            doubts = TargetDoubt.unrecorded(mode, at: startedAt)
+        }
     }
 
     private static func tree(

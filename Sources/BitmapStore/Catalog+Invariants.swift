@@ -10,6 +10,7 @@ extension Catalog {
             jobs.count + recorders.count <= Self.jobsMax, targets.count <= Self.targetsMax
         else { return "it has too many entries" }
         return numberFlaw ?? nameFlaw ?? pathFlaw ?? amountFlaw ?? timeFlaw ?? jobFlaw ?? targetFlaw
+            ?? doubtFlaw
     }
 
     private var numberFlaw: String? {
@@ -58,6 +59,7 @@ extension Catalog {
         var times = bitmaps.map(\.createdAt) + targets.compactMap(\.success?.time)
         times += jobs.map(\.startedAt) + jobs.compactMap(\.checkpointedAt)
         times += jobs.map(\.holder.startedAt) + recorders.map(\.holder.startedAt)
+        times += (targets.map(\.doubts) + jobs.map(\.doubts)).joined().compactMap(\.time)
         return times.first { !known.contains($0) }.map { "something was at \($0) s since 1970" }
     }
 
@@ -101,6 +103,12 @@ extension Catalog {
             else { return "a bitmap has one target twice" }
         }
         return nil
+    }
+
+    private var doubtFlaw: String? {
+        let lists = targets.map(\.doubts) + jobs.map(\.doubts)
+        return lists.contains { Set($0.map(\.kind)).count < $0.count }
+            ? "a target or a job has one doubt twice" : nil
     }
 
     private struct TargetKey: Hashable {

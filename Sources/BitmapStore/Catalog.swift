@@ -78,6 +78,8 @@ struct TargetEntry: Equatable, Sendable {
     var success: TargetSuccess?
     /// How it was left by the last job that found it as it had to be; empty: nobody knows.
     var witness: [WriteWitness]
+    /// What of it was taken on trust since all of it was last copied or compared, one of each kind.
+    var doubts: [TargetDoubt] = []
 }
 
 /// A job that made a mirror of its target.
@@ -119,6 +121,8 @@ struct JobEntry: Equatable, Sendable {
     /// Whether the bitmap took no marks for a time since the job began, so that `marked` may not
     /// have all that was written.
     var isUnrecorded: Bool
+    /// What it takes on trust of its target, one of each kind.
+    var doubts: [TargetDoubt] = []
 }
 
 /// Somebody who keeps marks in memory, and owes them to the bitmap.

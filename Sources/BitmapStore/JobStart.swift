@@ -50,7 +50,8 @@ struct JobStart {
             startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
             holder: store.holder, taken: index == nil ? nil : bits, remaining: bits,
             marked: index.map { .clean(transaction.catalog[$0].layout) },
-            isUnrecorded: !isRecording(transaction))
+            isUnrecorded: !isRecording(transaction),
+            doubts: request.doubts(at: transaction.now, isKnown: known?.isEmpty == false))
         transaction.catalog.jobs.append(entry)
         let begun = Begun(
             record: StoredJob(entry, in: transaction.catalog, isRunning: true),

@@ -75,18 +75,20 @@ public final class StoreJob: Sendable {
     ///   - targetWitness: the target's, after the last write.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended, so that a full mirror lacks nothing that any bitmap may know of.
+    ///   - isProven: after a success: all of the target was copied or compared since this process
+    ///     took the job up, so that nothing of it has to be taken on trust.
     /// - Returns: for a bitmap in an image, what has to be cleared there now, which is safe from
     ///   this moment on; nil: nothing.
     @discardableResult
     public func finish(
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
         sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = [],
-        sourceUnchanged: Bool = false
+        sourceUnchanged: Bool = false, isProven: Bool = false
     ) throws(BitmapStoreError) -> DirtyBitmap? {
         precondition(bytesCopied ?? 0 >= 0, "a job can't have copied less than nothing")
         let written = Written(
             bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
-            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged)
+            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged, isProven: isProven)
         var cleared: DirtyBitmap?
         switch remaining {
         case .some(let bits):

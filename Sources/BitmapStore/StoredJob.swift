@@ -27,6 +27,10 @@ public struct JobRequest: Sendable {
     public var allowsUnknownTarget = false
     /// Whether a bitmap in an image takes marks. Of its own bitmaps the store knows it.
     public var isImageBitmapRecording = true
+    /// What the job takes on trust, besides a target that its bitmap does not know.
+    public var doubts: Set<TargetDoubt.Kind> = []
+    /// In how many places of a sample both sides were the same where the job will copy nothing.
+    public var samplePlaces = 0
 
     /// A job from `source` to `target`.
     public init(
@@ -70,6 +74,8 @@ public struct StoredJob: Hashable, Sendable {
     public let targetPath: FilePath
     /// The target's files as the job left them; empty where nobody knows, because it runs or died.
     public let targetWitness: [WriteWitness]
+    /// What the job has taken on trust of its target, one of each kind.
+    public let doubts: [TargetDoubt]
     /// Seconds since 1970; of the first start, if it was resumed.
     public let startedAt: Int64
     /// Seconds since 1970; nil before the first checkpoint.

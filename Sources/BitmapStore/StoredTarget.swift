@@ -32,6 +32,8 @@ public struct StoredTarget: Hashable, Sendable {
     /// How the last job left its files; empty where nobody knows, or where a job runs, or died
     /// while it was writing.
     public let witness: [WriteWitness]
+    /// What of it was taken on trust since all of it was last copied or compared, one of each kind.
+    public let doubts: [TargetDoubt]
 }
 
 /// A job on a bitmap that succeeded.

@@ -11,6 +11,8 @@ struct Written {
     let targetWitness: [WriteWitness]
     /// Nothing was written to the source from before the job began until it ended.
     let sourceUnchanged: Bool
+    /// All of the target was copied or compared by this run of the job.
+    var isProven = false
 }
 
 extension Transaction {
@@ -42,12 +44,13 @@ extension Transaction {
     ) throws(BitmapStoreError) {
         let job = catalog.jobs.remove(at: place)
         if job.mode == .full, job.remaining.dirtyBytes == 0 {
-            noteFullMirror(of: job.target, written)
+            noteFullMirror(of: job.target, written, job.doubts)
             try dropRecords(replacedBy: job.target, at: job.targetPath)
         } else {
             renewWitness(of: job, written.targetWitness)
         }
         if let index = try settle(job, .success) { noteSuccess(of: job, index, written) }
+        if written.isProven { noteProof(of: job.target) }
     }
 
     /// Drops records of jobs to the same target that do not run.

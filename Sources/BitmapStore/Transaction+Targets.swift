@@ -53,12 +53,15 @@ extension Transaction {
         let id = catalog.id(index)
         let lacked = try merge(remaining, into: .clean(catalog[index].layout))
         let places = catalog.targets(matching: job.target, ofBitmap: id)
-        for place in places { catalog.targets[place].lacked = lacked }
+        for place in places {
+            catalog.targets[place].lacked = lacked
+            catalog.targets[place].doubts = job.doubts(onTopOf: catalog.targets[place].doubts)
+        }
         guard places.isEmpty else { return }
         catalog.targets.append(
             TargetEntry(
                 bitmap: id, identity: job.target, path: job.targetPath, lacked: lacked,
-                success: nil, witness: job.targetWitness))
+                success: nil, witness: job.targetWitness, doubts: job.doubts))
     }
 
     /// Notes that a job made a mirror of its target.
@@ -83,14 +86,25 @@ extension Transaction {
     ///
     /// If the source was written meanwhile, the target may lack that; and what a bitmap keeps for
     /// it may be that, because a job to another target has taken the marks by now.
-    mutating func noteFullMirror(of identity: DeviceIdentity, _ written: Written) {
+    ///
+    /// - Parameter doubts: what the job took on trust. What was in doubt before is not any more.
+    mutating func noteFullMirror(
+        of identity: DeviceIdentity, _ written: Written, _ doubts: [TargetDoubt]
+    ) {
         for place in catalog.targets(matching: identity) {
             catalog.targets[place].witness = written.targetWitness
+            catalog.targets[place].doubts = doubts
             guard written.sourceUnchanged else { continue }
             catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
             // What was written to the source before needs no mark for this target.
             catalog.targets[place].success?.sourceWitness = written.sourceWitness
         }
+    }
+
+    /// All of a target was copied or compared by one job: no bitmap has to take it on trust. What
+    /// was written to the source meanwhile is marked.
+    mutating func noteProof(of identity: DeviceIdentity) {
+        for place in catalog.targets(matching: identity) { catalog.targets[place].doubts = [] }
     }
 
     // MARK: Witnesses

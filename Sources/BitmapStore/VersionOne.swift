@@ -14,15 +14,16 @@ enum VersionOne {
         try success.checkTags(1...6, in: "last success")
         let identity = try DeviceIdentity(
             decoding: try need(try success.fields(2), "a target"))
+        let found = TargetSuccess(
+            time: try need(try success.number(1), "a time"),
+            bytesCopied: try need(try success.number(4), "an amount"),
+            mode: try need(try success.word(5), "a mode"), sourceWitness: [])
         return TargetEntry(
             bitmap: bitmap.id, identity: identity,
             path: try need(try success.text(3), "a target"),
-            lacked: .clean(bitmap.bits.layout),
-            success: TargetSuccess(
-                time: try need(try success.number(1), "a time"),
-                bytesCopied: try need(try success.number(4), "an amount"),
-                mode: try need(try success.word(5), "a mode"), sourceWitness: []),
-            witness: witness(modified: try success.number(6), of: identity))
+            lacked: .clean(bitmap.bits.layout), success: found,
+            witness: witness(modified: try success.number(6), of: identity),
+            doubts: TargetDoubt.unrecorded(found.mode, at: found.time))
     }
 
     /// Adds to a job what only this version has.

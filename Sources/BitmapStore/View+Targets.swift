@@ -45,19 +45,24 @@ extension View {
     func targets(
         ofBitmap id: UInt64, _ bits: BitTree, isConsistent: Bool = true
     ) throws(BitmapStoreError) -> [StoredTarget] {
+        var entries = catalog.targets.filter { $0.bitmap == id }
+        if let job = try deadJob(onBitmap: id), Settlement(job, .failure, in: bits) != nil {
+            let places = entries.indices.filter {
+                job.target.difference(from: entries[$0].identity) == nil
+            }
+            for place in places {
+                entries[place].doubts = job.doubts(onTopOf: entries[place].doubts)
+            }
+            // A target that the dead job has made known.
+            if places.isEmpty {
+                entries.append(
+                    TargetEntry(
+                        bitmap: id, identity: job.target, path: job.targetPath, lacked: bits,
+                        success: nil, witness: [], doubts: job.doubts))
+            }
+        }
         var result: [StoredTarget] = []
-        for entry in catalog.targets where entry.bitmap == id {
-            result.append(try describe(entry, bits, isConsistent))
-        }
-        // A target that a dead job has made known.
-        if let job = try deadJob(onBitmap: id), Settlement(job, .failure, in: bits) != nil,
-            catalog.targets(matching: job.target, ofBitmap: id).isEmpty
-        {
-            let entry = TargetEntry(
-                bitmap: id, identity: job.target, path: job.targetPath, lacked: bits, success: nil,
-                witness: [])
-            result.append(try describe(entry, bits, isConsistent))
-        }
+        for entry in entries { result.append(try describe(entry, bits, isConsistent)) }
         return result
     }
 
@@ -95,7 +100,7 @@ extension View {
             : bits.layout.geometry.size
         return StoredTarget(
             identity: entry.identity, path: FilePath(entry.path), lastSuccess: entry.lastSuccess,
-            lackedBytes: lackedBytes, witness: entry.witness)
+            lackedBytes: lackedBytes, witness: entry.witness, doubts: entry.doubts)
     }
 
     /// Whether a job that runs, or has died, has written to a target since it was looked at.
@@ -111,6 +116,6 @@ extension StoredTarget {
     fileprivate func withLackedBytes(_ bytes: Int64) -> StoredTarget {
         StoredTarget(
             identity: identity, path: path, lastSuccess: lastSuccess, lackedBytes: bytes,
-            witness: witness)
+            witness: witness, doubts: doubts)
     }
 }

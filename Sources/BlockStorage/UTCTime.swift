@@ -1,14 +1,22 @@
 /// A point in time as messages show it, such as `2026-11-25 13:37:00.250 UTC`.
-struct UTCTime: CustomStringConvertible {
+package struct UTCTime: CustomStringConvertible {
     private let nanoseconds: Int64
 
     /// - Parameter nanoseconds: since 1970.
-    init(_ nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+    package init(_ nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    var description: String {
+    package var description: String {
         let milliseconds = Self.floored(nanoseconds, by: 1_000_000)
-        let seconds = Self.floored(milliseconds.quotient, by: 1000)
-        let days = Self.floored(seconds.quotient, by: 86400)
+        let fraction = Self.floored(milliseconds.quotient, by: 1000).remainder
+        return "\(second).\(Self.padded(fraction, 3)) UTC"
+    }
+
+    /// Such as `2026-11-25 13:37:00 UTC`.
+    package var toTheSecond: String { "\(second) UTC" }
+
+    private var second: String {
+        let seconds = Self.floored(nanoseconds, by: 1_000_000_000).quotient
+        let days = Self.floored(seconds, by: 86400)
         let date = Self.date(day: days.quotient)
         let time = days.remainder
         let clock = [time / 3600, time / 60 % 60, time % 60].map { Self.padded($0, 2) }
@@ -16,7 +24,6 @@ struct UTCTime: CustomStringConvertible {
             Self.padded(date.year, 4), Self.padded(date.month, 2), Self.padded(date.day, 2),
         ]
         return day.joined(separator: "-") + " " + clock.joined(separator: ":")
-            + ".\(Self.padded(seconds.remainder, 3)) UTC"
     }
 
     /// The Gregorian date of a day since 1970. Years begin in March here, so that the day that

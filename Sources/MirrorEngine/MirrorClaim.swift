@@ -1,3 +1,5 @@
+public import BitmapStore
+
 /// What may be said of a target when a job has ended, and what it rests on.
 ///
 /// Every front end renders this and claims nothing else.
@@ -78,6 +80,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     case targetTouched(String)
     /// Whether something else wrote the target since the last job to it can't be told.
     case targetUnknown(String)
+    /// An earlier job took something of the target on trust, and all of it was neither copied nor
+    /// compared since.
+    case notProven(TargetDoubt)
     /// The caller answers for it that the target was zero where zeros were not written.
     case zerosVouched(bytes: Int64)
     /// The caller answers for it that the target held the mirror that the bitmap goes on from.
@@ -104,6 +109,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetTouched: "targetTouched"
         case .targetUnknown: "targetUnknown"
         case .targetVouched: "targetVouched"
+        case .notProven: "notProven"
         case .zerosVouched: "zerosVouched"
         case .storeElsewhere: "storeElsewhere"
         }
@@ -143,6 +149,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetUnknown(let why):
             "whether something else has written the target since the last job to it can't be told: "
                 + why
+        case .notProven(let doubt): doubt.text
         case .zerosVouched(let bytes):
             "you say that the target was zero: \(bytes) bytes of zeros were not written"
         case .storeElsewhere(let store, let usual):

@@ -45,6 +45,7 @@ struct MirrorStart {
         record.targetWitness = target.witness()
         record.allowsUnknownTarget = request.allowNewTarget
         record.isImageBitmapRecording = imageMarks?.isRecording ?? true
+        if request.options.targetIsZero { record.doubts.insert(.zeros) }
     }
 
     /// The store that has the bitmap or its targets.
@@ -151,15 +152,31 @@ struct MirrorStart {
     private mutating func requireUntouched(
         _ known: StoredTarget, _ name: String
     ) throws(MirrorError) {
-        switch target.evidence(since: known.witness) {
-        case .unchanged: evidence.append(.targetUntouched)
-        case .timesOnly(let how): evidence.append(.targetTouched(how))
-        case .unknown(let why): evidence.append(.targetUnknown(why))
-        case .written(let how):
+        let found = target.evidence(since: known.witness)
+        if case .written(let how) = found {
             let error = MirrorError.foreignWrites(bitmap: name, target: target.path, how: how)
             guard request.verification == .all || request.allowNewTarget else { throw error }
-            if request.allowNewTarget { evidence.append(.targetVouched) }
+            if request.allowNewTarget {
+                evidence.append(.targetVouched)
+                record.doubts.insert(.vouched)
+            }
             warnings.append("\(target.path) was written by something else: \(how)")
+        }
+        note(found)
+        evidence += known.doubts.map { .notProven($0) }
+    }
+
+    /// What the witness of the target says becomes evidence, and a doubt that stays.
+    mutating func note(_ found: WriteEvidence) {
+        switch found {
+        case .written: break
+        case .unchanged: evidence.append(.targetUntouched)
+        case .timesOnly(let how):
+            evidence.append(.targetTouched(how))
+            record.doubts.insert(.touched)
+        case .unknown(let why):
+            evidence.append(.targetUnknown(why))
+            record.doubts.insert(.unseen)
         }
     }
 
@@ -223,6 +240,7 @@ struct MirrorStart {
     mutating func difference(without working: consuming DirtyBitmap) -> Int64? {
         let found = Sample.compare(source, target, without: working)
         if found.places > 0 { evidence.append(.sample(places: found.places)) }
+        record.samplePlaces = found.places
         return found.difference
     }
 }

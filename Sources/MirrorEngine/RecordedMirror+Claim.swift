@@ -31,6 +31,20 @@ extension RecordedMirror {
             evidence: found)
     }
 
+    /// Whether all of the target was copied or compared by this job, with no promise in between.
+    func isProof(_ claim: MirrorClaim) -> Bool {
+        var isAll = false
+        for evidence in claim.evidence {
+            switch evidence {
+            case .allCompared: return true
+            case .allCopied: isAll = true
+            case .zerosVouched: return false
+            default: break
+            }
+        }
+        return isAll
+    }
+
     private func isMixed(_ evidence: [MirrorEvidence]) -> Bool {
         evidence.contains { if case .sourceWritten = $0 { true } else { false } }
     }
@@ -44,7 +58,7 @@ extension RecordedMirror {
         if isWhole || request.mode == .full {
             let hasDoubt = evidence.contains {
                 switch $0 {
-                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched: true
+                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched, .notProven: true
                 default: false
                 }
             }

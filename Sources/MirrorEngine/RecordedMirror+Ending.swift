@@ -51,7 +51,8 @@ extension RecordedMirror {
             if let record = try writer.close(isNeeded: false) {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
-                    targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged)
+                    targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
+                    isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, request.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -61,7 +62,8 @@ extension RecordedMirror {
             result.recordError = .store(error)
         }
         forgetWhatIsDone(
-            .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged)
+            .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
+            isProven: isProof(claim))
         return result
     }
 
@@ -152,14 +154,16 @@ extension RecordedMirror {
     /// A store that can't be used, or is of another disk, makes the mirror no worse: what uses it
     /// will say so.
     private func forgetWhatIsDone(
-        _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false
+        _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false,
+        isProven: Bool = false
     ) {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
             guard let store = try records.existing(for: source.identity) else { return }
             if record.bitmap == nil {
                 try store.noteUnrecordedJob(
-                    record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged)
+                    record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
+                    isProven: isProven)
             }
             try store.removeFileIfEmpty()
         } catch {

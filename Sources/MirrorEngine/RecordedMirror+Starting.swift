@@ -71,6 +71,9 @@ extension RecordedMirror {
                     preconditionFailure("only an image's bitmap can do without a store")
                 }
                 start.evidence.append(.bitmap(name))
+                start.evidence.append(
+                    request.allowNewTarget
+                        ? .targetVouched : .targetUnknown("no mirror to it is recorded"))
                 try start.requireSample(without: marks.bits.copy(), name)
                 return try RecordedMirror(
                     start, record: nil, working: marks.bits.copy(), logger: logger)
@@ -133,11 +136,11 @@ extension RecordedMirror {
                     job.id, imageMarks: marks.bits.copy(),
                     isImageBitmapRecording: marks.isRecording,
                     sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness)
+                    targetWitness: start.record.targetWitness, doubts: start.record.doubts)
             case nil:
                 try store.resumeJob(
                     job.id, sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness)
+                    targetWitness: start.record.targetWitness, doubts: start.record.doubts)
             }
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
@@ -245,7 +248,9 @@ extension MirrorStart {
         if !job.hasMarks {
             switch source.evidence(since: job.sourceWitness) {
             case .written(let how): throw .changed(.source, path: source.path, difference: how)
-            case .unknown(let why): evidence.append(.sourceUnknown(why))
+            case .unknown(let why):
+                evidence.append(.sourceUnknown(why))
+                record.doubts.insert(.sourceUnseen)
             case .unchanged, .timesOnly: break
             }
         }
@@ -258,6 +263,7 @@ extension MirrorStart {
         if job.bitmap != nil { request.bitmapMode = job.bitmapMode }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
+        record.doubts.remove(.zeros)
     }
 
     /// Refuses a target that something else has written since the job left it, or had written
@@ -266,32 +272,33 @@ extension MirrorStart {
         _ job: StoredJob, in store: BitmapStore
     ) throws(MirrorError) {
         var looks = [job.targetWitness]
+        var doubts = job.doubts
         // A full job takes nothing of what was there before for a mirror.
         if job.mode != .full, let bitmap = job.bitmap {
             do throws(BitmapStoreError) {
                 if let known = try store.target(target.identity, of: bitmap) {
                     looks.append(known.witness)
+                    doubts += known.doubts.filter { !doubts.contains($0) }
                 }
             } catch {
                 throw .store(error)
             }
         }
         if looks.contains([]) {
-            evidence.append(.targetUnknown("the interrupted job died while it wrote there"))
+            note(.unknown("the interrupted job died while it wrote there"))
         }
         for look in looks where !look.isEmpty {
-            switch target.evidence(since: look) {
-            case .written(let how):
+            let found = target.evidence(since: look)
+            if case .written(let how) = found {
                 guard request.verification == .all else {
                     throw .changed(.target, path: target.path, difference: how)
                 }
                 warnings.append("\(target.path) was written by something else: \(how)")
-            case .unknown(let why): evidence.append(.targetUnknown(why))
-            case .timesOnly(let how): evidence.append(.targetTouched(how))
-            case .unchanged: break
             }
+            if found != .unchanged { note(found) }
         }
         if evidence.allSatisfy({ !$0.isAboutTarget }) { evidence.append(.targetUntouched) }
+        evidence += doubts.map { .notProven($0) }
     }
 }
 

@@ -20,6 +20,7 @@
 @_exported public import struct BitmapStore.StoredBitmap
 @_exported public import struct BitmapStore.StoredJob
 @_exported public import struct BitmapStore.StoredTarget
+@_exported public import struct BitmapStore.TargetDoubt
 @_exported public import enum BlockStorage.Access
 @_exported public import struct BlockStorage.Allocation
 @_exported public import enum BlockStorage.CacheChoice

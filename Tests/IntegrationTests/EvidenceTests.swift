@@ -75,6 +75,62 @@ extension Processes {
             #expect(text.output.contains("rests on: you say"), "\(text)")
         }
 
+        @Test(arguments: [[], ["--new-target"]])
+        func `a target taken on trust stays in doubt until it is proven`(options: [String]) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            try scratch.mirror(source, target, "--create")
+            try scratch.bitmap("add", source, "n")
+            func mirror(_ more: String...) throws -> Child.End {
+                try scratch.bitmap("mark", source, "n", "0+64K")
+                let end = try scratch.run(
+                    ["incremental", source, target, "--bitmap", "n"] + more)
+                #expect(end.code == Code.done, "\(end)")
+                return end
+            }
+            func list() throws -> [Event] {
+                let end = try scratch.run("bitmap", "list", source, "--json")
+                return try #require(end.report().list("targets").first).list("doubts")
+            }
+            let kind = options.isEmpty ? "assumed" : "vouched"
+            _ = try scratch.run(["incremental", source, target, "--bitmap", "n"] + options)
+            for _ in 0..<2 {
+                #expect(codes(try mirror("--json").report()).contains("notProven"))
+                #expect(try list().map { $0.text("code") } == [kind])
+            }
+            let words = "neither copied nor compared since"
+            #expect(try mirror().output.contains(words))
+            #expect(try scratch.run("bitmap", "list", source).output.contains(words))
+            #expect(try scratch.run("bitmap", "show", source, "n").output.contains(words))
+            #expect(try mirror("--verify=all", "--json").report().text("claim") == "mirror")
+            #expect(try !codes(mirror("--json").report()).contains("notProven"))
+            #expect(try list().isEmpty)
+        }
+
+        @Test func `what an interrupted mirror was promised is not forgotten`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            try scratch.mirror(source, target, "--create")
+            try scratch.bitmap("add", source, "n")
+            try scratch.bitmap("mark", source, "n", "0+8M")
+            let command = ["incremental", source, target, "--bitmap", "n", "--json"]
+            let child = try scratch.start(
+                command + ["--progress", "--speed", "2M", "--request-size", "64K"])
+            #expect(
+                child.wait(until: {
+                    $0.output.split(separator: "\n").contains {
+                        $0.contains("progress") && !$0.contains("\"done\":0,")
+                    }
+                }))
+            child.send(SIGTERM)
+            #expect(try child.wait().code == Code.interrupted)
+            let end = try scratch.run(command + ["--resume"])
+            #expect(end.code == Code.done, "\(end)")
+            #expect(codes(try end.report()).contains("notProven"), "\(end)")
+        }
+
         @Test func `a larger target is a mirror in its first part`() throws {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)

@@ -76,7 +76,8 @@ struct BitmapListCommand: ParsableCommand {
         }
         for bitmap in bitmaps {
             for target in bitmap.targets {
-                Output.line("target of '\(bitmap.name)': \(BitmapText.target(target))")
+                let text = BitmapText.target(target).joined(separator: "\n")
+                Output.line("target of '\(bitmap.name)': \(text)")
             }
         }
     }

@@ -44,7 +44,10 @@ struct BitmapShowCommand: ParsableCommand {
         }
         if let time = facts.createdAt { rows.append(("added", Timestamp.text(time))) }
         rows.append(("last mirror", BitmapText.lastMirror(facts)))
-        for target in facts.targets { rows.append(("target", BitmapText.target(target))) }
+        for target in facts.targets {
+            let lines = BitmapText.target(target)
+            rows += lines.enumerated().map { ($0 == 0 ? "target" : "", $1) }
+        }
         let width = rows.map(\.0.count).max() ?? 0
         for (title, value) in rows {
             Output.line(title + String(repeating: " ", count: width - title.count) + "  " + value)

@@ -30,13 +30,15 @@ enum BitmapText {
         return "\(Timestamp.text(last.time)) to \(last.targetPath)"
     }
 
-    /// When it was a mirror, and what a job to it would copy.
-    static func target(_ target: StoredTarget) -> String {
+    /// When it was a mirror, and what a job to it would copy; then a line for what it was taken for
+    /// on trust.
+    static func target(_ target: StoredTarget) -> [String] {
         let since =
             target.lastSuccess.map { "a mirror at \(Timestamp.text($0.time))" }
             ?? "not a mirror yet"
         let lack = target.lackedBytes == 0 ? "nothing" : ByteSize.text(target.lackedBytes)
-        return "\(target.path): \(since), lacks \(lack)"
+        return ["\(target.path): \(since), lacks \(lack)"]
+            + target.doubts.map { "  not proven: \($0.text)" }
     }
 
     static func job(_ job: StoredJob) -> String {

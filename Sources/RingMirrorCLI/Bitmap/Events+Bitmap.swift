@@ -29,6 +29,15 @@ extension Events {
             /// Seconds since 1970; nil if it was never a mirror.
             let lastMirror: Int64?
             let lackedBytes: Int64
+            /// Nil: nothing of it has to be taken on trust.
+            let doubts: [Doubt]?
+        }
+
+        /// Something that was taken on trust.
+        struct Doubt: Encodable {
+            let code: String
+            let time: Int64?
+            let text: String
         }
 
         init(_ bitmap: BitmapFacts, store: String, runs: DirtyRuns? = nil) {
@@ -51,7 +60,12 @@ extension Events {
             targets = bitmap.targets.map {
                 Target(
                     path: $0.path.string, lastMirror: $0.lastSuccess?.time,
-                    lackedBytes: $0.lackedBytes)
+                    lackedBytes: $0.lackedBytes,
+                    doubts: $0.doubts.isEmpty
+                        ? nil
+                        : $0.doubts.map {
+                            Doubt(code: $0.kind.rawValue, time: $0.time, text: $0.text)
+                        })
             }
             self.runs = runs?.count
             largestRun = runs?.largest
