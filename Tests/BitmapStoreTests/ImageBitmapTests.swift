@@ -180,23 +180,6 @@ import Testing
         #expect(try store.targets(of: .image("n")).isEmpty)
         #expect(try store.bitmaps().map(\.name) == ["n"])
     }
-
-    // MARK: Histories
-
-    @Test("Whatever happens, a job copies all that its target lacks", arguments: 1...12)
-    func histories(seed: UInt64) throws {
-        var random = RandomTest.generator(defaultSeed: seed)
-        var world = try ImageWorld(size: size + 100, shift: seed % 3 == 0 ? 10 : 9)
-        for step in 0..<RandomTest.events(default: 60) {
-            let what = try world.step(&random)
-            let place = "step \(step): \(what); \(random.replay)"
-            if let flaw = try world.flaw() {
-                Issue.record("\(place): \(flaw)")
-                return
-            }
-        }
-        #expect(world.checked > 60, "\(random.replay)")
-    }
 }
 
 extension ModelBits {

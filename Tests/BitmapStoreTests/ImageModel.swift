@@ -6,8 +6,10 @@ enum ImageOperation: CustomStringConvertible {
     case write(Range<Int>)
     case begin(JobMode, BitmapMode, target: String, working: ModelBits?, vouched: Bool)
     case checkpoint(UInt64, ModelBits)
+    /// What remains is told with the end, or was by the last checkpoint.
+    ///
     /// - Parameter clears: whether the process lives until it has cleared the image's bitmap.
-    case finish(UInt64, JobEnding, clears: Bool)
+    case finish(UInt64, JobEnding, ModelBits?, clears: Bool)
     case die(UInt64)
     case resume(UInt64)
     case forget(UInt64)
@@ -15,8 +17,8 @@ enum ImageOperation: CustomStringConvertible {
     case clear(clears: Bool)
     /// The bitmap is removed, and another one made that has its name.
     case remake(shift: Int)
-    /// Something that knows no store does the same; without a granularity it clears the bitmap.
-    case foreign(shift: Int?)
+    /// Something that knows no store does the same, or clears some of its marks.
+    case foreign(ModelBits)
 
     var description: String {
         switch self {
@@ -24,14 +26,15 @@ enum ImageOperation: CustomStringConvertible {
         case .begin(let kind, let mode, let target, let working, let vouched):
             "begin \(kind) \(mode) to \(target) \(vouched) \(working?.description ?? "")"
         case .checkpoint(let id, let bits): "checkpoint \(id) \(bits)"
-        case .finish(let id, let ending, let clears): "finish \(id) \(ending) \(clears)"
+        case .finish(let id, let ending, let bits, let clears):
+            "finish \(id) \(ending) \(bits?.description ?? "") \(clears)"
         case .die(let id): "die \(id)"
         case .resume(let id): "resume \(id)"
         case .forget(let id): "forget \(id)"
         case .forgetTarget(let target): "forget \(target)"
         case .clear(let clears): "clear \(clears)"
         case .remake(let shift): "remake \(shift)"
-        case .foreign(let shift): "foreign \(shift ?? 0)"
+        case .foreign(let bits): "foreign \(bits)"
         }
     }
 }
@@ -86,7 +89,7 @@ struct ImageModel {
         case .begin(let kind, let mode, let target, let working, let vouched):
             try begin(kind, mode, target, working, vouched)
         case .checkpoint(let id, let bits): jobs[index(id)].remaining = bits
-        case .finish(let id, let ending, let clears): finish(id, ending, clears)
+        case .finish(let id, let ending, let bits, let clears): finish(id, ending, bits, clears)
         case .die: running = nil
         case .resume(let id): try resume(id)
         case .forget(let id):
@@ -110,7 +113,7 @@ struct ImageModel {
             bitmap = nil
             jobs = []
             marks = ModelBits(size: size, shift: shift)
-        case .foreign(let shift): marks = ModelBits(size: size, shift: shift ?? marks.shift)
+        case .foreign(let bits): marks = bits
         }
     }
 
@@ -175,8 +178,11 @@ struct ImageModel {
         jobs[place].marked = ModelBits(size: size, shift: marks.shift)
     }
 
-    private mutating func finish(_ id: UInt64, _ ending: JobEnding, _ clears: Bool) {
+    private mutating func finish(
+        _ id: UInt64, _ ending: JobEnding, _ bits: ModelBits?, _ clears: Bool
+    ) {
         let place = index(id)
+        if let bits { jobs[place].remaining = bits }
         running = nil
         defer { if clears { marks = bitmap!.bits } }
         guard ending == .success else { return endInFailure(place) }

@@ -17,6 +17,7 @@ import Testing
         for step in 0..<RandomTest.events(default: 800) {
             let before = twin.model
             let operation = twin.anything(&random)
+            twin.disk.startRecording()
             let (expected, found) = try twin.apply(operation)
             let place = "step \(step): \(operation); \(random.replay)"
             let state = try Snapshot.read(twin.disk)
@@ -35,7 +36,19 @@ import Testing
                 Issue.record("\(place): \(flaw ?? "")\n\(before.state)\nnow:\n\(state)")
                 return
             }
+            try checkKills(twin, before, place)
             try checkTargets(twin, place)
+        }
+    }
+
+    /// A process may be killed at any write of the store: the next one finds what was before or
+    /// what came after, beside an image that has not been cleared yet.
+    private func checkKills(_ twin: ImageTwin, _ before: ImageModel, _ place: String) throws {
+        for count in 0..<twin.disk.events.count {
+            let state = try Snapshot.read(twin.disk.afterKill(before: count)).withoutWitnesses
+            #expect(
+                state == before.state || state == twin.model.state,
+                "\(place), killed before call \(count)")
         }
     }
 

@@ -71,10 +71,15 @@ final class ImageTwin {
             }
             jobs[job.record.id] = job
         case .checkpoint(let id, let bits): try jobs[id]!.checkpoint(bits.bitmap())
-        case .finish(let id, let ending, let clears):
-            let cleared = try jobs[id]!.finish(ending)
+        case .finish(let id, let ending, let bits, let clears):
+            var cleared: DirtyBitmap?
+            if let bits {
+                cleared = try jobs[id]!.finish(ending, remaining: bits.bitmap())
+            } else {
+                cleared = try jobs[id]!.finish(ending)
+            }
             jobs[id] = nil
-            if let cleared = cleared, clears { image.subtract(ModelBits(cleared)) }
+            if let cleared = cleared.take(), clears { image.subtract(ModelBits(cleared)) }
         case .die(let id): jobs[id] = nil
         case .resume(let id): jobs[id] = try store.resumeJob(id, imageMarks: image.bitmap())
         case .forget(let id): try store.forgetJobs { $0.id == id }
@@ -86,8 +91,7 @@ final class ImageTwin {
         case .remake(let shift):
             try store.forget(imageBitmap: "b")
             image = ModelBits(size: image.size, shift: shift)
-        case .foreign(let shift):
-            image = ModelBits(size: image.size, shift: shift ?? image.shift)
+        case .foreign(let bits): image = bits
         }
     }
 
@@ -109,8 +113,9 @@ final class ImageTwin {
             for sector in source.indices where model.marks.has(sector) {
                 targets[target]![sector] = number()
             }
-        case .checkpoint(let id, let bits): copy(before.job(id), except: bits)
-        case .finish(let id, .success, _):
+        case .checkpoint(let id, let bits), .finish(let id, .failure, .some(let bits), _):
+            copy(before.job(id), except: bits)
+        case .finish(let id, .success, _, _):
             copy(before.job(id), except: ModelBits(size: model.size, shift: 9))
         case .die(let id):
             // Some of what remains may have arrived, too.
@@ -145,7 +150,7 @@ final class ImageTwin {
     /// What a target has that the store does not know of, or a job that succeeded has left; nil:
     /// nothing.
     func flaw(after operation: ImageOperation, _ before: ImageModel) -> String? {
-        if case .finish(let id, .success, _) = operation {
+        if case .finish(let id, .success, _, _) = operation {
             let target = before.job(id).target
             if let sector = difference(target, outside: []) {
                 return "\(target) is called a mirror, and differs at sector \(sector)"
@@ -168,13 +173,7 @@ final class ImageTwin {
         // nothing has hidden it until then.
         if model.isRemade { return using(&random) }
         if let id = model.running {
-            let job = model.job(id)
-            return switch Int.random(in: 0..<10, using: &random) {
-            case 0..<4: .checkpoint(id, part(of: job.remaining, &random))
-            case 4..<7: .finish(id, .success, clears: random.chance(percent: 80))
-            case 7..<9: .finish(id, .failure, clears: random.chance(percent: 80))
-            default: .die(id)
-            }
+            return doing(model.job(id), &random)
         }
         let shift = Self.shifts.randomElement(using: &random)!
         switch Int.random(in: 0..<100, using: &random) {
@@ -186,11 +185,30 @@ final class ImageTwin {
             return .forgetTarget(Self.names.randomElement(using: &random)!)
         case 95..<96: return .remake(shift: shift)
         case 96..<100:
-            // What had nothing settled can have lost something without a trace.
             guard let bitmap = model.bitmap else { return .write(0..<1) }
-            if shift != bitmap.bits.shift { return .foreign(shift: shift) }
-            return bitmap.bits.dirtyBytes > 0 ? .foreign(shift: nil) : .write(0..<1)
+            guard shift == bitmap.bits.shift else {
+                return .foreign(ModelBits(size: model.size, shift: shift))
+            }
+            let left = part(
+                of: model.marks, percent: random.chance(percent: 50) ? 100 : 50, &random)
+            // What was not settled can be lost without a trace.
+            return left.contains(bitmap.bits) ? .write(0..<1) : .foreign(left)
         default: return .write(range(&random))
+        }
+    }
+
+    private func doing(_ job: Snapshot.Job, _ random: inout SeededGenerator) -> ImageOperation {
+        let tells = random.chance(percent: 50)
+        let clears = random.chance(percent: 80)
+        let left = rounded(part(of: job.remaining, percent: 40, &random), &random)
+        return switch Int.random(in: 0..<10, using: &random) {
+        case 0..<4: .checkpoint(job.id, left)
+        case 4..<7:
+            .finish(
+                job.id, .success, tells ? ModelBits(size: model.size, shift: left.shift) : nil,
+                clears: clears)
+        case 7..<9: .finish(job.id, .failure, tells ? left : nil, clears: clears)
+        default: .die(job.id)
         }
     }
 
@@ -218,16 +236,23 @@ final class ImageTwin {
         return start..<min(model.size, start + Int.random(in: 0...3000, using: &random))
     }
 
-    /// What may remain of a job after some time, in some granularity.
-    private func part(of bits: ModelBits, _ random: inout SeededGenerator) -> ModelBits {
+    /// What is left when as many of a hundred granules are done.
+    private func part(
+        of bits: ModelBits, percent: Int, _ random: inout SeededGenerator
+    ) -> ModelBits {
         var some = bits
-        for granule in some.bits.indices where random.chance(percent: 40) {
+        for granule in some.bits.indices where random.chance(percent: percent) {
             some.bits[granule] = false
         }
-        guard random.chance(percent: 30) else { return some }
+        return some
+    }
+
+    /// Now and then in another granularity.
+    private func rounded(_ bits: ModelBits, _ random: inout SeededGenerator) -> ModelBits {
+        guard random.chance(percent: 30) else { return bits }
         var other = ModelBits(
             size: bits.size, shift: Self.shifts.randomElement(using: &random)!)
-        other.merge(some)
+        other.merge(bits)
         return other
     }
 }
