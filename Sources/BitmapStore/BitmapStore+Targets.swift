@@ -96,6 +96,28 @@ extension BitmapStore {
         }
     }
 
+    /// The files of the source were written, and it reads as it did. Whoever knew how they were
+    /// before knows how they are now; who had seen them otherwise goes on to see a write.
+    ///
+    /// - Parameters:
+    ///   - earlier: the files before the first write.
+    ///   - found: the files after the last one.
+    public func renewSourceWitness(
+        _ earlier: [WriteWitness], _ found: [WriteWitness]
+    ) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            for place in transaction.catalog.targets.indices {
+                let seen = transaction.catalog.targets[place].success?.sourceWitness ?? []
+                guard seen.isStillTrue(of: earlier) else { continue }
+                transaction.catalog.targets[place].success?.sourceWitness = found
+            }
+            for place in transaction.catalog.jobs.indices
+            where transaction.catalog.jobs[place].sourceWitness.isStillTrue(of: earlier) {
+                transaction.catalog.jobs[place].sourceWitness = found
+            }
+        }
+    }
+
     /// Notes what a job has done that had no record here: one without a bitmap, which ended before
     /// its first checkpoint. What it wrote is then no foreign write to bitmaps that know its
     /// target; and if it was a full mirror, that lacks nothing any more.

@@ -29,6 +29,10 @@ public final class Disk: Sendable {
     /// opened for that.
     public let bitmaps: ImageBitmaps?
 
+    /// Whether all that is written to it is what it reads as already: who keeps bitmaps of it need
+    /// not hear of that.
+    package let keepsContent: Bool
+
     /// The path with links resolved.
     package let resolvedPath: String
     /// The image and what is below it; nil for a raw disk.
@@ -47,6 +51,7 @@ public final class Disk: Sendable {
     /// A disk of a format.
     ///
     /// - Parameters:
+    ///   - keepsContent: all that is written to it is what it reads as already.
     ///   - sourceMap: makes a map of the first bytes for reading, nil for all. Also of a disk that
     ///     was opened for writing, which then is read for what is on stable storage.
     ///   - targetMap: makes a map of the first bytes for writing; nil for a disk that can't be.
@@ -54,7 +59,7 @@ public final class Disk: Sendable {
         path: FilePath, format: String, access: Access, geometry: Geometry,
         identity: DeviceIdentity, caching: Caching, warnings: [String] = [],
         resolvedPath: String, devices: [StorageDevice], image: ImageChain? = nil,
-        bitmaps: ImageBitmaps? = nil,
+        bitmaps: ImageBitmaps? = nil, keepsContent: Bool = false,
         sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
         targetMap: TargetMaker?
     ) {
@@ -70,6 +75,7 @@ public final class Disk: Sendable {
         self.devices = devices
         self.image = image
         self.bitmaps = bitmaps
+        self.keepsContent = keepsContent
         makeSourceMap = sourceMap
         makeTargetMap = targetMap
     }

@@ -47,6 +47,11 @@ package final class JobLog: Sendable {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }
 
+    func streamUnheard(_ error: BitmapStoreError) {
+        logger?.warning(
+            "bitmaps kept of the image will take what was streamed for a write: \(error)")
+    }
+
     func leftBehind(_ error: BitmapStoreError) {
         logger?.info("records of earlier jobs were not looked for: \(error)")
     }

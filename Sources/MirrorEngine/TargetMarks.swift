@@ -7,7 +7,8 @@ internal import SystemPackage
 ///
 /// A target may be the source of other mirrors. A restore onto it changes it without any tracker,
 /// so that its bitmaps have to hear of it before the first byte is written, by whatever name and
-/// device it goes.
+/// device it goes. What leaves the disk reading as it did is no change, whatever becomes of the
+/// file that it is kept in: its bitmaps are of the disk.
 enum TargetMarks {
     /// - Parameter bits: what will be written; of a disk that may be smaller than the target.
     /// - Returns: the bitmaps that were marked, durably.
@@ -16,7 +17,7 @@ enum TargetMarks {
     static func mark(
         _ bits: borrowing DirtyBitmap, of target: Disk
     ) throws(BitmapStoreError) -> [String] {
-        guard bits.dirtyBytes > 0 else { return [] }
+        guard bits.dirtyBytes > 0, !target.keepsContent else { return [] }
         var marked: [String] = []
         for place in places(of: target) {
             guard let store = try store(at: place, .readWrite) else { continue }
@@ -36,7 +37,23 @@ enum TargetMarks {
 
     /// Whether they could be marked, as far as that is seen without a change.
     static func check(_ target: Disk) throws(BitmapStoreError) {
+        guard !target.keepsContent else { return }
         for place in places(of: target) { _ = try store(at: place, .readOnly)?.bitmaps() }
+    }
+
+    /// A disk was written and reads as it did: what has seen its files as they were before would
+    /// take that for a change.
+    ///
+    /// - Parameters:
+    ///   - earlier: its files before the first write.
+    ///   - found: its files after the last one.
+    static func renewSourceWitness(
+        of target: Disk, _ earlier: [WriteWitness], _ found: [WriteWitness]
+    ) throws(BitmapStoreError) {
+        precondition(target.keepsContent, "only what reads as before is no change")
+        for place in places(of: target) {
+            try store(at: place, .readWrite)?.renewSourceWitness(earlier, found)
+        }
     }
 
     /// Where bitmaps of the target may be kept.

@@ -161,6 +161,47 @@ extension Processes {
             expectIdentical(merged, top, formats: ("raw", "qcow2"))
         }
 
+        /// An overlay of an overlay, a mirror of it, and the words with which its bitmap is named:
+        /// one of the store that is looked for by whatever writes the overlay.
+        private static func mirrored(
+            _ scratch: Scratch
+        ) throws -> (base: String, top: String, increment: [String]) {
+            let (base, middle) = try pair(scratch)
+            let top = try QEMU.create(scratch.path("top.qcow2"), over: (middle, "qcow2"))
+            let bitmap = ["--bitmap", "n", "--bitmaps", top + ".bitmaps"]
+            try scratch.succeed("bitmap", "add", top, "n", "--bitmaps", top + ".bitmaps")
+            let target = scratch.path("target.raw")
+            try scratch.succeed(["full", top, target, "--create"] + bitmap)
+            return (base, top, ["incremental", top, target, "--json"] + bitmap)
+        }
+
+        @Test(arguments: [false, true])
+        func `what an overlay draws up is no change of it to its bitmaps`(toBase: Bool) throws {
+            let scratch = try Scratch()
+            let (base, top, increment) = try Self.mirrored(scratch)
+            let end = try scratch.succeed(
+                ["stream", top, "--json"] + (toBase ? ["--base", base] : []))
+            #expect(try end.report().fields["markedBitmaps"] as? [String] == [], "\(end)")
+            let next = try scratch.succeed(increment)
+            #expect(try next.report().text("claim") == "nothingCopied", "\(next)")
+            expectIdentical(top, scratch.path("target.raw"), formats: ("qcow2", "raw"))
+            // What is a change is still seen.
+            try QEMU.io(top, ["write -P 9 3500K 64K"])
+            let refused = try scratch.run(increment)
+            #expect(refused.code == Code.refused, "\(refused)")
+            #expect(try refused.report().text("code") == "unmarkedWrites", "\(refused)")
+        }
+
+        @Test func `a stream does not hide what was written before it`() throws {
+            let scratch = try Scratch()
+            let (_, top, increment) = try Self.mirrored(scratch)
+            try QEMU.io(top, ["write -P 9 3500K 64K"])
+            try scratch.succeed("stream", top)
+            let refused = try scratch.run(increment)
+            #expect(refused.code == Code.refused, "\(refused)")
+            #expect(try refused.report().text("code") == "unmarkedWrites", "\(refused)")
+        }
+
         @Test func `what stands on that image already`() throws {
             let scratch = try Scratch()
             let (base, overlay) = try Self.pair(scratch)

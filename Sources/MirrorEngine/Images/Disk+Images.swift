@@ -22,14 +22,14 @@ extension Disk {
     /// An image that is written.
     ///
     /// - Parameters:
-    ///   - keepsContent: what is written reads as the image does already, so that its bitmaps need
-    ///     not hear of it.
+    ///   - keepsContent: what is written reads as the image does already, so that no bitmap of it
+    ///     need hear of it, in the image or in a store.
     ///   - warnings: what makes it weaker than one may expect, in sentences.
     package convenience init(
         _ image: WritableImage, keepsContent: Bool = false, warnings: [String] = []
     ) {
         self.init(
-            image.chain, bitmaps: image.bitmaps, warnings: warnings,
+            image.chain, bitmaps: image.bitmaps, keepsContent: keepsContent, warnings: warnings,
             sourceMap: { (size: Int64?) -> any SourceMap in
                 do throws(StorageError) {
                     return try image.read().map(size: size)
@@ -43,7 +43,8 @@ extension Disk {
     }
 
     private convenience init(
-        _ chain: ImageChain, bitmaps: ImageBitmaps?, warnings: [String] = [],
+        _ chain: ImageChain, bitmaps: ImageBitmaps?, keepsContent: Bool = false,
+        warnings: [String] = [],
         sourceMap: @escaping @Sendable (Int64?) -> any SourceMap,
         targetMap: (@Sendable (Int64) throws(StorageError) -> any TargetMap)?
     ) {
@@ -59,7 +60,7 @@ extension Disk {
             caching: devices.map(\.caching).first { $0 != .direct } ?? .direct,
             warnings: warnings, resolvedPath: device.resolvedPath,
             devices: devices,
-            image: chain, bitmaps: bitmaps ?? own,
+            image: chain, bitmaps: bitmaps ?? own, keepsContent: keepsContent,
             sourceMap: sourceMap, targetMap: targetMap)
     }
 }

@@ -1,3 +1,4 @@
+internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 public import Logging
@@ -20,15 +21,25 @@ public final class StreamJob: Sendable {
     private let image: WritableImage
     /// What the image stands on afterwards; nil: nothing.
     private let backing: BackingLink?
+    /// Which of the chain that is; nil: none.
+    private let base: Int?
     /// The images below, as they were before.
     private let watch: WriteWatch
+    /// All files before the first write, those of the image first.
+    private let before: [WriteWitness]
+    private let log: JobLog
 
-    private init(source: Disk, target: Disk, plan: borrowing Plan, job: MirrorJob) {
+    private init(
+        source: Disk, target: Disk, plan: borrowing Plan, job: MirrorJob, logger: Logger?
+    ) {
         self.source = source
         self.target = target
         image = plan.image
         backing = plan.backing
+        base = plan.base
         watch = plan.watch
+        before = plan.before
+        log = JobLog(logger)
         self.job = job
     }
 
@@ -52,14 +63,16 @@ public final class StreamJob: Sendable {
         let job = try MirrorJob(
             from: source, to: target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: checkpointInterval), logger: logger)
-        return StreamJob(source: source, target: target, plan: plan, job: job)
+        return StreamJob(source: source, target: target, plan: plan, job: job, logger: logger)
     }
 
     /// What is to be copied, and what follows.
     private struct Plan: ~Copyable {
         let image: WritableImage
         let backing: BackingLink?
+        let base: Int?
         let watch: WriteWatch
+        let before: [WriteWitness]
         let working: DirtyBitmap
 
         static func make(_ path: FilePath, _ base: FilePath?) throws(StorageError) -> Plan {
@@ -76,8 +89,9 @@ public final class StreamJob: Sendable {
         private static func make(
             _ path: FilePath, _ base: FilePath?, _ cache: CacheChoice
         ) throws(StorageError) -> Plan? {
-            let image = try WritableImage(
-                StorageDevice.openForChange(path, apartFrom: [], cache: cache), cache: cache)
+            let device = try StorageDevice.openForChange(path, apartFrom: [], cache: cache)
+            let before = device.settledWitness()
+            let image = try WritableImage(device, cache: cache)
             let chain = image.chain
             guard chain.blockSize <= chain.top.granularity.bytes else { return nil }
             guard chain.layers.count > 1 else {
@@ -86,6 +100,8 @@ public final class StreamJob: Sendable {
                         .missing, path, "it stands on no other image",
                         remedy: "There is nothing to stream."))
             }
+            let others = chain.devices.dropFirst()
+            let looks = [before] + others.map { $0.openingWitness ?? $0.settledWitness() }
             let watch = WriteWatch(chain.layers[1...].flatMap(\.devices))
             try chain.requireNoSnapshots("that take from the images below")
             let index = try chain.indexOfBase(base)
@@ -105,8 +121,8 @@ public final class StreamJob: Sendable {
                 }
             try bits.subtractOwn(of: chain)
             return Plan(
-                image: image, backing: index.map { chain.link(toLayer: $0) }, watch: watch,
-                working: bits)
+                image: image, backing: index.map { chain.link(toLayer: $0) }, base: index,
+                watch: watch, before: looks, working: bits)
         }
     }
 
@@ -123,7 +139,7 @@ public final class StreamJob: Sendable {
     public func runAndWait() -> ImageJobReport { end(job.runAndWait()) }
 
     private func end(_ report: MirrorReport) -> ImageJobReport {
-        ImageJobReport(
+        let ended = ImageJobReport(
             report,
             check: { () throws(MirrorError) in
                 try watch.requireUnwritten()
@@ -132,6 +148,30 @@ public final class StreamJob: Sendable {
             ending: { () throws(StorageError) in
                 try image.writer.setBacking(file: backing?.file, format: backing?.format.rawValue)
             })
+        renewWitness(isDone: ended.mirror.outcome.isMirrored)
+        return ended
+    }
+
+    /// The image reads as it did: to the bitmaps that are kept of it, nothing of it was written.
+    ///
+    /// - Parameter isDone: it has let go of the images above its base.
+    private func renewWitness(isDone: Bool) {
+        let layers = image.chain.layers
+        let written = layers[0].devices.map { $0.witness() }
+        var found = written
+        var rest = before.dropFirst(written.count)
+        for (index, layer) in layers.enumerated().dropFirst() {
+            let look = rest.prefix(layer.devices.count)
+            rest = rest.dropFirst(layer.devices.count)
+            // These were only read. What something else writes to them has to show.
+            if !isDone || base.map({ index >= $0 }) ?? false { found += look }
+        }
+        do throws(BitmapStoreError) {
+            try TargetMarks.renewSourceWitness(of: target, before, found)
+        } catch {
+            log.streamUnheard(error)
+        }
+        for look in written { look.waitUntilWritesShow() }
     }
 }
 
