@@ -195,8 +195,9 @@ extension BitmapStoreError: CustomStringConvertible {
             " Nothing is lost. Free some space, and run the command again."
         case .readOnlyFileSystem:
             " Make the filesystem writable, or keep the store elsewhere (--bitmaps FILE)."
-        case .permissionDenied, .notPermitted:
-            " Run as the user who owns it, or as root."
+        case .permissionDenied: " Run as the user who owns it, or as root."
+        case .notPermitted:
+            " Run as the user who owns it, or as root; `lsattr` tells whether it is immutable."
         case .ioError: " Its disk has errors; `dmesg` says more."
         case .tooManySymbolicLinkLevels: " It must not be a symbolic link: name the file itself."
         case .fileTooLarge:
