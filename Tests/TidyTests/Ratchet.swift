@@ -19,7 +19,6 @@ enum Ratchet {
             "Sources/MirrorEngine/MirrorOptions.swift": 4,
             "Sources/MirrorEngine/MirrorReport.swift": 14,
             "Sources/Ring/Ring.swift": 9,
-            "Sources/RingMirrorCLI/ByteSize.swift": 2,
         ],
     ]
 
