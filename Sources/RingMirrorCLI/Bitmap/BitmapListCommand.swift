@@ -76,8 +76,9 @@ struct BitmapListCommand: ParsableCommand {
         }
         for bitmap in bitmaps {
             for target in bitmap.targets {
-                let text = BitmapText.target(target).joined(separator: "\n")
-                Output.line("target of '\(bitmap.name)': \(text)")
+                for (number, line) in BitmapText.target(target).enumerated() {
+                    Output.line(number == 0 ? "target of '\(bitmap.name)': \(line)" : line)
+                }
             }
         }
     }
