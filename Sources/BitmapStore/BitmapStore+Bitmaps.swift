@@ -81,6 +81,9 @@ extension BitmapStore {
             let index = try transaction.idleIndex(of: name)
             let dropped = transaction.dropRecords(of: .stored(index))
             let bits = transaction.catalog.bitmaps[index].bits
+            if bits.dirtyBytes > 0 {
+                transaction.noteLoss(ofBitmap: transaction.catalog.bitmaps[index].id)
+            }
             try transaction.addToLacks(bits, of: .stored(index))
             transaction.catalog.bitmaps[index].bits = .clean(bits.layout)
             return dropped
@@ -88,14 +91,20 @@ extension BitmapStore {
     }
 
     /// Enables or disables a bitmap: whether it takes marks. Records of interrupted jobs say from
-    /// then on that it took none for a time.
+    /// then on that it took none for a time. If the source was written in that time, all targets of
+    /// the bitmap lack everything when it is enabled again.
     ///
+    /// - Parameter sourceWitness: the source's files now; empty: nobody knows.
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`.
-    public func setRecording(_ name: String, _ isRecording: Bool) throws(BitmapStoreError) {
+    public func setRecording(
+        _ name: String, _ isRecording: Bool, sourceWitness: [WriteWitness] = []
+    ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
+            let wasRecording = transaction.catalog.bitmaps[index].state == .recording
+            guard wasRecording != isRecording else { return }
             transaction.catalog.bitmaps[index].state = isRecording ? .recording : .disabled
-            if !isRecording { transaction.noteUnrecorded(.stored(index)) }
+            transaction.noteRecording(.stored(index), isRecording, sourceWitness)
         }
     }
 

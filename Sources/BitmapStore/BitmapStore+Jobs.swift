@@ -98,6 +98,9 @@ extension BitmapStore {
                 job.doubts.adding([TargetDoubt](doubts, at: transaction.now))
             transaction.catalog.jobs[place].isUnrecorded =
                 transaction.isDisabled(job.bitmap) || !isImageBitmapRecording
+            if let index = job.bitmap.flatMap({ transaction.catalog.index(ofBitmapNumbered: $0) }) {
+                transaction.catalog[historyOf: index].judged(sourceWitness)
+            }
             let entry = transaction.catalog.jobs[place]
             return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
         }
@@ -120,6 +123,7 @@ extension BitmapStore {
                 let described = StoredJob(
                     job, in: transaction.catalog, isRunning: try transaction.isRunning(job))
                 guard !described.isRunning, condition(described) else { continue }
+                transaction.noteLoss(ofBitmap: job.bitmap)
                 if job.isOpen {
                     try transaction.endInFailure(jobAt: try transaction.index(ofJob: job.id))
                 }

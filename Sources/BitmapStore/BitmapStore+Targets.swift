@@ -1,6 +1,6 @@
 public import BlockStorage
 public import DirtyBitmap
-internal import SystemPackage
+public import SystemPackage
 
 extension BitmapStore {
     /// The targets of a bitmap, the newest mirror last.
@@ -111,6 +111,9 @@ extension BitmapStore {
                 guard seen.isStillTrue(of: earlier) else { continue }
                 transaction.catalog.targets[place].success?.sourceWitness = found
             }
+            for index in transaction.catalog.bitmapIndices {
+                transaction.catalog[historyOf: index].renew(earlier, found)
+            }
             for place in transaction.catalog.jobs.indices
             where transaction.catalog.jobs[place].sourceWitness.isStillTrue(of: earlier) {
                 transaction.catalog.jobs[place].sourceWitness = found
@@ -191,6 +194,9 @@ extension BitmapStore {
                 return (jobs, targets)
             }
             _ = transaction.dropRecords(of: index)
+            if transaction.catalog[index].dirtyBytes > 0 {
+                transaction.noteLoss(ofBitmap: transaction.catalog.id(index))
+            }
             try transaction.addToLacks(transaction.catalog[index], of: index)
             transaction.catalog[index] = .clean(transaction.catalog[index].layout)
             return (jobs, targets)
@@ -211,12 +217,78 @@ extension BitmapStore {
         }
     }
 
-    /// A bitmap in the image is about to be disabled: interrupted jobs on it can't know what is
-    /// written from now on.
-    public func noteUnrecorded(imageBitmap name: String) throws(BitmapStoreError) {
+    /// A bitmap in the image is about to be disabled or enabled, which changes that: see
+    /// `setRecording`.
+    ///
+    /// - Parameter sourceWitness: the image's files now.
+    public func noteRecording(
+        imageBitmap name: String, _ isRecording: Bool, sourceWitness: [WriteWitness]
+    ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             guard let index = transaction.catalog.index(of: .image(name)) else { return }
-            transaction.noteUnrecorded(index)
+            transaction.noteRecording(index, isRecording, sourceWitness)
+        }
+    }
+
+    /// All of a target was compared with the source, and what differs is marked: it lacks nothing
+    /// else, and is known from now on.
+    ///
+    /// - Parameters:
+    ///   - imageMarks: what a bitmap in an image has marked now, the differences included.
+    ///   - sourceWitness, targetWitness: the files of both before the comparison, which found
+    ///     neither written.
+    ///   - hasMissedWrite: the source was written without a mark before: other targets may lack
+    ///     that.
+    public func noteComparison(
+        with target: DeviceIdentity, at path: FilePath, by bitmap: BitmapReference,
+        imageMarks: borrowing DirtyBitmap? = nil, sourceWitness: [WriteWitness],
+        targetWitness: [WriteWitness], hasMissedWrite: Bool
+    ) throws(BitmapStoreError) {
+        let marks = SharedBits(copying: imageMarks)
+        try transact { transaction throws(BitmapStoreError) in
+            if case .image(let name) = bitmap, let marks {
+                try transaction.requireSize(marks.bits.size)
+                _ = try transaction.adopt(imageBitmap: name, marks)
+            }
+            guard let index = transaction.catalog.index(of: bitmap) else {
+                throw transaction.view.noSuchBitmap(bitmap.name)
+            }
+            let id = transaction.catalog.id(index)
+            try transaction.requireRoomForTarget()
+            if hasMissedWrite { transaction.noteMissedWrite(index) }
+            transaction.catalog[historyOf: index].judged(sourceWitness)
+            transaction.catalog.targets.removeAll {
+                $0.bitmap == id && target.difference(from: $0.identity) == nil
+            }
+            transaction.catalog.targets.append(
+                TargetEntry(
+                    bitmap: id, identity: target, path: path.string,
+                    lacked: .clean(transaction.catalog[index].layout), success: nil,
+                    witness: targetWitness))
+        }
+    }
+
+    /// The history of a bitmap, and whether it has marks that it did not have at the last look at
+    /// its source.
+    ///
+    /// - Parameter imageMarks: what a bitmap in an image has marked now.
+    /// - Returns: nil if the store has none, because it knows neither the bitmap nor a target of
+    ///   it.
+    package func history(
+        of bitmap: BitmapReference, imageMarks: borrowing DirtyBitmap? = nil
+    ) throws(BitmapStoreError) -> (history: BitmapHistory, hasNewMarks: Bool)? {
+        let marks = SharedBits(copying: imageMarks)
+        return try look { view throws(BitmapStoreError) in
+            guard let index = view.catalog.index(of: bitmap) else { return nil }
+            let history = view.catalog[historyOf: index]
+            guard let marks else {
+                return (history, history.additions > history.look?.additions ?? 0)
+            }
+            let settled = try view.reader.load(view.catalog[index])
+            var new = marks.bits.copy()
+            guard new.geometry == settled.geometry else { return (history, true) }
+            try BitOperation.Kind.subtract.apply(settled, to: &new)
+            return (history, !new.isClean)
         }
     }
 }

@@ -49,23 +49,26 @@ extension Catalog {
         let identity = try need(try store.fields(2), "the disk's identity")
         self.init(device: try DeviceIdentity(decoding: identity))
         nextID = try need(try store.number(1), "the next number")
+        var hasHistory: Set<UInt64> = []
         for entry in entries.dropFirst() {
             let isRequired = entry.flags & FieldWriter.isRequired != 0
             guard entry.flags & ~FieldWriter.isRequired == 0 else {
                 throw .unsupported("an entry has flags \(entry.flags)")
             }
-            let isKnown = try add(entry, version)
+            let isKnown = try add(entry, version, &hasHistory)
             if isRequired && !isKnown {
                 throw .unsupported("it has entries of kind \(entry.tag)")
             }
         }
         if version == VersionOne.number { allowForLostMarks() }
+        completeHistories { !hasHistory.contains($0) }
         if let flaw { throw .damaged(flaw) }
     }
 
+    /// - Parameter hasHistory: the numbers of bitmaps that tell theirs.
     /// - Returns: whether it is of a known kind.
     private mutating func add(
-        _ entry: FieldReader.Field, _ version: UInt32
+        _ entry: FieldReader.Field, _ version: UInt32, _ hasHistory: inout Set<UInt64>
     ) throws(FieldError) -> Bool {
         let size = device.size
         switch (entry.tag, version) {
@@ -76,7 +79,9 @@ extension Catalog {
                 targets.append(target)
             }
         case (EntryKind.bitmap, _):
-            bitmaps.append(try BitmapEntry(decoding: try FieldReader(entry.value), size: size))
+            let fields = try FieldReader(entry.value)
+            bitmaps.append(try BitmapEntry(decoding: fields, size: size))
+            if fields.bytes(7) != nil { hasHistory.insert(bitmaps[bitmaps.count - 1].id) }
         case (EntryKind.job, _):
             let fields = try FieldReader(entry.value)
             var job = try JobEntry(decoding: fields, size: size)
@@ -85,8 +90,11 @@ extension Catalog {
         case (EntryKind.recorder, _):
             recorders.append(try RecorderEntry(decoding: try FieldReader(entry.value)))
         case (EntryKind.imageBitmap, Superblock.version):
-            imageBitmaps.append(
-                try ImageBitmapEntry(decoding: try FieldReader(entry.value), size: size))
+            let fields = try FieldReader(entry.value)
+            imageBitmaps.append(try ImageBitmapEntry(decoding: fields, size: size))
+            if fields.bytes(4) != nil {
+                hasHistory.insert(imageBitmaps[imageBitmaps.count - 1].id)
+            }
         case (EntryKind.target, Superblock.version):
             targets.append(try TargetEntry(decoding: try FieldReader(entry.value), size: size))
         default: return false
@@ -103,18 +111,20 @@ extension BitmapEntry {
         fields.put(3, state.rawValue)
         fields.put(4, createdAt)
         fields.put(5, bits.encoded)
+        fields.put(7, history.encoded)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
         // The sixth is of version 1.
-        try fields.checkTags(1...6, in: "bitmap")
+        try fields.checkTags(1...7, in: "bitmap")
         self.init(
             id: try need(try fields.number(1), "a bitmap's number"),
             name: try need(try fields.text(2), "a bitmap's name"),
             state: try need(try fields.word(3), "a bitmap's state"),
             createdAt: try need(try fields.number(4), "a bitmap's time"),
             bits: try BitTree(decoding: try need(fields.bytes(5), "a bitmap's bits"), size: size))
+        if let found = try fields.fields(7) { history = try BitmapHistory(decoding: found) }
     }
 }
 
@@ -124,16 +134,18 @@ extension ImageBitmapEntry {
         fields.put(1, id)
         fields.put(2, name)
         fields.put(3, settled.encoded)
+        fields.put(4, history.encoded)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
-        try fields.checkTags(1...3, in: "bitmap of an image")
+        try fields.checkTags(1...4, in: "bitmap of an image")
         self.init(
             id: try need(try fields.number(1), "a bitmap's number"),
             name: try need(try fields.text(2), "a bitmap's name"),
             settled: try BitTree(
                 decoding: try need(fields.bytes(3), "a bitmap's bits"), size: size))
+        if let found = try fields.fields(4) { history = try BitmapHistory(decoding: found) }
     }
 }
 

@@ -10,7 +10,7 @@ extension Catalog {
             jobs.count + recorders.count <= Self.jobsMax, targets.count <= Self.targetsMax
         else { return "it has too many entries" }
         return numberFlaw ?? nameFlaw ?? pathFlaw ?? amountFlaw ?? timeFlaw ?? jobFlaw ?? targetFlaw
-            ?? doubtFlaw
+            ?? doubtFlaw ?? historyFlaw
     }
 
     private var numberFlaw: String? {

@@ -37,7 +37,7 @@ struct Catalog: Equatable, Sendable {
     /// Forgets bitmaps in images of which nothing is left that could be told.
     mutating func prune() {
         imageBitmaps.removeAll { bitmap in
-            !targets.contains { $0.bitmap == bitmap.id }
+            bitmap.history.isWhole && !targets.contains { $0.bitmap == bitmap.id }
                 && !jobs.contains { $0.bitmap == bitmap.id }
         }
     }
@@ -54,6 +54,7 @@ struct BitmapEntry: Equatable, Sendable {
     var state: BitmapState
     var createdAt: Int64
     var bits: BitTree
+    var history = BitmapHistory()
 }
 
 /// A bitmap that lives in the image whose store this is.
@@ -63,6 +64,7 @@ struct ImageBitmapEntry: Equatable, Sendable {
     /// Its marks when they were last read or cleared from here. The image can only have more of
     /// them; if it has not, something else has cleared the bitmap or made it anew.
     var settled: BitTree
+    var history = BitmapHistory()
 }
 
 /// A disk or image that a bitmap's jobs have written, and which is known therefore.

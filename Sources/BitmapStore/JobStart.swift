@@ -37,6 +37,7 @@ struct JobStart {
         } else {
             bits = .dirty(try transaction.layout(.default))
         }
+        if let index { judge(index, &transaction) }
         transaction.refreshWitness(of: request.target, request.targetWitness)
         let number = transaction.catalog.takeID()
         guard let claim = try store.file.claim(job: number) else {
@@ -57,6 +58,22 @@ struct JobStart {
             record: StoredJob(entry, in: transaction.catalog, isRunning: true),
             forgottenTargets: forgotten, stored: stored)
         return (begun, claim)
+    }
+
+    /// What is known of the source's writes, which the job has found marked or not.
+    ///
+    /// A full job copies whatever was missed, unless it fails. One that compares all of its target
+    /// afterwards finds it, and until then nothing is settled.
+    private func judge(_ index: BitmapIndex, _ transaction: inout Transaction) {
+        guard request.hasMissedWrite else {
+            return transaction.catalog[historyOf: index].judged(request.sourceWitness)
+        }
+        switch request.mode {
+        case .incremental: transaction.noteMissedWrite(index, exceptFor: request.target)
+        case .full, .top:
+            transaction.noteMissedWrite(index)
+            transaction.catalog[historyOf: index].judged(request.sourceWitness)
+        }
     }
 
     /// Finds the bitmap, and works in what was left on it.

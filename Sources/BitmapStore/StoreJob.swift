@@ -75,6 +75,7 @@ public final class StoreJob: Sendable {
     ///   - targetWitness: the target's, after the last write.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended, so that a full mirror lacks nothing that any bitmap may know of.
+    ///   - isMixed: after a success: the source was written while it was copied.
     ///   - isProven: after a success: all of the target was copied or compared since this process
     ///     took the job up, so that nothing of it has to be taken on trust.
     /// - Returns: for a bitmap in an image, what has to be cleared there now, which is safe from
@@ -83,12 +84,13 @@ public final class StoreJob: Sendable {
     public func finish(
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
         sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = [],
-        sourceUnchanged: Bool = false, isProven: Bool = false
+        sourceUnchanged: Bool = false, isMixed: Bool = false, isProven: Bool = false
     ) throws(BitmapStoreError) -> DirtyBitmap? {
         precondition(bytesCopied ?? 0 >= 0, "a job can't have copied less than nothing")
         let written = Written(
             bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
-            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged, isProven: isProven)
+            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged, isMixed: isMixed,
+            isProven: isProven)
         var cleared: DirtyBitmap?
         switch remaining {
         case .some(let bits):

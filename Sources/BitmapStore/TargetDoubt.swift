@@ -19,6 +19,9 @@ public struct TargetDoubt: Hashable, Sendable {
         case zeros
         /// Whether the source was written while the bitmap took no marks could not be told.
         case sourceUnseen
+        /// The source was written while it was copied: the copy mixes points in time, which the
+        /// next job mends if all of that was marked.
+        case mixed
         /// The store is from a version that recorded nothing of the kind.
         case unrecorded
     }
@@ -55,6 +58,8 @@ public struct TargetDoubt: Hashable, Sendable {
             case .zeros: "you said that the target was zero where zeros were not written"
             case .sourceUnseen:
                 "it could not be told whether the source was written while the bitmap took no marks"
+            case .mixed:
+                "the source was written while it was copied, so that the copy mixes points in time"
             case .unrecorded:
                 "an earlier version, which did not record whether it was proven, took the target "
                     + "for a mirror"

@@ -72,6 +72,17 @@ extension Transaction {
         catalog.targets.removeAll {
             $0.bitmap == id && identity.difference(from: $0.identity) == nil
         }
+        noteLoss(ofBitmap: id)
+    }
+
+    /// What a target lacks is not kept any more, or marks were taken away: the bitmap alone tells
+    /// of no target what it lacks.
+    ///
+    /// - Parameter id: nil: this goes for every bitmap.
+    mutating func noteLoss(ofBitmap id: UInt64?) {
+        for index in catalog.bitmapIndices where id == nil || catalog.id(index) == id {
+            catalog[historyOf: index].isWhole = false
+        }
     }
 
     func layout(_ granularity: Granularity) throws(BitmapStoreError) -> BitLayout {
@@ -154,6 +165,7 @@ extension Transaction {
     mutating func dropRecords(of index: BitmapIndex) -> [StoredJob] {
         let id = catalog.id(index)
         let dropped = records(of: index)
+        if !dropped.isEmpty { noteLoss(ofBitmap: id) }
         catalog.jobs.removeAll { $0.bitmap == id }
         catalog.recorders.removeAll { $0.bitmap == id }
         return dropped
@@ -166,18 +178,39 @@ extension Transaction {
             .map { StoredJob($0, in: catalog, isRunning: false) }
     }
 
-    /// The bitmap takes no marks: jobs on it can't know any more what was written since they began.
-    mutating func noteUnrecorded(_ index: BitmapIndex) {
+    /// The bitmap takes no marks from now on, or takes them again: what was written in between it
+    /// has not heard of.
+    mutating func noteRecording(
+        _ index: BitmapIndex, _ isRecording: Bool, _ sourceWitness: [WriteWitness]
+    ) {
         let id = catalog.id(index)
-        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
-            catalog.jobs[place].isUnrecorded = true
+        guard isRecording else {
+            catalog[historyOf: index].paused = sourceWitness.isEmpty ? nil : sourceWitness
+            // Jobs on it can't know any more what was written since they began.
+            for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+                catalog.jobs[place].isUnrecorded = true
+            }
+            return
         }
+        switch PauseEnd(catalog[historyOf: index].paused, sourceWitness) {
+        case .unchanged: break
+        case .written:
+            noteMissedWrite(index)
+            catalog[historyOf: index].judged(sourceWitness)
+        case .unknown:
+            let doubt = [TargetDoubt]([.sourceUnseen], at: now)
+            for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
+                catalog.targets[place].doubts = catalog.targets[place].doubts.adding(doubt)
+            }
+        }
+        catalog[historyOf: index].paused = nil
     }
 
     /// B |= ranges, and M |= ranges in every record.
     mutating func mark(
         _ ranges: [Range<Int64>], bitmapAt index: Int
     ) throws(BitmapStoreError) {
+        guard ranges.contains(where: { !$0.isEmpty }) else { return }
         try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
             try transaction.mark(ranges, in: tree)
         }
@@ -187,6 +220,7 @@ extension Transaction {
     mutating func merge(
         _ bits: borrowing DirtyBitmap, bitmapAt index: Int
     ) throws(BitmapStoreError) {
+        guard !bits.isClean else { return }
         try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
             try transaction.merge(bits, into: tree)
         }
@@ -194,6 +228,7 @@ extension Transaction {
 
     /// The same with bits that are stored.
     mutating func merge(_ other: BitTree, bitmapAt index: Int) throws(BitmapStoreError) {
+        guard other.dirtyBytes > 0 else { return }
         try add(toBitmapAt: index) { transaction, tree throws(BitmapStoreError) in
             try transaction.merge(other, into: tree)
         }
@@ -206,6 +241,7 @@ extension Transaction {
     ) throws(BitmapStoreError) {
         let id = catalog.bitmaps[index].id
         catalog.bitmaps[index].bits = try body(&self, catalog.bitmaps[index].bits)
+        catalog.bitmaps[index].history.additions += 1
         for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
             guard let marked = catalog.jobs[place].marked else { continue }
             catalog.jobs[place].marked = try body(&self, marked)

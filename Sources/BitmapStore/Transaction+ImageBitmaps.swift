@@ -13,6 +13,7 @@ extension Transaction {
         imageBitmap name: String, _ marks: SharedBits
     ) throws(BitmapStoreError) -> [StoredTarget] {
         var forgotten: [StoredTarget] = []
+        var isRemade = false
         if let index = catalog.index(of: .image(name)) {
             try requireNoJob(index)
             // Before what a dead job owes is taken away: it has cleared nothing in the image.
@@ -21,6 +22,7 @@ extension Transaction {
             } else {
                 forgotten = try view.targets(ofBitmap: catalog.id(index), catalog[index])
                 _ = forget(imageBitmap: name)
+                isRemade = true
             }
         }
         if catalog.index(of: .image(name)) == nil {
@@ -28,8 +30,9 @@ extension Transaction {
             guard catalog.imageBitmaps.count < Catalog.bitmapsMax else {
                 throw .tooManyBitmaps(path: file.path, limit: Catalog.bitmapsMax)
             }
-            let entry = ImageBitmapEntry(
+            var entry = ImageBitmapEntry(
                 id: catalog.takeID(), name: name, settled: .clean(BitLayout(marks.bits.geometry)))
+            entry.history.isWhole = !isRemade
             catalog.imageBitmaps.append(entry)
         }
         if let index = catalog.index(of: .image(name)) { try note(marks, of: index) }

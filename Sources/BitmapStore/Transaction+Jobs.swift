@@ -11,6 +11,8 @@ struct Written {
     let targetWitness: [WriteWitness]
     /// Nothing was written to the source from before the job began until it ended.
     let sourceUnchanged: Bool
+    /// The source was written while it was copied.
+    var isMixed = false
     /// All of the target was copied or compared by this run of the job.
     var isProven = false
 }
@@ -49,8 +51,15 @@ extension Transaction {
         } else {
             renewWitness(of: job, written.targetWitness)
         }
-        if let index = try settle(job, .success) { noteSuccess(of: job, index, written) }
+        if let index = try settle(job, .success) {
+            noteSuccess(of: job, index, written)
+            // All that the source has now, this target has; others were told when the job began.
+            if written.isProven && written.sourceUnchanged {
+                catalog[historyOf: index].judged(written.sourceWitness)
+            }
+        }
         if written.isProven { noteProof(of: job.target) }
+        if written.isMixed { noteDoubt(.mixed, of: job.target) }
     }
 
     /// Drops records of jobs to the same target that do not run.

@@ -19,6 +19,7 @@ extension Transaction {
         if let formula = settlement.after, !isInconsistent(index) {
             catalog[index] = try evaluate(formula)
             if catalog[index] != settlement.before {
+                noteLoss(ofBitmap: catalog.id(index))
                 try addToLacks(settlement.before, of: index, exceptFor: job.target)
             }
         }
@@ -96,8 +97,6 @@ extension Transaction {
             catalog.targets[place].doubts = doubts
             guard written.sourceUnchanged else { continue }
             catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
-            // What was written to the source before needs no mark for this target.
-            catalog.targets[place].success?.sourceWitness = written.sourceWitness
         }
     }
 
@@ -105,6 +104,27 @@ extension Transaction {
     /// was written to the source meanwhile is marked.
     mutating func noteProof(of identity: DeviceIdentity) {
         for place in catalog.targets(matching: identity) { catalog.targets[place].doubts = [] }
+    }
+
+    /// From now on something of a target is taken on trust, in all bitmaps that know it.
+    mutating func noteDoubt(_ kind: TargetDoubt.Kind, of identity: DeviceIdentity) {
+        for place in catalog.targets(matching: identity) {
+            catalog.targets[place].doubts = catalog.targets[place].doubts.adding(
+                [TargetDoubt]([kind], at: now))
+        }
+    }
+
+    /// The source was written without a mark: what is missed, each target of a bitmap may lack.
+    mutating func noteMissedWrite(
+        _ index: BitmapIndex, exceptFor identity: DeviceIdentity? = nil
+    ) {
+        let id = catalog.id(index)
+        noteLoss(ofBitmap: id)
+        for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
+            let target = catalog.targets[place]
+            if let identity, identity.difference(from: target.identity) == nil { continue }
+            catalog.targets[place].lacked = .dirty(target.lacked.layout)
+        }
     }
 
     // MARK: Witnesses

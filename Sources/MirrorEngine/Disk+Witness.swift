@@ -1,4 +1,4 @@
-package import BlockStorage
+public import BlockStorage
 public import SystemPackage
 
 // Whether a disk was written, as far as its files and devices show it.
@@ -6,6 +6,10 @@ public import SystemPackage
 extension Disk {
     /// A look at each of its files, in their order.
     package func witness() -> [WriteWitness] { devices.map { $0.witness() } }
+
+    /// A look at each of its files as they are now, of which a write that follows shows. It takes
+    /// a few milliseconds if one of them was just written.
+    public func freshWitness() -> [WriteWitness] { devices.map { $0.settledWitness() } }
 
     /// What became of its files since `earlier`, another look at all of them.
     ///

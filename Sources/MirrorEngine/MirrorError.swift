@@ -44,6 +44,9 @@ public enum MirrorError: Error, Sendable {
     /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
     /// the bitmap goes on from.
     case halfMirror(bitmap: String, target: FilePath)
+    /// Marks were taken out of the bitmap that no known target has: it does not tell what a target
+    /// lacks that it does not know.
+    case marksTaken(bitmap: String, target: FilePath)
     /// No job to this target was interrupted.
     case nothingToResume(target: FilePath, store: FilePath)
     /// Something else has written the target since the last mirror by a bitmap.
@@ -115,6 +118,11 @@ extension MirrorError: CustomStringConvertible {
                 + "'\(bitmap)', so that it may lack more than the bitmap says: \(how). "
                 + "--verify=all compares everything after the copy; `ringmirror full` makes a new "
                 + "mirror; --new-target accepts the target as it is."
+        case .marksTaken(let bitmap, let target):
+            "bitmap '\(bitmap)' no longer has all that was ever marked in it, because it was "
+                + "cleared, or a target or an interrupted job of it was forgotten: nothing says "
+                + "what \(target) lacks. Mirror in full with the bitmap; --new-target accepts the "
+                + "target as it is."
         case .unmarkedWrites(let bitmap, let source, let how):
             "\(source) was written since the last mirror by bitmap '\(bitmap)', and nothing is "
                 + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "

@@ -114,7 +114,7 @@ struct MirrorStart {
         } else {
             try requireVouched(past, reference.name)
         }
-        if case .stored(let name) = reference { try requireMarkedSource(known, past, name) }
+        try requireMarkedSource(reference.name, in: store)
     }
 
     /// What the store knows of a bitmap.
@@ -122,9 +122,8 @@ struct MirrorStart {
         let targets: [StoredTarget]
         /// Of all bitmaps.
         let jobs: [StoredJob]
-        /// Whether there are marks that may be of all that was written. A disabled bitmap takes
-        /// none: those that it has say nothing of what came since.
-        let hasMarks: Bool
+        /// Whether the bitmap has all that was ever marked in it.
+        let isWhole: Bool
     }
 
     private func past(
@@ -133,16 +132,17 @@ struct MirrorStart {
         do throws(BitmapStoreError) {
             let jobs = try store.jobs()
             guard let imageMarks else {
-                let bitmap = try store.bitmap(reference.name)
+                let isWhole = try store.history(of: reference)?.history.isWhole ?? true
                 return Past(
-                    targets: bitmap.targets, jobs: jobs,
-                    hasMarks: bitmap.state == .recording && bitmap.dirtyBytes > 0)
+                    targets: try store.bitmap(reference.name).targets, jobs: jobs,
+                    isWhole: isWhole)
             }
             do throws(BitmapStoreError) {
                 let targets = try store.targets(of: reference, imageMarks: imageMarks.bits.copy())
-                return Past(targets: targets, jobs: jobs, hasMarks: true)
+                let history = try store.history(of: reference)?.history
+                return Past(targets: targets, jobs: jobs, isWhole: history?.isWhole ?? true)
             } catch .bitmapRemade where request.allowNewTarget || request.verification == .all {
-                return Past(targets: [], jobs: jobs, hasMarks: true)
+                return Past(targets: [], jobs: jobs, isWhole: true)
             }
         } catch {
             throw .store(error)
@@ -195,35 +195,40 @@ struct MirrorStart {
         where job.mode == .full && target.identity.difference(from: job.target) == nil {
             throw .halfMirror(bitmap: name, target: target.path)
         }
+        guard past.isWhole else { throw .marksTaken(bitmap: name, target: target.path) }
         evidence.append(.targetUnknown("no mirror to it is recorded"))
     }
 
-    /// Of a bitmap in the store only: one in an image is marked by whatever writes the image, which
-    /// touches the file also where it writes nothing, so that the times of the file say nothing.
-    private func requireMarkedSource(
-        _ known: StoredTarget?, _ past: Past, _ name: String
+    /// Refuses a source that was written without a mark. A job that compares everything afterwards
+    /// finds what it lacks: then the other targets of the bitmap have to be told.
+    private mutating func requireMarkedSource(
+        _ name: String, in store: BitmapStore
     ) throws(MirrorError) {
-        guard request.verification != .all else { return }
-        // Since this target was a mirror nothing was marked at all, for it or for another one.
-        if let known, known.lackedBytes == 0, let last = known.lastSuccess,
-            case .written(let how) = source.evidence(since: last.sourceWitness)
-        {
-            throw .unmarkedWrites(bitmap: name, source: source.path, how: how)
-        }
-        guard !past.hasMarks else { return }
-        // A job that failed may have taken marks too; it had looked at the source before.
-        let jobs = past.jobs.filter { $0.bitmap == reference }
-        let looks =
-            past.targets.compactMap { $0.lastSuccess?.sourceWitness } + jobs.map(\.sourceWitness)
-        var moved: String?
-        for look in looks where !look.isEmpty {
-            switch source.evidence(since: look) {
-            case .written(let how): moved = how
-            case .unchanged, .timesOnly: return
-            case .unknown: break
+        switch try sourceFinding(in: store) {
+        case .marked: break
+        case .touched(let how): evidence.append(.sourceTouched(how))
+        case .unknown(let why):
+            evidence.append(.sourceUnknown(why))
+            record.doubts.insert(.sourceUnseen)
+        case .unmarked(let how):
+            guard request.verification == .all else {
+                throw .unmarkedWrites(bitmap: name, source: source.path, how: how)
             }
+            record.hasMissedWrite = true
+            warnings.append(Self.missedWrite(source, name, how))
         }
-        if let moved { throw .unmarkedWrites(bitmap: name, source: source.path, how: moved) }
+    }
+
+    /// For a job that copies everything: it misses nothing, but others may have.
+    mutating func noteMissedWrite(in store: BitmapStore) throws(MirrorError) {
+        guard let reference, case .unmarked(let how) = try sourceFinding(in: store) else { return }
+        record.hasMissedWrite = true
+        warnings.append(Self.missedWrite(source, reference.name, how))
+    }
+
+    private static func missedWrite(_ source: Disk, _ name: String, _ how: String) -> String {
+        "\(source.path) was written without a mark in bitmap '\(name)' (\(how)): the next mirror "
+            + "to each other target of the bitmap copies everything"
     }
 
     /// Refuses a target that differs from the source in a sample of what will not be copied.

@@ -52,7 +52,7 @@ extension RecordedMirror {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-                    isProven: isProof(claim))
+                    isMixed: claim.kind == .mixedPointsInTime, isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, request.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.

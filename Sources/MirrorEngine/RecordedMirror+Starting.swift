@@ -29,6 +29,7 @@ extension RecordedMirror {
             working.setAll()
             var record: StoreJob?
             if start.reference != nil, let store = try start.store() {
+                try start.noteMissedWrite(in: store)
                 record = try start.begin(in: store, working: working.copy())
             }
             return try RecordedMirror(start, record: record, working: working, logger: logger)
@@ -55,8 +56,8 @@ extension RecordedMirror {
     /// where the target lacks more than that, because other targets have taken the marks.
     ///
     /// - Throws: `MirrorError.store` if the bitmap can't be taken. `.otherTarget`, `.halfMirror`,
-    ///   `.foreignWrites`, `.unmarkedWrites` and `.otherContent` if the target does not hold the
-    ///   mirror that the bitmap goes on from, as far as that can be told.
+    ///   `.marksTaken`, `.foreignWrites`, `.unmarkedWrites` and `.otherContent` if the target does
+    ///   not hold the mirror that the bitmap goes on from, as far as that can be told.
     public static func incremental(
         from source: Disk, to target: Disk, request: Request,
         records: RecordPlace, logger: Logger? = nil
@@ -253,6 +254,9 @@ extension MirrorStart {
                 record.doubts.insert(.sourceUnseen)
             case .unchanged, .timesOnly: break
             }
+        }
+        if job.bitmap != nil, case .unmarked(let how) = try sourceFinding(in: store) {
+            throw .changed(.source, path: source.path, difference: how)
         }
         if let bitmap = job.bitmap { evidence.append(.bitmap(bitmap.name)) }
         if let mode = request.bitmapMode, mode != job.bitmapMode {

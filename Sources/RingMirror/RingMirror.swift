@@ -50,6 +50,7 @@
 @_exported public import class MirrorEngine.CommitJob
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
+@_exported public import struct MirrorEngine.ComparisonRecord
 @_exported public import class MirrorEngine.Disk
 @_exported public import enum MirrorEngine.ErrorPolicy
 @_exported public import struct MirrorEngine.FailedRange

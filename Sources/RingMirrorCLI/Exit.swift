@@ -33,7 +33,8 @@ enum Exit: Int32 {
         case .storage(let error): self.init(error)
         case .store(let error): self.init(error.category)
         case .invalidOption, .nothingToResume, .ambiguousBitmap: self = .usage
-        case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites:
+        case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites,
+            .marksTaken:
             self = .refused
         case .verificationFailed: self = .different
         case .cancelled: self = .interrupted

@@ -206,7 +206,7 @@ import Testing
             try? session.close()
         }
         _ = try? store.willClear(imageBitmap: "i", marks: marks)
-        try? store.noteUnrecorded(imageBitmap: "i")
+        try? store.noteRecording(imageBitmap: "i", false, sourceWitness: witness(6))
         _ = try? store.forgetTargets(of: .stored("a")) { $0.lackedBytes > 0 }
         _ = try? store.clear("b")
         _ = try? store.forget(imageBitmap: "i")

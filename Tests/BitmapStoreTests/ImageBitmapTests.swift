@@ -165,7 +165,8 @@ import Testing
             imageBitmap: "n", marks: ModelBits("00000000").bitmap())
         #expect(dropped.targets.map(\.path.string) == ["x"])
         #expect(try store.targets(of: .image("n")).isEmpty)
-        #expect(try store.imageBitmaps().isEmpty)
+        // It is kept that marks were lost: no target is taken on trust any more.
+        #expect(try store.history(of: .image("n"))?.history.isWhole == false)
     }
 
     @Test("A bitmap of the store and one of the image may have one name, and are two")

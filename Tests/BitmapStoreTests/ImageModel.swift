@@ -46,6 +46,8 @@ struct ImageModel {
     private(set) var marks: ModelBits
     /// What the store knows of it; nil: nothing.
     private(set) var bitmap: Snapshot.Bitmap?
+    /// No mark was ever taken out of it: all else is kept in mind for good.
+    private var isWhole = true
     private(set) var jobs: [Snapshot.Job] = []
     /// The job that lives.
     private(set) var running: UInt64?
@@ -75,7 +77,8 @@ struct ImageModel {
         do {
             try perform(operation)
             // A bitmap of which nothing is left to tell.
-            if bitmap?.targets.isEmpty == true, jobs.isEmpty { bitmap = nil }
+            if bitmap?.targets.isEmpty == true, jobs.isEmpty, isWhole { bitmap = nil }
+            if bitmap == nil { isWhole = true }
             return nil
         } catch {
             self = before
@@ -94,16 +97,19 @@ struct ImageModel {
         case .resume(let id): try resume(id)
         case .forget(let id):
             if running == id { return }
+            isWhole = false
             if jobs[index(id)].isOpen { endInFailure(index(id)) }
             jobs.removeAll { $0.id == id }
         case .forgetTarget(let target):
             recover()
             guard bitmap!.targets.contains(where: { $0.name == target }) else { return }
+            isWhole = false
             jobs.removeAll { $0.target == target }
             bitmap!.targets.removeAll { $0.name == target }
         case .clear(let clears):
             if bitmap != nil {
                 adopt()
+                if !jobs.isEmpty || marks.bits.contains(true) { isWhole = false }
                 jobs = []
                 addToLacks(marks, exceptFor: nil)
                 bitmap!.bits = ModelBits(size: size, shift: marks.shift)
@@ -124,6 +130,9 @@ struct ImageModel {
         if isRemade {
             bitmap = nil
             jobs = []
+            isWhole = false
+        } else if bitmap == nil {
+            isWhole = true
         }
         recover()
         if bitmap == nil {
@@ -221,7 +230,10 @@ struct ImageModel {
         if job.bitmapMode != .never { bitmap!.bits.subtract(done(job)) }
         var lacked = ModelBits(size: size, shift: old.shift)
         lacked.merge(job.remaining)
-        if bitmap!.bits != old { addToLacks(old, exceptFor: job.target) }
+        if bitmap!.bits != old {
+            isWhole = false
+            addToLacks(old, exceptFor: job.target)
+        }
         if let place = bitmap!.targets.firstIndex(where: { $0.name == job.target }) {
             bitmap!.targets[place].lacked = lacked
         } else {

@@ -13,9 +13,12 @@ struct CommandRig: Rig {
 
     private static func bitmap(_ number: Int) -> String { "b\(number)" }
 
-    private func start(_ arguments: [String]) throws -> Child {
-        try Child(
-            ["env", "RINGMIRROR_STATE_DIR=\(scratch.path("state"))", program] + arguments,
+    /// - Parameter limit: the size of files beyond which writing them fails.
+    private func start(_ arguments: [String], limit: Int? = nil) throws -> Child {
+        let limits = limit.map { ["prlimit", "--fsize=\($0)"] } ?? []
+        return try Child(
+            ["env", "RINGMIRROR_STATE_DIR=\(scratch.path("state"))"] + limits + [program]
+                + arguments,
             in: scratch)
     }
 
@@ -110,10 +113,10 @@ struct CommandRig: Rig {
 
     // MARK: Jobs
 
-    func restore(from target: Int) throws -> Ending {
-        let child = try start(
-            ["full", files.path(Self.target(target)), files.path(name), "--overwrite", "--json"])
-        return Self.ending(try child.wait())
+    func restore(from target: Int, _ surroundings: Surroundings) throws -> Ending {
+        try run(
+            ["full", files.path(Self.target(target)), files.path(name), "--overwrite", "--json"],
+            in: surroundings, meanwhile: {})
     }
 
     func run(_ job: Job, meanwhile: @escaping @Sendable () -> Void) throws -> Ending {
@@ -126,17 +129,26 @@ struct CommandRig: Rig {
             let isThere = files.exists(Self.target(job.target))
             arguments.append(isThere ? "--overwrite" : "--create")
         }
-        if job.verifiesAll { arguments.append("--verify=all") }
+        if job.verification != .none { arguments.append("--verify=\(job.verification)") }
         arguments += ["--json", "--checkpoint", "0.001", "--depth", "1", "--request-size", "4K"]
-        if job.isSlow || job.surroundings != .quiet { arguments += ["--speed", "2M"] }
-        let child = try start(arguments)
+        if job.isSlow { arguments += ["--speed", "20M"] }
+        return try run(arguments, in: job.surroundings, meanwhile: meanwhile)
+    }
+
+    private func run(
+        _ arguments: [String], in surroundings: Surroundings,
+        meanwhile: @escaping @Sendable () -> Void
+    ) throws -> Ending {
+        var limit: Int?
+        if case .failing(let after) = surroundings { limit = 256 << 10 + after * 64 << 10 }
+        let child = try start(arguments, limit: limit)
         // Which byte it has come to by then differs from run to run; all else does not.
-        switch job.surroundings {
-        case .quiet: break
+        switch surroundings {
+        case .quiet, .failing: break
         case .interrupted(let after):
             usleep(UInt32(after) * 3000 + 5000)
             child.send(SIGINT)
-        case .killed(let after), .failing(let after):
+        case .killed(let after):
             usleep(UInt32(after) * 3000)
             child.kill(group: SIGKILL)
             _ = try child.wait()
@@ -147,7 +159,7 @@ struct CommandRig: Rig {
             meanwhile()
             // It may have looked for the last time just before.
             let end = Self.ending(try child.wait())
-            return end == .success ? .killed : end
+            return end.isSuccess ? .killed : end
         }
         return Self.ending(try child.wait())
     }
@@ -157,8 +169,10 @@ struct CommandRig: Rig {
         if end.signal == SIGINT { return .killed }
         switch end.code {
         case 0:
-            return end.output.contains("\"outcome\":\"mirrored\"")
-                ? .success : .failed("exit 0 without a report: \(end.output)\(end.errors)")
+            guard let claim = claim(in: end.output) else {
+                return .failed("exit 0 without a report: \(end.output)\(end.errors)")
+            }
+            return .success(claim)
         case 1: return .failed(end.output + end.errors)
         case 2: return .unusable(end.errors)
         case 3: return .refused(end.errors)
@@ -167,5 +181,20 @@ struct CommandRig: Rig {
         default:
             return .failed("ended with \(end.code ?? -1), signal \(end.signal ?? 0): \(end.errors)")
         }
+    }
+
+    private static func claim(in output: String) -> Ending.Claim? {
+        for line in output.split(separator: "\n") {
+            guard
+                let event = try? JSONSerialization.jsonObject(with: Data(line.utf8))
+                    as? [String: Any], event["outcome"] as? String == "mirrored",
+                let kind = event["claim"] as? String,
+                let evidence = event["evidence"] as? [[String: Any]]
+            else { continue }
+            let codes = evidence.compactMap { $0["code"] as? String }
+            let isProven = codes.contains("allCopied") || codes.contains("allCompared")
+            return Ending.Claim(kind: kind, isConditional: kind != "mirror" || !isProven)
+        }
+        return nil
     }
 }

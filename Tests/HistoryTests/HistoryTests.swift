@@ -21,7 +21,7 @@ struct HistoryTests {
 
     @Test("By the library", arguments: SourceKind.allCases)
     func library(_ kind: SourceKind) throws {
-        run(100, kind) { files, kind, _ in LibraryRig(files: files, kind: kind) }
+        run(500, kind) { files, kind, _ in LibraryRig(files: files, kind: kind) }
     }
 
     @Test(
@@ -29,7 +29,7 @@ struct HistoryTests {
         arguments: SourceKind.allCases)
     func program(_ kind: SourceKind) throws {
         let program = try #require(Self.program, "there is no ringmirror: set RINGMIRROR_BINARY")
-        run(5, kind) { files, kind, scratch in
+        run(10, kind) { files, kind, scratch in
             CommandRig(files: files, kind: kind, scratch: scratch, program: program)
         }
     }
@@ -66,5 +66,9 @@ struct HistoryTests {
         }
         print("\(kind.rawValue): \(tally.text); faults: \(faults)")
         #expect(Set(faults.keys).isSubset(of: Self.known))
+        guard tally.histories >= 50 else { return }
+        #expect(tally.successes(of: "full") >= 60)
+        #expect(tally.successes(of: "incremental") >= 30)
+        #expect(tally.successes(of: "resumed") >= 10)
     }
 }

@@ -16,7 +16,15 @@ struct ImageReader {
 
     private static func word(_ file: [UInt8], _ offset: Int, _ count: Int) -> Int {
         guard offset + count <= file.count else { return 0 }
-        return file[offset..<offset + count].reduce(0) { $0 << 8 | Int($1) }
+        return file.withUnsafeBytes { bytes in
+            count == 8
+                ? Int(
+                    truncatingIfNeeded: UInt64(
+                        bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+                : Int(
+                    UInt32(
+                        bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+        }
     }
 
     /// Where a cluster of the disk lies in the file; nil if it reads as zeros.

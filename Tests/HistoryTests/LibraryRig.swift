@@ -123,13 +123,16 @@ final class LibraryRig: Rig {
     // MARK: Bitmaps
 
     func setRecording(_ bitmap: Int, _ isOn: Bool) throws {
+        let name = Self.bitmap(bitmap)
         if kind == .qcow2 {
+            // As another program does it, which knows of no store.
             return try withImageBitmaps { (bitmaps) throws(StorageError) in
-                try bitmaps.setRecording(Self.bitmap(bitmap), isOn)
+                try bitmaps.setRecording(name, isOn)
             }
         }
+        let witness = try Disk.openSource(path, format: .raw).freshWitness()
         try withStore { (store) throws(BitmapStoreError) in
-            try store.setRecording(Self.bitmap(bitmap), isOn)
+            try store.setRecording(name, isOn, sourceWitness: witness)
         }
     }
 
@@ -170,44 +173,63 @@ final class LibraryRig: Rig {
 
     // MARK: Jobs
 
-    func restore(from target: Int) throws -> Ending {
-        let mirror: RecordedMirror
-        do {
+    func restore(from target: Int, _ surroundings: Surroundings) throws -> Ending {
+        run(in: surroundings, from: Self.target(target), to: name, meanwhile: {}) { wire in
             let from = try Disk.openSource(FilePath(files.path(Self.target(target))), format: .raw)
             let to = try Disk.openTarget(
                 path, for: from, format: kind == .raw ? .raw : .qcow2,
-                options: TargetOptions(overwrite: true))
-            mirror = try RecordedMirror.full(
-                from: from, to: to, records: .path(StorePlace.path(for: from)))
-        } catch {
-            return Self.ending(error)
+                options: TargetOptions(overwrite: true)
+            ).watched(by: wire)
+            var request = RecordedMirror.Request(.full)
+            request.options.rings = 1
+            return try .full(
+                from: from, to: to, request: request,
+                records: .path(StorePlace.path(for: from)))
         }
-        return Self.ending(mirror.runAndWait())
     }
 
     func run(_ job: Job, meanwhile: @escaping @Sendable () -> Void) throws -> Ending {
+        run(
+            in: job.surroundings, from: name, to: Self.target(job.target), meanwhile: meanwhile
+        ) { wire in try begin(job, wire) }
+    }
+
+    private func run(
+        in surroundings: Surroundings, from source: String, to target: String,
+        meanwhile: @escaping @Sendable () -> Void, _ begin: (Tripwire) throws -> RecordedMirror
+    ) -> Ending {
+        let wire = Tripwire(after: surroundings.places)
+        let death = Death(files, from: source, to: target)
+        // Nothing that the job has open is left when its files are put back.
+        let ending = run(in: surroundings, wire, death, meanwhile, begin)
+        return death.undo() ? .killed : ending
+    }
+
+    private func run(
+        in surroundings: Surroundings, _ wire: Tripwire, _ death: Death,
+        _ meanwhile: @escaping @Sendable () -> Void, _ begin: (Tripwire) throws -> RecordedMirror
+    ) -> Ending {
         let mirror: RecordedMirror
-        let wire = Tripwire(after: job.surroundings.places)
         do {
-            mirror = try begin(job, wire)
+            mirror = try begin(wire)
         } catch {
             return Self.ending(error)
         }
-        switch job.surroundings {
+        switch surroundings {
         case .quiet: break
-        case .interrupted, .killed:
-            wire.onTouch { [weak mirror] in mirror?.job.cancel() }
+        case .interrupted: wire.onTouch { [weak mirror] in mirror?.cancel() }
+        case .killed:
+            wire.onTouch { [weak mirror] in
+                death.strike()
+                mirror?.cancel()
+            }
         case .failing:
             wire.onTouch { () throws(StorageError) in
                 throw .systemCall(call: "pwrite", path: "the target", code: .ioError)
             }
         case .sourceWritten: wire.onTouch(meanwhile)
         }
-        guard case .killed = job.surroundings else { return Self.ending(mirror.runAndWait()) }
-        // The process is gone before the job's end is recorded.
-        let report = mirror.job.runAndWait()
-        if case .mirrored = report.outcome { return .killed }
-        return .killed
+        return Self.ending(mirror.runAndWait())
     }
 
     private func begin(_ job: Job, _ wire: Tripwire) throws -> RecordedMirror {
@@ -225,11 +247,13 @@ final class LibraryRig: Rig {
         request.bitmap = job.bitmap.map { Self.bitmap($0) }
         request.bitmapMode = job.clearing.map { $0.mode }
         request.allowNewTarget = job.vouches
-        request.verification = job.verifiesAll ? .all : .none
+        request.verification = job.verification.kind
         request.checkpointInterval = job.isSlow ? 0 : nil
         // Small buffers, which are made anew for each job.
-        request.options.requestSize = job.isSlow ? 4096 : 65536
+        let isSmall = job.isSlow && job.mode == .incremental
+        request.options.requestSize = isSmall ? 4096 : 65536
         request.options.depth = job.isSlow ? 1 : 4
+        request.options.rings = 1
         let records = RecordedMirror.RecordPlace.path(StorePlace.path(for: source))
         if job.isResumed {
             return try .resume(from: source, to: target, request: request, records: records)
@@ -242,7 +266,10 @@ final class LibraryRig: Rig {
 
     private static func ending(_ report: RecordedMirror.Report) -> Ending {
         switch report.mirror.outcome {
-        case .mirrored: .success
+        case .mirrored:
+            .success(
+                Ending.Claim(
+                    kind: report.claim.kind.rawValue, isConditional: report.claim.isConditional))
         case .failed(let error): .failed("\(error)")
         case .cancelled: .interrupted
         }
@@ -270,12 +297,6 @@ final class LibraryRig: Rig {
     }
 }
 
-/// What should not have happened, in words.
-struct Unexpected: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
-
 extension Surroundings {
     /// How many places are written to before they show.
     var places: Int {
@@ -294,6 +315,16 @@ extension Job.Clearing {
         case .onSuccess: .onSuccess
         case .never: .never
         case .always: .always
+        }
+    }
+}
+
+extension Job.Verification {
+    var kind: MirrorVerification {
+        switch self {
+        case .none: .none
+        case .copied: .copied
+        case .all: .all
         }
     }
 }

@@ -95,7 +95,7 @@ struct Model {
     }
 
     /// A full mirror to the file begins: from now on it sees everything.
-    mutating func beginFull(_ file: Int, bitmap: Int?) {
+    private mutating func beginFull(_ file: Int, bitmap: Int?) {
         begun[file] = .some(bitmap)
         unheardSinceBegin[file] = []
     }
@@ -114,15 +114,38 @@ struct Model {
         if job.clearing != .never { dirty[bitmap] = [] }
     }
 
-    /// Blocks that may differ after a success of this job, because nothing told of them.
-    func excuse(_ job: Job, _ file: Int) -> Set<Int>? {
-        if job.verifiesAll { return [] }
-        if job.mode == .full { return job.isResumed ? unheardSinceBegin[file] ?? [] : [] }
-        guard let bitmap = job.bitmap else { return [] }
+    /// Of the blocks in which a target differs after a success of this job, those that something
+    /// told of.
+    func told(_ differing: Set<Int>, _ job: Job, _ file: Int) -> Set<Int> {
+        if job.verifiesAll { return differing }
+        if job.mode == .full {
+            return job.isResumed ? differing.subtracting(unheardSinceBegin[file] ?? []) : differing
+        }
+        guard let bitmap = job.bitmap else { return differing }
         let pair = Pair(bitmap: bitmap, file: file)
         // Of a target that the bitmap does not know, nothing is known but what its user said.
-        guard known.contains(pair) else { return nil }
-        return unheard[pair] ?? []
+        guard known.contains(pair) else { return differing.intersection(dirty[bitmap] ?? []) }
+        return differing.subtracting(unheard[pair] ?? [])
+    }
+
+    /// Whether comparing all of it finds what nothing told of.
+    func differs(_ job: Job, _ file: Int) -> Bool {
+        guard job.verifiesAll, let bitmap = job.bitmap else { return false }
+        let pair = Pair(bitmap: bitmap, file: file)
+        return !known.contains(pair) || !(unheard[pair] ?? []).isEmpty
+    }
+
+    /// A job on the file has not succeeded.
+    mutating func failed(_ job: Job, _ file: Int, _ ending: Ending) {
+        // What it took out of its bitmap, which then has less than it has heard of.
+        if let bitmap = job.bitmap, job.clearing == .always || job.isResumed {
+            dirty[bitmap] = []
+        }
+        let isKnown = job.bitmap.map { known.contains(Pair(bitmap: $0, file: file)) } ?? false
+        if ending == .killed || job.mode == .full || job.isResumed || !isKnown {
+            odd.insert(file)
+        }
+        if job.mode == .full, !job.isResumed { beginFull(file, bitmap: job.bitmap) }
     }
 
     /// A bitmap was cleared: it lacks nothing now, and its known targets lack what it had. That the

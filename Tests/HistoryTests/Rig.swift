@@ -1,7 +1,7 @@
 /// How a job ended, as its user is told.
 enum Ending: Sendable, Equatable {
-    /// The target is said to be a mirror, or the job to have done what it was to do.
-    case success
+    /// The job has done what it was to do, and claims this of the target.
+    case success(Claim)
     /// Refused before the first byte was written.
     case refused(String)
     /// It can't be carried out as given.
@@ -11,9 +11,18 @@ enum Ending: Sendable, Equatable {
     /// The process is dead, and nobody was told anything.
     case killed
 
+    /// What is said of a target after a success.
+    struct Claim: Sendable, Equatable {
+        let kind: String
+        /// Whether the words say that it rests on more than what was copied or compared.
+        let isConditional: Bool
+    }
+
+    var isSuccess: Bool { if case .success = self { true } else { false } }
+
     var text: String {
         switch self {
-        case .success: "success"
+        case .success(let claim): "success: \(claim.kind)"
         case .refused(let why): "refused: \(why)"
         case .unusable(let why): "unusable: \(why)"
         case .failed(let why): "failed: \(why)"
@@ -38,7 +47,7 @@ protocol Rig {
         _ bytes: [UInt8], at offset: Int, marking: Set<Int>, _ trace: Trace
     ) throws -> (written: [Range<Int>], heard: Set<Int>)
     func run(_ job: Job, meanwhile: @escaping @Sendable () -> Void) throws -> Ending
-    func restore(from target: Int) throws -> Ending
+    func restore(from target: Int, _ surroundings: Surroundings) throws -> Ending
     func setRecording(_ bitmap: Int, _ isOn: Bool) throws
     /// - Returns: whether what its targets lack by that is kept.
     func clear(_ bitmap: Int) throws -> Bool
@@ -63,4 +72,10 @@ extension Rig {
         }
         return written
     }
+}
+
+/// What should not have happened, in words.
+struct Unexpected: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
 }

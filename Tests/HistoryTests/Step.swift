@@ -38,11 +38,15 @@ enum Surroundings: Sendable, Equatable {
     case failing(after: Int)
     /// The source is written meanwhile, and the file's time tells.
     case sourceWritten(after: Int)
+
+    /// Whether a job can reach its end in them.
+    var isQuiet: Bool { self == .quiet }
 }
 
 /// One mirror.
 struct Job: Sendable {
     enum Mode: String, Sendable { case full, incremental }
+    enum Verification: String, Sendable { case none, copied, all }
     enum Clearing: String, Sendable, CaseIterable { case onSuccess, never, always }
 
     var mode: Mode
@@ -55,7 +59,9 @@ struct Job: Sendable {
     var surroundings = Surroundings.quiet
     /// Requests are small and one by one, and there is a checkpoint whenever there can be one.
     var isSlow = false
-    var verifiesAll = false
+    var verification = Verification.none
+
+    var verifiesAll: Bool { verification == .all }
 }
 
 /// One thing that happens in a history.
@@ -63,7 +69,7 @@ enum Step: Sendable {
     case write(Stretch, Fill, Marking, Trace)
     case mirror(Job)
     /// A full mirror of a target onto the source.
-    case restore(from: Int)
+    case restore(from: Int, Surroundings)
     case resizeSource(Int)
     case resizeTarget(Int, Int)
     case remove(Int)
@@ -93,7 +99,7 @@ extension Job: CustomStringConvertible {
         if let clearing { words.append("clearing \(clearing.rawValue)") }
         if vouches { words.append("vouched for") }
         if isSlow { words.append("slowly") }
-        if verifiesAll { words.append("verifying all") }
+        if verification != .none { words.append("verifying \(verification)") }
         if surroundings != .quiet { words.append("\(surroundings)") }
         return words.joined(separator: " ")
     }
@@ -105,7 +111,9 @@ extension Step: CustomStringConvertible {
         case .write(let where_, let fill, let marking, let trace):
             "write \(where_) \(fill), marked in \(marking), \(trace)"
         case .mirror(let job): "\(job)"
-        case .restore(let target): "restore the source from t\(target)"
+        case .restore(let target, let surroundings):
+            "restore the source from t\(target)"
+                + (surroundings == .quiet ? "" : ", \(surroundings)")
         case .resizeSource(let size): "resize the source to \(size)"
         case .resizeTarget(let target, let size): "resize t\(target) to \(size)"
         case .remove(let target): "remove t\(target)"

@@ -25,8 +25,10 @@ struct StepMaker {
 
     init(seed: UInt64, source: SourceKind) {
         random = SeededGenerator(seed: seed)
+        // Larger than what a sample of the beginning compares, but for a few.
         let sizes =
-            source == .raw ? [262_144, 262_144 + 1536, 65536, 600_064] : [262_144, 655_360]
+            source == .raw
+            ? [3 << 20, (4 << 20) + 1536, 5 << 20, 65536, 600_064] : [3 << 20, 4 << 20, 655_360]
         setting = Setting(
             source: source, size: sizes.randomElement(using: &random)!,
             isHonest: random.chance(percent: 40))
@@ -42,6 +44,9 @@ struct StepMaker {
         }
         for _ in 0..<Int.random(in: 4...14, using: &random) {
             steps.append(setting.isHonest ? honest() : any())
+            guard case .mirror(let job) = steps.last, !job.surroundings.isQuiet else { continue }
+            if random.chance(percent: 30) { steps.append(setting.isHonest ? honest() : any()) }
+            if random.chance(percent: 50) { steps.append(.mirror(resumption(of: job))) }
         }
         return steps
     }
@@ -50,7 +55,7 @@ struct StepMaker {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<35: .write(stretch(), fill(zeros: 25), .all, .visible)
         case 35..<92: .mirror(job())
-        case 92..<96: .restore(from: target())
+        case 92..<96: restore()
         case 96..<98: .clear(bitmap())
         default: .remove(target())
         }
@@ -61,7 +66,7 @@ struct StepMaker {
         case 0..<18: .write(stretch(), fill(zeros: 25), .all, .visible)
         case 18..<26: .write(stretch(), fill(zeros: 25), marking(), trace())
         case 26..<66: .mirror(job())
-        case 66..<70: .restore(from: target())
+        case 66..<70: restore()
         case 70..<72: .resizeSource(newSize())
         case 72..<74: .resizeTarget(target(), newSize())
         case 74..<76: .remove(target())
@@ -88,18 +93,48 @@ struct StepMaker {
             if job.mode == .full, job.clearing == .never { job.clearing = .always }
         }
         job.vouches = !setting.isHonest && random.chance(percent: 8)
-        job.isResumed = random.chance(percent: 18)
-        job.verifiesAll = random.chance(percent: 7)
+        job.isResumed = random.chance(percent: 5)
+        job.verification = verification()
         job.isSlow = random.chance(percent: 50)
-        let after = Int.random(in: 0..<(job.isSlow ? 40 : 4), using: &random)
-        switch Int.random(in: 0..<100, using: &random) {
-        case 0..<12: job.surroundings = .interrupted(after: after)
-        case 12..<24: job.surroundings = .killed(after: after)
-        case 24..<32: job.surroundings = .failing(after: after)
-        case 32..<36: job.surroundings = setting.isHonest ? .quiet : .sourceWritten(after: after)
-        default: break
-        }
+        job.surroundings = surroundings(places: job.isSlow ? 40 : 4)
         return job
+    }
+
+    private mutating func surroundings(places: Int) -> Surroundings {
+        let after = Int.random(in: 0..<places, using: &random)
+        return switch Int.random(in: 0..<100, using: &random) {
+        case 0..<12: .interrupted(after: after)
+        case 12..<24: .killed(after: after)
+        case 24..<32: .failing(after: after)
+        case 32..<36: setting.isHonest ? .quiet : .sourceWritten(after: after)
+        default: .quiet
+        }
+    }
+
+    /// The same job, which goes on.
+    private mutating func resumption(of job: Job) -> Job {
+        var job = job
+        job.isResumed = true
+        job.clearing = nil
+        job.vouches = false
+        job.verification = verification()
+        job.surroundings = random.chance(percent: 70) ? .quiet : surroundings(places: 10)
+        return job
+    }
+
+    private mutating func restore() -> Step {
+        let isQuiet = random.chance(percent: 50)
+        var surroundings = isQuiet ? .quiet : surroundings(places: 20)
+        if case .sourceWritten = surroundings { surroundings = .quiet }
+        return .restore(from: target(), surroundings)
+    }
+
+    private mutating func verification() -> Job.Verification {
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<7: .all
+        case 7..<14: .copied
+        default: .none
+        }
     }
 
     private mutating func target() -> Int { Int.random(in: 0..<Setting.targets, using: &random) }
@@ -124,7 +159,8 @@ struct StepMaker {
     /// Of whole sectors; small ones mostly, and sometimes at the very end.
     private mutating func stretch() -> Stretch {
         let sectors = setting.size / 512
-        let count = min(Int.random(in: 1...40, using: &random), sectors)
+        let most = random.chance(percent: 5) ? 2000 : 40
+        let count = min(Int.random(in: 1...most, using: &random), sectors)
         let start =
             random.chance(percent: 10)
             ? sectors - count : Int.random(in: 0...(sectors - count), using: &random)

@@ -3,7 +3,7 @@ import MirrorEngine
 import Synchronization
 import SystemPackage
 
-/// Does something once, when a job has asked so many times where to write.
+/// Does something once, when a job has asked so many times where to write, or has flushed.
 final class Tripwire: Sendable {
     private let left: Mutex<Int>
     private let action = Mutex<(@Sendable () throws(StorageError) -> Void)?>(nil)
@@ -51,7 +51,10 @@ private struct WatchedMap: TargetMap {
     func wrote(_ range: Range<Int64>) { map.wrote(range) }
     func lost(_ range: Range<Int64>) -> Range<Int64> { map.lost(range) }
     func seal() { map.seal() }
-    func commit(isFinal: Bool) throws(StorageError) { try map.commit(isFinal: isFinal) }
+    func commit(isFinal: Bool) throws(StorageError) {
+        try map.commit(isFinal: isFinal)
+        try wire.touch()
+    }
 }
 
 extension Disk {

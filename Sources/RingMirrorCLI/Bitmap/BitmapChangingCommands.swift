@@ -178,7 +178,8 @@ struct BitmapEnableCommand: ParsableCommand {
         abstract: "Let a bitmap be marked again.",
         usage: "ringmirror bitmap enable <path> <name> [<options>]",
         discussion: """
-            What was written while it was disabled is not in it.
+            What was written while it was disabled is not in it: if anything shows that the disk \
+            was written in that time, the next mirror to each known target copies everything.
 
             Examples:
               ringmirror bitmap enable vm.img nightly
@@ -195,7 +196,8 @@ struct BitmapDisableCommand: ParsableCommand {
         abstract: "Freeze a bitmap: marks are refused.",
         usage: "ringmirror bitmap disable <path> <name> [<options>]",
         discussion: """
-            What is written from then on is not in it, and mirrors by it may then lack that.
+            What is written from then on is not in it: a mirror by it is refused once the disk was \
+            written.
 
             Examples:
               ringmirror bitmap disable vm.img nightly
@@ -208,9 +210,10 @@ struct BitmapDisableCommand: ParsableCommand {
 
 extension OneBitmap {
     fileprivate func setRecording(_ isRecording: Bool) throws {
-        let home = try open()
+        let disk = try options.disk(path, .readWrite)
+        let home = try options.home(of: name, disk, .readWrite)
         try options.attempt { () throws(MirrorError) in
-            try home.setRecording(name, isRecording)
+            try home.setRecording(name, isRecording, of: disk)
         }
         try options.tell(name, in: home, isRecording ? "enabled" : "disabled")
     }

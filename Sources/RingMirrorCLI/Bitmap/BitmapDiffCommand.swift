@@ -65,6 +65,7 @@ struct BitmapDiffCommand: ParsableCommand {
         try options.check(clusters, for: size)
         var all = DirtyBitmap(size: size, granularity: clusters)
         all.setAll()
+        let record = ComparisonRecord(of: first, with: second)
         let run = CompareRun(
             job: CompareJob(first, second, only: all, isPrefix: true, isByName: true), first: first,
             second: second, output: options.output, event: "compare")
@@ -75,8 +76,9 @@ struct BitmapDiffCommand: ParsableCommand {
         }
         let found = run.job.differences()
         let home = try options.home(of: into, orNewOf: first)
+            .withRecords(at: options.store.path(for: first), for: first)
         try options.attempt { () throws(MirrorError) in
-            try home.put(found, into: into, granularity: clusters)
+            try home.put(found, into: into, granularity: clusters, record)
         }
         try options.tell(
             into, in: home, "marked with \(ByteSize.text(found.dirtyBytes)) that differ")

@@ -211,16 +211,65 @@ enum BitmapHome {
         }
     }
 
-    func setRecording(_ name: String, _ isRecording: Bool) throws(MirrorError) {
-        if case .image(_, let records?) = self, !isRecording {
-            do throws(BitmapStoreError) { try records.noteUnrecorded(imageBitmap: name) } catch {
-                throw .store(error)
-            }
-        }
+    /// Enables or disables a bitmap of a disk.
+    func setRecording(
+        _ name: String, _ isRecording: Bool, of disk: Disk
+    ) throws(MirrorError) {
+        if try bitmap(name).state == (isRecording ? .recording : .disabled) { return }
+        let witness = disk.freshWitness()
+        try noteRecording(name, isRecording, witness)
         try attempt { (store) throws(BitmapStoreError) in
-            try store.setRecording(name, isRecording)
+            try store.setRecording(name, isRecording, sourceWitness: witness)
         } image: { (image) throws(StorageError) in
             try image.setRecording(name, isRecording)
+        }
+        // Disabling a bitmap in an image has written the image; what comes next is no more of ours.
+        if !isRecording { try noteRecording(name, isRecording, disk.freshWitness()) }
+    }
+
+    private func noteRecording(
+        _ name: String, _ isRecording: Bool, _ witness: [WriteWitness]
+    ) throws(MirrorError) {
+        guard case .image(_, let records?) = self else { return }
+        do throws(BitmapStoreError) {
+            try records.noteRecording(
+                imageBitmap: name, isRecording, sourceWitness: witness)
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// The same with a store beside an image, which is made if it can be.
+    func withRecords(at place: FilePath, for disk: Disk) -> BitmapHome {
+        guard case .image(let image, nil) = self,
+            let records = try? BitmapStore.openOrCreate(place, for: disk.identity)
+        else { return self }
+        return .image(image, records: records)
+    }
+
+    /// Marks in a bitmap, which is added if it is not there, what a comparison has found; its
+    /// second side is known as a target from then on.
+    func put(
+        _ found: borrowing DirtyBitmap, into name: String, granularity: Granularity,
+        _ comparison: ComparisonRecord
+    ) throws(MirrorError) {
+        var comparison = comparison
+        switch self {
+        case .store(let store):
+            try comparison.judge(.stored(name), in: store)
+            try put(found, into: name, granularity: granularity)
+            try comparison.note(.stored(name), in: store)
+        case .image(_, let records?):
+            if try bitmaps().contains(where: { $0.name == name }) {
+                try comparison.judge(
+                    .image(name), in: records, imageMarks: try load(name),
+                    isRecording: try bitmap(name).state == .recording)
+            }
+            try put(found, into: name, granularity: granularity)
+            try comparison.note(.image(name), in: records, imageMarks: try load(name))
+        case .image(_, nil):
+            // Without a store no target can be known: the next job says on what it rests.
+            try put(found, into: name, granularity: granularity)
         }
     }
 
@@ -323,50 +372,5 @@ enum BitmapHome {
         case .image(let place, _):
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }
         }
-    }
-}
-
-/// What is known of a bitmap, wherever it is kept.
-struct BitmapFacts {
-    let name: String
-    let size: Int64
-    let granularity: Granularity
-    let state: BitmapState
-    /// Who works with it.
-    var holder: JobHolder?
-    /// A job on it can be resumed.
-    var isInterrupted = false
-    let dirtyCount: Int
-    let dirtyBytes: Int64
-    /// Seconds since 1970; nobody writes it down in an image.
-    var createdAt: Int64?
-    /// The newest mirror last.
-    var targets: [StoredTarget] = []
-
-    var lastSuccess: LastSuccess? { targets.last { $0.lastSuccess != nil }?.lastSuccess }
-
-    var isBusy: Bool { holder != nil }
-
-    init(_ bitmap: StoredBitmap) {
-        name = bitmap.name
-        size = bitmap.size
-        granularity = bitmap.granularity
-        state = bitmap.state
-        holder = bitmap.holder
-        isInterrupted = bitmap.isInterrupted
-        dirtyCount = bitmap.dirtyCount
-        dirtyBytes = bitmap.dirtyBytes
-        createdAt = bitmap.createdAt
-        targets = bitmap.targets
-    }
-
-    init(_ bitmap: ImageBitmap) {
-        name = bitmap.name
-        size = bitmap.size
-        granularity = bitmap.granularity
-        state =
-            bitmap.isInconsistent ? .inconsistent : bitmap.isRecording ? .recording : .disabled
-        dirtyCount = bitmap.dirtyCount
-        dirtyBytes = bitmap.dirtyBytes
     }
 }

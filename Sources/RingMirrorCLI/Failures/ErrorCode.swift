@@ -21,7 +21,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case storeUnwritable, storeLocked, storeNoLocks, storeReadOnly, storeVanished, noSuchJob
     case jobRunning, tooManyBitmaps
     case otherTarget, otherContent, halfMirror, nothingToResume, changedSinceInterrupt
-    case foreignWrites, unmarkedWrites
+    case foreignWrites, unmarkedWrites, marksTaken
     // Change maps.
     case mapUnreadable, mapUnrecognized, mapAmbiguous, mapUnsupported, mapOption, mapMalformed
     case mapMisplaced, mapBeyondDevice, mapUntrustworthy, mapTooLarge
@@ -94,6 +94,7 @@ extension Failure {
                 case .otherTarget(_, let target, _, _): (.otherTarget, target)
                 case .otherContent(_, let target, _): (.otherContent, target)
                 case .halfMirror(_, let target): (.halfMirror, target)
+                case .marksTaken(_, let target): (.marksTaken, target)
                 case .foreignWrites(_, let target, _): (.foreignWrites, target)
                 case .unmarkedWrites(_, let source, _): (.unmarkedWrites, source)
                 case .verificationFailed(_, let target, _, _, _): (.verificationFailed, target)

@@ -1,0 +1,144 @@
+package import BlockStorage
+
+/// What tells whether a bitmap can have heard of all that was written to its source.
+///
+/// A bitmap says what was marked. That nothing went past it is shown by looks at the source: a
+/// source that was written since a look while nothing was added to the bitmap was written without
+/// a mark.
+package struct BitmapHistory: Equatable, Sendable {
+    /// How often something was added to the marks. Taking marks away does not count.
+    package internal(set) var additions: UInt64 = 0
+    /// The source when it was last judged, as a job on the bitmap began: all that was written until
+    /// then is marked, or counts as lacking.
+    package internal(set) var look: Look?
+    /// The source when the bitmap was disabled; nil: it records, or nobody looked.
+    package internal(set) var paused: [WriteWitness]?
+    /// Whether the bitmap has all that was ever marked in it. If not, it says nothing about a
+    /// target that it does not know.
+    package internal(set) var isWhole = true
+
+    /// A look at the source.
+    package struct Look: Equatable, Sendable {
+        /// Its files, in the order of the disk's.
+        package var witness: [WriteWitness]
+        /// As many additions had been made by then.
+        package var additions: UInt64
+    }
+
+    init() {}
+
+    /// The source is looked at, and nothing that was written to it until then is missed.
+    mutating func judged(_ witness: [WriteWitness]) {
+        guard !witness.isEmpty else { return }
+        look = Look(witness: witness, additions: additions)
+    }
+
+    /// The source's files were written, and it reads as it did.
+    mutating func renew(_ earlier: [WriteWitness], _ found: [WriteWitness]) {
+        if look?.witness.isStillTrue(of: earlier) == true { look?.witness = found }
+        if paused?.isStillTrue(of: earlier) == true { paused = found }
+    }
+
+    /// What contradicts itself; nil: nothing.
+    var flaw: String? {
+        if let look, look.additions > additions { return "a bitmap has lost an addition" }
+        return nil
+    }
+}
+
+/// What became of the source while its bitmap was disabled.
+enum PauseEnd {
+    case unchanged, written, unknown
+
+    init(_ paused: [WriteWitness]?, _ now: [WriteWitness]) {
+        guard let paused, !paused.isEmpty, paused.count == now.count else {
+            self = .unknown
+            return
+        }
+        self = .unchanged
+        for (earlier, later) in zip(paused, now) {
+            switch later.evidence(since: earlier) {
+            case .unchanged, .timesOnly: break
+            case .written:
+                self = .written
+                return
+            case .unknown: self = .unknown
+            }
+        }
+    }
+}
+
+// MARK: As bytes
+
+extension BitmapHistory {
+    var encoded: FieldWriter {
+        var fields = FieldWriter()
+        fields.put(1, additions)
+        fields.put(2, look?.witness.encoded)
+        fields.put(3, look?.additions)
+        fields.put(4, paused?.encoded)
+        fields.put(5, (isWhole ? 1 : 0) as UInt8)
+        return fields
+    }
+
+    init(decoding fields: FieldReader) throws(FieldError) {
+        try fields.checkTags(1...5, in: "history")
+        additions = try need(try fields.number(1), "a count of additions")
+        if let count = try fields.number(3, as: UInt64.self) {
+            look = Look(witness: try fields.witnesses(2), additions: count)
+        }
+        let paused = try fields.witnesses(4)
+        self.paused = paused.isEmpty ? nil : paused
+        let isWhole = try need(try fields.number(5, as: UInt8.self), "what was taken away")
+        guard isWhole <= 1 else { throw .unsupported("a bitmap has state \(isWhole)") }
+        self.isWhole = isWhole == 1
+    }
+
+    /// That of a bitmap whose store is from before it was kept.
+    ///
+    /// - Parameters:
+    ///   - sourceWitness: of its last success; empty: none.
+    ///   - hasMarks: what was marked since then counts as new.
+    init(lastSuccess sourceWitness: [WriteWitness], hasMarks: Bool, hasTargets: Bool) {
+        judged(sourceWitness)
+        if hasMarks { additions = 1 }
+        isWhole = !hasTargets
+    }
+}
+
+extension Catalog {
+    /// Gives those bitmaps a history that were written without one.
+    mutating func completeHistories(_ isMissing: (UInt64) -> Bool) {
+        for index in bitmapIndices where isMissing(id(index)) {
+            let known = targets.filter { $0.bitmap == id(index) }
+            self[historyOf: index] = BitmapHistory(
+                lastSuccess: known.last { $0.success != nil }?.success?.sourceWitness ?? [],
+                hasMarks: self[index].dirtyBytes > 0
+                    || known.contains { $0.lacked.dirtyBytes > 0 },
+                hasTargets: !known.isEmpty)
+        }
+    }
+
+    var bitmapIndices: [BitmapIndex] {
+        bitmaps.indices.map { .stored($0) } + imageBitmaps.indices.map { .image($0) }
+    }
+
+    subscript(historyOf index: BitmapIndex) -> BitmapHistory {
+        get {
+            switch index {
+            case .stored(let index): bitmaps[index].history
+            case .image(let index): imageBitmaps[index].history
+            }
+        }
+        set {
+            switch index {
+            case .stored(let index): bitmaps[index].history = newValue
+            case .image(let index): imageBitmaps[index].history = newValue
+            }
+        }
+    }
+
+    var historyFlaw: String? {
+        bitmapIndices.lazy.compactMap { self[historyOf: $0].flaw }.first
+    }
+}

@@ -1,0 +1,53 @@
+public import BitmapStore
+internal import BlockStorage
+public import DirtyBitmap
+internal import SystemPackage
+
+/// What a comparison of two disks makes known: that the second lacks what differs from the first,
+/// and nothing else, from the moment at which it began.
+public struct ComparisonRecord: Sendable {
+    private let source, target: Disk
+    private let sourceWitness, targetWitness: [WriteWitness]
+    private var hasMissedWrite = false
+
+    /// Made before the comparison.
+    public init(of source: Disk, with target: Disk) {
+        self.source = source
+        self.target = target
+        sourceWitness = source.settledWitness()
+        targetWitness = target.settledWitness()
+    }
+
+    /// Looks whether the bitmap has missed a write. Called before the differences are marked in it,
+    /// of which it has not heard otherwise.
+    ///
+    /// - Parameters:
+    ///   - imageMarks: what a bitmap in the image has marked.
+    ///   - isRecording: whether that takes marks.
+    public mutating func judge(
+        _ bitmap: BitmapReference, in store: BitmapStore,
+        imageMarks: borrowing DirtyBitmap? = nil, isRecording: Bool? = nil
+    ) throws(MirrorError) {
+        let finding = try source.finding(
+            by: bitmap, in: store, imageMarks: imageMarks, isRecording: isRecording)
+        if case .unmarked = finding { hasMissedWrite = true }
+    }
+
+    /// Makes the second disk a target of the bitmap, in which the differences are marked by now.
+    ///
+    /// The comparison must have found neither side written meanwhile.
+    ///
+    /// - Parameter imageMarks: what a bitmap in the image has marked now.
+    public func note(
+        _ bitmap: BitmapReference, in store: BitmapStore, imageMarks: borrowing DirtyBitmap? = nil
+    ) throws(MirrorError) {
+        do throws(BitmapStoreError) {
+            try store.noteComparison(
+                with: target.identity, at: FilePath(target.resolvedPath), by: bitmap,
+                imageMarks: imageMarks, sourceWitness: sourceWitness,
+                targetWitness: targetWitness, hasMissedWrite: hasMissedWrite)
+        } catch {
+            throw .store(error)
+        }
+    }
+}

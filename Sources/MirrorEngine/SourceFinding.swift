@@ -1,0 +1,141 @@
+internal import BitmapStore
+internal import BlockStorage
+internal import DirtyBitmap
+internal import QCOW2
+
+/// Whether a bitmap can have heard of all that was written to its source since a job on it last
+/// looked, as far as the files of the source tell.
+enum SourceFinding: Equatable {
+    /// Nothing shows that it can't.
+    case marked
+    /// Something was written that is not marked.
+    case unmarked(String)
+    /// Whether something was written without a mark can't be told.
+    case unknown(String)
+    /// No write shows, but names, owner or times were changed, which can hide one.
+    case touched(String)
+
+    /// - Parameters:
+    ///   - hasNewMarks: the bitmap has marks that it had not at the last look.
+    ///   - isRecording: it takes marks now.
+    ///   - isInImage: what writes the image marks it, and touches the image also where it writes
+    ///     nothing.
+    init(
+        _ source: Disk, _ history: BitmapHistory, hasNewMarks: Bool, isRecording: Bool,
+        isInImage: Bool
+    ) {
+        self = .marked
+        let now = source.witness()
+        let isPaused = !isRecording && history.paused != nil
+        if let look = history.look {
+            judge(source, now, since: look.witness) { role, how in
+                switch role {
+                case .below: .unmarked(how)
+                case .image where isInImage:
+                    isRecording || isPaused
+                        ? .marked : .unknown("\(how), and the bitmap takes no marks")
+                case .image, .data:
+                    hasNewMarks && (isRecording || isPaused) ? .marked : .unmarked(how)
+                }
+            }
+        }
+        if isPaused, let paused = history.paused {
+            judge(source, now, since: paused) { _, how in .unmarked(how) }
+        }
+    }
+
+    /// - Parameter written: what it means that a file was written.
+    private mutating func judge(
+        _ source: Disk, _ now: [WriteWitness], since earlier: [WriteWitness],
+        _ written: (Disk.FileRole, String) -> SourceFinding
+    ) {
+        guard now.count == earlier.count else {
+            return add(.unmarked("it consisted of \(earlier.count) files, and has \(now.count)"))
+        }
+        for (index, role) in source.fileRoles.enumerated() {
+            let name = index == 0 ? "" : "\(source.devices[index].path): "
+            switch now[index].evidence(since: earlier[index]) {
+            case .unchanged: break
+            case .timesOnly(let how): add(.touched(name + how))
+            case .unknown(let why):
+                if written(role, why).isMissed { add(.unknown(name + why)) }
+            case .written(let how): add(written(role, name + how))
+            }
+        }
+    }
+
+    private var isMissed: Bool { if case .unmarked = self { true } else { false } }
+
+    /// The worse of two findings counts, and of two that are as bad the first.
+    private mutating func add(_ other: SourceFinding) { if other.weight > weight { self = other } }
+
+    private var weight: Int {
+        switch self {
+        case .marked: 0
+        case .touched: 1
+        case .unknown: 2
+        case .unmarked: 3
+        }
+    }
+}
+
+extension Disk {
+    /// What the files of a disk are to it.
+    fileprivate enum FileRole {
+        /// The file or device that was named.
+        case image
+        /// Where that keeps its data, outside of itself.
+        case data
+        /// What stands below: images that it goes back to, and their data files.
+        case below
+    }
+
+    fileprivate var fileRoles: [FileRole] {
+        guard let image else { return [.image] }
+        let own = image.top.devices.count
+        return devices.indices.map { $0 == 0 ? .image : $0 < own ? .data : .below }
+    }
+}
+
+extension BitmapReference {
+    var isInImage: Bool { if case .image = self { true } else { false } }
+}
+
+extension MirrorStart {
+    /// Looks whether all that was written to the source is marked.
+    func sourceFinding(in store: BitmapStore) throws(MirrorError) -> SourceFinding {
+        guard let reference else { preconditionFailure("a job on a bitmap") }
+        return try source.finding(
+            by: reference, in: store, imageMarks: imageMarks?.bits.copy(),
+            isRecording: imageMarks?.isRecording)
+    }
+}
+
+extension Disk {
+    /// See `SourceFinding`.
+    ///
+    /// - Parameters:
+    ///   - imageMarks: what a bitmap in the image has marked.
+    ///   - isRecording: whether that takes marks; of its own the store knows it.
+    func finding(
+        by reference: BitmapReference, in store: BitmapStore,
+        imageMarks: borrowing DirtyBitmap? = nil, isRecording: Bool? = nil
+    ) throws(MirrorError) -> SourceFinding {
+        do throws(BitmapStoreError) {
+            guard let found = try store.history(of: reference, imageMarks: imageMarks) else {
+                return .marked
+            }
+            let records: Bool
+            if let isRecording {
+                records = isRecording
+            } else {
+                records = try store.bitmap(reference.name).state == .recording
+            }
+            return SourceFinding(
+                self, found.history, hasNewMarks: found.hasNewMarks, isRecording: records,
+                isInImage: reference.isInImage)
+        } catch {
+            throw .store(error)
+        }
+    }
+}

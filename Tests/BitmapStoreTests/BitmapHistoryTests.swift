@@ -1,0 +1,151 @@
+import BlockStorage
+import DirtyBitmap
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import BitmapStore
+
+/// What a bitmap is known to have heard of.
+@Suite struct BitmapHistoryTests {
+    private static let size = 8 * 512
+
+    private func makeStore() throws -> (MemoryDisk, BitmapStore) {
+        let (disk, store) = try BitmapStoreTests.makeStore(disk("source", size: Self.size))
+        try store.add("n", granularity: .min)
+        return (disk, store)
+    }
+
+    private func request(
+        _ mode: JobMode, to target: String, seen: Int, missed: Bool = false
+    ) -> JobRequest {
+        var request = JobRequest(
+            mode: mode, bitmap: .stored("n"), source: disk("source", size: Self.size),
+            sourcePath: "s", target: disk(target, size: Self.size), targetPath: FilePath(target))
+        request.sourceWitness = witness(seen)
+        request.hasMissedWrite = missed
+        return request
+    }
+
+    private func history(_ store: BitmapStore) throws -> (history: BitmapHistory, hasNewMarks: Bool)
+    {
+        try #require(try store.history(of: .stored("n")))
+    }
+
+    private func lacked(_ store: BitmapStore) throws -> [Int64] {
+        try store.bitmap("n").targets.map(\.lackedBytes)
+    }
+
+    private func mirrored(_ store: BitmapStore, _ targets: [String], seen: Int = 1) throws {
+        for target in targets {
+            try store.beginJob(request(.full, to: target, seen: seen)).finish(
+                .success, sourceWitness: witness(seen), targetWitness: witness(9))
+        }
+    }
+
+    @Test("Marks that were made since the last look are told from those before")
+    func additions() throws {
+        let (disk, store) = try makeStore()
+        try store.mark("n", [0..<512])
+        #expect(try history(store).hasNewMarks)
+        try mirrored(store, ["x"])
+        #expect(try !history(store).hasNewMarks)
+        #expect(try history(store).history.look?.witness == witness(1))
+        try store.mark("n", [])
+        #expect(try !history(store).hasNewMarks)
+        try store.mark("n", [0..<1])
+        #expect(try history(store).hasNewMarks)
+        // To take marks away makes none.
+        try store.beginJob(request(.incremental, to: "x", seen: 2)).finish(.failure)
+        try store.clear("n")
+        #expect(try !history(store).hasNewMarks)
+        // Neither are they new because the store was closed.
+        let found = try openStore(disk)
+        #expect(try history(found).history == history(store).history)
+    }
+
+    @Test("What takes marks away or forgets them is kept in mind")
+    func wholeness() throws {
+        let (_, store) = try makeStore()
+        #expect(try history(store).history.isWhole)
+        try store.mark("n", [0..<512])
+        try store.beginJob(request(.incremental, to: "x", seen: 1)).finish(.failure)
+        #expect(try history(store).history.isWhole)
+        try store.forgetJobs { _ in true }
+        #expect(try !history(store).history.isWhole)
+
+        let (_, other) = try makeStore()
+        try other.clear("n")
+        #expect(try history(other).history.isWhole, "nothing was marked")
+        try other.mark("n", [0..<512])
+        try other.clear("n")
+        #expect(try !history(other).history.isWhole)
+        try other.remove("n")
+        try other.add("n", granularity: .min)
+        #expect(try history(other).history.isWhole)
+    }
+
+    @Test("A missed write makes every target lack everything but the one that is copied whole")
+    func missedWrite() throws {
+        let (_, store) = try makeStore()
+        try mirrored(store, ["x", "y"])
+        let job = try store.beginJob(request(.full, to: "y", seen: 2, missed: true))
+        #expect(try lacked(store) == [Int64(Self.size), Int64(Self.size)])
+        try job.finish(.success, sourceWitness: witness(2))
+        #expect(try store.bitmap("n").targets.map(\.path) == ["x", "y"])
+        #expect(try lacked(store) == [Int64(Self.size), 0])
+        #expect(try history(store).history.look?.witness == witness(2))
+    }
+
+    @Test("A job that has yet to compare everything does not settle a missed write")
+    func missedWriteCompared() throws {
+        let (_, store) = try makeStore()
+        try mirrored(store, ["x", "y"])
+        let job = try store.beginJob(request(.incremental, to: "y", seen: 2, missed: true))
+        #expect(try lacked(store) == [Int64(Self.size), 0])
+        #expect(try history(store).history.look?.witness == witness(1))
+        try job.finish(
+            .success, sourceWitness: witness(2), sourceUnchanged: true, isProven: true)
+        #expect(try history(store).history.look?.witness == witness(2))
+        #expect(try lacked(store) == [Int64(Self.size), 0])
+    }
+
+    @Test(
+        "What was written while a bitmap was disabled, all targets lack",
+        arguments: [(1, 1, false, 0), (1, 2, true, 0), (0, 1, false, 1), (1, 0, false, 1)])
+    func pause(before: Int, after: Int, isMissed: Bool, doubts: Int) throws {
+        let (_, store) = try makeStore()
+        try mirrored(store, ["x"])
+        try store.setRecording("n", false, sourceWitness: before == 0 ? [] : witness(before))
+        #expect(try (history(store).history.paused == nil) == (before == 0))
+        // A second time changes nothing.
+        try store.setRecording("n", false, sourceWitness: witness(7))
+        try store.setRecording("n", true, sourceWitness: after == 0 ? [] : witness(after))
+        #expect(try lacked(store) == [isMissed ? Int64(Self.size) : 0])
+        #expect(try store.bitmap("n").targets[0].doubts.map(\.kind).count == doubts)
+        #expect(try history(store).history.paused == nil)
+    }
+
+    @Test("A comparison makes a target known that lacks what is marked")
+    func comparison() throws {
+        let (_, store) = try makeStore()
+        try mirrored(store, ["x"])
+        try store.mark("n", [0..<512])
+        try store.noteComparison(
+            with: disk("z", size: Self.size), at: "z", by: .stored("n"), sourceWitness: witness(3),
+            targetWitness: witness(4), hasMissedWrite: false)
+        let known = try #require(try store.target(disk("z", size: Self.size), of: .stored("n")))
+        #expect(known.lackedBytes == 512 && known.witness == witness(4))
+        #expect(known.lastSuccess == nil && known.doubts.isEmpty)
+        #expect(try history(store).history.look?.witness == witness(3))
+    }
+
+    @Test("A bitmap from before there were histories is judged by its last success")
+    func completion() {
+        let none = BitmapHistory(lastSuccess: [], hasMarks: false, hasTargets: false)
+        #expect(none.look == nil && none.isWhole && none.additions == 0)
+        let known = BitmapHistory(lastSuccess: witness(1), hasMarks: true, hasTargets: true)
+        #expect(known.look?.witness == witness(1) && !known.isWhole)
+        #expect(known.additions > known.look?.additions ?? 0)
+    }
+}
