@@ -64,7 +64,7 @@ public struct TargetDoubt: Hashable, Sendable {
                 "an earlier version, which did not record whether it was proven, took the target "
                     + "for a mirror"
             }
-        return when + what + ", and all of it was neither copied nor compared since"
+        return when + what + ", and never since was all of it copied or compared"
     }
 }
 

@@ -99,7 +99,7 @@ extension Processes {
                 #expect(codes(try mirror("--json").report()).contains("notProven"))
                 #expect(try list().map { $0.text("code") } == [kind])
             }
-            let words = "neither copied nor compared since"
+            let words = "never since was all of it copied or compared"
             #expect(try mirror().output.contains(words))
             let lines = try scratch.run("bitmap", "list", source).output.split(separator: "\n")
             #expect(lines.last?.hasPrefix("  not proven: ") == true, "\(lines)")
