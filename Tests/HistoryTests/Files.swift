@@ -71,7 +71,8 @@ final class Files {
     /// - Parameter names: in the order in which they are read: what is written first comes last.
     func snapshot(_ names: [String]) -> Snapshot {
         Snapshot(
-            all: Set(contents), files: names.compactMap { name in
+            all: Set(contents),
+            files: names.compactMap { name in
                 var status = stat()
                 guard stat(path(name), &status) == 0, let bytes = read(name) else { return nil }
                 return (name, bytes, [status.st_atim, status.st_mtim])

@@ -174,29 +174,32 @@ final class LibraryRig: Rig {
     // MARK: Jobs
 
     func restore(from target: Int, _ surroundings: Surroundings) throws -> Ending {
-        run(in: surroundings, from: Self.target(target), to: name, meanwhile: {}) { wire in
-            let from = try Disk.openSource(FilePath(files.path(Self.target(target))), format: .raw)
-            let to = try Disk.openTarget(
-                path, for: from, format: kind == .raw ? .raw : .qcow2,
-                options: TargetOptions(overwrite: true)
-            ).watched(by: wire)
-            var request = RecordedMirror.Request(.full)
-            request.options.rings = 1
-            return try .full(
-                from: from, to: to, request: request,
-                records: .path(StorePlace.path(for: from)))
-        }
+        run(
+            in: surroundings, from: Self.target(target), to: name, meanwhile: {},
+            begin: { wire in
+                let from = try Disk.openSource(
+                    FilePath(files.path(Self.target(target))), format: .raw)
+                let to = try Disk.openTarget(
+                    path, for: from, format: kind == .raw ? .raw : .qcow2,
+                    options: TargetOptions(overwrite: true)
+                ).watched(by: wire)
+                var request = RecordedMirror.Request(.full)
+                request.options.rings = 1
+                return try .full(
+                    from: from, to: to, request: request,
+                    records: .path(StorePlace.path(for: from)))
+            })
     }
 
     func run(_ job: Job, meanwhile: @escaping @Sendable () -> Void) throws -> Ending {
         run(
-            in: job.surroundings, from: name, to: Self.target(job.target), meanwhile: meanwhile
-        ) { wire in try begin(job, wire) }
+            in: job.surroundings, from: name, to: Self.target(job.target), meanwhile: meanwhile,
+            begin: { wire in try begin(job, wire) })
     }
 
     private func run(
         in surroundings: Surroundings, from source: String, to target: String,
-        meanwhile: @escaping @Sendable () -> Void, _ begin: (Tripwire) throws -> RecordedMirror
+        meanwhile: @escaping @Sendable () -> Void, begin: (Tripwire) throws -> RecordedMirror
     ) -> Ending {
         let wire = Tripwire(after: surroundings.places)
         let death = Death(files, from: source, to: target)
