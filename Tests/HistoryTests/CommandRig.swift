@@ -129,7 +129,11 @@ struct CommandRig: Rig {
             let isThere = files.exists(Self.target(job.target))
             arguments.append(isThere ? "--overwrite" : "--create")
         }
-        if job.verification != .none { arguments.append("--verify=\(job.verification)") }
+        switch job.verification {
+        case .none: break
+        case .copied: arguments.append("--verify")
+        case .all: arguments.append("--verify=all")
+        }
         arguments += ["--json", "--checkpoint", "0.001", "--depth", "1", "--request-size", "4K"]
         if job.isSlow { arguments += ["--speed", "20M"] }
         return try run(arguments, in: job.surroundings, meanwhile: meanwhile)
