@@ -223,7 +223,15 @@ struct MirrorStart {
     mutating func noteMissedWrite(in store: BitmapStore) throws(MirrorError) {
         guard let reference, case .unmarked(let how) = try sourceFinding(in: store) else { return }
         record.hasMissedWrite = true
-        warnings.append(Self.missedWrite(source, reference.name, how))
+        let hasOthers: Bool
+        do throws(BitmapStoreError) {
+            hasOthers = try store.targets(of: reference).contains {
+                target.identity.difference(from: $0.identity) != nil
+            }
+        } catch {
+            throw .store(error)
+        }
+        if hasOthers { warnings.append(Self.missedWrite(source, reference.name, how)) }
     }
 
     private static func missedWrite(_ source: Disk, _ name: String, _ how: String) -> String {
