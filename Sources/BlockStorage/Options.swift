@@ -69,15 +69,18 @@ public struct TargetOptions: Sendable {
     public var holdsMirror = false
     /// Accept a target that is larger than the source; what lies beyond stays as it is.
     public var allowLarger = false
+    /// Open no file but the one that is named: an image that needs others is refused.
+    public var namedFileOnly = false
 
     public init(
         cache: CacheChoice = .automatic, create: Bool = false, overwrite: Bool = false,
-        holdsMirror: Bool = false, allowLarger: Bool = false
+        holdsMirror: Bool = false, allowLarger: Bool = false, namedFileOnly: Bool = false
     ) {
         self.cache = cache
         self.create = create
         self.overwrite = overwrite
         self.holdsMirror = holdsMirror
         self.allowLarger = allowLarger
+        self.namedFileOnly = namedFileOnly
     }
 }

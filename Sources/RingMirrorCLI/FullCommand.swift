@@ -48,7 +48,7 @@ struct FullCommand: ParsableCommand {
     private var bitmap: String? { choice.name }
 
     func validate() throws {
-        try targetFormat.validate(create: create, target: target)
+        try targetFormat.validate(create: create, target: target, sourceFormat.files)
         if choice.mode == .never {
             throw ValidationError(
                 "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
@@ -76,7 +76,8 @@ struct FullCommand: ParsableCommand {
         // What is resumed is known by its record, which is checked before the first write.
         let options = TargetOptions(
             cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
-            allowLarger: guards.allowLarger)
+            allowLarger: guards.allowLarger,
+            namedFileOnly: sourceFormat.files.noBacking)
         if recording.dryRun {
             var dryRun = DryRun("full", source, target, create: creates, output, complaint)
             let target = try dryRun.openTarget(

@@ -80,7 +80,7 @@ struct IncrementalCommand: ParsableCommand {
         if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
             throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
         }
-        try targetFormat.validate(create: create, target: target)
+        try targetFormat.validate(create: create, target: target, sourceFormat.files)
         if create && targetFormat.backing == nil {
             throw ValidationError(
                 "a new TARGET holds no mirror yet: say on which one it stands with --backing, or "
@@ -131,7 +131,8 @@ struct IncrementalCommand: ParsableCommand {
         let isKnown = resuming || newTarget || hasSucceeded || isInImage
         let options = TargetOptions(
             cache: tuning.cache, create: creates, overwrite: guards.overwrite || isKnown,
-            holdsMirror: true, allowLarger: guards.allowLarger)
+            holdsMirror: true, allowLarger: guards.allowLarger,
+            namedFileOnly: sourceFormat.files.noBacking)
         if recording.dryRun {
             var dryRun = DryRun("incremental", source, target, create: creates, output, complaint)
             let target = try dryRun.openTarget(

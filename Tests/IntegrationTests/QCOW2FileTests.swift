@@ -28,6 +28,8 @@ extension Processes {
             try QEMU.img(
                 "create", "-q", "-f", "qcow2", "-o", "data_file=\(scratch.path("data"))", apart,
                 "1M")
+            let plain = try scratch.image("plain", size: miB, seed: 2)
+            try scratch.succeed("bitmap", "add", plain, "b")
             for (image, named) in [(overlay, base), (raw, secret), (apart, scratch.path("data"))] {
                 for command in [
                     ["info", image], ["full", image, scratch.path("new.raw"), "--create"],
@@ -35,13 +37,25 @@ extension Processes {
                     ["bitmap", "list", image],
                     ["top", image, scratch.path("new.raw"), "--target-format", "raw"],
                     ["bench", "transfer", image, scratch.path("new.raw"), "--create"],
+                    // What is written may be a stranger's too.
+                    ["full", plain, image, "--overwrite"],
+                    ["full", plain, image, "--overwrite", "--dry-run"],
+                    ["incremental", plain, image, "--bitmap", "b", "--new-target"],
+                    ["bench", "transfer", plain, image, "--overwrite"],
+                    ["bitmap", "diff", plain, image, "--into", "b"],
+                    ["bitmap", "add", image, "b"],
                 ] {
                     try scratch.expectTurnedDown(
                         command + ["--no-backing"],
                         naming: ["\"\(named)\"", "no file may be opened"],
-                        untouched: [secret])
+                        untouched: [secret, plain, image])
                 }
             }
+            try scratch.expectTurnedDown(
+                [
+                    "full", plain, scratch.path("new.qcow2"), "--create", "--backing", secret,
+                    "--backing-format", "raw", "--no-backing",
+                ], codes: [Code.usage], naming: ["--backing", "--no-backing"])
             // What needs nothing else is used as ever.
             try scratch.succeed("info", base, "--no-backing")
             try scratch.succeed("full", base, scratch.path("new.raw"), "--create", "--no-backing")

@@ -59,7 +59,7 @@ extension Disk {
     ) throws(StorageError) -> Disk {
         let format = try (format ?? (options.create ? ImageFormat(forNew: path) : nil))
             .or(guessing: path, option: "--target-format")
-        try refuseItself(newImage, path)
+        try checkBacking(of: newImage, path, options)
         let size = source.geometry.size
         var newImage = newImage ?? NewImageOptions(size: size)
         newImage.size = wholeSectors(size)
@@ -79,7 +79,9 @@ extension Disk {
                 }
                 try requireImage(on: device)
             }
-            let image = try WritableImage(device, cache: options.cache, held: source.devices)
+            let image = try WritableImage(
+                device, cache: options.cache, namedFileOnly: options.namedFileOnly,
+                held: source.devices)
             try check(image, size: size, options)
             return Disk(image, warnings: warnings)
         } catch {
@@ -124,7 +126,7 @@ extension Disk {
     public static func checkNewImage(
         at path: FilePath, for source: Disk, newImage: NewImageOptions, options: TargetOptions
     ) throws(StorageError) {
-        try refuseItself(newImage, path)
+        try checkBacking(of: newImage, path, options)
         var newImage = newImage
         newImage.size = wholeSectors(source.geometry.size)
         try newImage.validate(for: path)
@@ -149,10 +151,18 @@ extension Disk {
         }
     }
 
-    private static func refuseItself(
-        _ newImage: NewImageOptions?, _ path: FilePath
+    private static func checkBacking(
+        of newImage: NewImageOptions?, _ path: FilePath, _ options: TargetOptions
     ) throws(StorageError) {
-        guard let name = newImage?.backingFile,
+        guard let name = newImage?.backingFile else { return }
+        guard !options.namedFileOnly else {
+            throw .image(
+                ImageProblem(
+                    .unsupported, path,
+                    "a new image can't stand on another file where none but itself may be opened",
+                    remedy: "Make it without a backing file, or allow that."))
+        }
+        guard
             path.removingLastComponent().pushing(FilePath(name)).lexicallyNormalized()
                 == path.lexicallyNormalized()
         else { return }

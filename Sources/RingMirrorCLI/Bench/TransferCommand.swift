@@ -38,7 +38,9 @@ struct TransferCommand: ParsableCommand {
 
     private var create: Bool { new.create }
 
-    func validate() throws { try targetFormat.validate(create: create, target: target) }
+    func validate() throws {
+        try targetFormat.validate(create: create, target: target, sourceFormat.files)
+    }
 
     func run() throws {
         let complaint = Complaint(output: output)
@@ -53,7 +55,7 @@ struct TransferCommand: ParsableCommand {
             source, target, targetFormat,
             TargetOptions(
                 cache: tuning.cache, create: create, overwrite: guards.overwrite,
-                allowLarger: guards.allowLarger),
+                allowLarger: guards.allowLarger, namedFileOnly: sourceFormat.files.noBacking),
             complaint)
         let run = TransferRun(
             sides: sides, settings: settings, options: tuning.mirrorOptions(copying),

@@ -22,7 +22,8 @@ struct NamedFileOptions: ParsableArguments {
             "Open no file but the one that is named.",
             discussion: """
                 A qcow2 image can name any file of this machine as its backing file or data file. \
-                With this, one that needs another file is refused: for images from strangers.
+                With this, one that needs another file is refused, be it read or written: for \
+                images from strangers.
                 """))
     var noBacking = false
 }
@@ -71,8 +72,10 @@ struct TargetFormatOptions: ParsableArguments {
 
     /// What a command checks that has these options.
     ///
-    /// - Parameter create: whether TARGET is made.
-    func validate(create: Bool, target: PathArgument) throws {
+    /// - Parameters:
+    ///   - create: whether TARGET is made.
+    ///   - files: which files may be opened.
+    func validate(create: Bool, target: PathArgument, _ files: NamedFileOptions) throws {
         let isQCOW2 = (targetFormat ?? ImageFormat(forNew: target.path)) == .qcow2
         let isAsked =
             clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
@@ -86,6 +89,10 @@ struct TargetFormatOptions: ParsableArguments {
             throw ValidationError(
                 "--backing FILE goes with --backing-format raw or qcow2: a raw disk can look like "
                     + "anything")
+        }
+        if backing != nil && files.noBacking {
+            throw ValidationError(
+                "--backing FILE is opened, which --no-backing forbids: leave one of them out")
         }
         if let backing, backing.utf8 == nil {
             throw ValidationError(

@@ -49,7 +49,7 @@ struct TopCommand: ParsableCommand {
     private var create: Bool { main.create }
 
     func validate() throws {
-        try format.validate(create: create, target: target)
+        try format.validate(create: create, target: target, files)
         if create && format.backing == nil {
             throw ValidationError(
                 "a new TARGET has nothing of what is below OVERLAY: say on what it stands with "
@@ -77,7 +77,8 @@ struct TopCommand: ParsableCommand {
         request.base = base?.path
         let options = TargetOptions(
             cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
-            holdsMirror: true, allowLarger: guards.allowLarger)
+            holdsMirror: true, allowLarger: guards.allowLarger,
+            namedFileOnly: files.noBacking)
         if recording.dryRun {
             var dryRun = DryRun("top", source, target, create: creates, output, complaint)
             let target = try dryRun.openTarget(
