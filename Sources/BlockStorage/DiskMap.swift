@@ -174,6 +174,20 @@ extension DiskMap {
 
 extension SourceMap {
     package var packedLengthMax: Int { 0 }
+
+    /// What begins at `start`, as a job copies it whose runs are cut at multiples of `unit`, a
+    /// power of two: the end of data moves behind its unit, that of zeros before it.
+    package func content(at start: Int64, unit: Int64) throws(StorageError) -> StorageExtent {
+        let extent = try content(at: start)
+        let end = extent.range.upperBound
+        let mask = unit - 1
+        let isZero = extent.content == .zero
+        if end == size { return StorageExtent(range: start..<end, content: extent.content) }
+        if isZero, end & ~mask > start {
+            return StorageExtent(range: start..<(end & ~mask), content: .zero)
+        }
+        return StorageExtent(range: start..<min((end + mask) & ~mask, size), content: .data)
+    }
 }
 
 extension TargetMap {

@@ -68,7 +68,8 @@ package final class RunDispenser: Sendable {
             }
             let start = state.pending.lowerBound
             if !state.extent.contains(start) {
-                (state.extent, state.extentIsZero) = try alignedExtent(at: start)
+                let found = try source.content(at: start, unit: unit)
+                (state.extent, state.extentIsZero) = (found.range, found.content == .zero)
             }
             let limit = state.extentIsZero ? zeroLimit : dataLimit
             let cut = (start + limit) & ~(unit - 1)
@@ -77,17 +78,6 @@ package final class RunDispenser: Sendable {
             state.outstanding.append(start..<end)
             return Run(range: start..<end, isZero: state.extentIsZero)
         }
-    }
-
-    /// What the source has at `start`, with its end moved onto a unit: data grows, zeros shrink.
-    private func alignedExtent(at start: Int64) throws(StorageError) -> (Range<Int64>, Bool) {
-        let extent = try source.content(at: start)
-        let end = extent.range.upperBound
-        let mask = unit - 1
-        let isZero = extent.content == .zero
-        if end == source.size { return (start..<end, isZero) }
-        if isZero, end & ~mask > start { return (start..<(end & ~mask), true) }
-        return (start..<min((end + mask) & ~mask, source.size), false)
     }
 
     /// Takes a run back that was copied, but for what was deferred of it. `range` may be several

@@ -11,15 +11,17 @@ extension NewImageOptions {
         let entriesPerCluster = clusterSize / 8
         let l1 = ceiling(ceiling(size, l2Coverage) * 8, clusterSize)
         let used = l2Tables + clusters
-        // A long L1 table begins behind all blocks of refcounts that there are. What it leaves free
-        // before it is what is taken first afterwards.
-        let gap = l1 > perBlock - 3 ? max(0, perBlock - used) : 0
         var blocks: Int64 = 1
         while true {
             // A refcount table that has become too small moves behind all else and grows by half,
             // and may have done so just now: the old ones, each a third smaller, are holes then.
             let needed = ceiling(blocks, entriesPerCluster)
             let tables = needed == 1 ? 1 : needed + needed / 2 + 1 + 3 * needed
+            // A long L1 table begins behind all blocks of refcounts that there are, and a larger
+            // refcount table, if it needs one, behind those as well. What they leave free of two
+            // blocks is what is taken first afterwards.
+            let left = needed == 1 ? perBlock : 2 * perBlock
+            let gap = l1 > perBlock - 3 ? max(0, left - used) : 0
             let total = 1 + l1 + gap + used + blocks + tables
             // Refcounts count themselves, so that their number is found step by step.
             let counted = ceiling(total, perBlock) + (needed == 1 ? 0 : 1)

@@ -150,7 +150,8 @@ extension Refcounts {
         return (first + Int64(added))..<end
     }
 
-    /// Moves the table to a place where it can be larger. The old one stays until the header of the
+    /// Moves the table to a place where it can be larger: behind all blocks, with its own blocks,
+    /// and after that with room for `entries` of others. The old one stays until the header of the
     /// new one is on stable storage; until then memory has the old one too, and if there is no
     /// space for the new one nothing has happened.
     private mutating func growTable(
@@ -161,7 +162,7 @@ extension Refcounts {
         var clusters = header.refcountTableClusters
         clusters = min(clusters + clusters / 2 + 1, clustersMax)
         while true {
-            let needed = max(entries, blockEnd + blocksNeeded(for: clusters))
+            let needed = max(entries, blockEnd) + blocksNeeded(for: clusters)
             if needed <= clusters * entriesPerCluster { break }
             clusters = (needed + entriesPerCluster - 1) / entriesPerCluster
             guard clusters <= clustersMax else {

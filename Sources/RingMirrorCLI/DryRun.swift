@@ -20,6 +20,8 @@ struct DryRun {
     private var tableNote: PartitionTableNote?
     /// A new image would be made on a disk.
     private var isOnDisk = false
+    /// The qcow2 image that would be made, if one would be.
+    private(set) var newImage: NewImageOptions?
 
     init(
         _ command: String, _ source: Disk, _ path: PathArgument, create: Bool,
@@ -42,6 +44,7 @@ struct DryRun {
         guard !create else {
             let image = format.newImage(size: source.geometry.size)
             let kind = format.targetFormat ?? ImageFormat(forNew: path.path)
+            if kind == .qcow2 { newImage = image }
             guard kind == .qcow2 && Files.isDisk(path.path) else {
                 try checkNewTarget()
                 if kind == .qcow2 {

@@ -89,7 +89,10 @@ struct FullCommand: ParsableCommand {
             }
             return dryRun.tell(
                 try complaint.perform { () throws(MirrorError) in
-                    guard let plan else { return try .full(of: source) }
+                    guard let plan else {
+                        return try .full(
+                            of: source, target: dryRun.newImage, zeroes: tuning.zeroes)
+                    }
                     return plan
                 })
         }

@@ -142,7 +142,8 @@ struct IncrementalCommand: ParsableCommand {
                     try begin(source, target, dirty, records, resuming: resuming, creates: creates)
                 }
             }
-            return dryRun.tell(try plan ?? measure(source, dirty, complaint))
+            return dryRun.tell(
+                try plan ?? measure(source, dirty, dryRun.newImage, complaint))
         }
         let sides = try MirrorSides(
             source, target, targetFormat, options, complaint)
@@ -159,14 +160,16 @@ struct IncrementalCommand: ParsableCommand {
 
     /// What would be copied to a target that is not there yet.
     private func measure(
-        _ source: Disk, _ map: ChangeMap?, _ complaint: Complaint
+        _ source: Disk, _ map: ChangeMap?, _ image: NewImageOptions?, _ complaint: Complaint
     ) throws -> Measurement {
         try complaint.perform { () throws(MirrorError) in
             guard let map else {
                 return try .incremental(
-                    of: source, dirty: try recording.store.bits(bitmap ?? "", of: source))
+                    of: source, dirty: try recording.store.bits(bitmap ?? "", of: source),
+                    target: image, zeroes: tuning.zeroes)
             }
-            return try .incremental(of: source, dirty: bits(of: map, source))
+            return try .incremental(
+                of: source, dirty: bits(of: map, source), target: image, zeroes: tuning.zeroes)
         }
     }
 

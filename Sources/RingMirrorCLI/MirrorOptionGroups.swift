@@ -51,14 +51,15 @@ struct CopyOptions: ParsableArguments {
 
 /// What rarely has to be chosen: the defaults fit, or are found out from the devices.
 struct TuningOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp(
-            "What becomes of zeros on TARGET.",
-            discussion: """
-                detect makes holes of everything that is zero, holes only of holes, and write \
-                allocates the whole target. TARGET reads the same after all three.
-                """, valueName: "how"))
+    @Option(help: TuningOptions.zeroesHelp)
     var zeroes = ZeroHandling.detect
+
+    static let zeroesHelp = ArgumentHelp(
+        "What becomes of zeros on TARGET.",
+        discussion: """
+            detect makes holes of everything that is zero, holes only of holes, and write \
+            allocates the whole target. TARGET reads the same after all three.
+            """, valueName: "how")
 
     @Flag(help: "Promise that the whole target reads as zeros now, so that zeros need no work.")
     var targetIsZero = false

@@ -9,7 +9,9 @@ struct MeasureCommand: ParsableCommand {
         discussion: """
             Nothing is written, and only the tables of images are read. Sizes are bytes.
 
-            Zeros that are stored as data count as data: they are seen only when they are read.
+            Zeros that are stored as data count as data: they are seen only when they are read. \
+            What a new target's file takes is of a mirror that nothing interrupts, and without \
+            what its filesystem needs to keep it.
 
             Examples:
               ringmirror measure vm.qcow2
@@ -50,6 +52,8 @@ struct MeasureCommand: ParsableCommand {
         help: ArgumentHelp(
             "The qcow2 target would have all its tables from the beginning.", valueName: "what"))
     var preallocate: TargetFormatOptions.Preallocation?
+
+    @Option(help: TuningOptions.zeroesHelp) var zeroes = ZeroHandling.detect
 
     @OptionGroup var store: StoreOptions
     @OptionGroup var format: SourceFormatOptions
@@ -104,10 +108,10 @@ struct MeasureCommand: ParsableCommand {
             target?.preallocatesMetadata = preallocate == .metadata
         }
         switch mode {
-        case .full: return try Measurement.full(of: disk, target: target)
+        case .full: return try Measurement.full(of: disk, target: target, zeroes: zeroes)
         case .top:
             return try Measurement.top(
-                of: disk, base: base?.path, target: target)
+                of: disk, base: base?.path, target: target, zeroes: zeroes)
         case .incremental:
             return try incremental(disk, bitmap ?? "", target)
         }
@@ -129,9 +133,11 @@ struct MeasureCommand: ParsableCommand {
             }
         }
         guard let most = targets.max(by: { $0.lackedBytes < $1.lackedBytes }) else {
-            return try .incremental(of: disk, dirty: try home.load(name), target: image)
+            return try .incremental(
+                of: disk, dirty: try home.load(name), target: image, zeroes: zeroes)
         }
-        return try .incremental(of: disk, dirty: try home.load(name, for: most), target: image)
+        return try .incremental(
+            of: disk, dirty: try home.load(name, for: most), target: image, zeroes: zeroes)
     }
 
     private func show(_ measurement: Measurement) {

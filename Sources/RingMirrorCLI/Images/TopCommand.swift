@@ -90,7 +90,11 @@ struct TopCommand: ParsableCommand {
             }
             return dryRun.tell(
                 try complaint.perform { () throws(MirrorError) in
-                    guard let plan else { return try .top(of: source, base: base?.path) }
+                    guard let plan else {
+                        return try .top(
+                            of: source, base: base?.path, target: dryRun.newImage,
+                            zeroes: tuning.zeroes)
+                    }
                     return plan
                 })
         }

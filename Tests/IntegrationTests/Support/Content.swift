@@ -85,6 +85,19 @@ enum Content {
         try status(path).st_blocks.asInt64 * 512
     }
 
+    /// Bytes of a file that are no hole.
+    static func dataBytes(_ path: String) throws -> Int64 {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        defer { close(descriptor) }
+        var (sum, end): (Int64, off_t) = (0, 0)
+        while case let start = lseek(descriptor, end, SEEK_DATA), start >= 0 {
+            end = lseek(descriptor, start, SEEK_HOLE)
+            sum += Int64(end - start)
+        }
+        return sum
+    }
+
     private static func status(_ path: String) throws -> stat {
         var status = stat()
         guard stat(path, &status) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }

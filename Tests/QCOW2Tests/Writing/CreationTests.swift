@@ -24,6 +24,8 @@ import Testing
         Kind(size: 0), Kind(size: 512), Kind(size: 1 << 30), Kind(size: (1 << 30) + 512),
         Kind(size: 1 << 50, cluster: 2 << 20), Kind(size: 8 << 40),
         Kind(size: 4 << 30, cluster: 512), Kind(size: 4 << 30, cluster: 512, bits: 64),
+        // Its L1 table needs as many blocks as a grown refcount table has entries.
+        Kind(size: 63 << 30, cluster: 512),
         Kind(size: 10 << 20, cluster: 512, bits: 1), Kind(size: 10 << 20, cluster: 1024, bits: 2),
         Kind(size: 10 << 20, cluster: 4096, bits: 4), Kind(size: 10 << 20, bits: 8, lazy: true),
         Kind(size: 10 << 20, cluster: 2048, bits: 32),
@@ -94,6 +96,45 @@ import Testing
             for offset in stride(from: 0, to: 4 << 20, by: 65536) {
                 #expect(image.sector(at: offset)?.contains { $0 != 0 } != true)
             }
+        }
+    }
+
+    /// Nothing tells beforehand how many clusters of which kind are taken in which order.
+    @Test("An image takes at most what its options say")
+    func lengths() throws {
+        var random = RandomTest.generator(defaultSeed: 77)
+        let scratch = try Scratch()
+        for round in 0..<RandomTest.events(default: 40) {
+            var options = NewImageOptions(size: 0)
+            options.clusterSize = 512 << Int64.random(in: 0...3, using: &random)
+            options.refcountBits = 1 << Int.random(in: 0...6, using: &random)
+            // Up to half of what a header allows, in which all ways to place an L1 table occur.
+            let entryBits = Int64.random(in: 0...21, using: &random)
+            let entries = Int64.random(in: 0...(1 << entryBits), using: &random)
+            options.size = entries * options.l2Coverage
+            let path = scratch.path("image-\(round)")
+            let file = try PlainFile(path)
+            let header = try options.create(in: file)
+            let empty = try file.length()
+            let comment: Comment = "\(options), round \(round), \(random.replay)"
+            #expect(empty <= options.emptyBytesMax, comment)
+            let writer = try ImageWriter(file, header)
+            var (clusters, tables): (Int64, Int64) = (0, 0)
+            let stepBits = Int.random(in: 0...8, using: &random)
+            for _ in 0..<Int.random(in: 0...(1 << stepBits), using: &random) {
+                if random.chance(percent: 20) {
+                    _ = try writer.allocateTable()
+                    tables += 1
+                } else {
+                    let most = Int.random(in: 1...200, using: &random)
+                    clusters += Int64(try writer.allocateData(upTo: most).count)
+                }
+            }
+            try writer.flushRefcounts()
+            try writer.truncate(floor: empty)
+            let most = options.fileBytesMax(clusters: clusters, l2Tables: tables)
+            #expect(try file.length() <= most, comment)
+            unlink(path)
         }
     }
 
