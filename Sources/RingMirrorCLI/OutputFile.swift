@@ -22,15 +22,21 @@ struct OutputFile {
     let path: PathArgument
     private let inputs: [StorageDevice]
     private let bitmaps: FilePath
+    private let targets: [FilePath]
 
     /// - Parameters:
     ///   - path: `-` is standard output, whose errors `Output` keeps.
     ///   - inputs: the files that the result comes from.
     ///   - bitmaps: the file that has the bitmaps.
-    init(path: PathArgument, apartFrom inputs: [StorageDevice], _ bitmaps: FilePath) {
+    ///   - targets: what has been mirrored to.
+    init(
+        path: PathArgument, apartFrom inputs: [StorageDevice], _ bitmaps: FilePath,
+        _ targets: [FilePath]
+    ) {
         self.path = path
         self.inputs = inputs
         self.bitmaps = bitmaps
+        self.targets = targets
     }
 
     /// Writes all of `bytes`.
@@ -69,7 +75,40 @@ struct OutputFile {
         if StorePlace.isStore(at: path.path) {
             throw .isNeeded("it keeps the bitmaps of another disk")
         }
+        if targets.contains(where: { Files.lead($0, path.path) }) {
+            throw .isNeeded("it is a target that mirrors were made to")
+        }
+        try requireText()
     }
+
+    /// All that is exported is text, and a disk is not: so nothing that holds one is replaced.
+    private func requireText() throws(OutputFileError) {
+        let beginning: [UInt8]
+        do {
+            let file = try FileDescriptor.open(path.path, .readOnly)
+            var bytes = [UInt8](repeating: 0, count: Self.lookLength)
+            let count = try file.closeAfter {
+                try unsafe bytes.withUnsafeMutableBytes { try unsafe file.read(into: $0) }
+            }
+            beginning = Array(bytes[..<count])
+        } catch {
+            throw .systemCall(error as? Errno ?? .ioError)
+        }
+        // What was read may end in the middle of a character.
+        let isText = (0..<(beginning.count < Self.lookLength ? 1 : 4)).contains { cut in
+            String(validating: beginning.dropLast(cut), as: UTF8.self) != nil
+        }
+        let isDescriptor = beginning.starts(with: Array("# Disk DescriptorFile".utf8))
+        let hasControls = beginning.contains { byte in
+            byte < 0x20 && !(0x09...0x0d).contains(byte) || byte == 0x7f
+        }
+        guard isText && !isDescriptor && !hasControls else {
+            throw .isNeeded("it holds something else than a change map or another text")
+        }
+    }
+
+    /// Disks have zeros, or something else that no text has, well before.
+    private static let lookLength = 65536
 
     /// Writes a file under another name in the same directory, and gives it its name when it is
     /// whole and on stable storage.

@@ -39,6 +39,50 @@ extension Processes {
             #expect(files.contents(atPath: file) == before)
         }
 
+        @Test(arguments: ["qcow2", "raw", "known target", "VMDK descriptor"])
+        func `an export never replaces another disk`(what: String) throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let file = scratch.path("file")
+            switch what {
+            case "qcow2": try Data([0x51, 0x46, 0x49, 0xfb]).write(to: URL(fileURLWithPath: file))
+            case "raw": try scratch.image("file", size: miB, seed: 3)
+            case "known target":
+                // Nothing in it shows what it is.
+                try Content.write(1, to: source, 0..<miB)
+                try Data(String(repeating: "a\n", count: Int(2 * miB)).utf8)
+                    .write(to: URL(fileURLWithPath: source))
+                try scratch.mirror(source, file, "--create", "--bitmap", "b")
+            default:
+                try Data("# Disk DescriptorFile\nversion=1\n".utf8)
+                    .write(to: URL(fileURLWithPath: file))
+            }
+            let before = try Content.fingerprint(file)
+            let end = try scratch.run("bitmap", "export", source, "b", file, "--overwrite")
+            #expect(end.code == Code.refused, "\(end)")
+            #expect(end.errors.contains("is not replaced"), "\(end)")
+            #expect(try Content.fingerprint(file) == before)
+        }
+
+        @Test func `an export replaces an earlier one, a text and an empty file`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            for format in ["ringmirror", "ranges", "qemu-dirty"] {
+                let file = scratch.path("map-\(format)")
+                try Data().write(to: URL(fileURLWithPath: file))
+                for _ in 0..<2 {
+                    try scratch.bitmap(
+                        "export", source, "b", file, "--format", format, "--overwrite")
+                }
+                let end = try scratch.run(
+                    "bitmap", "export", source, "b", file, "--overwrite", "--json")
+                #expect(end.code == Code.done, "\(end)")
+                #expect(try end.report().text("name") == "b", "\(end)")
+            }
+            let stream = try scratch.run("bitmap", "export", source, "b", "--json")
+            #expect(stream.code == Code.usage, "\(stream)")
+        }
+
         @Test func `an image that others are read through is never replaced`() throws {
             let scratch = try Scratch()
             let base = try scratch.image("base", size: miB, seed: 1)

@@ -72,6 +72,11 @@ enum BitmapHome {
         }
     }
 
+    /// What mirrors were or are made to.
+    func targetPaths() throws(MirrorError) -> [FilePath] {
+        try bitmaps().flatMap { $0.targets.map(\.path) } + jobs().map(\.targetPath)
+    }
+
     func load(_ name: String) throws(MirrorError) -> DirtyBitmap {
         try attempt { (store) throws(BitmapStoreError) in
             try store.load(name)

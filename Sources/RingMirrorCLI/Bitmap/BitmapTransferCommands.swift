@@ -10,7 +10,7 @@ struct BitmapExportCommand: ParsableCommand {
         usage: "ringmirror bitmap export <path> <name> [<file>] [<options>]",
         discussion: """
             The formats are described in docs/change-maps.md. A disk, an image or a file of \
-            bitmaps is never written over.
+            bitmaps is never written over, nor anything else that is no text.
 
             Examples:
               ringmirror bitmap export vm.img nightly changes.txt
@@ -38,11 +38,22 @@ struct BitmapExportCommand: ParsableCommand {
         } catch {
             throw options.complaint.end(Failure(error))
         }
+        // Standard output is where the map goes.
+        if options.output.json && file.isStandardStream {
+            throw options.complaint.end(
+                .commandLine, "--json needs a FILE for the map: standard output has the events",
+                .usage)
+        }
+        let targets = try options.attempt { () throws(MirrorError) in try home.targetPaths() }
         do throws(OutputFileError) {
-            try OutputFile(path: file, apartFrom: disk.devices, home.path)
+            try OutputFile(path: file, apartFrom: disk.devices, home.path, targets)
                 .write(bytes, overwrite: overwrite)
         } catch {
             throw options.complaint.end(Failure(error, file))
+        }
+        if options.output.json {
+            let bitmap = try options.attempt { () throws(MirrorError) in try home.bitmap(name) }
+            Events.print(Events.Bitmap(bitmap, store: home.path.string))
         }
     }
 }
