@@ -159,7 +159,8 @@ extension BitmapStoreError: CustomStringConvertible {
         case .alreadyExists(let path):
             "\(path) exists already. Open it instead, or choose another name."
         case .notAStore(let path, let why):
-            "\(path) is not a bitmap store: \(why). Nothing was changed."
+            "\(path) is not a bitmap store: \(why). Nothing was changed. Move it away, or remove "
+                + "it if nobody needs it: that is where bitmaps are kept."
         case .unsupportedVersion(let path, let what):
             "\(path) can't be read by this version of ringmirror: \(what). Nothing was changed. "
                 + "Use the version that wrote it."

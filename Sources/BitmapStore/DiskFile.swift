@@ -32,7 +32,8 @@ final class DiskFile: StoreFile {
             status = try StoreCalls.status(of: descriptor)
         } catch {
             switch error {
-            case .noSuchFileOrDirectory: throw .notFound(path: path)
+            // Where a name is too long for the filesystem there is nothing.
+            case .noSuchFileOrDirectory, .fileNameTooLong: throw .notFound(path: path)
             case .tooManySymbolicLinkLevels:
                 throw .notAStore(path: path, why: "it is a symbolic link, and must be the file")
             case .noSuchAddressOrDevice: throw .notAStore(path: path, why: "it is a socket")
@@ -81,6 +82,15 @@ final class DiskFile: StoreFile {
 
     // A transaction takes milliseconds; who waits longer than 10 s waits for something stuck.
     private static let lockPauseMilliseconds: UInt32 = 10
+
+    /// Locks a file that this process has just made, and that may have no name yet.
+    func lockNew() throws(BitmapStoreError) {
+        do throws(Errno) {
+            guard try StoreCalls.tryLock(descriptor, .exclusive) else { throw .wouldBlock }
+        } catch {
+            throw lockFailure("flock", error)
+        }
+    }
 
     func lock(_ mode: LockMode) throws(BitmapStoreError) {
         var isLocked: Bool

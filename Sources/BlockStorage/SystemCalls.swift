@@ -232,14 +232,16 @@ package enum SystemCalls {
     }
 
     /// Opens a file that has no name yet, in this directory. Not every filesystem can.
-    static func openUnnamed(mode: UInt32, in directory: Descriptor) throws(Errno) -> Descriptor {
+    package static func openUnnamed(
+        mode: UInt32, in directory: Descriptor
+    ) throws(Errno) -> Descriptor {
         // Glibc's O_TMPFILE, a macro that Swift doesn't see.
         let unnamed = 0o20_000_000 | O_DIRECTORY
         return try open(".", O_RDWR | unnamed | O_NOCTTY, mode: mode, in: directory.raw)
     }
 
     /// Gives a file without a name one, which must not be there yet.
-    static func link(
+    package static func link(
         _ descriptor: Descriptor, as name: FilePath, in directory: Descriptor
     ) throws(Errno) {
         let source = FilePath("/proc/self/fd/\(descriptor.raw)")

@@ -46,7 +46,7 @@ struct DryRun {
             let kind = format.targetFormat ?? ImageFormat(forNew: path.path)
             if kind == .qcow2 { newImage = image }
             guard kind == .qcow2 && Files.isDisk(path.path) else {
-                try checkNewTarget()
+                try checkNewTarget(format)
                 if kind == .qcow2 {
                     try complaint.attempt { () throws(StorageError) in
                         try Disk.checkNewImage(
@@ -113,8 +113,8 @@ struct DryRun {
     }
 
     /// What the guards look at before they make a file.
-    private func checkNewTarget() throws {
-        try MirrorSides.checkPlace(of: path, complaint)
+    private func checkNewTarget(_ format: TargetFormatOptions) throws {
+        try MirrorSides.checkPlace(of: path, for: source, format, complaint)
         if Files.exists(path.path) {
             throw complaint.end(.refused(.alreadyExistsForCreate(target: path.path)))
         }

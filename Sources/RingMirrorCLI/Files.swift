@@ -46,6 +46,17 @@ enum Files {
         return identity == find(second)
     }
 
+    /// Whether two paths lead to the same file or disk, or would to the same new file.
+    static func areSame(_ first: FilePath, _ second: FilePath) -> Bool {
+        if lead(first, second) { return true }
+        guard first.lastComponent == second.lastComponent else { return false }
+        func folder(_ path: FilePath) -> FilePath {
+            let parent = path.removingLastComponent()
+            return parent.isEmpty ? "." : parent
+        }
+        return lead(folder(first), folder(second))
+    }
+
     static func isWritable(_ path: FilePath) -> Bool {
         unsafe path.withPlatformString { unsafe access($0, W_OK) == 0 }
     }

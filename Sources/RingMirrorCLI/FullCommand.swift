@@ -65,6 +65,7 @@ struct FullCommand: ParsableCommand {
             changesBitmaps: choice.changesImage(recording.store),
             tuning.cache, guards, complaint)
         if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
+        try recording.store.check(for: source, target, complaint)
         let resuming = try recording.resumes(
             .full, bitmap: bitmap, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)

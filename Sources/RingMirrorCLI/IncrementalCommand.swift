@@ -109,6 +109,7 @@ struct IncrementalCommand: ParsableCommand {
             namedFileOnly: sourceFormat.files.noBacking,
             changesBitmaps: choice.changesImage(recording.store),
             tuning.cache, guards, complaint)
+        try recording.store.check(for: source, target, complaint)
         let records = recording.store.path(for: source)
         let resuming = try recording.resumes(
             .incremental, bitmap: bitmap, from: source, to: target, complaint)

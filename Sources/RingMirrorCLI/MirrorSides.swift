@@ -49,7 +49,7 @@ struct MirrorSides {
         _ options: TargetOptions, _ complaint: Complaint
     ) throws {
         Signals.enter(options.create ? .making("making \(path)") : .reading("opening \(path)"))
-        if options.create { try Self.checkPlace(of: path, complaint) }
+        if options.create { try Self.checkPlace(of: path, for: source, format, complaint) }
         target = try complaint.attempt { () throws(StorageError) in
             try Disk.openTarget(
                 path.path, for: source, format: format.targetFormat,
@@ -62,17 +62,46 @@ struct MirrorSides {
     }
 
     /// Refuses what no new file can be made as, before anything is.
-    static func checkPlace(of path: PathArgument, _ complaint: Complaint) throws {
+    static func checkPlace(
+        of path: PathArgument, for source: Disk, _ format: TargetFormatOptions,
+        _ complaint: Complaint
+    ) throws {
         if let mistake = PathArgument.unsupportedName(path.path.string) {
             throw complaint.end(.unsupportedName, mistake, .usage)
         }
         let folder = path.path.removingLastComponent()
-        guard !folder.isEmpty, !Files.exists(folder) else { return }
-        throw complaint.end(
-            Failure(
-                .notFound,
-                "\(path): directory \(folder) does not exist. Make it first, or choose another "
-                    + "place.", path: folder, .usage))
+        guard folder.isEmpty || Files.exists(folder) else {
+            throw complaint.end(
+                Failure(
+                    .notFound,
+                    "\(path): directory \(folder) does not exist. Make it first, or choose another "
+                        + "place.", path: folder, .usage))
+        }
+        try checkStore(beside: path, for: source, format, complaint)
+    }
+
+    /// Refuses a new file that the mirror could not be begun to, because of what stands where its
+    /// bitmaps are looked for.
+    private static func checkStore(
+        beside path: PathArgument, for source: Disk, _ format: TargetFormatOptions,
+        _ complaint: Complaint
+    ) throws {
+        guard !Files.exists(path.path) else { return }
+        let isImage = (format.targetFormat ?? ImageFormat(forNew: path.path)) == .qcow2
+        let size = source.geometry.size
+        let place = StorePlace.path(image: path.path)
+        do throws(BitmapStoreError) {
+            let store = try BitmapStore.open(place, for: nil, access: .readOnly)
+            let stored = try store.device().size
+            let actual = isImage ? (size + 511) & ~511 : size
+            guard stored == actual else {
+                throw .wrongSize(path: place, stored: stored, actual: actual)
+            }
+            _ = try store.bitmaps()
+        } catch .notFound {
+        } catch {
+            throw complaint.end(error)
+        }
     }
 
     /// Makes the mirror, or ends the command: a target that was made for nothing goes as well.

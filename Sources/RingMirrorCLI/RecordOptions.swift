@@ -18,6 +18,47 @@ struct StoreOptions: ParsableArguments {
         file?.path ?? StorePlace.path(for: disk)
     }
 
+    /// Looks whether records can be kept, before anything is written: a mirror that can't record
+    /// its progress says so only when it is under way.
+    func check(for source: Disk, _ target: PathArgument, _ complaint: Complaint) throws {
+        let place = path(for: source)
+        if Files.areSame(target.path, place) {
+            throw complaint.end(
+                Failure(
+                    .sameStorage,
+                    "target \(target) is where the bitmaps and records of \(source.path) are kept. "
+                        + "Name another target.", path: target.path, .refused))
+        }
+        guard let file else { return }
+        if let input = source.devices.first(where: { $0.isSame(as: place) }) {
+            throw complaint.end(
+                Failure(
+                    .sameStorage,
+                    "--bitmaps \(file) is \(input.path), which is read. Name another file.",
+                    path: place, .refused))
+        }
+        do throws(BitmapStoreError) {
+            _ = try BitmapStore.open(place, for: source.identity, access: .readOnly)
+        } catch .notFound {
+            try checkFolder(of: place, complaint)
+        } catch {
+            throw complaint.end(error)
+        }
+    }
+
+    private func checkFolder(of place: FilePath, _ complaint: Complaint) throws {
+        let parent = place.removingLastComponent()
+        let folder = parent.isEmpty ? FilePath(".") : parent
+        guard place != StorePlace.stateDirectory(), parent != StorePlace.stateDirectory(),
+            !Files.isWritable(folder)
+        else { return }
+        throw complaint.end(
+            Failure(
+                .notFound,
+                "--bitmaps \(place): nothing can be made in directory \(folder). Make it first, or "
+                    + "choose another place.", path: folder, .usage))
+    }
+
     /// Which bitmap is meant by a name, in one place for all commands.
     func reference(
         to name: String, of source: Disk

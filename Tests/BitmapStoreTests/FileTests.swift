@@ -70,6 +70,36 @@ import Testing
                 == "notFound")
     }
 
+    /// A process that is killed meanwhile leaves what there is while the store is filled.
+    @Test("A store that is being made has no name until it is whole")
+    func making() throws {
+        let scratch = try Scratch()
+        func names() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: scratch.path("."))
+        }
+        let path = FilePath(scratch.path("store"))
+        var seen: [String]?
+        let file = try DiskFile.create(path) { (file) throws(BitmapStoreError) in
+            try BitmapStore.format(file, for: device)
+            seen = try? names()
+        }
+        #expect(seen == [])
+        #expect(try names() == ["store"])
+        // Its lock is gone, and jobs can be claimed in it as in one that was opened.
+        try file.lock(.exclusive)
+        #expect(try file.claim(job: 1) != nil)
+        #expect(refusal { _ = try BitmapStore.create(path, for: device) } == "alreadyExists")
+        #expect(try names() == ["store"])
+        let other = FilePath(scratch.path("other"))
+        #expect(
+            refusal {
+                _ = try DiskFile.create(other) { (_) throws(BitmapStoreError) in
+                    throw .notFound(path: other)
+                }
+            } == "notFound")
+        #expect(try names() == ["store"])
+    }
+
     @Test("A store of another disk, or of this one at another size, is refused")
     func otherDevices() throws {
         let scratch = try Scratch()

@@ -97,3 +97,84 @@ extension Processes {
         }
     }
 }
+        /// What can't be begun makes nothing.
+        @Test(arguments: ["file", "directory", "store"])
+        func `a new target beside what is no store of it`(what: String) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            try scratch.bitmap("add", source, "n")
+            let target = scratch.path("new")
+            let place = target + ".bitmaps"
+            switch what {
+            case "file": try Data("no store".utf8).write(to: URL(fileURLWithPath: place))
+            case "directory":
+                try FileManager.default.createDirectory(
+                    atPath: place, withIntermediateDirectories: false)
+            default:
+                // Left by a target of another size.
+                try scratch.bitmap("add", try scratch.file("new", size: miB), "old")
+                unlink(target)
+            }
+            try expectRefused(
+                scratch, "full", source, target, "--create", "--bitmap", "n", code: Code.refused,
+                as: what == "store" ? "wrongSize" : "notAStore")
+            let end = try scratch.run("full", source, target, "--create")
+            #expect(end.errors.lowercased().contains("move"), "the way on: \(end)")
+            #expect(!FileManager.default.fileExists(atPath: target))
+            #expect(try !scratch.bitmap("list", source).output.contains("--resume"))
+        }
+
+        @Test func `a new target where the source's bitmaps are kept`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            for place in [source + ".bitmaps", scratch.path("./source.bitmaps")] {
+                try expectRefused(
+                    scratch, "full", source, place, "--create", code: Code.refused,
+                    as: "sameStorage")
+            }
+            #expect(!FileManager.default.fileExists(atPath: source + ".bitmaps"))
+            try scratch.bitmap("add", source, "n")
+            try expectRefused(
+                scratch, "full", source, source + ".bitmaps", "--overwrite", code: Code.refused,
+                as: "sameStorage")
+        }
+
+        /// A mirror that can't keep its records where it was told to says so before it begins.
+        @Test func `a place for records that can't be one`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            let other = try scratch.image("other", size: miB, seed: 3)
+            try scratch.bitmap("add", other, "n")
+            let before = try Content.fingerprint(target)
+            for (place, code, reason) in [
+                (source, Code.refused, "sameStorage"), (target, Code.refused, "sameStorage"),
+                (scratch.path("."), Code.refused, "notAStore"),
+                ("/dev/null", Code.refused, "notAStore"),
+                (other, Code.refused, "notAStore"),
+                (other + ".bitmaps", Code.refused, "wrongSize"),
+                (scratch.path("none/store"), Code.usage, "notFound"),
+            ] {
+                try expectRefused(
+                    scratch, "full", source, target, "--overwrite", "--bitmaps", place, code: code,
+                    as: reason)
+            }
+            #expect(try Content.fingerprint(target) == before)
+        }
+
+        /// Where NAME.bitmaps can't be there is none.
+        @Test func `a name that leaves no room for that of a store`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: miB, seed: 1)
+            let long = scratch.path(String(repeating: "y", count: 250))
+            for arguments in [["--dry-run"], []] {
+                let end = try scratch.run(["full", source, long, "--create"] + arguments)
+                #expect(end.code == Code.done, "\(end)")
+            }
+            expectSame(source, long)
+            let end = try scratch.run("full", long, scratch.path("back"), "--create")
+            #expect(end.code == Code.done, "\(end)")
+            let bitmap = try scratch.run("bitmap", "add", long, "n")
+            #expect(bitmap.code == Code.failed && bitmap.errors.contains("too long"), "\(bitmap)")
+        }
+

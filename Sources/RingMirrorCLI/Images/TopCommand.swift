@@ -68,6 +68,7 @@ struct TopCommand: ParsableCommand {
         let source = try MirrorSides.openSource(
             overlay, format: .qcow2, namedFileOnly: files.noBacking, tuning.cache, guards,
             complaint)
+        try recording.store.check(for: source, target, complaint)
         let resuming = try recording.resumes(
             .top, bitmap: nil, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)
