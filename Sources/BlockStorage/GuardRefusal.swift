@@ -157,8 +157,7 @@ extension GuardRefusal: CustomStringConvertible {
                 + "this: \(remedies(uses)), then try again."
         case .sourceInUse(let source, let uses):
             "source \(source) is in use: \(list(uses)). A copy taken now may mix data "
-                + "from different times: \(remedies(uses)), or accept that with "
-                + "--allow-source-in-use."
+                + "from different times: \(remedies(uses)), then try again."
         case .readOnlyTarget(let target, let reason):
             "target \(target) is read-only: \(reason). Make it writable, or name another target."
         case .targetTooSmall(let target, let targetSize, let sourceSize):

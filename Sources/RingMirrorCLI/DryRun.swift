@@ -96,9 +96,10 @@ struct DryRun {
             lost = signatures.map { "\($0)" }
         } catch .refused(.holdsData(_, _, let found)) {
             lost = ["\(found)"]
+        } catch .image(let problem) where problem.kind == .refused {
+            lost = ["what the image \(problem.path) has in it"]
         } catch {
-            // Whatever else agreeing does not help against is found again.
-            lost = ["\(error)"]
+            // What agreeing does not help against is found again.
         }
         options.overwrite = options.overwrite || mayOverwrite
         let agreed = options

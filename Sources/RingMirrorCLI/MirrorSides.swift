@@ -35,12 +35,17 @@ struct MirrorSides {
         _ cache: CacheChoice, _ guards: GuardOptions, _ complaint: Complaint
     ) throws -> Disk {
         Signals.enter(.reading("opening \(path)"))
-        return try complaint.attempt { () throws(StorageError) in
-            try Disk.openSource(
+        do throws(StorageError) {
+            return try Disk.openSource(
                 path.path, format: format, changesBitmaps: changesBitmaps,
                 options: SourceOptions(
                     cache: cache, allowSourceInUse: guards.allowSourceInUse,
                     namedFileOnly: namedFileOnly))
+        } catch {
+            let failure = Failure(error)
+            guard case .refused(.sourceInUse) = error else { throw complaint.end(failure) }
+            throw complaint.end(
+                failure.adding("Or accept a copy that mixes times with --allow-source-in-use."))
         }
     }
 

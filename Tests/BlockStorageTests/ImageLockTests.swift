@@ -90,7 +90,7 @@ private final class ForeignLocks {
         let use = lock(permission, isInUse: isInUse)
         let refused = refusal { try openSource(path) }
         #expect(refused == .sourceInUse(source: FilePath(path), uses: [use]))
-        #expect(refused?.description.contains("--allow-source-in-use") == true)
+        #expect(refused?.description.contains("then try again") == true)
         #expect(use.description.contains("QEMU's image lock"))
         let anyway = try openSource(path, SourceOptions(allowSourceInUse: true))
         #expect(anyway.warnings.filter { $0.contains("QEMU's image lock") }.count == 1)

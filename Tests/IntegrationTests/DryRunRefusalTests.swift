@@ -29,6 +29,36 @@ extension Processes {
             return image
         }
 
+        /// A file with one of the locks that QEMU takes.
+        private func locked(_ path: String, byte: off_t) throws -> FileHandle {
+            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+            var lock = flock()
+            lock.l_type = Int16(F_RDLCK)
+            lock.l_start = byte
+            lock.l_len = 1
+            let setOpenFileLock: CInt = 37
+            #expect(fcntl(file.fileDescriptor, setOpenFileLock, &lock) == 0)
+            return file
+        }
+
+        /// What is below is written by a commit, and read by a stream.
+        @Test(.enabled(if: QEMU.isThere, QEMU.reason), arguments: ["qcow2", "raw"])
+        func `jobs inside a chain above what somebody writes`(format: String) throws {
+            let scratch = try Scratch()
+            let base = scratch.path("base")
+            try QEMU.img("create", "-q", "-f", format, base, "1M")
+            let overlay = try QEMU.create(scratch.path("overlay.qcow2"), over: (base, format))
+            // Byte 101 says that somebody writes.
+            let file = try locked(base, byte: 101)
+            try expectRefused(scratch, "commit", overlay, code: Code.refused, as: "targetInUse")
+            try expectRefused(
+                scratch, "commit", overlay, "--keep", code: Code.refused, as: "targetInUse")
+            try expectRefused(scratch, "stream", overlay, code: Code.refused, as: "sourceInUse")
+            let end = try scratch.run("stream", overlay)
+            #expect(!end.errors.contains("--allow-source-in-use"), "they lack it: \(end)")
+            try file.close()
+        }
+
         @Test(.enabled(if: QEMU.isThere, QEMU.reason))
         func `an image whose bitmap can't be cleared`() throws {
             let scratch = try Scratch()
@@ -37,13 +67,7 @@ extension Processes {
             try scratch.mirror(image, target, "--create", "--bitmap", "n")
             try scratch.bitmap("mark", image, "n", "1M+64K")
             // A reader lets nobody else write: byte 201 is QEMU's for that.
-            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: image))
-            var lock = flock()
-            lock.l_type = Int16(F_RDLCK)
-            lock.l_start = 201
-            lock.l_len = 1
-            let setOpenFileLock: CInt = 37
-            #expect(fcntl(file.fileDescriptor, setOpenFileLock, &lock) == 0)
+            let file = try locked(image, byte: 201)
             for command in ["full", "incremental"] {
                 try expectRefused(
                     scratch, command, image, target, "--bitmap", "n", "--overwrite",
@@ -86,17 +110,6 @@ extension Processes {
                 scratch, "full", source, target, "--overwrite", code: Code.failed, as: "notAStore")
         }
 
-        @Test func `no place for temporary files`() throws {
-            let scratch = try Scratch()
-            let source = try scratch.image("source", size: Self.size, seed: 1)
-            let target = try scratch.file("target", size: Self.size)
-            let end = try scratch.run(
-                ["full", source, target, "--dry-run"],
-                prefix: ["env", "TMPDIR=\(scratch.path("none"))"])
-            #expect(end.code == Code.done, "\(end)")
-        }
-    }
-}
         /// What can't be begun makes nothing.
         @Test(arguments: ["file", "directory", "store"])
         func `a new target beside what is no store of it`(what: String) throws {
@@ -178,3 +191,14 @@ extension Processes {
             #expect(bitmap.code == Code.failed && bitmap.errors.contains("too long"), "\(bitmap)")
         }
 
+        @Test func `no place for temporary files`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.file("target", size: Self.size)
+            let end = try scratch.run(
+                ["full", source, target, "--dry-run"],
+                prefix: ["env", "TMPDIR=\(scratch.path("none"))"])
+            #expect(end.code == Code.done, "\(end)")
+        }
+    }
+}

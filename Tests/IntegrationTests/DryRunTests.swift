@@ -62,6 +62,19 @@ extension Processes {
             #expect(things?.count == 1 && things?[0].contains("precious") == true, "\(event)")
         }
 
+        @Test(.enabled(if: Shell.has("qemu-img", "qemu-io"), "needs QEMU's tools"))
+        func `what an image has that would be overwritten is named`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("s", size: Self.size, seed: 1)
+            let target = scratch.path("t.qcow2")
+            try Shell.run("qemu-img", "create", "-qf", "qcow2", target, "8M")
+            try Shell.run("qemu-io", "-c", "write 0 1M", target)
+            let event = try dry(scratch, "full", source, target, "--overwrite")
+            let things = event.fields["overwrites"] as? [String]
+            #expect(things?.count == 1, "\(event)")
+            #expect(things?.first?.contains("--overwrite") == false, "\(event)")
+        }
+
         @Test(.enabled(if: Needs.loops, "needs loop devices"))
         func `an image that would be made on a disk`() throws {
             let scratch = try Scratch()

@@ -54,6 +54,21 @@ public final class CommitJob: Sendable {
         return CommitJob(plan, job: job)
     }
 
+    /// Opens what a commit would open, with every guard of it, and writes nothing.
+    ///
+    /// - Returns: what would be copied into which image.
+    public static func rehearse(
+        _ path: FilePath, keepsOverlay: Bool = false
+    ) throws(MirrorError) -> (plan: Measurement, target: FilePath) {
+        let plan: Plan
+        do throws(StorageError) {
+            plan = try Plan.make(path, keepsOverlay: keepsOverlay, isRehearsal: true)
+        } catch {
+            throw .storage(error)
+        }
+        return (try .incremental(of: plan.source, dirty: plan.working), plan.target.path)
+    }
+
     /// What is to be copied where, and what is emptied afterwards.
     private struct Plan: ~Copyable {
         let source, target: Disk
@@ -62,9 +77,12 @@ public final class CommitJob: Sendable {
         let watch: WriteWatch
         let working: DirtyBitmap
 
-        static func make(_ path: FilePath, keepsOverlay: Bool) throws(StorageError) -> Plan {
-            if let plan = try make(path, keepsOverlay, .automatic) { return plan }
-            guard let plan = try make(path, keepsOverlay, .buffered) else {
+        /// - Parameter isRehearsal: nothing grows.
+        static func make(
+            _ path: FilePath, keepsOverlay: Bool, isRehearsal: Bool = false
+        ) throws(StorageError) -> Plan {
+            if let plan = try make(path, keepsOverlay, isRehearsal, .automatic) { return plan }
+            guard let plan = try make(path, keepsOverlay, isRehearsal, .buffered) else {
                 preconditionFailure("the page cache takes requests of any length")
             }
             return plan
@@ -74,7 +92,7 @@ public final class CommitJob: Sendable {
         /// then read the rest of a block from an image that it is changing: it has to go through
         /// the page cache.
         private static func make(
-            _ path: FilePath, _ keepsOverlay: Bool, _ cache: CacheChoice
+            _ path: FilePath, _ keepsOverlay: Bool, _ isRehearsal: Bool, _ cache: CacheChoice
         ) throws(StorageError) -> Plan? {
             let device = try StorageDevice.openForChange(path, apartFrom: [], cache: cache)
             let layer = try ImageChain(
@@ -101,13 +119,16 @@ public final class CommitJob: Sendable {
             case .qcow2:
                 let image = try WritableImage(baseDevice, cache: cache, above: [device])
                 if image.chain.size < layer.size {
-                    try makeRoom(in: image, for: layer.size)
+                    try makeRoom(in: image, for: layer.size, isRehearsal: isRehearsal)
                     growing = image.writer
                 }
                 target = Disk(image)
                 below = image.chain.layers
             case .raw:
-                if baseDevice.geometry.size < layer.size {
+                // Of a disk that is asked whether it is large enough.
+                if baseDevice.geometry.size < layer.size,
+                    !isRehearsal || baseDevice.kind == .disk
+                {
                     try DeviceFile(baseDevice).resize(to: layer.size)
                 }
                 target = Disk(baseDevice)
@@ -146,7 +167,7 @@ public final class CommitJob: Sendable {
 
         /// Until all is copied the image keeps its size, so that nothing shows that is not true.
         private static func makeRoom(
-            in image: WritableImage, for size: Int64
+            in image: WritableImage, for size: Int64, isRehearsal: Bool
         ) throws(StorageError) {
             let bitmaps = try image.bitmaps.list()
             guard bitmaps.bitmaps.isEmpty, bitmaps.problems.isEmpty else {
@@ -156,7 +177,7 @@ public final class CommitJob: Sendable {
                         "it is smaller than the overlay, and has bitmaps of its size",
                         remedy: "`qemu-img resize` grows both; or remove the bitmaps."))
             }
-            try image.writer.makeRoom(for: size)
+            if !isRehearsal { try image.writer.makeRoom(for: size) }
         }
     }
 

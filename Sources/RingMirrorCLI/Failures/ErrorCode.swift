@@ -59,6 +59,13 @@ struct Failure {
             code, message, path: path ?? self.path.map { FilePath($0) }, remedy: remedy ?? "", exit)
     }
 
+    /// The same failure with one more way on.
+    func adding(_ way: String) -> Failure {
+        Failure(
+            code, "\(message) \(way)", path: path.map { FilePath($0) },
+            remedy: [remedy, way].compactMap(\.self).joined(separator: " "), exit)
+    }
+
     /// What to do about it: messages have it in sentences after the first.
     var remedy: String? {
         if let knownRemedy { return knownRemedy.isEmpty ? nil : knownRemedy }

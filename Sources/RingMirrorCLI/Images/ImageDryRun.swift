@@ -12,8 +12,13 @@ struct ImageDryRun {
     /// What `stream` would copy: what the images below have, down to `base`, and the overlay does
     /// not.
     func stream(base: PathArgument?) throws {
-        let disk = try open(changes: true)
-        _ = try below(disk)
+        Signals.enter(.reading("opening \(overlay)"))
+        let disk = try complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(overlay.path, format: .qcow2, changesBitmaps: true)
+        }
+        guard let layers = disk.image?.layers, layers.count > 1 else {
+            throw complaint.end(.imageLacks, "\(overlay): it has no backing file", .usage)
+        }
         try complaint.perform { () throws(MirrorError) in
             let own = try Measurement.top(of: disk)
             var all = try Measurement.full(of: disk)
@@ -27,43 +32,11 @@ struct ImageDryRun {
 
     /// What `commit` would copy into the image below.
     func commit(keep: Bool) throws {
-        let (layer, own) = try measureOverlay(keep: keep)
-        // The chain above had the image below open for reading, with the locks of a reader.
-        Signals.enter(.reading("opening \(layer.path)"))
-        _ = try complaint.attempt { () throws(StorageError) in
-            try Disk.openSource(
-                layer.path, format: layer.format, changesBitmaps: layer.format == .qcow2)
-        }
-        if layer.format == .raw { try requireWritable(layer.path) }
-        tell(into: layer.path.string, size: own.size, bytes: own.dataBytes, zeros: own.zeroBytes)
-    }
-
-    private func requireWritable(_ path: FilePath) throws {
-        guard !Files.isWritable(path) else { return }
-        throw complaint.end(.refused(.readOnlyTarget(target: path, reason: "it can't be written")))
-    }
-
-    private func measureOverlay(
-        keep: Bool
-    ) throws -> (below: (path: FilePath, format: ImageFormat), own: Measurement) {
-        let disk = try open(changes: !keep)
-        let layer = try below(disk)
-        let own = try complaint.perform { () throws(MirrorError) in try Measurement.top(of: disk) }
-        return ((layer.path, layer.format), own)
-    }
-
-    private func open(changes: Bool) throws -> Disk {
         Signals.enter(.reading("opening \(overlay)"))
-        return try complaint.attempt { () throws(StorageError) in
-            try Disk.openSource(overlay.path, format: .qcow2, changesBitmaps: changes)
+        let (own, target) = try complaint.perform { () throws(MirrorError) in
+            try CommitJob.rehearse(overlay.path, keepsOverlay: keep)
         }
-    }
-
-    private func below(_ disk: Disk) throws -> Layer {
-        guard let layers = disk.image?.layers, layers.count > 1 else {
-            throw complaint.end(.imageLacks, "\(overlay): it has no backing file", .usage)
-        }
-        return layers[1]
+        tell(into: target.string, size: own.size, bytes: own.dataBytes, zeros: own.zeroBytes)
     }
 
     private func tell(into target: String, size: Int64, bytes: Int64, zeros: Int64) {
