@@ -87,9 +87,10 @@ enum StoreCalls {
     /// Seconds since 1970.
     static func now() -> Int64 { Int64(time(nil)) }
 
-    static func environment(_ name: String) -> String? {
+    /// With the bytes that it has, which need not be text.
+    static func environment(_ name: String) -> FilePath? {
         guard let value = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: value)
+        return unsafe FilePath(platformString: value)
     }
 }
 

@@ -58,11 +58,10 @@ public enum StorePlace {
     }
 
     static func stateDirectory(
-        isRoot: Bool, environment: (String) -> String?
+        isRoot: Bool, environment: (String) -> FilePath?
     ) -> FilePath {
         func value(_ name: String) -> FilePath? {
-            guard let value = environment(name), !value.isEmpty else { return nil }
-            return FilePath(value)
+            environment(name).flatMap { $0.isEmpty ? nil : $0 }
         }
         if let own = value("RINGMIRROR_STATE_DIR") { return own }
         if isRoot { return "/var/lib/ringmirror" }

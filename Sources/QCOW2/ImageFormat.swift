@@ -33,7 +33,7 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
         }
         let beginning: [UInt8]
         do throws(Errno) {
-            beginning = try SystemCalls.read(descriptor.raw, at: 0, count: 4)
+            beginning = try SystemCalls.read(descriptor.raw, at: 0, count: 8)
         } catch {
             throw .systemCall(call: "read", path: path, code: error, offset: 0)
         }
@@ -49,7 +49,10 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
         _ path: FilePath, beginning: [UInt8], option: String
     ) throws(StorageError) -> ImageFormat {
         let isNamed = path.extension?.lowercased() == "qcow2"
-        let isMarked = Header.isPresent(in: beginning)
+        // What is no qcow2 image in spite of the mark is known as a foreign format; by a name that
+        // says it were one, reading it says why it isn't.
+        let isVersionOne = Array(beginning.dropFirst(4)) == [0, 0, 0, 1]
+        let isMarked = Header.isPresent(in: beginning) && (isNamed || !isVersionOne)
         switch (isNamed, isMarked) {
         case (true, true): return .qcow2
         case (false, false): return .raw

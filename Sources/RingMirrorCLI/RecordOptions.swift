@@ -63,7 +63,10 @@ struct StoreOptions: ParsableArguments {
     func reference(
         to name: String, of source: Disk
     ) throws(MirrorError) -> BitmapReference {
-        try source.reference(
+        do throws(BitmapStoreError) { try BitmapHome.requireText(name) } catch {
+            throw .store(error)
+        }
+        return try source.reference(
             toBitmap: name, records: .path(path(for: source)), storeAlone: file != nil)
     }
 

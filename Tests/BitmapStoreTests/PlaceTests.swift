@@ -9,11 +9,16 @@ import Testing
 @Suite struct PlaceTests {
     @Test("The state directory is where the environment and the user say")
     func stateDirectory() {
-        func place(_ isRoot: Bool, _ variables: [String: String]) -> FilePath {
+        func place(_ isRoot: Bool, _ variables: [String: FilePath]) -> FilePath {
             StorePlace.stateDirectory(isRoot: isRoot) { variables[$0] }
         }
         #expect(place(true, [:]) == "/var/lib/ringmirror")
         #expect(place(true, ["RINGMIRROR_STATE_DIR": "/x"]) == "/x")
+        let odd = [CChar](arrayLiteral: 0x2f, -1, 0)
+        let bytes = FilePath(platformString: odd)
+        #expect(place(true, ["RINGMIRROR_STATE_DIR": bytes]) == bytes)
+        setenv("RINGMIRROR_TEST_PLACE", odd, 1)
+        #expect(StoreCalls.environment("RINGMIRROR_TEST_PLACE") == bytes)
         #expect(
             place(false, ["RINGMIRROR_STATE_DIR": "", "HOME": "/me"])
                 == "/me/.local/state/ringmirror")

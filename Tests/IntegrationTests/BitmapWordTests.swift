@@ -74,5 +74,34 @@ extension Processes {
             let verify = try #require(end.events.last { $0.kind == "verify" }, "\(end)")
             #expect(verify.text("scope") == "prefix", "\(end)")
         }
+
+        /// What was copied is less than all, of which alone a side is identical.
+        @Test func `a comparison of what was copied calls nothing identical`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            try scratch.bitmap("add", source, "n")
+            try scratch.mirror(source, target, "--create", "--bitmap", "n")
+            try scratch.bitmap("mark", source, "n", "4M+1M")
+            let end = try scratch.run(
+                "incremental", source, target, "--bitmap", "n", "--verify", "--json")
+            #expect(end.code == Code.done, "\(end)")
+            let verify = try #require(end.events.last { $0.kind == "verify" }, "\(end)")
+            #expect(verify.text("scope") == "copied", "\(end)")
+            #expect(verify.fields["identical"] == nil && verify.number("differingBytes") == 0)
+        }
+
+        /// Arguments come as bytes, and bitmaps are stored by names that are text.
+        @Test func `a name that is no text`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let odd = ["sh", "-c", #"exec "$@" "$(printf 'n\377')""#, "sh"]
+            let end = try scratch.run(["bitmap", "add", source], prefix: odd)
+            #expect(end.code == Code.usage && end.errors.contains("not UTF-8"), "\(end)")
+            #expect(!FileManager.default.fileExists(atPath: source + ".bitmaps"))
+            try scratch.bitmap("add", source, "n")
+            let show = try scratch.run(["bitmap", "show", source], prefix: odd)
+            #expect(show.code == Code.usage && show.errors.contains("not UTF-8"), "\(show)")
+        }
     }
 }

@@ -143,11 +143,18 @@ import Testing
         try scratch.file("bad.qcow2", size: 4096)
         try scratch.file("raw.img", size: 4096)
         try scratch.file("short", size: 1)
+        // Version 1 is another format, unless the name says that it is this one.
+        for name in ["old.img", "old.qcow2"] {
+            try Data([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 1]).write(
+                to: URL(fileURLWithPath: scratch.path(name)))
+        }
         func guess(_ name: String) throws -> ImageFormat {
             try ImageFormat.guess(at: FilePath(scratch.path(name)), option: "--source-format")
         }
         #expect(try guess("good.qcow2") == .qcow2)
         #expect(try guess("raw.img") == .raw)
+        #expect(try guess("old.img") == .raw)
+        #expect(try guess("old.qcow2") == .qcow2)
         #expect(try guess("short") == .raw)
         // Whoever opens them says what they are.
         #expect(try guess("missing.qcow2") == .qcow2)

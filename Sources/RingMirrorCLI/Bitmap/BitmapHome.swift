@@ -110,6 +110,7 @@ enum BitmapHome {
         switch self {
         case .store(let store):
             do throws(BitmapStoreError) {
+                try Self.requireText(name)
                 try store.add(name, granularity: granularity, disabled: disabled, bits: bits)
             } catch {
                 // It may have been made for this bitmap alone.
@@ -117,6 +118,7 @@ enum BitmapHome {
                 throw .store(error)
             }
         case .image(let image, let records):
+            do throws(BitmapStoreError) { try Self.requireText(name) } catch { throw .store(error) }
             if let records { try prepare(records, image, for: name) }
             do throws(StorageError) {
                 try image.add(name, granularity: granularity, disabled: disabled, bits: bits)
@@ -124,6 +126,12 @@ enum BitmapHome {
                 throw .storage(error)
             }
         }
+    }
+
+    /// Bytes of a name that are not UTF-8 would be stored as other ones.
+    static func requireText(_ name: String) throws(BitmapStoreError) {
+        guard PathArgument(argument: name).utf8 == nil else { return }
+        throw .invalidName(name: name, why: "it is not UTF-8")
     }
 
     /// The name must not mean two bitmaps, nor the records one that something else has removed.
