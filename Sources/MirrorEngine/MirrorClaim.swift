@@ -155,7 +155,8 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .storeElsewhere(let store, let usual):
             "no mirror was made onto the source since, or what it wrote was marked by hand: "
                 + "mirrors mark what they write in \(usual), and not in \(store)"
-        case .targetVouched: "you say that the target held the mirror the bitmap goes on from"
+        case .targetVouched:
+            "you say that the target, or what it stands on, held the mirror the bitmap goes on from"
         }
     }
 }

@@ -15,16 +15,17 @@ extension RecordedMirror {
         var isCompared = false
         if let comparison {
             isCompared = comparison.compared == source.geometry.size
-            found.append(
-                isCompared
-                    ? .allCompared(bytes: comparison.compared)
-                    : .copiedCompared(bytes: comparison.compared))
+            if comparison.compared > 0 {
+                found.append(
+                    isCompared
+                        ? .allCompared(bytes: comparison.compared)
+                        : .copiedCompared(bytes: comparison.compared))
+            }
         }
-        if isWhole { found.append(.allCopied) }
+        let isVouched = request.options.targetIsZero && report.skipped > 0 && !isCompared
+        if isWhole && !isVouched { found.append(.allCopied) }
         if !isWhole && !isCompared { found += evidence }
-        if request.options.targetIsZero && report.skipped > 0 && !isCompared {
-            found.append(.zerosVouched(bytes: report.skipped))
-        }
+        if isVouched { found.append(.zerosVouched(bytes: report.skipped)) }
         found += end
         return MirrorClaim(
             kind: isCompared && !isMixed(end) ? .mirror : kind(isWhole: isWhole, planned, found),

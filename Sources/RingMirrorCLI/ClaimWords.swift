@@ -22,7 +22,11 @@ struct ClaimWords {
     func text(_ ended: RecordedMirror.Report) -> String {
         let report = ended.mirror
         var lines = [head(ended.claim, report)]
-        if report.planned > 0 { lines += work(report) }
+        if report.planned > 0 {
+            lines += work(report)
+        } else if let reason = report.ringRefusal {
+            lines.append(reason.threadsLine)
+        }
         lines += comparison(ended)
         if ended.claim.isConditional && ended.claim.kind != .notAMirror {
             lines += ended.claim.evidence.filter { !isSaid($0) }
@@ -47,7 +51,7 @@ struct ClaimWords {
             ? ByteSize.text(size)
             : "\(ByteSize.text(report.planned)) of \(ByteSize.text(size))"
         return statement(claim)
-            + ": \(amount) in \(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s"
+            + ": \(amount) \(report.pace)"
     }
 
     /// The claim alone.
@@ -89,7 +93,7 @@ struct ClaimWords {
                 + "\(ByteSize.text(Int64(report.requestSize))) requests",
         ]
         if let reason = report.ringRefusal {
-            lines.append("  by threads, at some cost in speed: \(reason)")
+            lines.append(reason.threadsLine)
         }
         if let reason = report.plainBuffersReason {
             lines.append("  buffers not registered: \(reason)")
@@ -98,14 +102,26 @@ struct ClaimWords {
     }
 
     private func comparison(_ ended: RecordedMirror.Report) -> [String] {
-        guard let comparison = ended.comparison else { return [] }
+        guard let comparison = ended.comparison, comparison.compared > 0 else { return [] }
         let bytes = ByteSize.text(comparison.compared)
         let time = "in \(Seconds.text(comparison.seconds)) s"
         guard comparison.compared < source.geometry.size else {
             let other = isLarger ? "the first \(bytes) of \(target.path)" : "\(target.path)"
             return ["\(source.path) and \(other) are identical: \(bytes) compared \(time)"]
         }
-        return comparison.compared == 0
-            ? [] : ["the \(bytes) that were copied read back identical \(time)"]
+        return ["the \(bytes) that were copied read back identical \(time)"]
     }
+}
+
+extension MirrorReport {
+    /// How long it took, and how fast that was if anything moved.
+    var pace: String {
+        let time = "in \(Seconds.text(seconds)) s"
+        return read + written + zeroed > 0 ? "\(time), \(ByteSize.text(rate))/s" : time
+    }
+}
+
+extension RingError {
+    /// Why threads did the work of a ring.
+    var threadsLine: String { "  by threads, at some cost in speed: \(self)" }
 }

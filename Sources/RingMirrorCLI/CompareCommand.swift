@@ -7,9 +7,10 @@ struct CompareCommand: ParsableCommand {
         abstract: "Compare two disks or images byte for byte.",
         usage: "ringmirror compare <first> <second> [<options>]",
         discussion: """
-            The exit code is 0 if they are identical and 4 if they differ. Both sides are read \
-            with O_DIRECT where that works: what counts is what the devices have, not what the \
-            page cache has.
+            The exit code is 0 if they are identical and 4 if they differ; of two sides without \
+            any bytes it is 0, and they are not called identical. Both sides are read with \
+            O_DIRECT where that works: what counts is what the devices have, not what the page \
+            cache has.
 
             Disks of different sizes differ, and what they have in common is compared all the \
             same. A qcow2 image whose size was rounded up to whole sectors, with zeros, is no \
@@ -125,16 +126,22 @@ struct CompareRun {
                     "\(longer.path) is \(report.padding) bytes longer, all zeros: a qcow2 image "
                         + "has whole sectors of 512 bytes")
             }
-            if !output.quiet && !output.json {
-                Output.line(
-                    "\(first.path) and \(second.path) are identical: "
-                        + "\(ByteSize.text(report.compared)) compared in "
-                        + "\(Seconds.text(report.seconds)) s")
-            }
+            if !output.quiet && !output.json { praise(report) }
             return
         }
         if !output.json { explain(report) }
         throw Exit.different.asError
+    }
+
+    private func praise(_ report: CompareReport) {
+        guard report.compared > 0 else {
+            return Output.line(
+                "\(first.path) and \(second.path) have 0 bytes both: there was nothing to compare")
+        }
+        Output.line(
+            "\(first.path) and \(second.path) are identical: "
+                + "\(ByteSize.text(report.compared)) compared in \(Seconds.text(report.seconds)) s")
+        if let reason = report.ringRefusal { Output.line(reason.threadsLine) }
     }
 
     private func explain(_ report: CompareReport) {
@@ -144,7 +151,9 @@ struct CompareRun {
                     + "\(report.sizes.second)")
         }
         guard let offset = report.firstDifference else {
-            Output.line("the first \(report.compared) bytes are identical")
+            if report.compared > 0 {
+                Output.line("the first \(report.compared) bytes are identical")
+            }
             return
         }
         Output.line(
@@ -164,7 +173,7 @@ private struct CompareWatch: Watched {
 extension Events.Comparison {
     init(_ report: CompareReport, event: String) {
         self.event = event
-        identical = report.isIdentical
+        identical = report.compared > 0 || !report.isIdentical ? report.isIdentical : nil
         error = report.error.map { "\($0)" }
         code = report.error.map { Failure($0).code }
         firstSize = report.sizes.first

@@ -124,7 +124,8 @@ enum Events {
         let event: String
         /// What was compared: `all`, or what was `copied`.
         var scope = "all"
-        let identical: Bool
+        /// Nil where less than all was compared, or nothing.
+        var identical: Bool?
         let error: String?
         let code: ErrorCode?
         let firstSize, secondSize, compared, read, differingBytes: Int64

@@ -8,8 +8,9 @@ struct FullCommand: ParsableCommand {
         usage: "ringmirror full <source> <target> [<options>]",
         discussion: """
             SOURCE and TARGET are disks, partitions or image files (raw or qcow2) of the same \
-            size. Exit code 0 means that all was copied and flushed to stable storage, and that \
-            neither side was written by something else meanwhile.
+            size. Exit code 0 means that all was copied and flushed to stable storage, that no \
+            write to SOURCE shows meanwhile, and that TARGET still has its path and size. Nothing \
+            tells a write of something else to TARGET meanwhile; --verify=all compares everything.
 
             All that a qcow2 SOURCE shows is copied, its backing files included. Holes of SOURCE \
             become zeros on TARGET, whatever it held before.
@@ -64,8 +65,8 @@ struct FullCommand: ParsableCommand {
             namedFileOnly: sourceFormat.files.noBacking,
             changesBitmaps: choice.changesImage(recording.store),
             tuning.cache, guards, complaint)
-        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         try recording.store.check(for: source, target, complaint)
+        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
         let resuming = try recording.resumes(
             .full, bitmap: bitmap, from: source, to: target, complaint)
         let creates = !resuming && recording.creates(create, target)

@@ -71,7 +71,8 @@ struct InfoCommand: ParsableCommand {
             rows.append(
                 (
                     "data",
-                    "\(ByteSize.text(allocation.dataBytes)) in \(allocation.extents) extents, "
+                    "\(ByteSize.text(allocation.dataBytes)) in \(allocation.extents) "
+                        + (allocation.extents == 1 ? "extent, " : "extents, ")
                         + "\(ByteSize.text(geometry.size - allocation.dataBytes)) in holes"
                 ))
         } else {

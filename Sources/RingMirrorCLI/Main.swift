@@ -20,7 +20,11 @@ enum Main {
 
     private static func run(_ arguments: [String]) -> Exit {
         do {
-            if let mistake = CommandLineMistake.unknownCommand(arguments) { throw mistake }
+            if let mistake = CommandLineMistake.unknownCommand(arguments)
+                ?? Spellings.mistake(in: arguments)
+            {
+                throw mistake
+            }
             var command = try RingMirrorCommand.parseAsRoot(Spellings.translate(arguments))
             if !type(of: command).configuration.subcommands.isEmpty {
                 let help = RingMirrorCommand.helpMessage(for: type(of: command))

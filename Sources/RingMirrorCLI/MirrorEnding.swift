@@ -23,6 +23,7 @@ struct MirrorEnding {
                 var event = Events.Comparison(comparison, event: "verify")
                 if comparison.compared < source.geometry.size {
                     event.scope = "copied"
+                    event.identical = nil
                 } else if sides.hasLargerTarget {
                     event.scope = "prefix"
                 }

@@ -70,6 +70,8 @@ extension Processes {
             let report = try end.report()
             #expect(report.text("claim") == "mirrorByEvidence", "\(end)")
             #expect(codes(report).contains("zerosVouched"), "\(end)")
+            // What was not written was not copied.
+            #expect(!codes(report).contains("allCopied"), "\(end)")
             let text = try scratch.run(arguments)
             #expect(text.output.contains("as far as can be known"), "\(text)")
             #expect(text.output.contains("rests on: you say"), "\(text)")

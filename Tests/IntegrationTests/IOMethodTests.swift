@@ -32,6 +32,12 @@ extension Processes {
             #expect(said.output.contains("by threads, at some cost in speed"), "\(said)")
             let compare = try scratch.run("compare", source, target, "--json", prefix: prefix)
             #expect(compare.code == Code.done, "\(compare)")
+            for command in [
+                ["compare", source, target], ["bitmap", "diff", source, target, "--into", "n"],
+            ] {
+                let end = try scratch.run(command, prefix: prefix)
+                #expect(end.output.contains("by threads, at some cost in speed"), "\(end)")
+            }
         }
 
         /// Told to use io_uring, it does or fails, and leaves the target as it was.

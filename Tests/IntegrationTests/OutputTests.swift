@@ -158,6 +158,23 @@ extension Processes {
             #expect(try scratch.run("compare", first, second).code == Code.done)
         }
 
+        /// Nothing was compared, so that nothing was found identical.
+        @Test func `images without any bytes`() throws {
+            let scratch = try Scratch()
+            let first = try scratch.file("first", size: 0)
+            let second = try scratch.file("second", size: 0)
+            let third = try scratch.image("third", size: miB, seed: 1)
+            for (other, code) in [(second, Code.done), (third, Code.different)] {
+                let end = try scratch.run("compare", first, other)
+                #expect(end.code == code, "\(end)")
+                #expect(!end.output.contains("identical"), "\(end)")
+                let report = try scratch.run("compare", first, other, "--json").report()
+                #expect(report.flag("identical") == (code == Code.done ? nil : false))
+            }
+            let end = try scratch.run("full", first, scratch.path("new"), "--create", "--verify")
+            #expect(end.code == Code.done && !end.output.contains("identical"), "\(end)")
+        }
+
         @Test func `images of other sizes differ`() throws {
             let scratch = try Scratch()
             let first = try scratch.image("first", size: Self.size, seed: 1)
@@ -238,6 +255,17 @@ extension Processes {
                 #expect(end.code == Code.done, "\(end)")
                 #expect(end.output.contains("USAGE"), "\(end)")
                 #expect(end.errors.isEmpty, "\(end)")
+            }
+            for arguments in [["help", "nosuch"], ["help", "bitmap", "nosuch"]] {
+                let end = try scratch.run(arguments)
+                #expect(end.code == Code.usage, "\(end)")
+                #expect(end.errors.contains("there is no command"), "\(end)")
+            }
+            for (argument, way) in [
+                ("--verify=some", "--verify=all"), ("--resume=yes", "--resume=auto"),
+            ] {
+                let end = try scratch.run("full", "a", "b", argument)
+                #expect(end.code == Code.usage && end.errors.contains(way), "\(end)")
             }
             let full = try scratch.run("full", "--help").output
             for option in [

@@ -82,6 +82,9 @@ struct BitmapDiffCommand: ParsableCommand {
         }
         try options.tell(
             into, in: home, "marked with \(ByteSize.text(found.dirtyBytes)) that differ")
+        if let reason = report.ringRefusal, !options.output.quiet && !options.output.json {
+            Output.line(reason.threadsLine)
+        }
     }
 
     /// The granularity of the bitmap; nil if there is no such bitmap yet.

@@ -83,7 +83,7 @@ extension CommandLineMistake {
     static func unknownCommand(_ arguments: [String]) -> CommandLineMistake? {
         var type: any ParsableCommand.Type = RingMirrorCommand.self
         var path = "ringmirror"
-        for word in arguments {
+        for word in arguments.first == "help" ? arguments.dropFirst() : arguments[...] {
             let commands = type.configuration.subcommands
             guard !commands.isEmpty, !word.hasPrefix("-"), word != "help" else { return nil }
             let names = commands.compactMap { $0.configuration.commandName }

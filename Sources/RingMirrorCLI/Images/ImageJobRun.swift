@@ -84,9 +84,8 @@ struct ImageJobRun {
         switch report.outcome {
         case .mirrored:
             guard !output.quiet && !output.json else { return }
-            Output.line(
-                "\(verb) \(ByteSize.text(report.planned)) in "
-                    + "\(Seconds.text(report.seconds)) s, \(ByteSize.text(report.rate))/s")
+            Output.line("\(verb) \(ByteSize.text(report.planned)) \(report.pace)")
+            if let reason = report.ringRefusal { Output.line(reason.threadsLine) }
         case .failed(let error):
             say("\(error)")
             sayWhatIsLeft(report)

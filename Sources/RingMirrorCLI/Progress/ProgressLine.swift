@@ -64,7 +64,7 @@ struct ProgressLine: Sendable {
         }
         fields.append(
             "\(ByteSize.text(saved + done)) of \(ByteSize.text(saved + planned)) \(verb)")
-        fields.append("\(ByteSize.text(pace.recent))/s")
+        if pace.recent >= 1 { fields.append("\(ByteSize.text(pace.recent))/s") }
         let head = title.isEmpty ? "" : title + " "
         while fields.count > 1, head.count + fields.joined(separator: ", ").count > width {
             fields.removeLast()
