@@ -145,6 +145,23 @@ extension Processes {
             return path
         }
 
+        /// Whether a job skips the rest of a hole depends on where its clusters end.
+        @Test(arguments: [8, 16, 32])
+        func `measured of holes that just miss being skipped`(kibibytes: Int64) throws {
+            let scratch = try Scratch()
+            let source = try scratch.file("source", size: 4 * miB)
+            for start in stride(from: 0, to: 4 * miB, by: 72 * Int(kiB)) {
+                try Content.write(1, to: source, Int64(start)..<(Int64(start) + 4 * kiB))
+            }
+            let options = [
+                "--target-format", "qcow2", "--cluster-size", "\(kibibytes)K", "--zeroes", "holes",
+            ]
+            let measured = try scratch.succeed(["measure", source, "--json"] + options).report()
+            let image = scratch.path("image")
+            try scratch.succeed(["full", source, image, "--create", "-q"] + options)
+            #expect(try Content.size(image) <= #require(measured.number("required")))
+        }
+
         /// The tables of an image are much larger than its data where clusters are small.
         @Test(arguments: [32, 63])
         func `measured of a large disk in small clusters`(gibibytes: Int64) throws {
