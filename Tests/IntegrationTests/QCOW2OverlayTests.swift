@@ -27,6 +27,22 @@ extension Processes {
             return (base, overlay)
         }
 
+        @Test func `a base whose bitmaps can't be marked does not grow`() throws {
+            let scratch = try Scratch()
+            let base = try scratch.image("base.raw", size: miB, seed: 1)
+            let overlay = scratch.path("overlay.qcow2")
+            try QEMU.img(
+                "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", overlay, String(2 * miB))
+            try QEMU.io(overlay, ["write -P 5 100K 64K"])
+            try "junk".write(toFile: base + ".bitmaps", atomically: false, encoding: .utf8)
+            for arguments in [["--dry-run"], []] {
+                let end = try scratch.run(["commit", overlay] + arguments)
+                #expect(end.code == Code.refused, "\(end)")
+                #expect(end.errors.contains("is not a bitmap store"), "\(end)")
+                #expect(try Data(contentsOf: URL(fileURLWithPath: base)).count == Int(miB))
+            }
+        }
+
         /// Backup, a second layer of backup from the overlay's own clusters, and a third one from
         /// a bitmap; each a thin layer upon the last.
         @Test func `a chain of backups`() throws {

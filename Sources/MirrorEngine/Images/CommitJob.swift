@@ -1,3 +1,4 @@
+internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 public import Logging
@@ -42,6 +43,8 @@ public final class CommitJob: Sendable {
         _ path: FilePath, keepsOverlay: Bool = false, options: MirrorOptions = MirrorOptions(),
         logger: Logger? = nil
     ) throws(MirrorError) -> CommitJob {
+        // Nothing grows before all that the job needs was looked at.
+        _ = try Plan.checked(path, keepsOverlay: keepsOverlay)
         let plan: Plan
         do throws(StorageError) {
             plan = try Plan.make(path, keepsOverlay: keepsOverlay)
@@ -60,12 +63,7 @@ public final class CommitJob: Sendable {
     public static func rehearse(
         _ path: FilePath, keepsOverlay: Bool = false
     ) throws(MirrorError) -> (plan: Measurement, target: FilePath) {
-        let plan: Plan
-        do throws(StorageError) {
-            plan = try Plan.make(path, keepsOverlay: keepsOverlay, isRehearsal: true)
-        } catch {
-            throw .storage(error)
-        }
+        let plan = try Plan.checked(path, keepsOverlay: keepsOverlay)
         return (try .incremental(of: plan.source, dirty: plan.working), plan.target.path)
     }
 
@@ -76,6 +74,23 @@ public final class CommitJob: Sendable {
         let growing: ImageWriter?
         let watch: WriteWatch
         let working: DirtyBitmap
+
+        /// What would be done, with all guards: nothing grows, and the bitmaps of the image below
+        /// can be marked.
+        static func checked(
+            _ path: FilePath, keepsOverlay: Bool
+        ) throws(MirrorError) -> Plan {
+            let plan: Plan
+            do throws(StorageError) {
+                plan = try make(path, keepsOverlay: keepsOverlay, isRehearsal: true)
+            } catch {
+                throw .storage(error)
+            }
+            do throws(BitmapStoreError) { try TargetMarks.check(plan.target) } catch {
+                throw .store(error)
+            }
+            return plan
+        }
 
         /// - Parameter isRehearsal: nothing grows.
         static func make(
