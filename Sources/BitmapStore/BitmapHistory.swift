@@ -35,8 +35,8 @@ package struct BitmapHistory: Equatable, Sendable {
 
     /// The source's files were written, and it reads as it did.
     mutating func renew(_ earlier: [WriteWitness], _ found: [WriteWitness]) {
-        if look?.witness.isStillTrue(of: earlier) == true { look?.witness = found }
-        if paused?.isStillTrue(of: earlier) == true { paused = found }
+        if let seen = look?.witness { look?.witness = seen.renewed(earlier, found) }
+        if let seen = paused { paused = seen.renewed(earlier, found) }
     }
 
     /// What contradicts itself; nil: nothing.
@@ -46,9 +46,21 @@ package struct BitmapHistory: Equatable, Sendable {
     }
 }
 
+extension [WriteWitness] {
+    /// The files that were as seen are known as they are now; of the others it goes on to show that
+    /// something has written them.
+    fileprivate func renewed(_ earlier: [WriteWitness], _ found: [WriteWitness]) -> [WriteWitness] {
+        guard count == earlier.count else { return self }
+        let isTrue = indices.map { [self[$0]].isStillTrue(of: [earlier[$0]]) }
+        // A file that does not belong to the source any more must not take what it shows with it.
+        guard isTrue.dropFirst(found.count).allSatisfy(\.self) else { return self }
+        return found.indices.map { $0 < count && !isTrue[$0] ? self[$0] : found[$0] }
+    }
+}
+
 /// What became of the source while its bitmap was disabled.
 enum PauseEnd {
-    case unchanged, written, unknown
+    case unchanged, touched, written, unknown
 
     init(_ paused: [WriteWitness]?, _ now: [WriteWitness]) {
         guard let paused, !paused.isEmpty, paused.count == now.count else {
@@ -58,7 +70,8 @@ enum PauseEnd {
         self = .unchanged
         for (earlier, later) in zip(paused, now) {
             switch later.evidence(since: earlier) {
-            case .unchanged, .timesOnly: break
+            case .unchanged: break
+            case .timesOnly: if self == .unchanged { self = .touched }
             case .written:
                 self = .written
                 return

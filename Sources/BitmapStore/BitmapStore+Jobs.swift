@@ -67,12 +67,14 @@ extension BitmapStore {
     ///   - sourceWitness: the source's files now.
     ///   - targetWitness: the target's files now.
     ///   - doubts: what is taken on trust of the target besides what the job has before.
+    ///   - sourceDoubt: see `JobRequest.sourceDoubt`.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
     ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
     public func resumeJob(
         _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
         isImageBitmapRecording: Bool = true, sourceWitness: [WriteWitness] = [],
-        targetWitness: [WriteWitness] = [], doubts: Set<TargetDoubt.Kind> = []
+        targetWitness: [WriteWitness] = [], doubts: Set<TargetDoubt.Kind> = [],
+        sourceDoubt: TargetDoubt.Kind? = nil
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
         let (record, claim) = try transact {
@@ -99,6 +101,7 @@ extension BitmapStore {
             transaction.catalog.jobs[place].isUnrecorded =
                 transaction.isDisabled(job.bitmap) || !isImageBitmapRecording
             if let index = job.bitmap.flatMap({ transaction.catalog.index(ofBitmapNumbered: $0) }) {
+                if let sourceDoubt { transaction.noteSourceDoubt(sourceDoubt, index) }
                 transaction.catalog[historyOf: index].judged(sourceWitness)
             }
             let entry = transaction.catalog.jobs[place]

@@ -237,12 +237,13 @@ extension BitmapStore {
     ///   - imageMarks: what a bitmap in an image has marked now, the differences included.
     ///   - sourceWitness, targetWitness: the files of both before the comparison, which found
     ///     neither written.
-    ///   - hasMissedWrite: the source was written without a mark before: other targets may lack
-    ///     that.
+    ///   - hasMissedWrite, sourceDoubt: the source was written without a mark before, or that can't
+    ///     be told: other targets may lack that.
     public func noteComparison(
         with target: DeviceIdentity, at path: FilePath, by bitmap: BitmapReference,
         imageMarks: borrowing DirtyBitmap? = nil, sourceWitness: [WriteWitness],
-        targetWitness: [WriteWitness], hasMissedWrite: Bool
+        targetWitness: [WriteWitness], hasMissedWrite: Bool = false,
+        sourceDoubt: TargetDoubt.Kind? = nil
     ) throws(BitmapStoreError) {
         let marks = SharedBits(copying: imageMarks)
         try transact { transaction throws(BitmapStoreError) in
@@ -256,6 +257,7 @@ extension BitmapStore {
             let id = transaction.catalog.id(index)
             try transaction.requireRoomForTarget()
             if hasMissedWrite { transaction.noteMissedWrite(index) }
+            if let sourceDoubt { transaction.noteSourceDoubt(sourceDoubt, index) }
             transaction.catalog[historyOf: index].judged(sourceWitness)
             transaction.catalog.targets.removeAll {
                 $0.bitmap == id && target.difference(from: $0.identity) == nil
@@ -268,10 +270,22 @@ extension BitmapStore {
         }
     }
 
-    /// The history of a bitmap, and whether it has marks that it did not have at the last look at
-    /// its source.
+    /// A job on a bitmap is refused, for a reason that what is done about it may not take away from
+    /// all of its targets: they are in doubt from now on.
+    public func noteRefusal(
+        _ kind: TargetDoubt.Kind, by bitmap: BitmapReference
+    ) throws(BitmapStoreError) {
+        try transact { transaction throws(BitmapStoreError) in
+            guard let index = transaction.catalog.index(of: bitmap) else { return }
+            transaction.noteSourceDoubt(kind, index)
+        }
+    }
+
+    /// The history of a bitmap, and whether it may have been marked since the last look at its
+    /// source.
     ///
-    /// - Parameter imageMarks: what a bitmap in an image has marked now.
+    /// - Parameter imageMarks: what a bitmap in an image has marked now. What was marked before may
+    ///   have been marked again, which nothing counts there.
     /// - Returns: nil if the store has none, because it knows neither the bitmap nor a target of
     ///   it.
     package func history(
@@ -281,14 +295,11 @@ extension BitmapStore {
         return try look { view throws(BitmapStoreError) in
             guard let index = view.catalog.index(of: bitmap) else { return nil }
             let history = view.catalog[historyOf: index]
-            guard let marks else {
-                return (history, history.additions > history.look?.additions ?? 0)
-            }
-            let settled = try view.reader.load(view.catalog[index])
-            var new = marks.bits.copy()
-            guard new.geometry == settled.geometry else { return (history, true) }
-            try BitOperation.Kind.subtract.apply(settled, to: &new)
-            return (history, !new.isClean)
+            return (
+                history,
+                marks.map { !$0.bits.isClean }
+                    ?? (history.additions > history.look?.additions ?? 0)
+            )
         }
     }
 }

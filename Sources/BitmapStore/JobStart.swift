@@ -65,6 +65,7 @@ struct JobStart {
     /// A full job copies whatever was missed, unless it fails. One that compares all of its target
     /// afterwards finds it, and until then nothing is settled.
     private func judge(_ index: BitmapIndex, _ transaction: inout Transaction) {
+        if let doubt = request.sourceDoubt { transaction.noteSourceDoubt(doubt, index) }
         guard request.hasMissedWrite else {
             return transaction.catalog[historyOf: index].judged(request.sourceWitness)
         }

@@ -25,9 +25,12 @@ public struct JobRequest: Sendable {
     /// Whether an incremental job may write a target that the bitmap does not know, although it
     /// knows others: the caller answers for it that the marks are all that this target lacks.
     public var allowsUnknownTarget = false
-    /// Whether the source was written without a mark since the last look at it, as far as its files
-    /// tell: what other targets of the bitmap lack is then everything.
+    /// Whether the source was written without a mark since the last look at it, as far as its
+    /// files tell: what other targets of the bitmap lack is then everything.
     public var hasMissedWrite = false
+    /// Why it can't be told whether the source was written without a mark since the last look at
+    /// it; nil: it can. All targets of the bitmap are in doubt of that then.
+    public var sourceDoubt: TargetDoubt.Kind?
     /// Whether a bitmap in an image takes marks. Of its own bitmaps the store knows it.
     public var isImageBitmapRecording = true
     /// What the job takes on trust, besides a target that its bitmap does not know.

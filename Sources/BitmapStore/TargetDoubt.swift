@@ -19,6 +19,14 @@ public struct TargetDoubt: Hashable, Sendable {
         case zeros
         /// Whether the source was written while the bitmap took no marks could not be told.
         case sourceUnseen
+        /// The source's names, owner or times had been changed, which can hide a write.
+        case sourceTouched
+        /// The source had been written, and nothing was marked: a job was refused for it, and what
+        /// was marked later is taken for all of that.
+        case missed
+        /// A target of the bitmap differed from the source where nothing says so: a job was refused
+        /// for it.
+        case differed
         /// The source was written while it was copied: the copy mixes points in time, which the
         /// next job mends if all of that was marked.
         case mixed
@@ -58,6 +66,12 @@ public struct TargetDoubt: Hashable, Sendable {
             case .zeros: "you said that the target was zero where zeros were not written"
             case .sourceUnseen:
                 "it could not be told whether the source was written while the bitmap took no marks"
+            case .sourceTouched:
+                "the source's names, owner or times had been changed, which can hide a write"
+            case .missed:
+                "the source had been written and nothing was marked: what was marked later is taken "
+                    + "for all of it"
+            case .differed: "a target differed from the source where nothing was marked"
             case .mixed:
                 "the source was written while it was copied, so that the copy mixes points in time"
             case .unrecorded:
@@ -86,6 +100,7 @@ extension JobRequest {
     /// - Parameter isKnown: to its bitmap, as a target.
     func doubts(at now: Int64, isKnown: Bool) -> [TargetDoubt] {
         var kinds = doubts
+        if mode == .incremental, let sourceDoubt { kinds.insert(sourceDoubt) }
         if mode == .incremental && bitmap != nil && !isKnown {
             kinds.insert(allowsUnknownTarget ? .vouched : .assumed)
         }

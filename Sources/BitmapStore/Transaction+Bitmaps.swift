@@ -183,27 +183,27 @@ extension Transaction {
     mutating func noteRecording(
         _ index: BitmapIndex, _ isRecording: Bool, _ sourceWitness: [WriteWitness]
     ) {
-        let id = catalog.id(index)
         guard isRecording else {
             catalog[historyOf: index].paused = sourceWitness.isEmpty ? nil : sourceWitness
-            // Jobs on it can't know any more what was written since they began.
-            for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
-                catalog.jobs[place].isUnrecorded = true
-            }
-            return
+            return noteUnrecorded(index)
         }
         switch PauseEnd(catalog[historyOf: index].paused, sourceWitness) {
         case .unchanged: break
         case .written:
             noteMissedWrite(index)
             catalog[historyOf: index].judged(sourceWitness)
-        case .unknown:
-            let doubt = [TargetDoubt]([.sourceUnseen], at: now)
-            for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
-                catalog.targets[place].doubts = catalog.targets[place].doubts.adding(doubt)
-            }
+        case .touched: noteSourceDoubt(.sourceTouched, index)
+        case .unknown: noteSourceDoubt(.sourceUnseen, index)
         }
         catalog[historyOf: index].paused = nil
+    }
+
+    /// Jobs on the bitmap can't know any more what was written since they began.
+    mutating func noteUnrecorded(_ index: BitmapIndex) {
+        let id = catalog.id(index)
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            catalog.jobs[place].isUnrecorded = true
+        }
     }
 
     /// B |= ranges, and M |= ranges in every record.

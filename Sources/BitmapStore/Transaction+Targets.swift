@@ -114,12 +114,26 @@ extension Transaction {
         }
     }
 
+    /// Whether the source was written without a mark can't be told: all targets of a bitmap, and
+    /// what interrupted jobs have written, are taken on trust for that.
+    mutating func noteSourceDoubt(_ kind: TargetDoubt.Kind, _ index: BitmapIndex) {
+        let id = catalog.id(index)
+        let doubt = [TargetDoubt]([kind], at: now)
+        for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
+            catalog.targets[place].doubts = catalog.targets[place].doubts.adding(doubt)
+        }
+        for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
+            catalog.jobs[place].doubts = catalog.jobs[place].doubts.adding(doubt)
+        }
+    }
+
     /// The source was written without a mark: what is missed, each target of a bitmap may lack.
     mutating func noteMissedWrite(
         _ index: BitmapIndex, exceptFor identity: DeviceIdentity? = nil
     ) {
         let id = catalog.id(index)
         noteLoss(ofBitmap: id)
+        noteUnrecorded(index)
         for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
             let target = catalog.targets[place]
             if let identity, identity.difference(from: target.identity) == nil { continue }

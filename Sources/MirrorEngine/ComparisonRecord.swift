@@ -8,7 +8,7 @@ internal import SystemPackage
 public struct ComparisonRecord: Sendable {
     private let source, target: Disk
     private let sourceWitness, targetWitness: [WriteWitness]
-    private var hasMissedWrite = false
+    private var finding = SourceFinding.marked
 
     /// Made before the comparison.
     public init(of source: Disk, with target: Disk) {
@@ -28,9 +28,8 @@ public struct ComparisonRecord: Sendable {
         _ bitmap: BitmapReference, in store: BitmapStore,
         imageMarks: borrowing DirtyBitmap? = nil, isRecording: Bool? = nil
     ) throws(MirrorError) {
-        let finding = try source.finding(
+        finding = try source.finding(
             by: bitmap, in: store, imageMarks: imageMarks, isRecording: isRecording)
-        if case .unmarked = finding { hasMissedWrite = true }
     }
 
     /// Makes the second disk a target of the bitmap, in which the differences are marked by now.
@@ -45,7 +44,8 @@ public struct ComparisonRecord: Sendable {
             try store.noteComparison(
                 with: target.identity, at: FilePath(target.resolvedPath), by: bitmap,
                 imageMarks: imageMarks, sourceWitness: sourceWitness,
-                targetWitness: targetWitness, hasMissedWrite: hasMissedWrite)
+                targetWitness: targetWitness, hasMissedWrite: finding.isMissed,
+                sourceDoubt: finding.doubt)
         } catch {
             throw .store(error)
         }

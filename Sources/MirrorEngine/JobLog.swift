@@ -47,9 +47,9 @@ package final class JobLog: Sendable {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }
 
-    func streamUnheard(_ error: BitmapStoreError) {
+    func contentUnheard(_ error: BitmapStoreError) {
         logger?.warning(
-            "bitmaps kept of the image will take what was streamed for a write: \(error)")
+            "bitmaps kept of the image will take what was written for a change: \(error)")
     }
 
     func leftBehind(_ error: BitmapStoreError) {

@@ -204,15 +204,18 @@ struct MirrorStart {
     private mutating func requireMarkedSource(
         _ name: String, in store: BitmapStore
     ) throws(MirrorError) {
-        switch try sourceFinding(in: store) {
+        let finding = try sourceFinding(in: store)
+        record.sourceDoubt = finding.doubt
+        switch finding {
         case .marked: break
         case .touched(let how): evidence.append(.sourceTouched(how))
         case .unknown(let why):
             evidence.append(.sourceUnknown(why))
-            record.doubts.insert(.sourceUnseen)
         case .unmarked(let how):
             guard request.verification == .all else {
-                throw .unmarkedWrites(bitmap: name, source: source.path, how: how)
+                try refuse(
+                    .missed, in: store,
+                    .unmarkedWrites(bitmap: name, source: source.path, how: how))
             }
             record.hasMissedWrite = true
             warnings.append(Self.missedWrite(source, name, how))
@@ -221,7 +224,10 @@ struct MirrorStart {
 
     /// For a job that copies everything: it misses nothing, but others may have.
     mutating func noteMissedWrite(in store: BitmapStore) throws(MirrorError) {
-        guard let reference, case .unmarked(let how) = try sourceFinding(in: store) else { return }
+        guard let reference else { return }
+        let finding = try sourceFinding(in: store)
+        record.sourceDoubt = finding.doubt
+        guard case .unmarked(let how) = finding else { return }
         record.hasMissedWrite = true
         let hasOthers: Bool
         do throws(BitmapStoreError) {
@@ -240,12 +246,15 @@ struct MirrorStart {
     }
 
     /// Refuses a target that differs from the source in a sample of what will not be copied.
+    ///
+    /// - Parameter store: keeps in mind that it was.
     mutating func requireSample(
-        without working: consuming DirtyBitmap, _ name: String
+        without working: consuming DirtyBitmap, _ name: String, in store: BitmapStore? = nil
     ) throws(MirrorError) {
-        if let offset = difference(without: working) {
-            throw .otherContent(bitmap: name, target: target.path, offset: offset)
-        }
+        guard let offset = difference(without: working) else { return }
+        let error = MirrorError.otherContent(bitmap: name, target: target.path, offset: offset)
+        guard let store else { throw error }
+        try refuse(.differed, in: store, error)
     }
 
     /// Where a sample of what will not be copied differs; nil: nowhere. It is evidence if something

@@ -71,11 +71,18 @@ extension RecordedMirror {
         _ bits: consuming DirtyBitmap?, _ result: inout Report
     ) throws(BitmapStoreError) {
         guard let imageMarks, let bits = bits.take() else { return }
+        let before = source.witness()
         do throws(StorageError) {
             try imageMarks.clear(bits)
         } catch {
             result.recordError = .storage(error)
         }
+        // A bitmap that takes no marks goes by the times of its image, which this has written.
+        guard !imageMarks.isRecording,
+            let store = try records.existing(for: source.identity)
+        else { return }
+        try store.renewSourceWitness(
+            before, Array(source.freshWitness()[..<1]) + before.dropFirst())
     }
 
     /// Records a failure.

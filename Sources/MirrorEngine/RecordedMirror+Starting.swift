@@ -80,7 +80,7 @@ extension RecordedMirror {
                     start, record: nil, working: marks.bits.copy(), logger: logger)
             }
             try start.requireBase(in: store)
-            try start.requireSample(without: try start.demand(in: store), name)
+            try start.requireSample(without: try start.demand(in: store), name, in: store)
             let record = try start.begin(in: store)
             do throws(MirrorError) {
                 let working = try storing { () throws(BitmapStoreError) in
@@ -137,11 +137,13 @@ extension RecordedMirror {
                     job.id, imageMarks: marks.bits.copy(),
                     isImageBitmapRecording: marks.isRecording,
                     sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness, doubts: start.record.doubts)
+                    targetWitness: start.record.targetWitness, doubts: start.record.doubts,
+                    sourceDoubt: start.record.sourceDoubt)
             case nil:
                 try store.resumeJob(
                     job.id, sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness, doubts: start.record.doubts)
+                    targetWitness: start.record.targetWitness, doubts: start.record.doubts,
+                    sourceDoubt: start.record.sourceDoubt)
             }
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
@@ -149,10 +151,13 @@ extension RecordedMirror {
         if job.mode == .full || job.bitmap != nil,
             let offset = start.difference(without: working.copy())
         {
-            throw .changed(
-                .target, path: target.path,
-                difference: "it differs from \(source.path) at offset \(offset), where it should "
-                    + "not; one of them was written since")
+            try start.refuse(
+                .differed, in: store,
+                .changed(
+                    .target, path: target.path,
+                    difference:
+                        "it differs from \(source.path) at offset \(offset), where it should "
+                        + "not; one of them was written since"))
         }
         return try RecordedMirror(
             start, record: record, working: working, resumed: job, logger: logger)
@@ -255,8 +260,14 @@ extension MirrorStart {
             case .unchanged, .timesOnly: break
             }
         }
-        if job.bitmap != nil, case .unmarked(let how) = try sourceFinding(in: store) {
-            throw .changed(.source, path: source.path, difference: how)
+        if job.bitmap != nil {
+            let finding = try sourceFinding(in: store)
+            record.sourceDoubt = finding.doubt
+            if case .unmarked(let how) = finding {
+                try refuse(
+                    .missed, in: store,
+                    .changed(.source, path: source.path, difference: how))
+            }
         }
         if let bitmap = job.bitmap { evidence.append(.bitmap(bitmap.name)) }
         if let mode = request.bitmapMode, mode != job.bitmapMode {

@@ -5,7 +5,7 @@ internal import QCOW2
 
 /// Whether a bitmap can have heard of all that was written to its source since a job on it last
 /// looked, as far as the files of the source tell.
-enum SourceFinding: Equatable {
+enum SourceFinding: Equatable, Sendable {
     /// Nothing shows that it can't.
     case marked
     /// Something was written that is not marked.
@@ -39,6 +39,10 @@ enum SourceFinding: Equatable {
                 }
             }
         }
+        // A store from a version that did not look.
+        if history.look == nil, !history.isWhole, !hasNewMarks, !isInImage {
+            add(.unknown("no look at it is recorded"))
+        }
         if isPaused, let paused = history.paused {
             judge(source, now, since: paused) { _, how in .unmarked(how) }
         }
@@ -64,7 +68,16 @@ enum SourceFinding: Equatable {
         }
     }
 
-    private var isMissed: Bool { if case .unmarked = self { true } else { false } }
+    /// Why targets are in doubt that are no mirrors if something was missed.
+    var doubt: TargetDoubt.Kind? {
+        switch self {
+        case .marked, .unmarked: nil
+        case .unknown: .sourceUnseen
+        case .touched: .sourceTouched
+        }
+    }
+
+    var isMissed: Bool { if case .unmarked = self { true } else { false } }
 
     /// The worse of two findings counts, and of two that are as bad the first.
     private mutating func add(_ other: SourceFinding) { if other.weight > weight { self = other } }
@@ -102,6 +115,15 @@ extension BitmapReference {
 }
 
 extension MirrorStart {
+    /// Notes why the job is refused: what is done about it need not be all there is.
+    func refuse(
+        _ kind: TargetDoubt.Kind, in store: BitmapStore, _ error: MirrorError
+    ) throws(MirrorError) -> Never {
+        // A store that can't be written keeps any job on the bitmap from beginning.
+        if let reference { try? store.noteRefusal(kind, by: reference) }
+        throw error
+    }
+
     /// Looks whether all that was written to the source is marked.
     func sourceFinding(in store: BitmapStore) throws(MirrorError) -> SourceFinding {
         guard let reference else { preconditionFailure("a job on a bitmap") }

@@ -50,7 +50,6 @@ enum TargetMarks {
     static func renewSourceWitness(
         of target: Disk, _ earlier: [WriteWitness], _ found: [WriteWitness]
     ) throws(BitmapStoreError) {
-        precondition(target.keepsContent, "only what reads as before is no change")
         for place in places(of: target) {
             try store(at: place, .readWrite)?.renewSourceWitness(earlier, found)
         }

@@ -24,14 +24,22 @@ public final class CommitJob: Sendable {
     private let growing: ImageWriter?
     /// The overlay, as it was before.
     private let watch: WriteWatch
+    /// All files of the chain before the first write, those of the overlay first.
+    private let before: [WriteWitness]
+    /// How many of them are written: those of the overlay and of the image below it.
+    private let writtenFiles: Int
+    private let log: JobLog
 
-    private init(_ plan: borrowing Plan, job: MirrorJob) {
+    private init(_ plan: borrowing Plan, job: MirrorJob, log: JobLog) {
         source = plan.source
         target = plan.target
         overlay = plan.overlay
         growing = plan.growing
         watch = plan.watch
+        before = plan.source.freshWitness()
+        writtenFiles = plan.writtenFiles
         self.job = job
+        self.log = log
     }
 
     /// Opens an image and the one that it stands on, both for writing. The latter grows if it is
@@ -54,7 +62,7 @@ public final class CommitJob: Sendable {
         let job = try MirrorJob(
             from: plan.source, to: plan.target, working: plan.working.copy(), options: options,
             checkpoints: Checkpoints(every: StreamJob.checkpointInterval), logger: logger)
-        return CommitJob(plan, job: job)
+        return CommitJob(plan, job: job, log: JobLog(logger))
     }
 
     /// Opens what a commit would open, with every guard of it, and writes nothing.
@@ -73,6 +81,7 @@ public final class CommitJob: Sendable {
         let overlay: ImageWriter?
         let growing: ImageWriter?
         let watch: WriteWatch
+        let writtenFiles: Int
         let working: DirtyBitmap
 
         /// What would be done, with all guards: nothing grows, and the bitmaps of the image below
@@ -157,7 +166,8 @@ public final class CommitJob: Sendable {
             if growing != nil { working.set(below[0].size..<layer.size) }
             return Plan(
                 source: Disk(chain), target: target, overlay: overlay, growing: growing,
-                watch: watch, working: working)
+                watch: watch, writtenFiles: layer.devices.count + below[0].devices.count,
+                working: working)
         }
 
         private static func circle(_ path: FilePath, _ base: FilePath) -> StorageError {
@@ -207,8 +217,27 @@ public final class CommitJob: Sendable {
 
     /// The same on the caller's thread.
     public func runAndWait() -> ImageJobReport {
+        let report = end(job.runAndWait())
+        renewWitness()
+        return report
+    }
+
+    /// The overlay reads as it did: to the bitmaps that are kept of it, nothing of it was written.
+    private func renewWitness() {
+        let written = source.devices.prefix(writtenFiles).map { $0.witness() }
+        do throws(BitmapStoreError) {
+            // What is further down was only read. What something else writes there has to show.
+            try TargetMarks.renewSourceWitness(
+                of: source, before, written + before.dropFirst(writtenFiles))
+        } catch {
+            log.contentUnheard(error)
+        }
+        for look in written { look.waitUntilWritesShow() }
+    }
+
+    private func end(_ report: MirrorReport) -> ImageJobReport {
         ImageJobReport(
-            job.runAndWait(),
+            report,
             check: { () throws(MirrorError) in
                 try watch.requireUnwritten()
                 try source.device.requireInPlace()

@@ -169,7 +169,7 @@ public final class StreamJob: Sendable {
         do throws(BitmapStoreError) {
             try TargetMarks.renewSourceWitness(of: target, before, found)
         } catch {
-            log.streamUnheard(error)
+            log.contentUnheard(error)
         }
         for look in written { look.waitUntilWritesShow() }
     }
