@@ -31,6 +31,8 @@ package struct BitmapHistory: Equatable, Sendable {
     mutating func judged(_ witness: [WriteWitness]) {
         guard !witness.isEmpty else { return }
         look = Look(witness: witness, additions: additions)
+        // What was missed while the bitmap was disabled counts as lacking by now.
+        if paused != nil { paused = witness }
     }
 
     /// The source's files were written, and it reads as it did.

@@ -130,14 +130,16 @@ extension BitmapStore {
     ///     one, `request` tells.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended.
+    ///   - isMixed: after a success: the source was written while it was copied.
     ///   - isProven: after a success: all of the target was copied or compared by the job.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
         _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
-        sourceUnchanged: Bool = false, isProven: Bool = false
+        sourceUnchanged: Bool = false, isMixed: Bool = false, isProven: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
+            defer { if isMixed { transaction.noteDoubt(.mixed, of: request.target) } }
             transaction.refreshWitness(of: request.target, request.targetWitness)
             if ending == .success, isProven { transaction.noteProof(of: request.target) }
             guard ending == .success, request.mode == .full else {

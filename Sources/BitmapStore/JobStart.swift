@@ -66,11 +66,18 @@ struct JobStart {
     /// afterwards finds it, and until then nothing is settled.
     private func judge(_ index: BitmapIndex, _ transaction: inout Transaction) {
         if let doubt = request.sourceDoubt { transaction.noteSourceDoubt(doubt, index) }
+        // Something else has enabled a bitmap of an image again, and that was judged as well.
+        if case .image = index, request.isImageBitmapRecording {
+            transaction.catalog[historyOf: index].paused = nil
+        }
         guard request.hasMissedWrite else {
             return transaction.catalog[historyOf: index].judged(request.sourceWitness)
         }
         switch request.mode {
-        case .incremental: transaction.noteMissedWrite(index, exceptFor: request.target)
+        case .incremental:
+            transaction.noteMissedWrite(index, exceptFor: request.target)
+            // If it does not come to comparing everything.
+            transaction.noteSourceDoubt(.missed, index)
         case .full, .top:
             transaction.noteMissedWrite(index)
             transaction.catalog[historyOf: index].judged(request.sourceWitness)

@@ -69,8 +69,8 @@ public struct TargetDoubt: Hashable, Sendable {
             case .sourceTouched:
                 "the source's names, owner or times had been changed, which can hide a write"
             case .missed:
-                "the source had been written and nothing was marked: what was marked later is taken "
-                    + "for all of it"
+                "the source had been written and nothing was marked: what was marked later is "
+                    + "taken for all of it"
             case .differed: "a target differed from the source where nothing was marked"
             case .mixed:
                 "the source was written while it was copied, so that the copy mixes points in time"
@@ -101,6 +101,7 @@ extension JobRequest {
     func doubts(at now: Int64, isKnown: Bool) -> [TargetDoubt] {
         var kinds = doubts
         if mode == .incremental, let sourceDoubt { kinds.insert(sourceDoubt) }
+        if mode == .incremental, hasMissedWrite { kinds.insert(.missed) }
         if mode == .incremental && bitmap != nil && !isKnown {
             kinds.insert(allowsUnknownTarget ? .vouched : .assumed)
         }

@@ -148,6 +148,10 @@ extension Transaction {
     mutating func refreshWitness(of identity: DeviceIdentity, _ found: [WriteWitness]) {
         for place in catalog.targets(matching: identity)
         where catalog.targets[place].witness.isStillTrue(of: found) {
+            if catalog.targets[place].witness.isTouched(in: found) {
+                catalog.targets[place].doubts = catalog.targets[place].doubts.adding(
+                    [TargetDoubt]([.touched], at: now))
+            }
             catalog.targets[place].witness = found
         }
     }
@@ -166,6 +170,13 @@ extension Transaction {
 }
 
 extension [WriteWitness] {
+    /// Whether names, owner or times of one of these files were changed until the later look.
+    fileprivate func isTouched(in later: [WriteWitness]) -> Bool {
+        zip(self, later).contains { earlier, later in
+            if case .timesOnly = later.evidence(since: earlier) { true } else { false }
+        }
+    }
+
     /// Whether nothing was written between these and the later ones of the same files.
     func isStillTrue(of later: [WriteWitness]) -> Bool {
         guard !isEmpty, count == later.count else { return false }

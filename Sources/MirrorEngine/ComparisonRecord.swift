@@ -30,6 +30,11 @@ public struct ComparisonRecord: Sendable {
     ) throws(MirrorError) {
         finding = try source.finding(
             by: bitmap, in: store, imageMarks: imageMarks, isRecording: isRecording)
+        // If the process dies before the comparison is noted, its marks excuse nothing.
+        guard finding.isMissed else { return }
+        do throws(BitmapStoreError) { try store.noteRefusal(.missed, by: bitmap) } catch {
+            throw .store(error)
+        }
     }
 
     /// Makes the second disk a target of the bitmap, in which the differences are marked by now.

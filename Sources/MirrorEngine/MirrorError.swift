@@ -126,8 +126,8 @@ extension MirrorError: CustomStringConvertible {
         case .unmarkedWrites(let bitmap, let source, let how):
             "\(source) was written since the last mirror by bitmap '\(bitmap)', and nothing is "
                 + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "
-                + "finds it by comparing), mirror in full, or use --verify=all, which compares "
-                + "everything."
+                + "finds it by comparing), mirror in full with the bitmap, or use --verify=all, "
+                + "which compares everything."
         case .verificationFailed(let source, let target, let offset, let bytes, let wasCopied):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
                 + "bytes in all. " + (wasCopied ? Self.lostCopy : Self.missedWrite)

@@ -63,7 +63,7 @@ extension RecordedMirror {
         }
         forgetWhatIsDone(
             .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            isProven: isProof(claim))
+            isMixed: claim.kind == .mixedPointsInTime, isProven: isProof(claim))
         return result
     }
 
@@ -162,7 +162,7 @@ extension RecordedMirror {
     /// will say so.
     private func forgetWhatIsDone(
         _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false,
-        isProven: Bool = false
+        isMixed: Bool = false, isProven: Bool = false
     ) {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
@@ -170,7 +170,7 @@ extension RecordedMirror {
             if record.bitmap == nil {
                 try store.noteUnrecordedJob(
                     record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
-                    isProven: isProven)
+                    isMixed: isMixed, isProven: isProven)
             }
             try store.removeFileIfEmpty()
         } catch {

@@ -43,8 +43,11 @@ enum SourceFinding: Equatable, Sendable {
         if history.look == nil, !history.isWhole, !hasNewMarks, !isInImage {
             add(.unknown("no look at it is recorded"))
         }
-        if isPaused, let paused = history.paused {
-            judge(source, now, since: paused) { _, how in .unmarked(how) }
+        if let paused = history.paused {
+            judge(source, now, since: paused) { _, how in
+                isRecording
+                    ? .unknown("\(how), and the bitmap took no marks for a time") : .unmarked(how)
+            }
         }
     }
 
