@@ -225,9 +225,9 @@ struct MeanwhileTests {
         let path = StorePlace.path(for: try Disk.openSource(folder.base))
         try TestFile(path.string).write(Data(repeating: 7, count: 70_000))
         let before = try Data(contentsOf: URL(fileURLWithPath: folder.base.string))
-        let report = try CommitJob.open(folder.overlay).runAndWait()
-        guard case .failed(.store) = report.mirror.outcome else {
-            Issue.record("\(report.mirror.outcome)")
+        let error = #expect(throws: MirrorError.self) { _ = try CommitJob.open(folder.overlay) }
+        guard case .store = error else {
+            Issue.record("\(String(describing: error))")
             return
         }
         #expect(try Data(contentsOf: URL(fileURLWithPath: folder.base.string)) == before)
