@@ -87,6 +87,18 @@ struct FieldReader {
         }
     }
 
+    /// The parts of a list: fields with the tags 1, 2, 3 and so on, each of fields.
+    func numbered(_ what: String) throws(FieldError) -> [FieldReader] {
+        var parts: [FieldReader] = []
+        for (index, field) in fields.enumerated() {
+            guard field.tag == index + 1, field.flags == 0 else {
+                throw .damaged("\(what) \(field.tag) is where \(index + 1) has to be")
+            }
+            parts.append(try FieldReader(field.value))
+        }
+        return parts
+    }
+
     func bytes(_ tag: UInt16) -> ArraySlice<UInt8>? { fields.first { $0.tag == tag }?.value }
 
     func number<Number: FixedWidthInteger>(

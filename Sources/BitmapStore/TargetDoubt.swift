@@ -92,6 +92,10 @@ extension [TargetDoubt] {
     func adding(_ later: [TargetDoubt]) -> [TargetDoubt] {
         self + later.filter { doubt in !contains { $0.kind == doubt.kind } }
     }
+
+    mutating func add(_ kind: TargetDoubt.Kind, at time: Int64) {
+        self = adding([TargetDoubt(kind, at: time)])
+    }
 }
 
 extension JobRequest {
@@ -153,11 +157,8 @@ extension FieldReader {
     func doubts(_ tag: UInt16) throws(FieldError) -> [TargetDoubt]? {
         guard let list = try fields(tag) else { return nil }
         var result: [TargetDoubt] = []
-        for (index, field) in list.fields.enumerated() {
-            guard field.tag == index + 1, field.flags == 0 else {
-                throw .damaged("doubt \(field.tag) is where \(index + 1) has to be")
-            }
-            result.append(try TargetDoubt(decoding: try FieldReader(field.value)))
+        for field in try list.numbered("doubt") {
+            result.append(try TargetDoubt(decoding: field))
         }
         return result
     }

@@ -109,8 +109,7 @@ extension Transaction {
     /// From now on something of a target is taken on trust, in all bitmaps that know it.
     mutating func noteDoubt(_ kind: TargetDoubt.Kind, of identity: DeviceIdentity) {
         for place in catalog.targets(matching: identity) {
-            catalog.targets[place].doubts = catalog.targets[place].doubts.adding(
-                [TargetDoubt]([kind], at: now))
+            catalog.targets[place].doubts.add(kind, at: now)
         }
     }
 
@@ -118,12 +117,11 @@ extension Transaction {
     /// what interrupted jobs have written, are taken on trust for that.
     mutating func noteSourceDoubt(_ kind: TargetDoubt.Kind, _ index: BitmapIndex) {
         let id = catalog.id(index)
-        let doubt = [TargetDoubt]([kind], at: now)
         for place in catalog.targets.indices where catalog.targets[place].bitmap == id {
-            catalog.targets[place].doubts = catalog.targets[place].doubts.adding(doubt)
+            catalog.targets[place].doubts.add(kind, at: now)
         }
         for place in catalog.jobs.indices where catalog.jobs[place].bitmap == id {
-            catalog.jobs[place].doubts = catalog.jobs[place].doubts.adding(doubt)
+            catalog.jobs[place].doubts.add(kind, at: now)
         }
     }
 
@@ -149,8 +147,7 @@ extension Transaction {
         for place in catalog.targets(matching: identity)
         where catalog.targets[place].witness.isStillTrue(of: found) {
             if catalog.targets[place].witness.isTouched(in: found) {
-                catalog.targets[place].doubts = catalog.targets[place].doubts.adding(
-                    [TargetDoubt]([.touched], at: now))
+                catalog.targets[place].doubts.add(.touched, at: now)
             }
             catalog.targets[place].witness = found
         }

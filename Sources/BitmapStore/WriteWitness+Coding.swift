@@ -18,11 +18,8 @@ extension FieldReader {
     func witnesses(_ tag: UInt16) throws(FieldError) -> [WriteWitness] {
         guard let list = try fields(tag) else { return [] }
         var result: [WriteWitness] = []
-        for (index, field) in list.fields.enumerated() {
-            guard field.tag == index + 1, field.flags == 0 else {
-                throw .damaged("witness \(field.tag) is where \(index + 1) has to be")
-            }
-            result.append(try WriteWitness(decoding: try FieldReader(field.value)))
+        for field in try list.numbered("witness") {
+            result.append(try WriteWitness(decoding: field))
         }
         return result
     }
