@@ -60,6 +60,40 @@ extension Processes {
             #expect(try scratch.dirtyBytes(source, "b") == 0)
         }
 
+        /// What can't be made leaves nothing that is taken for a store later.
+        @Test(arguments: [false, true])
+        func `a bitmap that can't be added leaves no store`(isDisk: Bool) throws {
+            guard !isDisk || Needs.loops else { return }
+            let scratch = try Scratch()
+            let folder = scratch.path("folder")
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: false)
+            let image = try scratch.file("folder/source", size: Self.size)
+            let source = isDisk ? try scratch.loop(over: image).path : image
+            let store = ["--bitmaps", folder + "/store"]
+            for (arguments, word) in [
+                (["a\nb"], "control"), (["a\tb"], "control"), ([""], "empty"),
+                ([String(repeating: "n", count: 1024)], "1023"),
+                (["a\nb"] + store, "control"), ([""] + store, "empty"),
+                (["n", "--granularity", "300"], "512"),
+                (["n", "--granularity", "300"] + store, "512"),
+            ] {
+                let end = try scratch.run(["bitmap", "add", source] + arguments)
+                #expect(end.code == Code.usage, "\(arguments): \(end)")
+                #expect(end.errors.contains(word), "\(arguments): \(end)")
+                let left = try FileManager.default.contentsOfDirectory(atPath: folder)
+                #expect(left == ["source"], "\(arguments)")
+                let kept = try? FileManager.default.contentsOfDirectory(
+                    atPath: scratch.path("state"))
+                #expect(kept?.isEmpty != false, "\(arguments)")
+            }
+            // Where nothing is wrong a store is made, and is seen here.
+            try scratch.bitmap("add", source, "n")
+            let place = isDisk ? scratch.path("state") : folder
+            let made = try FileManager.default.contentsOfDirectory(atPath: place)
+            #expect(made.contains { $0.hasSuffix(".bitmaps") }, "\(made)")
+        }
+
         @Test func `merging is all or nothing`() throws {
             let scratch = try Scratch()
             let source = try source(scratch)

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -38,6 +39,40 @@ extension Processes {
                 expectSame(source, target)
                 #expect(try scratch.dirtyBytes(source, "b") == 0)
             }
+        }
+
+        /// A bitmap has what every target lacks: what one that is stopped halfway was given, the
+        /// others lack as before.
+        @Test(arguments: ["always", "on-success"], [SIGINT, SIGKILL])
+        func `a stopped mirror to another target takes nothing from the first`(
+            mode: String, signal: CInt
+        ) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: 16 * miB, seed: 1)
+            let (first, second) = (scratch.path("first"), scratch.path("second"))
+            try scratch.bitmap("add", source, "b")
+            try scratch.mirror(source, first, "--create", "--bitmap", "b")
+            try Content.write(2, to: source, 0..<64 * kiB)
+            try scratch.bitmap("mark", source, "b", "0+64K")
+            let child = try scratch.start([
+                "full", source, second, "--create", "--bitmap", "b", "--bitmap-mode", mode,
+                "--speed", "4M", "--request-size", "64K", "--depth", "1", "--checkpoint", "0.1",
+            ])
+            // What is marked has been copied, and checkpoints have recorded that.
+            let hasBegun = child.wait(until: { _ in
+                (try? Content.read(second, 2 * miB..<2 * miB + 16)).map {
+                    !$0.isEmpty && !$0.allSatisfy { $0 == 0 }
+                } ?? false
+            })
+            #expect(hasBegun && child.isRunning, "\(child.errors)")
+            child.send(signal)
+            try child.wait()
+            let report = try scratch.increment(source, first, "--bitmap", "b")
+            #expect(report.number("planned") == 64 * kiB)
+            expectSame(source, first)
+            try scratch.mirror(source, second, "--bitmap", "b")
+            expectSame(source, second)
+            #expect(try scratch.dirtyBytes(source, "b") == 0)
         }
 
         /// The last byte is a granule of its own.
