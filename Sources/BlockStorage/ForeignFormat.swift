@@ -12,11 +12,16 @@ package struct ForeignFormat: Sendable, Equatable {
     package static let lookLength = 512
 
     /// Recognises by what a file begins and ends with; only by numbers that no disk has by chance.
-    package static func recognise(beginning: [UInt8], end: [UInt8]) -> ForeignFormat? {
-        marks.first { mark in
+    ///
+    /// - Parameter name: the file's own, without folders: it decides where a number is too short.
+    package static func recognise(
+        beginning: [UInt8], end: [UInt8], name: String
+    ) -> ForeignFormat? {
+        let mark = marks.first { mark in
             let place = mark.isAtEnd ? end : beginning
             return place.dropFirst(mark.offset).starts(with: mark.bytes)
-        }?.format
+        }
+        return mark?.format ?? recognise(shapeOf: beginning, named: name)
     }
 
     private struct Mark {
@@ -87,7 +92,14 @@ package struct ForeignFormat: Sendable, Equatable {
             packed("a zip archive", "unzip FILE", text("PK") + [3, 4]),
             packed("a 7z archive", "7z x FILE", text("7z") + [0xbc, 0xaf, 0x27, 0x1c]),
             packed("a tar archive (OVA)", "tar -xf FILE", text("ustar") + [0], at: 257),
-            packed("a tar archive", "tar -xf FILE", text("ustar  ") + [0], at: 257),
+            Mark(bytes: text("ustar  ") + [0], format: tar, offset: 257),
+            // "The RAR 5.0 archive format" by RARLAB, and technote.txt of the versions before.
+            packed("a RAR archive", "unrar x FILE", text("Rar!") + [0x1a, 0x07, 0x00]),
+            packed("a RAR archive", "unrar x FILE", text("Rar!") + [0x1a, 0x07, 0x01, 0x00]),
+            // "Windows Imaging File Format" by Microsoft; the other one, which can be piped, is
+            // wimlib's (its pipable.c).
+            packed("a WIM archive", "7z x FILE", text("MSWIM") + [0, 0, 0]),
+            packed("a WIM archive", "wimapply FILE folder", text("WLPWM") + [0, 0, 0]),
             packed("an Android sparse image", "simg2img FILE disk.raw", [0x3a, 0xff, 0x26, 0xed]),
             packed(
                 "a partclone image", "partclone.restore -s FILE -o disk.raw",
@@ -95,6 +107,11 @@ package struct ForeignFormat: Sendable, Equatable {
             packed(
                 "an EnCase image", "ewfexport FILE", text("EVF") + [0x09, 0x0d, 0x0a, 0xff, 0]),
         ]
+        // The manual page cpio(5): of this age, and of the two newer ones. The old binary kind has
+        // two bytes, which are too few.
+        + ["070707", "070701", "070702"].map { number in
+            packed("a cpio archive", "cpio -id < FILE", text(number))
+        }
 }
 
 extension StorageDevice {
@@ -109,6 +126,7 @@ extension StorageDevice {
                 bufferedDescriptor, at: max(0, geometry.size - length),
                 count: ForeignFormat.lookLength)
         else { return nil }
-        return .recognise(beginning: beginning, end: end)
+        return .recognise(
+            beginning: beginning, end: end, name: path.lastComponent?.string ?? "")
     }
 }
