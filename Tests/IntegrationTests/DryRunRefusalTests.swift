@@ -200,5 +200,27 @@ extension Processes {
                 prefix: ["env", "TMPDIR=\(scratch.path("none"))"])
             #expect(end.code == Code.done, "\(end)")
         }
+
+        /// Repaired, its name would be that of another folder.
+        @Test(.enabled(if: Needs.strace, Needs.straceReason))
+        func `a place for temporary files whose name is no text`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.file("target", size: Self.size)
+            try scratch.bitmap("add", source, "n")
+            let odd = [
+                "sh", "-c", #"export TMPDIR="$(printf '%s/t\377' "$0")"; mkdir "$TMPDIR"; "$@""#,
+                scratch.path, "strace", "-f", "-e", "trace=mkdir,mkdirat", "-o",
+                scratch.path("calls"),
+            ]
+            let end = try scratch.run(
+                ["full", source, target, "--bitmap", "n", "--dry-run"], prefix: odd)
+            #expect(end.code == Code.done, "\(end)")
+            let calls = try Shell.run("cat", scratch.path("calls"))
+            #expect(calls.contains(#"/t\377/ringmirror-"#) && calls.contains(" = 0"), "\(calls)")
+            let left = try Shell.run(
+                "find", scratch.path, "-mindepth", "1", "-name", "ringmirror-*")
+            #expect(left.isEmpty, "\(left)")
+        }
     }
 }

@@ -9,10 +9,11 @@ struct TemporaryFile {
 
     /// - Throws: the last place's error, if no place for temporary files takes it.
     init(copying original: FilePath) throws(Errno) {
-        let asked = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) }
+        // As bytes: a name that is no text would become that of another folder.
+        let asked = unsafe getenv("TMPDIR").map { unsafe FilePath(platformString: $0) }
         var failure = Errno.noSuchFileOrDirectory
         // A dry run is wanted also where the usual place is full or can't be written.
-        for place in [asked ?? "/tmp", "/dev/shm", "/var/tmp"] {
+        for place in [asked ?? "/tmp", "/dev/shm", "/var/tmp"] as [FilePath] {
             do throws(Errno) {
                 self = try Self(copying: original, in: place)
                 return
@@ -23,8 +24,10 @@ struct TemporaryFile {
         throw failure
     }
 
-    private init(copying original: FilePath, in place: String) throws(Errno) {
-        var template = Array("\(place)/ringmirror-XXXXXX".utf8CString)
+    private init(copying original: FilePath, in place: FilePath) throws(Errno) {
+        var template = unsafe place.appending("ringmirror-XXXXXX").withPlatformString {
+            unsafe Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
+        }
         folder = try unsafe template.withUnsafeMutableBufferPointer { (buffer) throws(Errno) in
             guard let start = buffer.baseAddress, unsafe mkdtemp(start) != nil else {
                 throw Errno(rawValue: errno)
