@@ -188,8 +188,8 @@ extension GuardRefusal: CustomStringConvertible {
             "target \(target) is open for writing in \(list(processes)). Stop "
                 + "\(processes.count == 1 ? "it" : "them"), then run again."
         case .unverifiable(let path, let missing):
-            "\(path): it cannot be made sure that writing is safe, because \(missing) cannot be "
-                + "read. Run as root, with /proc and /sys mounted."
+            "\(path): it cannot be told what it is and who else uses it, because \(missing) cannot "
+                + "be read. Run as root, with /proc and /sys mounted."
         }
     }
 

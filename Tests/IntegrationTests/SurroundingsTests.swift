@@ -43,6 +43,9 @@ extension Processes {
             #expect(end.output.contains("nonsense 2"), "\(end)")
             #expect(end.output.contains("none 2"), "\(end)")
             #expect(!end.output.contains("compare 0"), "\(end)")
+            // The words fit a side that is only read as well.
+            #expect(end.errors.contains("who else uses it, because /proc"), "\(end)")
+            #expect(!end.errors.contains("writing"), "\(end)")
             if end.output.contains("full 0") { expectSame(scratch.path("a"), scratch.path("b")) }
         }
 
