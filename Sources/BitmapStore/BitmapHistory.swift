@@ -36,9 +36,16 @@ package struct BitmapHistory: Equatable, Sendable {
     }
 
     /// The source's files were written, and it reads as it did.
-    mutating func renew(_ earlier: [WriteWitness], _ found: [WriteWitness]) {
+    ///
+    /// - Returns: whether names, owner or times of the files had been changed before, which no look
+    ///   shows any more.
+    mutating func renew(_ earlier: [WriteWitness], _ found: [WriteWitness]) -> Bool {
+        let isTouched =
+            look?.witness.isTouched(in: earlier) ?? false
+            || paused?.isTouched(in: earlier) ?? false
         if let seen = look?.witness { look?.witness = seen.renewed(earlier, found) }
         if let seen = paused { paused = seen.renewed(earlier, found) }
+        return isTouched
     }
 
     /// What contradicts itself; nil: nothing.
@@ -57,29 +64,6 @@ extension [WriteWitness] {
         // A file that does not belong to the source any more must not take what it shows with it.
         guard isTrue.dropFirst(found.count).allSatisfy(\.self) else { return self }
         return found.indices.map { $0 < count && !isTrue[$0] ? self[$0] : found[$0] }
-    }
-}
-
-/// What became of the source while its bitmap was disabled.
-enum PauseEnd {
-    case unchanged, touched, written, unknown
-
-    init(_ paused: [WriteWitness]?, _ now: [WriteWitness]) {
-        guard let paused, !paused.isEmpty, paused.count == now.count else {
-            self = .unknown
-            return
-        }
-        self = .unchanged
-        for (earlier, later) in zip(paused, now) {
-            switch later.evidence(since: earlier) {
-            case .unchanged: break
-            case .timesOnly: if self == .unchanged { self = .touched }
-            case .written:
-                self = .written
-                return
-            case .unknown: self = .unknown
-            }
-        }
     }
 }
 

@@ -105,6 +105,7 @@ extension BitmapStore {
     public func renewSourceWitness(
         _ earlier: [WriteWitness], _ found: [WriteWitness]
     ) throws(BitmapStoreError) {
+        guard earlier != found else { return }
         try transact { transaction throws(BitmapStoreError) in
             for place in transaction.catalog.targets.indices {
                 let seen = transaction.catalog.targets[place].success?.sourceWitness ?? []
@@ -112,7 +113,8 @@ extension BitmapStore {
                 transaction.catalog.targets[place].success?.sourceWitness = found
             }
             for index in transaction.catalog.bitmapIndices {
-                transaction.catalog[historyOf: index].renew(earlier, found)
+                let isTouched = transaction.catalog[historyOf: index].renew(earlier, found)
+                if isTouched { transaction.noteSourceDoubt(.sourceTouched, index) }
             }
             for place in transaction.catalog.jobs.indices
             where transaction.catalog.jobs[place].sourceWitness.isStillTrue(of: earlier) {
@@ -130,16 +132,17 @@ extension BitmapStore {
     ///     one, `request` tells.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended.
-    ///   - isMixed: after a success: the source was written while it was copied.
+    ///   - doubt: after a success: what stays in doubt of the target, because the source was
+    ///     written while it was copied, or because that can't be told.
     ///   - isProven: after a success: all of the target was copied or compared by the job.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
         _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
-        sourceUnchanged: Bool = false, isMixed: Bool = false, isProven: Bool = false
+        sourceUnchanged: Bool = false, doubt: TargetDoubt.Kind? = nil, isProven: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
-            defer { if isMixed { transaction.noteDoubt(.mixed, of: request.target) } }
+            defer { if let doubt { transaction.noteDoubt(doubt, of: request.target) } }
             transaction.refreshWitness(of: request.target, request.targetWitness)
             if ending == .success, isProven { transaction.noteProof(of: request.target) }
             guard ending == .success, request.mode == .full else {

@@ -27,7 +27,10 @@ struct JobStart {
         // Indices have stayed: only jobs and targets were dropped.
         let index = request.bitmap.flatMap { transaction.catalog.index(of: $0) }
         let id = index.map { transaction.catalog.id($0) }
-        let known = id.map { transaction.catalog.targets(matching: request.target, ofBitmap: $0) }
+        let known = id.map {
+            transaction.catalog.targets(
+                matching: request.heldContent ?? request.target, ofBitmap: $0)
+        }
         let stored = try storeWorking(&transaction)
         let bits: BitTree
         if let stored {
@@ -52,12 +55,21 @@ struct JobStart {
             holder: store.holder, taken: index == nil ? nil : bits, remaining: bits,
             marked: index.map { .clean(transaction.catalog[$0].layout) },
             isUnrecorded: !isRecording(transaction),
-            doubts: request.doubts(at: transaction.now, isKnown: known?.isEmpty == false))
+            doubts: doubts(known ?? [], transaction))
         transaction.catalog.jobs.append(entry)
         let begun = Begun(
             record: StoredJob(entry, in: transaction.catalog, isRunning: true),
             forgottenTargets: forgotten, stored: stored)
         return (begun, claim)
+    }
+
+    /// What is in doubt of the target: also what was of the disk that it stands on.
+    private func doubts(_ known: [Int], _ transaction: Transaction) -> [TargetDoubt] {
+        let own = request.doubts(at: transaction.now, isKnown: !known.isEmpty)
+        guard request.mode == .incremental, let held = request.heldContent,
+            request.target.difference(from: held) != nil
+        else { return own }
+        return known.reduce([]) { $0.adding(transaction.catalog.targets[$1].doubts) }.adding(own)
     }
 
     /// What is known of the source's writes, which the job has found marked or not.

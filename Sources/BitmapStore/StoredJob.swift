@@ -22,6 +22,9 @@ public struct JobRequest: Sendable {
     public var targetPath: FilePath
     /// Its files as they are before the first write; empty where nobody knows.
     public var targetWitness: [WriteWitness] = []
+    /// The disk whose content the target has before the first write, if an incremental job goes on
+    /// from that: another than the target, if that is a new overlay of it. Nil: the target's own.
+    public var heldContent: DeviceIdentity?
     /// Whether an incremental job may write a target that the bitmap does not know, although it
     /// knows others: the caller answers for it that the marks are all that this target lacks.
     public var allowsUnknownTarget = false

@@ -17,7 +17,7 @@ public struct TargetDoubt: Hashable, Sendable {
         case touched
         /// The caller answered for it that the target was zero where zeros were not written.
         case zeros
-        /// Whether the source was written while the bitmap took no marks could not be told.
+        /// Whether the source was written without a mark could not be told.
         case sourceUnseen
         /// The source's names, owner or times had been changed, which can hide a write.
         case sourceTouched
@@ -51,7 +51,7 @@ public struct TargetDoubt: Hashable, Sendable {
 
     /// The same as a phrase.
     public var text: String {
-        let when = time.map { "on \(UTCTime($0 * 1_000_000_000).toTheSecond) " } ?? ""
+        let when = time.map { "on \(UTCTime(seconds: $0).toTheSecond) " } ?? ""
         let sample = samplePlaces == 0 ? "" : " (\(samplePlaces) places of a sample were the same)"
         let what =
             switch kind {
@@ -65,7 +65,7 @@ public struct TargetDoubt: Hashable, Sendable {
                 "the target's names, owner or times had been changed, which can hide a write"
             case .zeros: "you said that the target was zero where zeros were not written"
             case .sourceUnseen:
-                "it could not be told whether the source was written while the bitmap took no marks"
+                "it could not be told whether the source was written without a mark"
             case .sourceTouched:
                 "the source's names, owner or times had been changed, which can hide a write"
             case .missed:

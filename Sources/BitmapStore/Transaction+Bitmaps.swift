@@ -187,12 +187,12 @@ extension Transaction {
             catalog[historyOf: index].paused = sourceWitness.isEmpty ? nil : sourceWitness
             return noteUnrecorded(index)
         }
-        switch PauseEnd(catalog[historyOf: index].paused, sourceWitness) {
+        switch sourceWitness.evidence(since: catalog[historyOf: index].paused ?? []) {
         case .unchanged: break
         case .written:
             noteMissedWrite(index)
             catalog[historyOf: index].judged(sourceWitness)
-        case .touched: noteSourceDoubt(.sourceTouched, index)
+        case .timesOnly: noteSourceDoubt(.sourceTouched, index)
         case .unknown: noteSourceDoubt(.sourceUnseen, index)
         }
         catalog[historyOf: index].paused = nil

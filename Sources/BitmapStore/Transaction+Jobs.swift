@@ -11,8 +11,8 @@ struct Written {
     let targetWitness: [WriteWitness]
     /// Nothing was written to the source from before the job began until it ended.
     let sourceUnchanged: Bool
-    /// The source was written while it was copied.
-    var isMixed = false
+    /// What stays in doubt of the target.
+    var doubt: TargetDoubt.Kind?
     /// All of the target was copied or compared by this run of the job.
     var isProven = false
 }
@@ -59,7 +59,7 @@ extension Transaction {
             }
         }
         if written.isProven { noteProof(of: job.target) }
-        if written.isMixed { noteDoubt(.mixed, of: job.target) }
+        if let doubt = written.doubt { noteDoubt(doubt, of: job.target) }
     }
 
     /// Drops records of jobs to the same target that do not run.

@@ -165,23 +165,3 @@ extension Transaction {
         }
     }
 }
-
-extension [WriteWitness] {
-    /// Whether names, owner or times of one of these files were changed until the later look.
-    fileprivate func isTouched(in later: [WriteWitness]) -> Bool {
-        zip(self, later).contains { earlier, later in
-            if case .timesOnly = later.evidence(since: earlier) { true } else { false }
-        }
-    }
-
-    /// Whether nothing was written between these and the later ones of the same files.
-    func isStillTrue(of later: [WriteWitness]) -> Bool {
-        guard !isEmpty, count == later.count else { return false }
-        return zip(self, later).allSatisfy { earlier, later in
-            switch later.evidence(since: earlier) {
-            case .unchanged, .timesOnly: true
-            case .written, .unknown: false
-            }
-        }
-    }
-}

@@ -32,14 +32,20 @@ extension WriteWitness {
         fields.put(2, modified)
         fields.put(3, statusChanged)
         fields.put(4, counters?.encoded)
+        if !timesShowWrites { fields.put(5, 0 as UInt8) }
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...4, in: "witness")
+        try fields.checkTags(1...5, in: "witness")
+        let timesShowWrites = try fields.number(5, as: UInt8.self) ?? 1
+        guard timesShowWrites <= 1 else {
+            throw .unsupported("times of kind \(timesShowWrites)")
+        }
         self.init(
             size: try need(try fields.number(1), "a witness's size"),
             modified: try fields.number(2), statusChanged: try fields.number(3),
+            timesShowWrites: timesShowWrites == 1,
             counters: try fields.counters(4))
     }
 }

@@ -12,6 +12,8 @@ struct FileStatus: Sendable {
     let modified: Int64
     /// When anything about it last changed: its content, names, owner or times. The same unit.
     let changed: Int64
+    /// Whether it was last written before or after all times that can be told apart here.
+    var hasExtremeTime: Bool { modified == .min || modified == .max }
     /// When the inode was made, which nobody can set; nil where the filesystem does not keep it.
     let born: Int64?
     /// Nil where the kernel does not say (before 6.1, or a filesystem that has no answer).

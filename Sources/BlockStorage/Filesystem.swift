@@ -35,6 +35,14 @@ struct Filesystem: Equatable, Sendable {
         }
     }
 
+    /// Nothing is ever written back.
+    var keepsFilesInMemory: Bool { [.tmpfs, .ramfs].contains(self) }
+
+    /// Whether every write to a file moves its times, as far as they are seen here. Of FUSE and of
+    /// what virtual machines share with their host a server decides; and there its files are
+    /// written beside the mount.
+    var timesShowWrites: Bool { ![.fuse, .ninep].contains(self) }
+
     /// OpenZFS reported data that was still in memory as a hole, and copies lost it.
     var holesCanBeTrusted: Bool { self != .zfs }
 

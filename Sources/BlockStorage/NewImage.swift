@@ -140,6 +140,11 @@ struct NewImage {
     /// there.
     func remove() { Self.removeIfSame(opened.descriptor, name, directory) }
 
+    /// Refuses a path at which no file is ever made.
+    static func check(_ path: FilePath) throws(StorageError) {
+        try refuseUnderDev(path, try openDirectory(of: path))
+    }
+
     private static func openDirectory(of path: FilePath) throws(StorageError) -> Descriptor {
         let parent = path.removingLastComponent()
         let directory = parent.isEmpty ? FilePath(".") : parent
@@ -163,7 +168,9 @@ struct NewImage {
         let root = try? SystemCalls.status(at: "/")
         // In a chroot, /dev may be an ordinary directory of the root filesystem.
         let isNodesFilesystem = nodes?.device == found.device && nodes?.device != root?.device
-        if resolved == "/dev" || resolved.hasPrefix("/dev/") || isNodesFilesystem {
+        // For files, by its purpose, if it is a filesystem of its own.
+        let isShared = resolved == "/dev/shm" || resolved.hasPrefix("/dev/shm/")
+        if resolved == "/dev" || resolved.hasPrefix("/dev/") && !isShared || isNodesFilesystem {
             throw .refused(.underDev(target: path))
         }
     }

@@ -19,19 +19,33 @@ extension StorageDevice {
         _ path: FilePath, options: SourceOptions, view: SystemView
     ) throws(StorageError) -> StorageDevice {
         let opened = try OpenedObject.open(path, access: .readOnly, view)
-        let warnings = try GuardRunner(view: view).checkSource(opened, options: options)
+        let guards = GuardRunner(view: view)
+        let use = try guards.checkSource(opened, options: options)
         var landing = opened.landing
         var locks = [try StorageLock.lockSource(opened, view: view, &landing)]
         if !options.allowSourceInUse {
             locks.append(try ImageLocking.take(on: opened, as: .source, view, &landing))
         }
         let direct = try DirectAccess.open(opened, access: .readOnly, choice: options.cache)
+        let description = try StorageDescription.describe(opened, direct, view)
+        // What has an image open keeps some of its tables to itself. Of a file in memory, a page
+        // that is mapped for writing stays so, and only the first store to it moves the times.
+        let hidesWrites =
+            use != nil
+            && (options.isReadOnce || description.filesystem?.keepsFilesInMemory == true)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
-            description: try .describe(opened, direct, view), created: nil,
+            description: description, created: nil,
             openingWitness: options.isReadOnce
                 ? view.settledWitness(of: opened.descriptor, opened.status.identity) : nil,
-            notes: StorageDescription.notes(opened, landing, direct, view), warnings: warnings)
+            notes: StorageDescription.notes(opened, landing, direct, view),
+            warnings: [use, guards.blindness(to: opened)].compactMap(\.self),
+            hidesWrites: hidesWrites)
+    }
+
+    /// Finds out whether a new file at `path` would be refused for its place alone.
+    public static func checkNewFile(at path: FilePath) throws(StorageError) {
+        try NewImage.check(path)
     }
 
     /// Opens what is to be written, or makes it, and runs every guard against `source`.
@@ -102,7 +116,8 @@ extension StorageDevice {
         as role: ImageLocking.Role, cache: CacheChoice, _ view: SystemView,
         checkingContent check: () throws(StorageError) -> Void = {}
     ) throws(StorageError) -> StorageDevice {
-        try GuardRunner(view: view).checkTarget(opened, apartFrom: sources)
+        let guards = GuardRunner(view: view)
+        try guards.checkTarget(opened, apartFrom: sources)
         var landing = opened.landing
         let locks = [
             try StorageLock.lockTarget(opened, view: view, &landing),
@@ -113,7 +128,8 @@ extension StorageDevice {
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
             description: try .describe(opened, direct, view), created: created,
-            notes: StorageDescription.notes(opened, landing, direct, view))
+            notes: StorageDescription.notes(opened, landing, direct, view),
+            warnings: [guards.blindness(to: opened)].compactMap(\.self))
     }
 }
 

@@ -7,15 +7,22 @@ extension StorageDevice {
     /// when someone would take it for a new write.
     package func witness() -> WriteWitness { witness(.live) }
 
-    func witness(_ view: SystemView) -> WriteWitness { view.witness(of: descriptor, node) }
+    func witness(_ view: SystemView) -> WriteWitness {
+        let seen = view.witness(of: descriptor, node)
+        return hidesWrites ? seen.withoutTimes : seen
+    }
 
     /// A look of which a write that follows shows.
     package func settledWitness() -> WriteWitness {
-        SystemView.live.settledWitness(of: descriptor, node)
+        let seen = SystemView.live.settledWitness(of: descriptor, node)
+        return hidesWrites ? seen.withoutTimes : seen
     }
 }
 
 extension WriteWitness {
+    /// The same for what can be written without moving its times.
+    var withoutTimes: WriteWitness { WriteWitness(size: size, counters: counters) }
+
     /// Waits until a write that follows moves the time that was seen.
     ///
     /// - Returns: whether that took any time.
@@ -37,8 +44,10 @@ extension SystemView {
             // A file that cannot be looked at any more is not as it was.
             return WriteWitness(size: 0)
         }
+        let filesystem = try? Filesystem(magic: SystemCalls.filesystemMagic(descriptor))
         return WriteWitness(
-            size: status.size, modified: status.modified, statusChanged: status.changed)
+            size: status.size, modified: status.modified, statusChanged: status.changed,
+            timesShowWrites: filesystem?.timesShowWrites ?? true && !status.hasExtremeTime)
     }
 
     func settledWitness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
@@ -57,6 +66,12 @@ extension SystemView {
             // What is written beside the loop device counts too, and what goes through it as well.
             return WriteWitness(size: size, counters: counters(of: below))
         case .file, .other:
+            // What is written to another partition moves the times of the file as well.
+            if text("/sys/dev/block/\(number)/partition") != nil {
+                var counters = counters(of: number)
+                counters?.isComplete = false
+                return WriteWitness(size: size, counters: counters)
+            }
             if let status = backingStatus(backing) {
                 return WriteWitness(
                     size: size, modified: status.modified, statusChanged: status.changed,

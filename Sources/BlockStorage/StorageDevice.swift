@@ -36,6 +36,8 @@ public final class StorageDevice: Sendable {
     private let buffered: Descriptor
     private let locks: [Descriptor]
     private let created: NewImage?
+    /// Whether somebody has it open who can write it, or the disk in it, without moving its times.
+    package let hidesWrites: Bool
     /// A look at what is read once, from before its first byte was; a write that follows shows.
     package let openingWitness: WriteWitness?
 
@@ -43,9 +45,10 @@ public final class StorageDevice: Sendable {
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
         description: StorageDescription, created: NewImage?, openingWitness: WriteWitness? = nil,
-        notes: [String], warnings: [String] = []
+        notes: [String], warnings: [String] = [], hidesWrites: Bool = false
     ) {
-        self.openingWitness = openingWitness
+        self.hidesWrites = hidesWrites
+        self.openingWitness = hidesWrites ? openingWitness?.withoutTimes : openingWitness
         path = opened.path
         kind = opened.kind
         self.access = access

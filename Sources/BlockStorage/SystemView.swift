@@ -76,6 +76,12 @@ package struct SystemView: Sendable {
         value(path).flatMap { Int64($0) }
     }
 
+    /// Whether the open files of every process can be listed; not, if there is no proc to ask.
+    var seesAllProcesses: Bool {
+        let path = root + "/proc/1/fd"
+        return (try? SystemCalls.open(FilePath(path), O_RDONLY | O_DIRECTORY)) != nil
+    }
+
     func entries(_ path: String) -> [String] {
         (try? SystemCalls.entries(of: root + path).sorted()) ?? []
     }

@@ -9,11 +9,11 @@ enum TimestampTick {
     ///
     /// - Returns: whether that took any time.
     static func pass(after modified: Int64) -> Bool {
-        let age = SystemCalls.wallTime - modified
+        let now = SystemCalls.wallTime
         let tick = length(keeping: modified)
         // A time in the future is moved by any write.
-        guard age >= 0, age < tick else { return false }
-        SystemCalls.sleep(milliseconds: UInt32((tick - age) / 1_000_000 + 1))
+        guard modified <= now, modified > now - tick else { return false }
+        SystemCalls.sleep(milliseconds: UInt32((tick - (now - modified)) / 1_000_000 + 1))
         return true
     }
 

@@ -5,6 +5,12 @@ package struct UTCTime: CustomStringConvertible {
     /// - Parameter nanoseconds: since 1970.
     package init(_ nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+    /// - Parameter seconds: since 1970; the first or last time there is for what is beyond.
+    package init(seconds: Int64) {
+        let (product, isTooLarge) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        nanoseconds = !isTooLarge ? product : seconds < 0 ? .min : .max
+    }
+
     package var description: String {
         let milliseconds = Self.floored(nanoseconds, by: 1_000_000)
         let fraction = Self.floored(milliseconds.quotient, by: 1000).remainder

@@ -8,17 +8,21 @@ public struct WriteWitness: Hashable, Sendable, Codable {
     public var modified: Int64?
     /// When anything about that file last changed: content, names, owner or times. The same unit.
     public var statusChanged: Int64?
+    /// Whether every write moves `modified`, as far as its filesystem tells. If not, a time that
+    /// stays shows nothing.
+    public var timesShowWrites: Bool
     /// What the kernel counted on a disk; nil where it was not told.
     public var counters: WriteCounters?
 
     /// A witness of these facts.
     public init(
         size: Int64, modified: Int64? = nil, statusChanged: Int64? = nil,
-        counters: WriteCounters? = nil
+        timesShowWrites: Bool = true, counters: WriteCounters? = nil
     ) {
         self.size = size
         self.modified = modified
         self.statusChanged = statusChanged
+        self.timesShowWrites = timesShowWrites
         self.counters = counters
     }
 }
@@ -85,6 +89,9 @@ extension WriteWitness {
         if case .written = counted { return counted }
         // The times of a file are moved by every write, also by those through a loop device.
         guard modified != nil, earlier.modified != nil else { return counted }
+        guard timesShowWrites, earlier.timesShowWrites else {
+            return .unknown("its times do not show everything that is written to it")
+        }
         if let statusChanged, let before = earlier.statusChanged, statusChanged != before {
             return .timesOnly(
                 "its names, owner or times were changed at \(UTCTime(statusChanged))")
@@ -92,9 +99,16 @@ extension WriteWitness {
         return .unchanged
     }
 
+    /// Whether it is from an earlier time than `earlier`: nobody can set when a file last changed,
+    /// so that its filesystem was brought back to an older state, or the clock was.
+    public func wentBack(since earlier: WriteWitness) -> Bool {
+        guard let statusChanged, let before = earlier.statusChanged else { return false }
+        return statusChanged < before
+    }
+
     private func countedEvidence(since earlier: WriteWitness) -> WriteEvidence {
         guard let counters, let before = earlier.counters else {
-            return .unknown("the kernel counts no writes of it")
+            return .unknown("neither times nor counters show what is written to it")
         }
         guard counters.bootID == before.bootID else {
             return .unknown("the machine was started again, and its write counters with it")
@@ -110,6 +124,48 @@ extension WriteWitness {
             return .unknown("its whole disk was written beside the partitions")
         }
         return .unchanged
+    }
+}
+
+extension [WriteWitness] {
+    /// What became of the files of one disk between `earlier` and this look at them.
+    ///
+    /// The first that was certainly written counts, then the first of which that can't be told.
+    ///
+    /// - Parameter names: of the files; nil: the texts name none.
+    package func evidence(
+        since earlier: [WriteWitness], names: [String]? = nil
+    ) -> WriteEvidence {
+        guard !earlier.isEmpty else { return .unknown("no earlier look at it is recorded") }
+        guard !isEmpty else { return .unknown("nobody looks at it") }
+        guard earlier.count == count else {
+            return .written("it consisted of \(earlier.count) files, and has \(count)")
+        }
+        var found = WriteEvidence.unchanged
+        for (index, (now, earlier)) in zip(self, earlier).enumerated() {
+            let evidence = now.evidence(since: earlier)
+            switch (evidence, found) {
+            case (.written(let how), _):
+                return .written(names.map { count == 1 ? how : "\($0[index]): \(how)" } ?? how)
+            case (.unknown, .unchanged), (.unknown, .timesOnly), (.timesOnly, .unchanged):
+                found = evidence
+            default: break
+            }
+        }
+        return found
+    }
+
+    /// Whether nothing was written between these and the later ones of the same files.
+    package func isStillTrue(of later: [WriteWitness]) -> Bool {
+        switch later.evidence(since: self) {
+        case .unchanged, .timesOnly: true
+        case .written, .unknown: false
+        }
+    }
+
+    /// Whether nothing was written to the files meanwhile, but names, owner or times were changed.
+    package func isTouched(in later: [WriteWitness]) -> Bool {
+        if case .timesOnly = later.evidence(since: self) { true } else { false }
     }
 }
 

@@ -55,7 +55,12 @@ int ringmirror_loop_status(int fd, struct ringmirror_loop *result) {
 }
 
 static int64_t nanoseconds(const struct statx_timestamp *time) {
-    return time->tv_sec * 1000000000 + time->tv_nsec;
+    int64_t nanoseconds;
+    // Some filesystems keep times that the unit has no numbers for.
+    if (__builtin_mul_overflow(time->tv_sec, 1000000000, &nanoseconds) ||
+        __builtin_add_overflow(nanoseconds, time->tv_nsec, &nanoseconds))
+        return time->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return nanoseconds;
 }
 
 int ringmirror_status(

@@ -1,4 +1,5 @@
 public import BlockStorage
+internal import QCOW2
 public import SystemPackage
 
 // Whether a disk was written, as far as its files and devices show it.
@@ -15,29 +16,13 @@ extension Disk {
     ///
     /// The first that was certainly written counts, then the first of which that can't be told.
     package func evidence(since earlier: [WriteWitness]) -> WriteEvidence {
-        Self.evidence(of: devices.map(\.path.string), witness(), since: earlier)
+        witness().evidence(since: earlier, names: devices.map(\.path.string))
     }
 
-    static func evidence(
-        of names: [String], _ now: [WriteWitness], since earlier: [WriteWitness]
-    ) -> WriteEvidence {
-        guard earlier.count == now.count else {
-            return earlier.isEmpty
-                ? .unknown("no earlier look at it is recorded")
-                : .written("it consisted of \(earlier.count) files, and has \(now.count)")
-        }
-        var found = WriteEvidence.unchanged
-        for (name, (now, earlier)) in zip(names, zip(now, earlier)) {
-            let evidence = now.evidence(since: earlier)
-            switch (evidence, found) {
-            case (.written(let how), _):
-                return .written(names.count == 1 ? how : "\(name): \(how)")
-            case (.unknown, .unchanged), (.unknown, .timesOnly), (.timesOnly, .unchanged):
-                found = evidence
-            default: break
-            }
-        }
-        return found
+    /// Whether something has an image of it open, of whose tables the files show only what that has
+    /// written back: what was marked need not be seen yet.
+    package var holdsWritesBack: Bool {
+        image?.layers.contains { $0.format != .raw && $0.device?.hidesWrites == true } ?? false
     }
 
     /// The first of its files whose path leads to another file by now, or to none: what was read or

@@ -29,6 +29,9 @@ public final class Disk: Sendable {
     /// opened for that.
     public let bitmaps: ImageBitmaps?
 
+    /// Whether it was made by this process, and has nothing but what it stands on.
+    let isNewOverlay: Bool
+
     /// Whether all that is written to it is what it reads as already: who keeps bitmaps of it need
     /// not hear of that.
     package let keepsContent: Bool
@@ -59,7 +62,7 @@ public final class Disk: Sendable {
         path: FilePath, format: String, access: Access, geometry: Geometry,
         identity: DeviceIdentity, caching: Caching, warnings: [String] = [],
         resolvedPath: String, devices: [StorageDevice], image: ImageChain? = nil,
-        bitmaps: ImageBitmaps? = nil, keepsContent: Bool = false,
+        bitmaps: ImageBitmaps? = nil, keepsContent: Bool = false, isNewOverlay: Bool = false,
         sourceMap: @escaping @Sendable (_ size: Int64?) -> any SourceMap,
         targetMap: TargetMaker?
     ) {
@@ -76,6 +79,7 @@ public final class Disk: Sendable {
         self.image = image
         self.bitmaps = bitmaps
         self.keepsContent = keepsContent
+        self.isNewOverlay = isNewOverlay
         makeSourceMap = sourceMap
         makeTargetMap = targetMap
     }

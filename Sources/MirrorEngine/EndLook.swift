@@ -23,9 +23,8 @@ struct EndLook {
     init(_ mirror: RecordedMirror) {
         let now = mirror.source.witness()
         targetWitness = mirror.target.witness()
-        let found = Disk.evidence(
-            of: mirror.source.devices.map(\.path.string), now,
-            since: mirror.record.sourceWitness)
+        let found = now.evidence(
+            since: mirror.record.sourceWitness, names: mirror.source.devices.map(\.path.string))
         if case .written = found {
             sourceWitness = mirror.record.sourceWitness
         } else {

@@ -75,6 +75,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// Since the last job to it no write to the target shows: neither in the times of a file nor in
     /// the counters that this machine keeps of a disk.
     case targetUntouched
+    /// The target is a new overlay of a disk that the bitmap knows: what is known of that one is
+    /// known of it.
+    case targetStandsOn(String)
     /// The content of the target shows no write since the last job to it, but its names, owner or
     /// times were changed; what sets times can hide a write.
     case targetTouched(String)
@@ -105,6 +108,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten: "sourceWritten"
         case .sourceTouched: "sourceTouched"
         case .sourceMoved: "sourceMoved"
+        case .targetStandsOn: "targetStandsOn"
         case .targetUntouched: "targetUntouched"
         case .targetTouched: "targetTouched"
         case .targetUnknown: "targetUnknown"
@@ -142,6 +146,8 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "
                 + "led to at the beginning"
+        case .targetStandsOn(let path):
+            "the target is a new overlay of \(path), which the bitmap knows"
         case .targetUntouched: "no write to the target was seen since the last job to it"
         case .targetTouched(let how):
             "no write to the target was seen since the last job to it, but \(how), which can hide "

@@ -53,16 +53,29 @@ public enum MirrorError: Error, Sendable {
     case foreignWrites(bitmap: String, target: FilePath, how: String)
     /// The source was written since the last mirror by a bitmap, and nothing was marked in it.
     case unmarkedWrites(bitmap: String, source: FilePath, how: String)
-    /// Both sides were compared after the copy, and differ: at `offset` first. The job had copied
-    /// that place, or nothing had said that it should.
+    /// Both sides were compared after the copy, and differ: at `offset` first.
     case verificationFailed(
-        source: FilePath, target: FilePath, offset: Int64, bytes: Int64, wasCopied: Bool)
+        source: FilePath, target: FilePath, offset: Int64, bytes: Int64, cause: DifferenceCause)
     /// Comparing both sides after the copy failed.
     case verificationIncomplete(String)
     /// The target has another size than when it was opened.
     case targetResized(target: FilePath, from: Int64, to: Int64)
     /// A side is not what it was when the job was interrupted.
     case changed(MirrorSide, path: FilePath, difference: String)
+}
+
+/// Why a place differs after a copy, as far as the job knows.
+public enum DifferenceCause: Hashable, Sendable {
+    /// The job has copied it.
+    case lost
+    /// The job has made it the same, perhaps by leaving zeros out on somebody's promise.
+    case zerosVouched
+    /// A bitmap did not name it.
+    case unmarked
+    /// A change map did not name it.
+    case unmapped
+    /// The layer that was copied does not have it.
+    case below
 }
 
 extension MirrorError: CustomStringConvertible {
@@ -105,7 +118,7 @@ extension MirrorError: CustomStringConvertible {
         case .otherContent(let bitmap, let target, let offset):
             "\(target) differs from the source at offset \(offset), which bitmap '\(bitmap)' calls "
                 + "unchanged: it does not hold the mirror that the bitmap goes on from. Make it "
-                + "one with `ringmirror full`, or say --new-target if it may differ."
+                + "one with `ringmirror full`."
         case .halfMirror(let bitmap, let target):
             "\(target) is half a mirror: a full mirror to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it. Go on with "
@@ -115,7 +128,8 @@ extension MirrorError: CustomStringConvertible {
             "\(store) has no interrupted job of this kind to \(target): run without --resume"
         case .foreignWrites(let bitmap, let target, let how):
             "\(target) was written by something else since the last mirror by bitmap "
-                + "'\(bitmap)', so that it may lack more than the bitmap says: \(how). "
+                + "'\(bitmap)' (what `stream` and `commit` write counts too), so that it may lack "
+                + "more than the bitmap says: \(how). "
                 + "--verify=all compares everything after the copy; `ringmirror full` makes a new "
                 + "mirror; --new-target accepts the target as it is."
         case .marksTaken(let bitmap, let target):
@@ -128,9 +142,9 @@ extension MirrorError: CustomStringConvertible {
                 + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "
                 + "finds it by comparing), mirror in full with the bitmap, or use --verify=all, "
                 + "which compares everything."
-        case .verificationFailed(let source, let target, let offset, let bytes, let wasCopied):
+        case .verificationFailed(let source, let target, let offset, let bytes, let cause):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
-                + "bytes in all. " + (wasCopied ? Self.lostCopy : Self.missedWrite)
+                + "bytes in all. \(cause)"
         case .verificationIncomplete(let text): "the comparison did not finish: \(text)"
         case .targetResized(let target, let from, let to):
             "\(target) had \(from) bytes when the job began, and has \(to): something else changed "
@@ -140,15 +154,6 @@ extension MirrorError: CustomStringConvertible {
                 + "Run without --resume to begin anew."
         }
     }
-
-    private static let lostCopy =
-        "That place was copied and flushed before: something else wrote to it since, or the "
-        + "hardware lost it. Look for another writer, and for errors in dmesg; then mirror in full."
-
-    private static let missedWrite =
-        "That place was not copied, because nothing had marked it: the source or the target was "
-        + "written without a mark since the last mirror. Mirror in full, and find out what writes "
-        + "without marking: until then incremental mirrors may miss it again."
 
     private static func remedy(_ side: MirrorSide, _ cause: FailureCause) -> String {
         let elsewhere = "; --on-source-error ignore copies everything else"
@@ -171,6 +176,32 @@ extension FailureCause: CustomStringConvertible {
         case .endOfFile: "the file ended early"
         case .noProgress: "the kernel moved no bytes, many times in a row"
         case .corruptData: "its compressed data is damaged"
+        }
+    }
+}
+
+extension DifferenceCause: CustomStringConvertible {
+    /// Sentences: what it means, and what to do.
+    public var description: String {
+        switch self {
+        case .lost:
+            "That place was copied and flushed before: something else wrote to it since, or the "
+                + "hardware lost it. Look for another writer, and for errors in dmesg; then mirror "
+                + "in full."
+        case .zerosVouched:
+            "Where the source is zero, nothing was written, because the target was said to be "
+                + "zero. Mirror in full without --target-is-zero."
+        case .unmarked:
+            "That place was not copied, because nothing had marked it: the source or the target "
+                + "was written without a mark since the last mirror. Mirror in full, and find out "
+                + "what writes without marking: until then incremental mirrors may miss it again."
+        case .unmapped:
+            "That place was not copied, because the change map does not name it: the map is of "
+                + "another time or disk, or the target did not hold the mirror that it goes on "
+                + "from. Mirror in full."
+        case .below:
+            "That place was not copied, because the layer that was copied does not have it: the "
+                + "target did not hold what is below. Mirror in full."
         }
     }
 }

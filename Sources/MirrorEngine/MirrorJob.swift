@@ -110,8 +110,9 @@ public final class MirrorJob: Sendable {
     public func runAndWait() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
+        let bits = state.dispenser.remaining()
         do throws(BitmapStoreError) {
-            let marked = try TargetMarks.mark(state.dispenser.remaining(), of: target)
+            let marked = try TargetMarks.mark(bits, of: target)
             markedBitmaps.withLock { $0 = marked }
         } catch {
             return refused(.store(error))
@@ -127,6 +128,10 @@ public final class MirrorJob: Sendable {
             if let refusal = setup.refusal { state.log.noRing(refusal) }
         }
         pool.close()
+        // A job on such a bitmap may have taken the marks before all of it was written.
+        do throws(BitmapStoreError) { _ = try TargetMarks.mark(bits, of: target) } catch {
+            state.control.fail(.store(error))
+        }
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
     }

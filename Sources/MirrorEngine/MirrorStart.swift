@@ -8,6 +8,8 @@ internal import SystemPackage
 struct MirrorStart {
     let source: Disk
     let target: Disk
+    /// What the target has before the job.
+    let held: HeldContent
     var request: RecordedMirror.Request
     let records: RecordedMirror.RecordPlace
     /// The named bitmap; nil: the job works on none.
@@ -30,15 +32,23 @@ struct MirrorStart {
         }
         self.source = source
         self.target = target
+        held = HeldContent(of: target)
         self.request = request
         self.records = records
+        if request.bitmap != nil, source.holdsWritesBack, request.bitmapMode != .never {
+            self.request.bitmapMode = .never
+            warnings.append(
+                "bitmap '\(request.bitmap ?? "")' stays as it is: what has \(source.path) open "
+                    + "may hold back what is marked, so that the next mirror copies it again")
+        }
         reference = try request.bitmap.map { (name) throws(MirrorError) in
             try source.reference(
                 toBitmap: name, records: records, storeAlone: request.ignoresImageBitmaps)
         }
         imageMarks = try ImageMarks(reference, of: source)
         record = JobRequest(
-            mode: request.mode, bitmap: reference, bitmapMode: request.bitmapMode ?? .onSuccess,
+            mode: request.mode, bitmap: reference,
+            bitmapMode: self.request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         record.sourceWitness = source.settledWitness()
@@ -108,8 +118,10 @@ struct MirrorStart {
                     records.path.string, usual: StorePlace.path(for: source).string))
         }
         let past = try past(of: reference, in: store)
-        let known = past.targets.last { target.identity.difference(from: $0.identity) == nil }
+        let known = past.targets.last { held.identity.difference(from: $0.identity) == nil }
+        record.heldContent = held.identity
         if let known {
+            if held.isBelow { evidence.append(.targetStandsOn(held.path.string)) }
             try requireUntouched(known, reference.name)
         } else {
             try requireVouched(past, reference.name)
@@ -152,15 +164,15 @@ struct MirrorStart {
     private mutating func requireUntouched(
         _ known: StoredTarget, _ name: String
     ) throws(MirrorError) {
-        let found = target.evidence(since: known.witness)
+        let found = held.evidence(since: known.witness)
         if case .written(let how) = found {
-            let error = MirrorError.foreignWrites(bitmap: name, target: target.path, how: how)
+            let error = MirrorError.foreignWrites(bitmap: name, target: held.path, how: how)
             guard request.verification == .all || request.allowNewTarget else { throw error }
             if request.allowNewTarget {
                 evidence.append(.targetVouched)
                 record.doubts.insert(.vouched)
             }
-            warnings.append("\(target.path) was written by something else: \(how)")
+            warnings.append("\(held.path) was written by something else: \(how)")
         }
         note(found)
         evidence += known.doubts.map { .notProven($0) }
@@ -183,19 +195,19 @@ struct MirrorStart {
     /// The target is none that the bitmap knows.
     private mutating func requireVouched(_ past: Past, _ name: String) throws(MirrorError) {
         guard !request.allowNewTarget else { return evidence.append(.targetVouched) }
-        let same = past.targets.last { $0.path.string == target.resolvedPath }
+        let same = past.targets.last { $0.path.string == held.resolvedPath }
         if let last = same ?? past.targets.last,
-            let difference = target.identity.difference(from: last.identity)
+            let difference = held.identity.difference(from: last.identity)
         {
             throw .otherTarget(
-                bitmap: name, target: target.path, recorded: last.path.string,
+                bitmap: name, target: held.path, recorded: last.path.string,
                 difference: difference)
         }
         for job in past.jobs
-        where job.mode == .full && target.identity.difference(from: job.target) == nil {
-            throw .halfMirror(bitmap: name, target: target.path)
+        where job.mode == .full && held.identity.difference(from: job.target) == nil {
+            throw .halfMirror(bitmap: name, target: held.path)
         }
-        guard past.isWhole else { throw .marksTaken(bitmap: name, target: target.path) }
+        guard past.isWhole else { throw .marksTaken(bitmap: name, target: held.path) }
         evidence.append(.targetUnknown("no mirror to it is recorded"))
     }
 

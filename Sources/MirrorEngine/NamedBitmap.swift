@@ -1,7 +1,7 @@
 public import BitmapStore
-internal import BlockStorage
+public import BlockStorage
 internal import DirtyBitmap
-internal import QCOW2
+public import QCOW2
 
 extension Disk {
     /// Which bitmap of this disk is meant by a name: one inside the image or one of the store.
@@ -38,6 +38,33 @@ extension Disk {
     }
 }
 
+extension Disk {
+    /// Changes the bitmaps in its image, which must have been opened for that.
+    ///
+    /// It reads as it did, but the file of the image is written. What has seen that as it was
+    /// before would take it for a write to the disk.
+    ///
+    /// - Parameter store: where looks at the disk are kept.
+    public func changeBitmaps<Result>(
+        heardBy store: BitmapStore?,
+        _ change: (ImageBitmaps) throws(StorageError) -> Result
+    ) throws(MirrorError) -> Result {
+        guard let bitmaps else { preconditionFailure("only images have bitmaps of their own") }
+        let before = witness()
+        let result: Result
+        do throws(StorageError) { result = try change(bitmaps) } catch { throw .storage(error) }
+        guard let store else { return result }
+        do throws(BitmapStoreError) {
+            // Of the image alone: what others write to the files below it is theirs.
+            try store.renewSourceWitness(
+                before, Array(freshWitness().prefix(1) + before.dropFirst()))
+        } catch {
+            throw .store(error)
+        }
+        return result
+    }
+}
+
 /// A bitmap in the image of a source, as it was when a job began to work on it.
 ///
 /// The image is open for writing by this process alone, so that nothing else marks in it
@@ -46,7 +73,6 @@ final class ImageMarks: Sendable {
     let name: String
     let bits: DirtyBitmap
     let isRecording: Bool
-    private let bitmaps: ImageBitmaps
 
     /// Nil if the bitmap is not one in the image.
     ///
@@ -57,17 +83,11 @@ final class ImageMarks: Sendable {
             preconditionFailure("only images have bitmaps of their own")
         }
         self.name = name
-        self.bitmaps = bitmaps
         do throws(StorageError) {
             bits = try bitmaps.load(name)
             isRecording = try bitmaps.bitmap(name).isRecording
         } catch {
             throw .storage(error)
         }
-    }
-
-    /// Clears in the image what the store says is safe to be cleared.
-    func clear(_ bits: borrowing DirtyBitmap) throws(StorageError) {
-        try bitmaps.subtract(name, bits)
     }
 }

@@ -2,6 +2,30 @@ internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 
+extension MirrorClaim {
+    /// What stays in doubt of the target, by what happened to the source meanwhile.
+    var sourceDoubt: TargetDoubt.Kind? {
+        for evidence in evidence {
+            switch evidence {
+            case .sourceWritten: return .mixed
+            case .sourceUnknown: return .sourceUnseen
+            default: break
+            }
+        }
+        return nil
+    }
+}
+
+extension MirrorEvidence {
+    /// Whether it says that the source was written, or may have been.
+    fileprivate var isAboutWrites: Bool {
+        switch self {
+        case .sourceWritten, .sourceUnknown: true
+        default: false
+        }
+    }
+}
+
 extension RecordedMirror {
     /// What may be said of the target after a success.
     ///
@@ -28,7 +52,8 @@ extension RecordedMirror {
         if isVouched { found.append(.zerosVouched(bytes: report.skipped)) }
         found += end
         return MirrorClaim(
-            kind: isCompared && !isMixed(end) ? .mirror : kind(isWhole: isWhole, planned, found),
+            kind: isCompared && !end.contains(where: \.isAboutWrites)
+                ? .mirror : kind(isWhole: isWhole || isCompared, planned, found),
             evidence: found)
     }
 

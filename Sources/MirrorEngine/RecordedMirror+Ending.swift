@@ -1,6 +1,7 @@
 internal import BitmapStore
 public import BlockStorage
 internal import DirtyBitmap
+internal import QCOW2
 public import SystemPackage
 
 extension RecordedMirror {
@@ -52,7 +53,7 @@ extension RecordedMirror {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-                    isMixed: claim.kind == .mixedPointsInTime, isProven: isProof(claim))
+                    doubt: claim.sourceDoubt, isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, request.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -63,7 +64,7 @@ extension RecordedMirror {
         }
         forgetWhatIsDone(
             .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            isMixed: claim.kind == .mixedPointsInTime, isProven: isProof(claim))
+            doubt: claim.sourceDoubt, isProven: isProof(claim))
         return result
     }
 
@@ -71,18 +72,14 @@ extension RecordedMirror {
         _ bits: consuming DirtyBitmap?, _ result: inout Report
     ) throws(BitmapStoreError) {
         guard let imageMarks, let bits = bits.take() else { return }
-        let before = source.witness()
-        do throws(StorageError) {
-            try imageMarks.clear(bits)
+        let store = try records.existing(for: source.identity)
+        do throws(MirrorError) {
+            try source.changeBitmaps(heardBy: store) { (bitmaps) throws(StorageError) in
+                try bitmaps.subtract(imageMarks.name, bits)
+            }
         } catch {
-            result.recordError = .storage(error)
+            result.recordError = error
         }
-        // A bitmap that takes no marks goes by the times of its image, which this has written.
-        guard !imageMarks.isRecording,
-            let store = try records.existing(for: source.identity)
-        else { return }
-        try store.renewSourceWitness(
-            before, Array(source.freshWitness()[..<1]) + before.dropFirst())
     }
 
     /// Records a failure.
@@ -162,7 +159,7 @@ extension RecordedMirror {
     /// will say so.
     private func forgetWhatIsDone(
         _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false,
-        isMixed: Bool = false, isProven: Bool = false
+        doubt: TargetDoubt.Kind? = nil, isProven: Bool = false
     ) {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
@@ -170,7 +167,7 @@ extension RecordedMirror {
             if record.bitmap == nil {
                 try store.noteUnrecordedJob(
                     record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
-                    isMixed: isMixed, isProven: isProven)
+                    doubt: doubt, isProven: isProven)
             }
             try store.removeFileIfEmpty()
         } catch {

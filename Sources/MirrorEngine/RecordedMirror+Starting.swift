@@ -97,6 +97,31 @@ extension RecordedMirror {
         }
     }
 
+    /// Finds out what an incremental mirror to a new overlay would copy, without making that.
+    ///
+    /// - Parameter base: what the overlay would stand on, open for reading.
+    /// - Throws: what `incremental` throws for such a target.
+    public static func demand(
+        from source: Disk, toOverlayOf base: Disk, request: Request, records: RecordPlace
+    ) throws(MirrorError) -> OverlayDemand {
+        guard let name = request.bitmap else {
+            throw .invalidOption("an incremental mirror needs a bitmap or a map")
+        }
+        var start = try MirrorStart(from: source, to: base, request, records)
+        guard let store = try start.store() else {
+            let marks = start.imageMarks?.bits.copy()
+            guard let marks else {
+                preconditionFailure("only an image's bitmap can do without a store")
+            }
+            try start.requireSample(without: marks.copy(), name)
+            return OverlayDemand(bits: marks, warnings: start.warnings)
+        }
+        try start.requireBase(in: store)
+        let bits = try start.demand(in: store)
+        try start.requireSample(without: bits.copy(), name, in: store)
+        return OverlayDemand(bits: bits, warnings: start.warnings)
+    }
+
     /// Makes `target` read as `source` does where `dirty` says so, which comes from elsewhere and
     /// stays as it is.
     public static func incremental(
@@ -178,6 +203,14 @@ extension RecordedMirror {
     ) throws(MirrorError) -> Value {
         do throws(BitmapStoreError) { return try body() } catch { throw .store(error) }
     }
+}
+
+/// What an incremental mirror to a new overlay would copy, and what the user should know before.
+public struct OverlayDemand: ~Copyable, Sendable {
+    /// All that is dirty, of the size of the source.
+    public let bits: DirtyBitmap
+    /// In sentences.
+    public let warnings: [String]
 }
 
 extension RecordedMirror.Request {

@@ -161,6 +161,17 @@ public final class RecordedMirror: Sendable {
         return ended
     }
 
+    private func cause(of offset: Int64) -> DifferenceCause {
+        if plannedBits().isDirty(at: offset) {
+            return request.options.targetIsZero ? .zerosVouched : .lost
+        }
+        return switch request.mode {
+        case .top: .below
+        case .incremental where request.bitmap == nil: .unmapped
+        case .full, .incremental: .unmarked
+        }
+    }
+
     /// What a comparison makes of a job whose copy succeeded; nil: nothing.
     private func outcome(of comparison: CompareReport?) -> MirrorOutcome? {
         guard let comparison else { return nil }
@@ -170,7 +181,7 @@ public final class RecordedMirror: Sendable {
                 .verificationFailed(
                     source: source.path, target: target.path, offset: offset,
                     bytes: comparison.differingBytes,
-                    wasCopied: plannedBits().isDirty(at: offset)))
+                    cause: cause(of: offset)))
         }
         if case .cancelled = comparison.error { return .cancelled }
         return comparison.error.map { .failed(.verificationIncomplete("\($0)")) }

@@ -19,7 +19,7 @@ enum SourceFinding: Equatable, Sendable {
     ///   - hasNewMarks: the bitmap has marks that it had not at the last look.
     ///   - isRecording: it takes marks now.
     ///   - isInImage: what writes the image marks it, and touches the image also where it writes
-    ///     nothing.
+    ///     nothing to the disk in it.
     init(
         _ source: Disk, _ history: BitmapHistory, hasNewMarks: Bool, isRecording: Bool,
         isInImage: Bool
@@ -28,12 +28,14 @@ enum SourceFinding: Equatable, Sendable {
         let now = source.witness()
         let isPaused = !isRecording && history.paused != nil
         if let look = history.look {
-            judge(source, now, since: look.witness) { role, how in
+            judge(source, now, since: look.witness) { role, how, isOlder in
                 switch role {
                 case .below: .unmarked(how)
+                case _ where isOlder: .unmarked(how)
+                case .image where isInImage && isRecording:
+                    hasNewMarks ? .marked : .unknown("\(how), and the bitmap has marked nothing")
                 case .image where isInImage:
-                    isRecording || isPaused
-                        ? .marked : .unknown("\(how), and the bitmap takes no marks")
+                    isPaused ? .marked : .unknown("\(how), and the bitmap takes no marks")
                 case .image, .data:
                     hasNewMarks && (isRecording || isPaused) ? .marked : .unmarked(how)
                 }
@@ -44,29 +46,31 @@ enum SourceFinding: Equatable, Sendable {
             add(.unknown("no look at it is recorded"))
         }
         if let paused = history.paused {
-            judge(source, now, since: paused) { _, how in
+            judge(source, now, since: paused) { _, how, _ in
                 isRecording
                     ? .unknown("\(how), and the bitmap took no marks for a time") : .unmarked(how)
             }
         }
     }
 
-    /// - Parameter written: what it means that a file was written.
+    /// - Parameter written: what it means that a file was written, or brought back to an earlier
+    ///   time, which no mark tells of.
     private mutating func judge(
         _ source: Disk, _ now: [WriteWitness], since earlier: [WriteWitness],
-        _ written: (Disk.FileRole, String) -> SourceFinding
+        _ written: (Disk.FileRole, String, _ isOlder: Bool) -> SourceFinding
     ) {
         guard now.count == earlier.count else {
             return add(.unmarked("it consisted of \(earlier.count) files, and has \(now.count)"))
         }
         for (index, role) in source.fileRoles.enumerated() {
             let name = index == 0 ? "" : "\(source.devices[index].path): "
+            let isOlder = now[index].wentBack(since: earlier[index])
             switch now[index].evidence(since: earlier[index]) {
             case .unchanged: break
             case .timesOnly(let how): add(.touched(name + how))
             case .unknown(let why):
-                if written(role, why).isMissed { add(.unknown(name + why)) }
-            case .written(let how): add(written(role, name + how))
+                if written(role, why, isOlder).isMissed { add(.unknown(name + why)) }
+            case .written(let how): add(written(role, name + how, isOlder))
             }
         }
     }

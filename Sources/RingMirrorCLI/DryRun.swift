@@ -119,8 +119,8 @@ struct DryRun {
         if Files.exists(path.path) {
             throw complaint.end(.refused(.alreadyExistsForCreate(target: path.path)))
         }
-        if path.path.starts(with: "/dev") {
-            throw complaint.end(.refused(.underDev(target: path.path)))
+        try complaint.attempt { () throws(StorageError) in
+            try StorageDevice.checkNewFile(at: path.path)
         }
     }
 
@@ -129,16 +129,9 @@ struct DryRun {
         _ store: FilePath,
         _ begin: (RecordedMirror.RecordPlace) throws(MirrorError) -> RecordedMirror
     ) throws -> Measurement {
-        Signals.enter(.making("looking at the records"))
-        output.tellAbout(source)
-        let copy = try copy(of: store)
-        defer { copy.remove() }
-        var exit: Exit?
-        do throws(MirrorError) {
-            let mirror = try begin(.path(copy.file))
-            for warning in mirror.warnings {
-                output.warn(.mirror, warning.replacing(copy.file.string, with: store.string))
-            }
+        try onCopy(of: store) { (records, warn, exit) throws(MirrorError) in
+            let mirror = try begin(records)
+            warn(mirror.warnings)
             // The mirror would have begun by then, and fail.
             exit = .failed
             try mirror.checkTargetBitmaps()
@@ -146,6 +139,55 @@ struct DryRun {
             let bits = mirror.plannedBits()
             guard bits.dirtyBytes < bits.size else { return try .full(of: source) }
             return try .incremental(of: source, dirty: bits)
+        }
+    }
+
+    /// What an incremental mirror to a new overlay would copy.
+    ///
+    /// - Parameter base: what that would stand on.
+    func plan(
+        _ store: FilePath, overlayOf base: Disk, _ request: RecordedMirror.Request,
+        _ zeroes: ZeroHandling
+    ) throws -> Measurement {
+        try onCopy(of: store) { (records, warn, _) throws(MirrorError) in
+            let demand = try RecordedMirror.demand(
+                from: source, toOverlayOf: base, request: request, records: records)
+            warn(demand.warnings)
+            return try .incremental(
+                of: source, dirty: demand.bits, target: newImage, zeroes: zeroes)
+        }
+    }
+
+    /// Opens what the new image would stand on.
+    func openBacking(_ image: NewImageOptions, namedFileOnly: Bool) throws -> Disk? {
+        guard let name = image.backingFile else { return nil }
+        let file = path.path.removingLastComponent().pushing(FilePath(name))
+        return try complaint.attempt { () throws(StorageError) in
+            try Disk.openSource(
+                file, format: image.backingFormat.flatMap { ImageFormat(rawValue: $0) },
+                options: SourceOptions(namedFileOnly: namedFileOnly))
+        }
+    }
+
+    /// - Parameter look: gets the store, what tells warnings, and the exit code of an error if that
+    ///   is not the usual one.
+    private func onCopy(
+        of store: FilePath,
+        _ look: (RecordedMirror.RecordPlace, ([String]) -> Void, inout Exit?) throws(MirrorError)
+            -> Measurement
+    ) throws -> Measurement {
+        Signals.enter(.making("looking at the records"))
+        output.tellAbout(source)
+        let copy = try copy(of: store)
+        defer { copy.remove() }
+        let warn = { (warnings: [String]) in
+            for warning in warnings {
+                output.warn(.mirror, warning.replacing(copy.file.string, with: store.string))
+            }
+        }
+        var exit: Exit?
+        do throws(MirrorError) {
+            return try look(.path(copy.file), warn, &exit)
         } catch {
             let failure = Failure(error)
             throw complaint.end(

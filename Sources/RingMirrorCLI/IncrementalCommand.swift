@@ -140,8 +140,14 @@ struct IncrementalCommand: ParsableCommand {
                 targetFormat, options, mayOverwrite: guards.overwrite && !isKnown)
             let plan = try target.map { target in
                 try dryRun.plan(records) { (records) throws(MirrorError) in
-                    try begin(source, target, dirty, records, resuming: resuming, creates: creates)
+                    try begin(source, target, dirty, records, resuming: resuming)
                 }
+            }
+            if target == nil, bitmap != nil, let image = dryRun.newImage,
+                let base = try dryRun.openBacking(image, namedFileOnly: options.namedFileOnly)
+            {
+                return dryRun.tell(
+                    try dryRun.plan(records, overlayOf: base, request, tuning.zeroes))
             }
             return dryRun.tell(
                 try plan ?? measure(source, dirty, dryRun.newImage, complaint))
@@ -150,7 +156,7 @@ struct IncrementalCommand: ParsableCommand {
             source, target, targetFormat, options, complaint)
         let mirror = try sides.begin(complaint) { () throws(MirrorError) in
             try begin(
-                source, sides.target, dirty, .path(records), resuming: resuming, creates: creates)
+                source, sides.target, dirty, .path(records), resuming: resuming)
         }
         let run = MirrorRun(
             command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
@@ -182,14 +188,18 @@ struct IncrementalCommand: ParsableCommand {
         return dirty
     }
 
+    private var request: RecordedMirror.Request {
+        var request = recording.request(.incremental, choice, copying, tuning)
+        request.allowNewTarget = newTarget
+        request.allowSourceInUse = guards.allowSourceInUse
+        return request
+    }
+
     private func begin(
         _ source: Disk, _ target: Disk, _ map: ChangeMap?,
-        _ records: RecordedMirror.RecordPlace, resuming: Bool, creates: Bool
+        _ records: RecordedMirror.RecordPlace, resuming: Bool
     ) throws(MirrorError) -> RecordedMirror {
-        var request = recording.request(.incremental, choice, copying, tuning)
-        // A new image has what it stands on, which whoever named it knows to be the mirror.
-        request.allowNewTarget = newTarget || creates
-        request.allowSourceInUse = guards.allowSourceInUse
+        let request = request
         return try recording.begin(
             resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
         ) { () throws(MirrorError) in

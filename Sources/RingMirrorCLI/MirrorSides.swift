@@ -74,6 +74,13 @@ struct MirrorSides {
         if let mistake = PathArgument.unsupportedName(path.path.string) {
             throw complaint.end(.unsupportedName, mistake, .usage)
         }
+        guard !path.namesDirectory else {
+            throw complaint.end(
+                Failure(
+                    .notFound,
+                    "\(path) names a directory: name the file that is to be made.",
+                    path: path.path, .usage))
+        }
         let folder = path.path.removingLastComponent()
         guard folder.isEmpty || Files.exists(folder) else {
             throw complaint.end(

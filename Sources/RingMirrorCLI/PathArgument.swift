@@ -27,6 +27,9 @@ struct PathArgument: ExpressibleByArgument, Hashable {
         argument.unicodeScalars.contains { ByteEscape.byte(of: $0) != nil } ? nil : argument
     }
 
+    /// Whether it was typed as a directory, which a path does not keep.
+    var namesDirectory: Bool { argument.hasSuffix("/") }
+
     /// `-`, where that means standard input or output.
     var isStandardStream: Bool { argument == "-" }
 

@@ -113,7 +113,7 @@ struct StoreOptions: ParsableArguments {
         let reference = try reference(to: name, of: source)
         let store = try existing(for: source, access)
         if case .image = reference, let bitmaps = source.bitmaps {
-            return .image(bitmaps, records: store)
+            return .image(bitmaps, of: source, records: store)
         }
         do throws(BitmapStoreError) {
             _ = try store?.bitmap(name)
@@ -129,7 +129,9 @@ struct StoreOptions: ParsableArguments {
     /// there is none, and no store for one.
     func home(of source: Disk, _ access: Access) throws(MirrorError) -> BitmapHome? {
         let store = try existing(for: source, access)
-        if file == nil, let bitmaps = source.bitmaps { return .image(bitmaps, records: store) }
+        if file == nil, let bitmaps = source.bitmaps {
+            return .image(bitmaps, of: source, records: store)
+        }
         return store.map { .store($0) }
     }
 

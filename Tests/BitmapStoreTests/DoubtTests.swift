@@ -41,6 +41,37 @@ import Testing
         try doubts(disk, bitmap).map(\.kind)
     }
 
+    @Test("A new overlay has what its base lacks, and its doubts")
+    func overlays() throws {
+        let (disk, store) = try store("b")
+        try store.beginJob(request(.incremental, "b")).finish(.success)
+        try store.mark("b", [512..<1024])
+        var taking = request(.incremental, "b", to: "y")
+        taking.allowsUnknownTarget = true
+        try store.beginJob(taking).finish(.success)
+        var overlay = request(.incremental, "b", to: "z")
+        overlay.heldContent = BitmapStoreTests.disk("x", size: Self.size)
+        let job = try store.beginJob(overlay)
+        #expect(job.record.planned == 512)
+        try job.finish(.success)
+        let made = try openStore(disk).target(
+            BitmapStoreTests.disk("z", size: Self.size), of: .stored("b"))
+        let target = try #require(made)
+        #expect(target.lackedBytes == 0)
+        #expect(target.doubts.map(\.kind) == [.assumed])
+        #expect(try kinds(disk) == [.assumed])
+    }
+
+    @Test("Times that show nothing are kept as such")
+    func witnesses() throws {
+        let (disk, store) = try store("b")
+        let seen = WriteWitness(size: 1, modified: 2, timesShowWrites: false)
+        try store.beginJob(request(.full, "b")).finish(.success, targetWitness: [seen])
+        let target = try openStore(disk).target(
+            BitmapStoreTests.disk("x", size: Self.size), of: .stored("b"))
+        #expect(try #require(target).witness == [seen])
+    }
+
     @Test("A target that became known without proof is in doubt after any number of increments")
     func increments() throws {
         let (disk, store) = try store("b")

@@ -180,7 +180,7 @@ import Testing
         try #require(symlink("/dev", link) == 0)
         for path in [
             "/dev/ringmirror-nothing", "/dev/../dev/ringmirror-nothing",
-            link + "/ringmirror-nothing", "/dev/shm/ringmirror-nothing",
+            link + "/ringmirror-nothing",
         ] {
             for create in [false, true] {
                 let refused = refusal {
@@ -190,6 +190,23 @@ import Testing
                 #expect(access(path, F_OK) != 0)
             }
         }
+    }
+
+    private static func isMountPoint(_ path: String) -> Bool {
+        var (own, above) = (stat(), stat())
+        let isFound = unsafe (stat(path, &own), stat(path + "/..", &above)) == (0, 0)
+        return isFound && own.st_dev != above.st_dev
+    }
+
+    /// It is a filesystem of its own, and for files.
+    @Test(.enabled(if: isMountPoint("/dev/shm")))
+    func sharedMemoryUnderDevTakesFiles() throws {
+        let scratch = try Scratch()
+        let source = try openSource(scratch.file("source", size: 4096))
+        let path = "/dev/shm/ringmirror-test-\(getpid())-made"
+        defer { unlink(path) }
+        let made = try openTarget(path, for: source, TargetOptions(create: true))
+        #expect(made.geometry.size == 4096)
     }
 
     @Test func aMissingDirectoryIsNotFound() throws {

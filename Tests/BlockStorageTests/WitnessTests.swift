@@ -117,12 +117,54 @@ import Testing
         #expect(try JSONCoding.roundTrip(witness) == witness)
     }
 
+    /// Files of a server, which it writes itself.
+    @Test func timesThatNeedNotMoveProveNothing() {
+        let before = WriteWitness(
+            size: 4096, modified: 20, statusChanged: 20, timesShowWrites: false)
+        guard case .unknown = before.evidence(since: before) else {
+            Issue.record("\(before.evidence(since: before))")
+            return
+        }
+        var after = before
+        after.modified = 21
+        guard case .written = after.evidence(since: before) else {
+            Issue.record("\(after.evidence(since: before))")
+            return
+        }
+    }
+
+    @Test func aStateOfBeforeIsTold() {
+        let (old, new) = (
+            WriteWitness(size: 1, modified: 9, statusChanged: 10),
+            WriteWitness(size: 1, modified: 5, statusChanged: 11)
+        )
+        #expect(old.wentBack(since: new))
+        #expect(!new.wentBack(since: old))
+        #expect(!WriteWitness(size: 1).wentBack(since: new))
+    }
+
+    /// Files keep later times than there are numbers for.
+    @Test(.enabled(if: access("/dev/shm", W_OK) == 0), arguments: ["2263", "2300", "1677"])
+    func timesBeyondAllNumbersAreNoTrap(year: String) throws {
+        let path = "/dev/shm/ringmirror-test-\(getpid())-\(year)"
+        defer { unlink(path) }
+        try Shell.run("dd", "if=/dev/zero", "of=" + path, "bs=4096", "count=1", "status=none")
+        try Shell.run("touch", "-d", "\(year)-06-01", path)
+        let witness = try openSource(path).settledWitness()
+        #expect(witness.modified == (year == "1677" ? .min : .max))
+        guard case .unknown = witness.evidence(since: witness) else {
+            Issue.record("\(witness)")
+            return
+        }
+    }
+
     @Test(
         arguments: [
             (0, "1970-01-01 00:00:00.000 UTC"), (-1, "1969-12-31 23:59:59.999 UTC"),
             (951_782_400_250_000_000, "2000-02-29 00:00:00.250 UTC"),
             (1_732_541_820_000_999_999, "2024-11-25 13:37:00.000 UTC"),
             (4_102_444_799_999_999_999, "2099-12-31 23:59:59.999 UTC"),
+            (.max, "2262-04-11 23:47:16.854 UTC"), (.min, "1677-09-21 00:12:43.145 UTC"),
         ] as [(Int64, String)])
     func times(nanoseconds: Int64, text: String) {
         #expect(UTCTime(nanoseconds).description == text)

@@ -219,6 +219,27 @@ struct MeanwhileTests {
         #expect(try store.bitmap("n").dirtyBytes == 65536)
     }
 
+    /// A job on such a bitmap may take the marks before all of that is written.
+    @Test func `what is written is marked before and after`() async throws {
+        let folder = try Folder()
+        let other = try folder.copy(of: folder.source, "other.img")
+        let source = try Disk.openSource(folder.source)
+        let target = try Disk.openTarget(
+            other, for: source, options: TargetOptions(overwrite: true))
+        let store = try BitmapStore.openOrCreate(
+            StorePlace.path(for: target), for: target.identity)
+        try store.add("n", granularity: try Granularity(bytes: 65536))
+        let job = try MirrorJob.full(from: source, to: target)
+        job.pause()
+        async let report = job.run()
+        while try store.bitmap("n").dirtyBytes == 0 { try await Task.sleep(for: .milliseconds(5)) }
+        try store.clear("n")
+        job.resume()
+        let end = await report
+        #expect(end.outcome.isMirrored && end.markedBitmaps == ["n"])
+        #expect(try store.bitmap("n").dirtyBytes == Int64(Self.size))
+    }
+
     @Test func `nothing is committed past bitmaps that can't be marked`() async throws {
         let folder = try Folder()
         try await folder.makeImages()

@@ -7,10 +7,10 @@ struct GuardRunner {
 
     /// Asks who may write the source while it is read.
     ///
-    /// - Returns: what the reader of a report should know.
+    /// - Returns: who uses it, in a sentence; nil: nobody.
     func checkSource(
         _ source: OpenedObject, options: SourceOptions
-    ) throws(StorageError) -> [String] {
+    ) throws(StorageError) -> String? {
         let findings = try UseGuard(survey: survey(for: source)).findings(
             on: source.status.identity)
         var uses = findings.uses
@@ -23,12 +23,24 @@ struct GuardRunner {
             // Without the option, this is asked while the locks are taken.
             uses = ImageLocking.use(of: source, view).map { [$0] } ?? []
         }
-        guard !uses.isEmpty else { return [] }
+        guard !uses.isEmpty else { return nil }
         guard options.allowSourceInUse else {
             throw .refused(.sourceInUse(source: source.path, uses: uses))
         }
         let list = uses.map(\.description).joined(separator: "; ")
-        return ["the source is in use (\(list)): the copy may mix data from different times"]
+        return "the source is in use (\(list)): the copy may mix data from different times"
+    }
+
+    /// What nobody could look at, in a sentence; nil if there is nothing.
+    ///
+    /// What a file belongs to is asked of the kernel, which tells its owner alone whether it is
+    /// open elsewhere, and of processes, whose open files only their own user sees.
+    func blindness(to object: OpenedObject) -> String? {
+        guard object.kind == .image, object.writers == .unknown, !view.seesAllProcesses else {
+            return nil
+        }
+        return "whether processes of other users have \(object.path) open can't be seen: its "
+            + "owner and root can"
     }
 
     /// Asks whether the target may be written at all, and will not change any of the sources.

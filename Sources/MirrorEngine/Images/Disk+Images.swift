@@ -24,12 +24,15 @@ extension Disk {
     /// - Parameters:
     ///   - keepsContent: what is written reads as the image does already, so that no bitmap of it
     ///     need hear of it, in the image or in a store.
+    ///   - isNew: it was made by this process, and nothing was written to it yet.
     ///   - warnings: what makes it weaker than one may expect, in sentences.
     package convenience init(
-        _ image: WritableImage, keepsContent: Bool = false, warnings: [String] = []
+        _ image: WritableImage, keepsContent: Bool = false, isNew: Bool = false,
+        warnings: [String] = []
     ) {
         self.init(
-            image.chain, bitmaps: image.bitmaps, keepsContent: keepsContent, warnings: warnings,
+            image.chain, bitmaps: image.bitmaps, keepsContent: keepsContent, isNew: isNew,
+            warnings: warnings,
             sourceMap: { (size: Int64?) -> any SourceMap in
                 do throws(StorageError) {
                     return try image.read().map(size: size)
@@ -44,7 +47,7 @@ extension Disk {
 
     private convenience init(
         _ chain: ImageChain, bitmaps: ImageBitmaps?, keepsContent: Bool = false,
-        warnings: [String] = [],
+        isNew: Bool = false, warnings: [String] = [],
         sourceMap: @escaping @Sendable (Int64?) -> any SourceMap,
         targetMap: (@Sendable (Int64) throws(StorageError) -> any TargetMap)?
     ) {
@@ -61,6 +64,7 @@ extension Disk {
             warnings: warnings, resolvedPath: device.resolvedPath,
             devices: devices,
             image: chain, bitmaps: bitmaps ?? own, keepsContent: keepsContent,
+            isNewOverlay: isNew && chain.layers.count > 1,
             sourceMap: sourceMap, targetMap: targetMap)
     }
 }

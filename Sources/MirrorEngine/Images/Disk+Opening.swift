@@ -83,7 +83,7 @@ extension Disk {
                 device, cache: options.cache, namedFileOnly: options.namedFileOnly,
                 held: source.devices)
             try check(image, size: size, options)
-            return Disk(image, warnings: warnings)
+            return Disk(image, isNew: options.create, warnings: warnings)
         } catch {
             // What was made for this and can't be used must not stay behind.
             device.removeIfCreated()

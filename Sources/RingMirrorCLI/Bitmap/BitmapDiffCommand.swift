@@ -76,7 +76,7 @@ struct BitmapDiffCommand: ParsableCommand {
         }
         let found = run.job.differences()
         let home = try options.home(of: into, orNewOf: first)
-            .withRecords(at: options.store.path(for: first), for: first)
+            .withRecords(at: options.store.path(for: first))
         try options.attempt { () throws(MirrorError) in
             try home.put(found, into: into, granularity: clusters, record)
         }

@@ -7,13 +7,13 @@ enum BitmapHome {
     case store(BitmapStore)
     /// `records` is the store beside the image, if there is one: it knows the targets and the
     /// interrupted jobs of the image's bitmaps, and has to hear of what becomes of them.
-    case image(ImageBitmaps, records: BitmapStore?)
+    case image(ImageBitmaps, of: Disk, records: BitmapStore?)
 
     /// The file that has the bitmaps.
     var path: FilePath {
         switch self {
         case .store(let store): store.path
-        case .image(let bitmaps, _): bitmaps.path
+        case .image(let bitmaps, _, _): bitmaps.path
         }
     }
 
@@ -23,7 +23,7 @@ enum BitmapHome {
     private var records: BitmapStore? {
         switch self {
         case .store(let store): store
-        case .image(_, let records): records
+        case .image(_, _, let records): records
         }
     }
 
@@ -47,7 +47,7 @@ enum BitmapHome {
     /// Adds what the store beside an image knows of the targets of its bitmaps: none, if something
     /// else has cleared the bitmap.
     private func withTargets(_ facts: BitmapFacts) throws(MirrorError) -> BitmapFacts {
-        guard case .image(let image, let records?) = self, facts.state != .inconsistent else {
+        guard case .image(let image, _, let records?) = self, facts.state != .inconsistent else {
             return facts
         }
         let marks: DirtyBitmap?
@@ -92,10 +92,10 @@ enum BitmapHome {
             switch self {
             case .store(let store):
                 return try store.demand(of: target.identity, by: .stored(name))
-            case .image(_, let records?):
+            case .image(_, _, let records?):
                 return try records.demand(
                     of: target.identity, by: .image(name), imageMarks: marks.copy())
-            case .image(_, nil): return marks
+            case .image(_, _, nil): return marks
             }
         } catch {
             throw .store(error)
@@ -117,13 +117,11 @@ enum BitmapHome {
                 _ = try? store.removeFileIfEmpty()
                 throw .store(error)
             }
-        case .image(let image, let records):
+        case .image(let image, let disk, let records):
             do throws(BitmapStoreError) { try Self.requireText(name) } catch { throw .store(error) }
             if let records { try prepare(records, image, for: name) }
-            do throws(StorageError) {
+            try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
                 try image.add(name, granularity: granularity, disabled: disabled, bits: bits)
-            } catch {
-                throw .storage(error)
             }
         }
     }
@@ -158,45 +156,53 @@ enum BitmapHome {
 
     /// - Returns: the jobs that can't be resumed any more.
     func remove(_ name: String) throws(MirrorError) -> [StoredJob] {
-        let forgotten = try forgetRecords(of: name)
-        return try forgotten
-            + attempt { (store) throws(BitmapStoreError) in
-                let forgotten = try store.remove(name)
-                try store.removeFileIfEmpty()
-                return forgotten
-            } image: { (image) throws(StorageError) in
-                try image.remove(name)
-                return []
+        guard case .image(_, let disk, let records) = self else {
+            let forgotten = try telling { (store) throws(BitmapStoreError) in
+                try store.remove(name)
             }
+            try removeStoreIfEmpty()
+            return forgotten
+        }
+        let forgotten = try telling { (store) throws(BitmapStoreError) in
+            try store.forget(imageBitmap: name)
+        }
+        try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
+            _ = try image.remove(name)
+        }
+        try removeStoreIfEmpty()
+        return forgotten
     }
 
     /// Removes all bitmaps inside an image.
     ///
     /// - Returns: sentences for the user, and the jobs that can't be resumed any more.
     func removeAll() throws(MirrorError) -> (notes: [String], jobs: [StoredJob]) {
-        guard case .image(let image, let records) = self else { return ([], []) }
-        var forgotten: [StoredJob] = []
-        do throws(BitmapStoreError) {
-            for name in try records?.imageBitmaps() ?? [] {
-                forgotten += try records?.forget(imageBitmap: name) ?? []
+        guard case .image(_, let disk, let records) = self else { return ([], []) }
+        let forgotten = try telling { (store) throws(BitmapStoreError) in
+            var forgotten: [StoredJob] = []
+            for name in try store.imageBitmaps() {
+                forgotten += try store.forget(imageBitmap: name)
             }
-            try records?.removeFileIfEmpty()
-        } catch {
-            throw .store(error)
+            return forgotten
         }
-        do throws(StorageError) { return (try image.removeAll(), forgotten) } catch {
-            throw .storage(error)
+        let notes = try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
+            try image.removeAll()
+        }
+        try removeStoreIfEmpty()
+        return (notes, forgotten)
+    }
+
+    /// Makes a change of the store, if there is one.
+    private func telling(
+        _ change: (BitmapStore) throws(BitmapStoreError) -> [StoredJob]
+    ) throws(MirrorError) -> [StoredJob] {
+        do throws(BitmapStoreError) { return try records.map(change) ?? [] } catch {
+            throw .store(error)
         }
     }
 
-    /// What is known of the targets of an image's bitmap goes with it.
-    private func forgetRecords(of name: String) throws(MirrorError) -> [StoredJob] {
-        guard case .image(_, let records?) = self else { return [] }
-        do throws(BitmapStoreError) {
-            let forgotten = try records.forget(imageBitmap: name)
-            try records.removeFileIfEmpty()
-            return forgotten
-        } catch {
+    private func removeStoreIfEmpty() throws(MirrorError) {
+        do throws(BitmapStoreError) { try records?.removeFileIfEmpty() } catch {
             throw .store(error)
         }
     }
@@ -209,7 +215,7 @@ enum BitmapHome {
             do throws(BitmapStoreError) { return (try store.clear(name), []) } catch {
                 throw .store(error)
             }
-        case .image(let image, let records):
+        case .image(_, let disk, let records):
             let marks = try load(name)
             var forgotten: (jobs: [StoredJob], targets: [StoredTarget]) = ([], [])
             do throws(BitmapStoreError) {
@@ -219,7 +225,9 @@ enum BitmapHome {
             } catch {
                 throw .store(error)
             }
-            do throws(StorageError) { try image.clear(name) } catch { throw .storage(error) }
+            try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
+                try image.clear(name)
+            }
             return forgotten
         }
     }
@@ -231,58 +239,22 @@ enum BitmapHome {
         if try bitmap(name).state == (isRecording ? .recording : .disabled) { return }
         let witness = disk.freshWitness()
         try noteRecording(name, isRecording, witness)
-        try attempt { (store) throws(BitmapStoreError) in
+        try change { (store) throws(BitmapStoreError) in
             try store.setRecording(name, isRecording, sourceWitness: witness)
         } image: { (image) throws(StorageError) in
             try image.setRecording(name, isRecording)
         }
-        // Disabling a bitmap in an image has written the image; what comes next is no more of ours.
-        if !isRecording { try noteRecording(name, isRecording, disk.freshWitness()) }
     }
 
     private func noteRecording(
         _ name: String, _ isRecording: Bool, _ witness: [WriteWitness]
     ) throws(MirrorError) {
-        guard case .image(_, let records?) = self else { return }
+        guard case .image(_, _, let records?) = self else { return }
         do throws(BitmapStoreError) {
             try records.noteRecording(
                 imageBitmap: name, isRecording, sourceWitness: witness)
         } catch {
             throw .store(error)
-        }
-    }
-
-    /// The same with a store beside an image, which is made if it can be.
-    func withRecords(at place: FilePath, for disk: Disk) -> BitmapHome {
-        guard case .image(let image, nil) = self,
-            let records = try? BitmapStore.openOrCreate(place, for: disk.identity)
-        else { return self }
-        return .image(image, records: records)
-    }
-
-    /// Marks in a bitmap, which is added if it is not there, what a comparison has found; its
-    /// second side is known as a target from then on.
-    func put(
-        _ found: borrowing DirtyBitmap, into name: String, granularity: Granularity,
-        _ comparison: ComparisonRecord
-    ) throws(MirrorError) {
-        var comparison = comparison
-        switch self {
-        case .store(let store):
-            try comparison.judge(.stored(name), in: store)
-            try put(found, into: name, granularity: granularity)
-            try comparison.note(.stored(name), in: store)
-        case .image(_, let records?):
-            if try bitmaps().contains(where: { $0.name == name }) {
-                try comparison.judge(
-                    .image(name), in: records, imageMarks: try load(name),
-                    isRecording: try bitmap(name).state == .recording)
-            }
-            try put(found, into: name, granularity: granularity)
-            try comparison.note(.image(name), in: records, imageMarks: try load(name))
-        case .image(_, nil):
-            // Without a store no target can be known: the next job says on what it rests.
-            try put(found, into: name, granularity: granularity)
         }
     }
 
@@ -294,10 +266,10 @@ enum BitmapHome {
             switch self {
             case .store(let store):
                 return try store.forgetTargets(of: .stored(name), where: condition)
-            case .image(_, let records?):
+            case .image(_, _, let records?):
                 guard try records.imageBitmaps().contains(name) else { return [] }
                 return try records.forgetTargets(of: .image(name), where: condition)
-            case .image(_, nil): return []
+            case .image(_, _, nil): return []
             }
         } catch {
             throw .store(error)
@@ -305,7 +277,7 @@ enum BitmapHome {
     }
 
     func merge(into name: String, from names: [String]) throws(MirrorError) {
-        try attempt { (store) throws(BitmapStoreError) in
+        try change { (store) throws(BitmapStoreError) in
             try store.merge(into: name, from: names)
         } image: { (image) throws(StorageError) in
             try image.merge(into: name, from: names)
@@ -314,7 +286,7 @@ enum BitmapHome {
 
     /// Marks ranges of bytes.
     func mark(_ name: String, _ ranges: [Range<Int64>]) throws(MirrorError) {
-        try attempt { (store) throws(BitmapStoreError) in
+        try change { (store) throws(BitmapStoreError) in
             try store.mark(name, ranges)
         } image: { (image) throws(StorageError) in
             let bitmap = try image.bitmap(name)
@@ -356,11 +328,9 @@ enum BitmapHome {
             } catch {
                 throw .store(error)
             }
-        case .image(let image, _):
-            do throws(StorageError) {
+        case .image(_, let disk, let records):
+            try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
                 try image.merge(into: name, bits: bits)
-            } catch {
-                throw .storage(error)
             }
         }
     }
@@ -375,6 +345,18 @@ enum BitmapHome {
         try add(name, granularity, bits: bits.copy())
     }
 
+    private func change<Result>(
+        store: (BitmapStore) throws(BitmapStoreError) -> Result,
+        image: (ImageBitmaps) throws(StorageError) -> Result
+    ) throws(MirrorError) -> Result {
+        switch self {
+        case .store(let place):
+            do throws(BitmapStoreError) { return try store(place) } catch { throw .store(error) }
+        case .image(_, let disk, let records):
+            return try disk.changeBitmaps(heardBy: records, image)
+        }
+    }
+
     private func attempt<Result: ~Copyable>(
         store: (BitmapStore) throws(BitmapStoreError) -> Result,
         image: (ImageBitmaps) throws(StorageError) -> Result
@@ -382,7 +364,7 @@ enum BitmapHome {
         switch self {
         case .store(let place):
             do throws(BitmapStoreError) { return try store(place) } catch { throw .store(error) }
-        case .image(let place, _):
+        case .image(let place, _, _):
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }
         }
     }

@@ -26,7 +26,7 @@ struct BitmapListCommand: ParsableCommand {
         }
         try tell(home, disk)
         // Those of a store beside an image are told apart from the image's own.
-        guard case .image(_, let store?) = home else { return }
+        guard case .image(_, _, let store?) = home else { return }
         let beside = BitmapHome.store(store)
         let stored = try options.attempt { () throws(MirrorError) in try beside.bitmaps() }
         if !stored.isEmpty { tell(stored, in: beside, disk) }
