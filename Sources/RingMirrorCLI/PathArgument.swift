@@ -39,14 +39,15 @@ struct PathArgument: ExpressibleByArgument, Hashable {
             return "standard input and output are not supported: name a disk or an image file "
                 + "(./- for a file of that name)"
         }
-        // A path has lost one of the two slashes.
-        guard let colon = name.firstRange(of: ":/"), !name[..<colon.lowerBound].isEmpty,
-            name[..<colon.lowerBound].allSatisfy({
-                $0.isASCII && ($0.isLetter || "+.".contains($0))
-            })
+        guard let colon = name.firstIndex(of: ":"), colon != name.startIndex else { return nil }
+        let scheme = name[..<colon]
+        // QEMU takes nbd:HOST:PORT and nbd:unix:SOCKET as well.
+        guard name[colon...].hasPrefix(":/") || scheme == "nbd",
+            scheme.allSatisfy({ $0.isASCII && ($0.isLetter || "+.".contains($0)) })
         else { return nil }
-        return "\(name): URLs are not supported. An NBD export can be attached as a disk first, "
-            + "with nbd-client or nbdfuse."
+        // The path has lost slashes by now, so that it is not quoted.
+        return "\(scheme):… is a URL, and URLs are not supported. Name a disk or an image file"
+            + (scheme.hasPrefix("nbd") ? "; nbd-client or nbdfuse makes one of an export." : ".")
     }
 
     static var defaultCompletionKind: CompletionKind { .file() }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SystemPackage
 import Testing
 
 @testable import RingMirrorCLI
@@ -48,10 +49,24 @@ import Testing
 
     @Test(arguments: [
         ("-", true), ("http:/x", true), ("nbd:/h/e", true), ("nbd+unix:/h", true), ("./-", false),
+        ("nbd:unix:/s", true), ("nbd:localhost:10809", true), ("nbd", false), ("nbd.img", false),
         ("a:b", false), ("/dev/disk/by-id/x:y", false), ("dir/a:/b", false), (":/x", false),
     ])
     func `names that are no file's`(name: String, isUnsupported: Bool) {
         #expect((PathArgument.unsupportedName(name) != nil) == isUnsupported)
+    }
+
+    /// A path has lost slashes: what is quoted of it must be what somebody typed.
+    @Test func `a URL is named by its scheme`() throws {
+        for (name, start) in [
+            ("nbd://h/e", "nbd:… is"), ("nbd+unix:///?socket=/s", "nbd+unix:… is"),
+            ("nbd:unix:/s", "nbd:… is"), ("https://h/e", "https:… is"),
+        ] {
+            let path = FilePath(name).string
+            let text = try #require(PathArgument.unsupportedName(path))
+            #expect(text.hasPrefix(start) && text.hasSuffix("."), "\(text)")
+            #expect(text.contains("nbdfuse") == name.hasPrefix("nbd"), "\(text)")
+        }
     }
 
     @Test func `nearness`() {
