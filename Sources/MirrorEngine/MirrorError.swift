@@ -38,7 +38,7 @@ public enum MirrorError: Error, Sendable {
     case ambiguousBitmap(name: String, image: FilePath, store: FilePath)
     /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
     /// lacks.
-    case otherTarget(bitmap: String, target: FilePath, recorded: String, difference: String)
+    case otherTarget(bitmap: String, target: FilePath, known: [String], difference: String?)
     /// The target differs from the source where the bitmap says that they are the same.
     case otherContent(bitmap: String, target: FilePath, offset: Int64)
     /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
@@ -111,9 +111,11 @@ extension MirrorError: CustomStringConvertible {
             "bitmap '\(name)' is inside \(image) and also in \(store). Name that file as the one "
                 + "with the bitmaps to mean its '\(name)'; once that is removed, the name means "
                 + "the image's."
-        case .otherTarget(let bitmap, let target, let recorded, let difference):
-            "bitmap '\(bitmap)' tells what \(recorded) lacks, and \(target) is not that: "
-                + "\(difference). If \(target) holds the mirror that the bitmap goes on from, say "
+        case .otherTarget(let bitmap, let target, let known, let difference):
+            "bitmap '\(bitmap)' tells what \(Self.list(known)) "
+                + (known.count == 1 ? "lacks" : "lack")
+                + ", and \(target) is not that" + (difference.map { ": \($0)" } ?? "")
+                + ". If \(target) holds the mirror that the bitmap goes on from, say "
                 + "--new-target; else make it one with `ringmirror full`."
         case .otherContent(let bitmap, let target, let offset):
             "\(target) differs from the source at offset \(offset), which bitmap '\(bitmap)' calls "
@@ -153,6 +155,14 @@ extension MirrorError: CustomStringConvertible {
             "the job can't be resumed: \(path), its \(side.rawValue), has changed: \(difference). "
                 + "Run without --resume to begin anew."
         }
+    }
+
+    private static func list(_ names: [String]) -> String {
+        guard names.count > 1, let last = names.last else { return names.joined() }
+        guard names.count > 3 else {
+            return names.dropLast().joined(separator: ", ") + " and \(last)"
+        }
+        return names.suffix(3).joined(separator: ", ") + " and \(names.count - 3) more"
     }
 
     private static func remedy(_ side: MirrorSide, _ cause: FailureCause) -> String {

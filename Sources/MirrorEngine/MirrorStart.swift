@@ -196,12 +196,16 @@ struct MirrorStart {
     private mutating func requireVouched(_ past: Past, _ name: String) throws(MirrorError) {
         guard !request.allowNewTarget else { return evidence.append(.targetVouched) }
         let same = past.targets.last { $0.path.string == held.resolvedPath }
-        if let last = same ?? past.targets.last,
-            let difference = held.identity.difference(from: last.identity)
-        {
+        // Of one that was replaced, or the only one, it helps to know what is another about it.
+        if let one = same ?? (past.targets.count == 1 ? past.targets.first : nil) {
             throw .otherTarget(
-                bitmap: name, target: held.path, recorded: last.path.string,
-                difference: difference)
+                bitmap: name, target: held.path, known: [one.path.string],
+                difference: held.identity.difference(from: one.identity))
+        }
+        guard past.targets.isEmpty else {
+            throw .otherTarget(
+                bitmap: name, target: held.path, known: past.targets.map(\.path.string),
+                difference: nil)
         }
         for job in past.jobs
         where job.mode == .full && held.identity.difference(from: job.target) == nil {

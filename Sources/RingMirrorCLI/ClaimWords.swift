@@ -18,8 +18,8 @@ struct ClaimWords {
         claim.evidence.filter(\.isDoubt).map(\.text)
     }
 
-    /// The claim, what it rests on, and what was done.
-    func text(_ ended: RecordedMirror.Report) -> String {
+    /// The claim, what it rests on, and what was done, line by line.
+    func lines(_ ended: RecordedMirror.Report) -> [String] {
         let report = ended.mirror
         var lines = [head(ended.claim, report)]
         if report.planned > 0 {
@@ -32,7 +32,7 @@ struct ClaimWords {
             lines += ended.claim.evidence.filter { !isSaid($0) }
                 .map { "  rests on: \($0.text)" }
         }
-        return lines.joined(separator: "\n")
+        return lines
     }
 
     /// What a line of its own says already.

@@ -36,7 +36,9 @@ struct MirrorEnding {
         case .mirrored:
             let words = ClaimWords(sides, bitmap: bitmap)
             for doubt in words.doubts(ended.claim) { output.warn(.weakClaim, doubt) }
-            if !output.quiet && !output.json { Output.text(words.text(ended)) }
+            if !output.quiet && !output.json {
+                for line in words.lines(ended) { Output.line(line) }
+            }
             output.note(ended.partitionTableNote)
             guard let error = ended.recordError else { return }
             let what =

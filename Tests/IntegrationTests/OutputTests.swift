@@ -9,6 +9,19 @@ extension Processes {
     struct Outputs {
         static let size = 4 * miB + 4096 + 513
 
+        /// A name must not look like another claim.
+        @Test func `a name with a newline stays on its line`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: miB, seed: 1)
+            let target = scratch.path("x\ny is a mirror of z")
+            let end = try scratch.run("full", source, target, "--create")
+            #expect(end.code == Code.done, "\(end)")
+            let lines = end.output.split(separator: "\n")
+            #expect(!lines.contains { $0.hasPrefix("y is") }, "\(end)")
+            let first = try #require(lines.first)
+            #expect(first.contains("/x\\ny is a mirror of z is a mirror of"), "\(end)")
+        }
+
         @Test func `events of a mirror`() throws {
             let scratch = try Scratch()
             let source = try scratch.file("source", size: 16 * miB)

@@ -89,6 +89,18 @@ extension Integration {
                 source, scratch.path("monday.qcow2"), formats: ("raw", "qcow2"))
         }
 
+        @Test func `a refusal names the targets that the bitmap knows`() throws {
+            let scratch = try Scratch()
+            let (source, targets, _) = try mirrored(scratch, ["a", "b", "c", "d"])
+            try scratch.mirror(source, scratch.path("e"), "--create")
+            let end = try scratch.run("incremental", source, scratch.path("e"), "--bitmap", "n")
+            #expect(end.code == Code.refused, "\(end)")
+            let names = targets.dropFirst().joined(separator: ", ")
+            #expect(end.errors.contains("what \(names) and 1 more lack, and"), "\(end)")
+            let same = try scratch.run("bitmap", "diff", source, source, "--into", "n")
+            #expect(same.code == Code.refused, "\(same)")
+        }
+
         @Test func `what is in doubt of a base is in doubt of the overlay`() throws {
             let scratch = try Scratch()
             let (source, targets, overlay) = try mirrored(scratch, ["other"])

@@ -47,6 +47,10 @@ struct BitmapDiffCommand: ParsableCommand {
                 options: SourceOptions(
                     allowSourceInUse: true, namedFileOnly: options.files.noBacking))
         }
+        guard first.identity.difference(from: second.identity) != nil else {
+            throw options.complaint.end(
+                .refused(.sourceIsTarget(source: first.path, target: second.path)))
+        }
         let size = first.geometry.size
         guard
             second.geometry.size == size || (second.geometry.size > size && allowLarger)
