@@ -74,7 +74,7 @@ extension BitmapStore {
         _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
         isImageBitmapRecording: Bool = true, sourceWitness: [WriteWitness] = [],
         targetWitness: [WriteWitness] = [], doubts: Set<TargetDoubt.Kind> = [],
-        sourceDoubt: TargetDoubt.Kind? = nil
+        sourceDoubt: TargetDoubt.Kind? = nil, keepsMarks: Bool = false
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
         let (record, claim) = try transact {
@@ -96,6 +96,7 @@ extension BitmapStore {
             transaction.refreshWitness(of: job.target, targetWitness)
             transaction.catalog.jobs[place].sourceWitness = sourceWitness
             transaction.catalog.jobs[place].targetWitness = targetWitness
+            if keepsMarks { transaction.catalog.jobs[place].bitmapMode = .never }
             transaction.catalog.jobs[place].doubts =
                 job.doubts.adding([TargetDoubt](doubts, at: transaction.now))
             transaction.catalog.jobs[place].isUnrecorded =

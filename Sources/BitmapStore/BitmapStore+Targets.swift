@@ -242,12 +242,14 @@ extension BitmapStore {
     ///   - imageMarks: what a bitmap in an image has marked now, the differences included.
     ///   - sourceWitness, targetWitness: the files of both before the comparison, which found
     ///     neither written.
+    ///   - doubts: what of the comparison itself has to be taken on trust.
     ///   - hasMissedWrite, sourceDoubt: the source was written without a mark before, or that can't
     ///     be told: other targets may lack that.
     public func noteComparison(
         with target: DeviceIdentity, at path: FilePath, by bitmap: BitmapReference,
         imageMarks: borrowing DirtyBitmap? = nil, sourceWitness: [WriteWitness],
-        targetWitness: [WriteWitness], hasMissedWrite: Bool = false,
+        targetWitness: [WriteWitness], doubts: Set<TargetDoubt.Kind> = [],
+        hasMissedWrite: Bool = false,
         sourceDoubt: TargetDoubt.Kind? = nil
     ) throws(BitmapStoreError) {
         let marks = SharedBits(copying: imageMarks)
@@ -271,7 +273,8 @@ extension BitmapStore {
                 TargetEntry(
                     bitmap: id, identity: target, path: path.string,
                     lacked: .clean(transaction.catalog[index].layout), success: nil,
-                    witness: targetWitness))
+                    witness: targetWitness,
+                    doubts: [TargetDoubt](doubts, at: transaction.now)))
         }
     }
 
@@ -286,8 +289,8 @@ extension BitmapStore {
         }
     }
 
-    /// The history of a bitmap, and whether it may have been marked since the last look at its
-    /// source.
+    /// The history of a bitmap, whether it may have been marked since the last look at its source,
+    /// and whether anything is marked.
     ///
     /// - Parameter imageMarks: what a bitmap in an image has marked now. What was marked before may
     ///   have been marked again, which nothing counts there.
@@ -295,15 +298,17 @@ extension BitmapStore {
     ///   it.
     package func history(
         of bitmap: BitmapReference, imageMarks: borrowing DirtyBitmap? = nil
-    ) throws(BitmapStoreError) -> (history: BitmapHistory, hasNewMarks: Bool)? {
+    ) throws(BitmapStoreError) -> (
+        history: BitmapHistory, hasNewMarks: Bool, hasMarks: Bool
+    )? {
         let marks = SharedBits(copying: imageMarks)
         return try look { view throws(BitmapStoreError) in
             guard let index = view.catalog.index(of: bitmap) else { return nil }
             let history = view.catalog[historyOf: index]
+            let inImage = marks.map { !$0.bits.isClean }
             return (
-                history,
-                marks.map { !$0.bits.isClean }
-                    ?? (history.additions > history.look?.additions ?? 0)
+                history, inImage ?? (history.additions > history.look?.additions ?? 0),
+                inImage ?? (view.catalog[index].dirtyBytes > 0)
             )
         }
     }

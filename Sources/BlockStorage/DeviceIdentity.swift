@@ -109,6 +109,14 @@ extension SystemView {
         return found
     }
 
+    /// The filesystem of the file below a loop device; nil for anything else.
+    func loopFilesystem(of node: NodeIdentity) -> Filesystem? {
+        guard case .block(let number) = node, let disk = diskDirectory(of: number),
+            let backing = loopFile(disk: disk), backingStatus(backing) != nil
+        else { return nil }
+        return filesystem(backing.path)
+    }
+
     /// Page 0x80 of a SCSI inquiry: a header of four bytes, then the serial as text.
     private func inquirySerial(_ disk: String) -> String? {
         guard let page = bytes(disk + "/device/vpd_pg80"), page.count > 4, page[1] == 0x80 else {

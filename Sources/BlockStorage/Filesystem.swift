@@ -35,8 +35,10 @@ struct Filesystem: Equatable, Sendable {
         }
     }
 
-    /// Nothing is ever written back.
-    var keepsFilesInMemory: Bool { [.tmpfs, .ramfs].contains(self) }
+    /// Whether a page that is mapped for writing is written back for a look, and asks anew before
+    /// the next store. What keeps files in memory never does, and what lies below overlay is not
+    /// known.
+    var mappingsShowWrites: Bool { [.ext4, .xfs, .btrfs, .f2fs].contains(self) }
 
     /// Whether every write to a file moves its times, as far as they are seen here. Of FUSE and of
     /// what virtual machines share with their host a server decides; and there its files are

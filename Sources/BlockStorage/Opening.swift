@@ -30,9 +30,9 @@ extension StorageDevice {
         let description = try StorageDescription.describe(opened, direct, view)
         // What has an image open keeps some of its tables to itself. Of a file in memory, a page
         // that is mapped for writing stays so, and only the first store to it moves the times.
+        let filesystem = description.filesystem ?? view.loopFilesystem(of: opened.status.identity)
         let hidesWrites =
-            use != nil
-            && (options.isReadOnce || description.filesystem?.keepsFilesInMemory == true)
+            use != nil && (options.isReadOnce || filesystem?.mappingsShowWrites == false)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
             description: description, created: nil,

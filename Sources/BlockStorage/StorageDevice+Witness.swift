@@ -9,19 +9,23 @@ extension StorageDevice {
 
     func witness(_ view: SystemView) -> WriteWitness {
         let seen = view.witness(of: descriptor, node)
-        return hidesWrites ? seen.withoutTimes : seen
+        return hidesWrites ? seen.hidingWrites : seen
     }
 
     /// A look of which a write that follows shows.
     package func settledWitness() -> WriteWitness {
         let seen = SystemView.live.settledWitness(of: descriptor, node)
-        return hidesWrites ? seen.withoutTimes : seen
+        return hidesWrites ? seen.hidingWrites : seen
     }
 }
 
 extension WriteWitness {
     /// The same for what can be written without moving its times.
-    var withoutTimes: WriteWitness { WriteWitness(size: size, counters: counters) }
+    var hidingWrites: WriteWitness {
+        var witness = self
+        witness.timesShowWrites = false
+        return witness
+    }
 
     /// Waits until a write that follows moves the time that was seen.
     ///
@@ -75,6 +79,8 @@ extension SystemView {
             if let status = backingStatus(backing) {
                 return WriteWitness(
                     size: size, modified: status.modified, statusChanged: status.changed,
+                    timesShowWrites: filesystem(backing.path)?.timesShowWrites ?? true
+                        && !status.hasExtremeTime,
                     counters: counters(of: number))
             }
             var counters = counters(of: number)

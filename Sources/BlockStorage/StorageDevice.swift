@@ -48,7 +48,7 @@ public final class StorageDevice: Sendable {
         notes: [String], warnings: [String] = [], hidesWrites: Bool = false
     ) {
         self.hidesWrites = hidesWrites
-        self.openingWitness = hidesWrites ? openingWitness?.withoutTimes : openingWitness
+        self.openingWitness = hidesWrites ? openingWitness?.hidingWrites : openingWitness
         path = opened.path
         kind = opened.kind
         self.access = access

@@ -45,11 +45,14 @@ public struct ComparisonRecord: Sendable {
     public func note(
         _ bitmap: BitmapReference, in store: BitmapStore, imageMarks: borrowing DirtyBitmap? = nil
     ) throws(MirrorError) {
+        var doubts: Set<TargetDoubt.Kind> = []
+        if case .unknown = source.evidence(since: sourceWitness) { doubts.insert(.sourceUnseen) }
+        if case .unknown = target.evidence(since: targetWitness) { doubts.insert(.unseen) }
         do throws(BitmapStoreError) {
             try store.noteComparison(
                 with: target.identity, at: FilePath(target.resolvedPath), by: bitmap,
                 imageMarks: imageMarks, sourceWitness: sourceWitness,
-                targetWitness: targetWitness, hasMissedWrite: finding.isMissed,
+                targetWitness: targetWitness, doubts: doubts, hasMissedWrite: finding.isMissed,
                 sourceDoubt: finding.doubt)
         } catch {
             throw .store(error)

@@ -16,6 +16,8 @@ struct MirrorStart {
     let reference: BitmapReference?
     /// If it is one in the image: what it has marked.
     let imageMarks: ImageMarks?
+    /// The source may hold back what is marked, so that no mark is taken.
+    let keepsMarks: Bool
     /// What the record of the job says, or would say.
     var record: JobRequest
     /// What the claim at the end rests on.
@@ -35,8 +37,8 @@ struct MirrorStart {
         held = HeldContent(of: target)
         self.request = request
         self.records = records
-        if request.bitmap != nil, source.holdsWritesBack, request.bitmapMode != .never {
-            self.request.bitmapMode = .never
+        keepsMarks = request.bitmap != nil && source.holdsWritesBack
+        if keepsMarks, request.bitmapMode != .never {
             warnings.append(
                 "bitmap '\(request.bitmap ?? "")' stays as it is: what has \(source.path) open "
                     + "may hold back what is marked, so that the next mirror copies it again")
@@ -48,7 +50,7 @@ struct MirrorStart {
         imageMarks = try ImageMarks(reference, of: source)
         record = JobRequest(
             mode: request.mode, bitmap: reference,
-            bitmapMode: self.request.bitmapMode ?? .onSuccess,
+            bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         record.sourceWitness = source.settledWitness()
@@ -136,6 +138,13 @@ struct MirrorStart {
         let jobs: [StoredJob]
         /// Whether the bitmap has all that was ever marked in it.
         let isWhole: Bool
+
+        /// Where the targets are, each place once.
+        var paths: [String] {
+            targets.map(\.path.string).reduce(into: []) {
+                if !$0.contains($1) { $0.append($1) }
+            }
+        }
     }
 
     private func past(
@@ -204,8 +213,7 @@ struct MirrorStart {
         }
         guard past.targets.isEmpty else {
             throw .otherTarget(
-                bitmap: name, target: held.path, known: past.targets.map(\.path.string),
-                difference: nil)
+                bitmap: name, target: held.path, known: past.paths, difference: nil)
         }
         for job in past.jobs
         where job.mode == .full && held.identity.difference(from: job.target) == nil {

@@ -55,7 +55,7 @@ extension RecordedMirror {
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
                     doubt: claim.sourceDoubt, isProven: isProof(claim))
                 try clear(cleared, &result)
-            } else if let imageMarks, request.bitmapMode != .never {
+            } else if let imageMarks, self.record.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
                 try clear(imageMarks.bits.copy(), &result)
             }

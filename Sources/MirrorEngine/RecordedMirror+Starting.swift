@@ -163,12 +163,12 @@ extension RecordedMirror {
                     isImageBitmapRecording: marks.isRecording,
                     sourceWitness: start.record.sourceWitness,
                     targetWitness: start.record.targetWitness, doubts: start.record.doubts,
-                    sourceDoubt: start.record.sourceDoubt)
+                    sourceDoubt: start.record.sourceDoubt, keepsMarks: start.keepsMarks)
             case nil:
                 try store.resumeJob(
                     job.id, sourceWitness: start.record.sourceWitness,
                     targetWitness: start.record.targetWitness, doubts: start.record.doubts,
-                    sourceDoubt: start.record.sourceDoubt)
+                    sourceDoubt: start.record.sourceDoubt, keepsMarks: start.keepsMarks)
             }
         }
         let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
@@ -251,8 +251,8 @@ extension MirrorStart {
             switch imageMarks {
             case let marks?:
                 return try store.demand(
-                    of: target.identity, by: reference, imageMarks: marks.bits.copy())
-            case nil: return try store.demand(of: target.identity, by: reference)
+                    of: held.identity, by: reference, imageMarks: marks.bits.copy())
+            case nil: return try store.demand(of: held.identity, by: reference)
             }
         } catch {
             throw .store(error)
@@ -304,11 +304,18 @@ extension MirrorStart {
         }
         if let bitmap = job.bitmap { evidence.append(.bitmap(bitmap.name)) }
         if let mode = request.bitmapMode, mode != job.bitmapMode {
-            throw .invalidOption(
-                "the interrupted job was begun with bitmap mode \(job.bitmapMode.rawValue), which "
-                    + "can't be changed")
+            // It may have become that by itself.
+            guard job.bitmapMode == .never else {
+                throw .invalidOption(
+                    "the interrupted job was begun with bitmap mode \(job.bitmapMode.rawValue), "
+                        + "which can't be changed")
+            }
+            warnings.append("the bitmap stays as it is, because the job was begun so")
         }
-        if job.bitmap != nil { request.bitmapMode = job.bitmapMode }
+        if job.bitmap != nil {
+            request.bitmapMode = job.bitmapMode
+            record.bitmapMode = keepsMarks ? .never : job.bitmapMode
+        }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
         record.doubts.remove(.zeros)

@@ -17,27 +17,32 @@ enum SourceFinding: Equatable, Sendable {
 
     /// - Parameters:
     ///   - hasNewMarks: the bitmap has marks that it had not at the last look.
+    ///   - hasMarks: it has any.
     ///   - isRecording: it takes marks now.
     ///   - isInImage: what writes the image marks it, and touches the image also where it writes
     ///     nothing to the disk in it.
     init(
-        _ source: Disk, _ history: BitmapHistory, hasNewMarks: Bool, isRecording: Bool,
-        isInImage: Bool
+        _ source: Disk, _ history: BitmapHistory, hasNewMarks: Bool, hasMarks: Bool,
+        isRecording: Bool, isInImage: Bool
     ) {
         self = .marked
         let now = source.witness()
         let isPaused = !isRecording && history.paused != nil
         if let look = history.look {
+            // What something had open then, it may have written back since, and marked before.
+            let heldBack = hasMarks && look.witness.contains { !$0.timesShowWrites }
             judge(source, now, since: look.witness) { role, how, isOlder in
                 switch role {
                 case .below: .unmarked(how)
-                case _ where isOlder: .unmarked(how)
+                case _ where isOlder:
+                    .unmarked("it is an older state, which no mark explains (\(how))")
                 case .image where isInImage && isRecording:
                     hasNewMarks ? .marked : .unknown("\(how), and the bitmap has marked nothing")
                 case .image where isInImage:
                     isPaused ? .marked : .unknown("\(how), and the bitmap takes no marks")
                 case .image, .data:
-                    hasNewMarks && (isRecording || isPaused) ? .marked : .unmarked(how)
+                    (hasNewMarks || heldBack) && (isRecording || isPaused)
+                        ? .marked : .unmarked(how)
                 }
             }
         }
@@ -161,8 +166,8 @@ extension Disk {
                 records = try store.bitmap(reference.name).state == .recording
             }
             return SourceFinding(
-                self, found.history, hasNewMarks: found.hasNewMarks, isRecording: records,
-                isInImage: reference.isInImage)
+                self, found.history, hasNewMarks: found.hasNewMarks, hasMarks: found.hasMarks,
+                isRecording: records, isInImage: reference.isInImage)
         } catch {
             throw .store(error)
         }

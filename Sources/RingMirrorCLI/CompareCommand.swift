@@ -94,6 +94,7 @@ struct CompareRun {
 
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
     func compare() -> CompareReport {
+        for warning in first.warnings + second.warnings { output.warn(.device, warning) }
         let last = LastLine()
         let activity = Activity(
             title: "comparing", stop: { [job] in job.cancel() },

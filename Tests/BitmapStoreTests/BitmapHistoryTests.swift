@@ -27,8 +27,9 @@ import Testing
         return request
     }
 
-    private func history(_ store: BitmapStore) throws -> (history: BitmapHistory, hasNewMarks: Bool)
-    {
+    private func history(
+        _ store: BitmapStore
+    ) throws -> (history: BitmapHistory, hasNewMarks: Bool, hasMarks: Bool) {
         try #require(try store.history(of: .stored("n")))
     }
 

@@ -35,6 +35,11 @@ extension Integration {
             #expect(try full.report().text("claim") == "mirrorByEvidence", "\(full)")
             #expect(try codes(full).contains("sourceUnknown"), "\(full)")
             #expect(full.errors.contains("bitmap 'n' stays as it is"), "\(full)")
+            let compared = try scratch.run("compare", source, scratch.path("target"), "-q")
+            #expect(compared.errors.contains("is in use"), "\(compared)")
+            let diff = try scratch.run(
+                "bitmap", "diff", source, scratch.path("target"), "--into", "n", "--bitmaps", store)
+            #expect(diff.code == Code.done, "\(diff)")
             machine.kill(group: SIGTERM)
             _ = try? machine.wait()
             let next = try scratch.run(

@@ -28,7 +28,8 @@ struct GuardRunner {
             throw .refused(.sourceInUse(source: source.path, uses: uses))
         }
         let list = uses.map(\.description).joined(separator: "; ")
-        return "the source is in use (\(list)): the copy may mix data from different times"
+        return "\(source.path) is in use (\(list)): what is read from it may mix data from "
+            + "different times"
     }
 
     /// What nobody could look at, in a sentence; nil if there is nothing.

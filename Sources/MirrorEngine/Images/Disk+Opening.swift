@@ -83,12 +83,26 @@ extension Disk {
                 device, cache: options.cache, namedFileOnly: options.namedFileOnly,
                 held: source.devices)
             try check(image, size: size, options)
+            if options.create { try requireApart(image.chain, source) }
             return Disk(image, isNew: options.create, warnings: warnings)
         } catch {
             // What was made for this and can't be used must not stay behind.
             device.removeIfCreated()
             throw error
         }
+    }
+
+    /// What reads as the source because it stands on it is no copy of it.
+    private static func requireApart(
+        _ chain: ImageChain, _ source: Disk
+    ) throws(StorageError) {
+        guard let own = source.devices.first,
+            chain.devices.contains(where: { $0.isSame(as: own.path) })
+        else { return }
+        throw .image(
+            ImageProblem(
+                .refused, chain.top.path, "it stands on the source \(source.path) itself",
+                remedy: "Name another target, or another backing file."))
     }
 
     /// Makes an image on a disk, over what is there. Its header comes last: whatever ends this
