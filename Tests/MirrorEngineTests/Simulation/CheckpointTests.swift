@@ -93,7 +93,7 @@ import Testing
         #expect(simulation.kernel.count(.dataSync) == flushes)
         disks.source.heal()
         simulation.job.control.resume()
-        #expect(try simulation.finish().isMirrored)
+        #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk)
     }
 

@@ -92,7 +92,7 @@ import Testing
         #expect(error.offset == Self.badRange.lowerBound)
         disks.source.heal()
         simulation.job.control.resume()
-        #expect(try simulation.finish().isMirrored)
+        #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk)
     }
 
@@ -151,7 +151,7 @@ import Testing
         #expect(simulation.job.control.pausedBy?.transfer?.side == .target)
         disks.target.heal()
         simulation.job.control.resume()
-        #expect(try simulation.finish().isMirrored)
+        #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk)
     }
 
@@ -182,7 +182,6 @@ import Testing
         #expect(error.cause == .errno(ENOSPC))
         disks.target.makeRoom()
         simulation.job.control.resume()
-        // What failed before there was room may be heard of only now, and pause it again.
         #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk)
     }

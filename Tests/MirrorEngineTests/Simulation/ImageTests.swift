@@ -146,7 +146,6 @@ import Testing
         try simulation.waitForPause()
         image.makeRoom()
         simulation.job.control.resume()
-        // What failed before there was room may be heard of only now, and pause it again.
         #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk && image.isClosed)
     }

@@ -136,7 +136,7 @@ import Testing
         #expect(error.cause == (isUnreadable ? .errno(EIO) : .corruptData))
         source.disks[0].heal()
         simulation.job.control.resume()
-        #expect(try simulation.finish().isMirrored)
+        #expect(try simulation.finish(atPause: {}).isMirrored)
         #expect(simulation.isEqualOnDisk)
     }
 
