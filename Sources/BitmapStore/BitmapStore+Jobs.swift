@@ -68,6 +68,7 @@ extension BitmapStore {
     ///   - targetWitness: the target's files now.
     ///   - doubts: what is taken on trust of the target besides what the job has before.
     ///   - sourceDoubt: see `JobRequest.sourceDoubt`.
+    ///   - keepsMarks: no mark is taken by the job any more, whatever mode it was begun with.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
     ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
     public func resumeJob(

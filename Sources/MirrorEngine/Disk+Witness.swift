@@ -16,7 +16,7 @@ extension Disk {
     ///
     /// The first that was certainly written counts, then the first of which that can't be told.
     package func evidence(since earlier: [WriteWitness]) -> WriteEvidence {
-        witness().evidence(since: earlier, names: devices.map(\.path.string))
+        devices.evidence(since: earlier)
     }
 
     /// Whether something has an image of it open, of whose tables the files show only what that has
@@ -34,5 +34,12 @@ extension Disk {
     /// Of an image it is the one from its opening: tables that were read then are not read again.
     package func settledWitness() -> [WriteWitness] {
         devices.map { $0.openingWitness ?? $0.settledWitness() }
+    }
+}
+
+extension Collection<StorageDevice> {
+    /// What became of the files of one disk since `earlier`, another look at all of them.
+    func evidence(since earlier: [WriteWitness]) -> WriteEvidence {
+        map { $0.witness() }.evidence(since: earlier, names: map(\.path.string))
     }
 }

@@ -33,7 +33,6 @@ struct HeldContent {
 
     /// What became of its files since `earlier`, another look at all of them.
     func evidence(since earlier: [WriteWitness]) -> WriteEvidence {
-        devices.map { $0.witness() }
-            .evidence(since: earlier, names: devices.map(\.path.string))
+        devices.evidence(since: earlier)
     }
 }

@@ -36,9 +36,7 @@ extension Disk {
         }
         throw .ambiguousBitmap(name: name, image: path, store: records.path)
     }
-}
 
-extension Disk {
     /// Changes the bitmaps in its image, which must have been opened for that.
     ///
     /// It reads as it did, but the file of the image is written. What has seen that as it was

@@ -67,20 +67,11 @@ extension RecordedMirror {
                 throw .invalidOption("an incremental mirror needs a bitmap or a map")
             }
             var start = try MirrorStart(from: source, to: target, request, records)
-            guard let store = try start.store() else {
-                guard let marks = start.imageMarks else {
-                    preconditionFailure("only an image's bitmap can do without a store")
-                }
-                start.evidence.append(.bitmap(name))
-                start.evidence.append(
-                    request.allowNewTarget
-                        ? .targetVouched : .targetUnknown("no mirror to it is recorded"))
-                try start.requireSample(without: marks.bits.copy(), name)
-                return try RecordedMirror(
-                    start, record: nil, working: marks.bits.copy(), logger: logger)
+            let store = try start.store()
+            let demand = try start.requireMirror(in: store, name)
+            guard let store else {
+                return try RecordedMirror(start, record: nil, working: demand, logger: logger)
             }
-            try start.requireBase(in: store)
-            try start.requireSample(without: try start.demand(in: store), name, in: store)
             let record = try start.begin(in: store)
             do throws(MirrorError) {
                 let working = try storing { () throws(BitmapStoreError) in
@@ -108,17 +99,8 @@ extension RecordedMirror {
             throw .invalidOption("an incremental mirror needs a bitmap or a map")
         }
         var start = try MirrorStart(from: source, to: base, request, records)
-        guard let store = try start.store() else {
-            let marks = start.imageMarks?.bits.copy()
-            guard let marks else {
-                preconditionFailure("only an image's bitmap can do without a store")
-            }
-            try start.requireSample(without: marks.copy(), name)
-            return OverlayDemand(bits: marks, warnings: start.warnings)
-        }
-        try start.requireBase(in: store)
-        let bits = try start.demand(in: store)
-        try start.requireSample(without: bits.copy(), name, in: store)
+        let store = try start.store()
+        let bits = try start.requireMirror(in: store, name)
         return OverlayDemand(bits: bits, warnings: start.warnings)
     }
 
@@ -244,6 +226,31 @@ extension StoredJob {
 }
 
 extension MirrorStart {
+    /// Refuses a target that does not hold the mirror that the bitmap goes on from, as far as that
+    /// can be told.
+    ///
+    /// - Parameter store: nil: there is none for a bitmap in an image.
+    /// - Returns: what the job will copy, unless more is marked until it begins.
+    fileprivate mutating func requireMirror(
+        in store: BitmapStore?, _ name: String
+    ) throws(MirrorError) -> DirtyBitmap {
+        guard let store else {
+            guard let imageMarks else {
+                preconditionFailure("only an image's bitmap can do without a store")
+            }
+            evidence.append(.bitmap(name))
+            evidence.append(
+                request.allowNewTarget
+                    ? .targetVouched : .targetUnknown("no mirror to it is recorded"))
+            try requireSample(without: imageMarks.bits.copy(), name)
+            return imageMarks.bits.copy()
+        }
+        try requireBase(in: store)
+        let bits = try demand(in: store)
+        try requireSample(without: bits.copy(), name, in: store)
+        return bits
+    }
+
     /// What the job will copy, unless more is marked until it begins.
     fileprivate func demand(in store: BitmapStore) throws(MirrorError) -> DirtyBitmap {
         guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
@@ -312,10 +319,7 @@ extension MirrorStart {
             }
             warnings.append("the bitmap stays as it is, because the job was begun so")
         }
-        if job.bitmap != nil {
-            request.bitmapMode = job.bitmapMode
-            record.bitmapMode = keepsMarks ? .never : job.bitmapMode
-        }
+        if job.bitmap != nil { record.bitmapMode = keepsMarks ? .never : job.bitmapMode }
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
         record.doubts.remove(.zeros)

@@ -321,17 +321,10 @@ enum BitmapHome {
 
     /// Marks what a bitmap from elsewhere has dirty, also in a disabled one.
     func merge(into name: String, bits: borrowing DirtyBitmap) throws(MirrorError) {
-        switch self {
-        case .store(let store):
-            do throws(BitmapStoreError) {
-                try store.merge(into: name, bits: bits)
-            } catch {
-                throw .store(error)
-            }
-        case .image(_, let disk, let records):
-            try disk.changeBitmaps(heardBy: records) { (image) throws(StorageError) in
-                try image.merge(into: name, bits: bits)
-            }
+        try change { (store) throws(BitmapStoreError) in
+            try store.merge(into: name, bits: bits)
+        } image: { (image) throws(StorageError) in
+            try image.merge(into: name, bits: bits)
         }
     }
 
@@ -345,18 +338,6 @@ enum BitmapHome {
         try add(name, granularity, bits: bits.copy())
     }
 
-    private func change<Result>(
-        store: (BitmapStore) throws(BitmapStoreError) -> Result,
-        image: (ImageBitmaps) throws(StorageError) -> Result
-    ) throws(MirrorError) -> Result {
-        switch self {
-        case .store(let place):
-            do throws(BitmapStoreError) { return try store(place) } catch { throw .store(error) }
-        case .image(_, let disk, let records):
-            return try disk.changeBitmaps(heardBy: records, image)
-        }
-    }
-
     private func attempt<Result: ~Copyable>(
         store: (BitmapStore) throws(BitmapStoreError) -> Result,
         image: (ImageBitmaps) throws(StorageError) -> Result
@@ -367,5 +348,16 @@ enum BitmapHome {
         case .image(let place, _, _):
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }
         }
+    }
+
+    /// The same for what writes the image, of which the store beside it hears.
+    private func change<Result>(
+        store: (BitmapStore) throws(BitmapStoreError) -> Result,
+        image: (ImageBitmaps) throws(StorageError) -> Result
+    ) throws(MirrorError) -> Result {
+        guard case .image(_, let disk, let records) = self else {
+            return try attempt(store: store, image: image)
+        }
+        return try disk.changeBitmaps(heardBy: records, image)
     }
 }
