@@ -205,7 +205,8 @@ extension BitmapStoreError: CustomStringConvertible {
             " The filesystem or a limit (ulimit -f) does not allow so large a file."
         case .tooManyOpenFiles, .tooManyOpenFilesInSystem:
             " Too many files are open: raise the limit (ulimit -n)."
-        case .noSuchFileOrDirectory, .notDirectory: " Make the directory first."
+        case .noSuchFileOrDirectory: " Make the directory first."
+        case .notDirectory: " A file stands where its name has a directory: choose another name."
         default: ""
         }
     }

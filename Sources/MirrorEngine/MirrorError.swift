@@ -51,8 +51,8 @@ public enum MirrorError: Error, Sendable {
     case nothingToResume(target: FilePath, store: FilePath)
     /// Something else has written the target since the last mirror by a bitmap.
     case foreignWrites(bitmap: String, target: FilePath, how: String)
-    /// The source was written since the last mirror by a bitmap, and nothing was marked in it.
-    case unmarkedWrites(bitmap: String, source: FilePath, how: String)
+    /// The source was written since the last mirror by a bitmap that can't have heard of it.
+    case unmarkedWrites(bitmap: String, source: FilePath, how: String, cause: MissedWriteCause)
     /// Both sides were compared after the copy, and differ: at `offset` first.
     case verificationFailed(
         source: FilePath, target: FilePath, offset: Int64, bytes: Int64, cause: DifferenceCause)
@@ -62,6 +62,17 @@ public enum MirrorError: Error, Sendable {
     case targetResized(target: FilePath, from: Int64, to: Int64)
     /// A side is not what it was when the job was interrupted.
     case changed(MirrorSide, path: FilePath, difference: String)
+}
+
+/// Why a bitmap can't have heard of what was written to its source.
+public enum MissedWriteCause: Hashable, Sendable {
+    /// Nothing was marked in it since the last job that looked.
+    case nothingMarked
+    /// It takes no marks.
+    case disabled
+    /// Marks tell nothing of it: another file, below or beside the one that is marked, was written,
+    /// or the source is an older state than the last mirror's.
+    case beyondMarks
 }
 
 /// Why a place differs after a copy, as far as the job knows.
@@ -139,11 +150,9 @@ extension MirrorError: CustomStringConvertible {
                 + "cleared, or a target or an interrupted job of it was forgotten: nothing says "
                 + "what \(target) lacks. Mirror in full with the bitmap; --new-target accepts the "
                 + "target as it is."
-        case .unmarkedWrites(let bitmap, let source, let how):
-            "\(source) was written since the last mirror by bitmap '\(bitmap)', and nothing is "
-                + "marked in the bitmap: \(how). Mark what was written (`ringmirror bitmap diff` "
-                + "finds it by comparing), mirror in full with the bitmap, or use --verify=all, "
-                + "which compares everything."
+        case .unmarkedWrites(let bitmap, let source, let how, let cause):
+            "\(source) was written since the last mirror by bitmap '\(bitmap)', \(cause): \(how). "
+                + "\(cause.remedy)"
         case .verificationFailed(let source, let target, let offset, let bytes, let cause):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
                 + "bytes in all. \(cause)"
@@ -186,6 +195,31 @@ extension FailureCause: CustomStringConvertible {
         case .endOfFile: "the file ended early"
         case .noProgress: "the kernel moved no bytes, many times in a row"
         case .corruptData: "its compressed data is damaged"
+        }
+    }
+}
+
+extension MissedWriteCause: CustomStringConvertible {
+    /// The end of a sentence that says what was written.
+    public var description: String {
+        switch self {
+        case .nothingMarked: "and nothing was marked since"
+        case .disabled: "and the bitmap takes no marks"
+        case .beyondMarks: "and no mark tells of that"
+        }
+    }
+
+    /// Sentences: what to do.
+    fileprivate var remedy: String {
+        let everything =
+            "mirror in full with the bitmap, or use --verify=all, which compares everything."
+        return switch self {
+        case .nothingMarked:
+            "Mark what was written (`ringmirror bitmap diff` finds it by comparing), \(everything)"
+        case .disabled:
+            "Find what was written by comparing (`ringmirror bitmap diff`), \(everything)"
+        case .beyondMarks:
+            "If it is not the source that was meant, give that one. Else \(everything)"
         }
     }
 }

@@ -235,11 +235,12 @@ struct MirrorStart {
         case .touched(let how): evidence.append(.sourceTouched(how))
         case .unknown(let why):
             evidence.append(.sourceUnknown(why))
-        case .unmarked(let how):
+        case .unmarked(let how, let cause):
             guard request.verification == .all else {
                 try refuse(
                     .missed, in: store,
-                    .unmarkedWrites(bitmap: name, source: source.path, how: how))
+                    .unmarkedWrites(
+                        bitmap: name, source: source.path, how: how, cause: cause))
             }
             record.hasMissedWrite = true
             warnings.append(Self.missedWrite(source, name, how))
@@ -251,7 +252,7 @@ struct MirrorStart {
         guard let reference else { return }
         let finding = try sourceFinding(in: store)
         record.sourceDoubt = finding.doubt
-        guard case .unmarked(let how) = finding else { return }
+        guard case .unmarked(let how, _) = finding else { return }
         record.hasMissedWrite = true
         let hasOthers: Bool
         do throws(BitmapStoreError) {

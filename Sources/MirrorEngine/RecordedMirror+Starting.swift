@@ -303,7 +303,7 @@ extension MirrorStart {
         if job.bitmap != nil {
             let finding = try sourceFinding(in: store)
             record.sourceDoubt = finding.doubt
-            if case .unmarked(let how) = finding {
+            if case .unmarked(let how, _) = finding {
                 try refuse(
                     .missed, in: store,
                     .changed(.source, path: source.path, difference: how))

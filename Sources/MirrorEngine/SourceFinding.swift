@@ -9,7 +9,7 @@ enum SourceFinding: Equatable, Sendable {
     /// Nothing shows that it can't.
     case marked
     /// Something was written that is not marked.
-    case unmarked(String)
+    case unmarked(String, MissedWriteCause)
     /// Whether something was written without a mark can't be told.
     case unknown(String)
     /// No write shows, but names, owner or times were changed, which can hide one.
@@ -33,16 +33,15 @@ enum SourceFinding: Equatable, Sendable {
             let heldBack = hasMarks && look.witness.contains { !$0.timesShowWrites }
             judge(source, now, since: look.witness) { role, how, isOlder in
                 switch role {
-                case .below: .unmarked(how)
-                case _ where isOlder:
-                    .unmarked("it is an older state, which no mark explains (\(how))")
+                case .below: .unmarked(how, .beyondMarks)
+                case _ where isOlder: .unmarked("it is an older state (\(how))", .beyondMarks)
                 case .image where isInImage && isRecording:
                     hasNewMarks ? .marked : .unknown("\(how), and the bitmap has marked nothing")
                 case .image where isInImage:
                     isPaused ? .marked : .unknown("\(how), and the bitmap takes no marks")
                 case .image, .data:
                     (hasNewMarks || heldBack) && (isRecording || isPaused)
-                        ? .marked : .unmarked(how)
+                        ? .marked : .unmarked(how, isPaused ? .disabled : .nothingMarked)
                 }
             }
         }
@@ -53,7 +52,8 @@ enum SourceFinding: Equatable, Sendable {
         if let paused = history.paused {
             judge(source, now, since: paused) { _, how, _ in
                 isRecording
-                    ? .unknown("\(how), and the bitmap took no marks for a time") : .unmarked(how)
+                    ? .unknown("\(how), and the bitmap took no marks for a time")
+                    : .unmarked(how, .disabled)
             }
         }
     }
@@ -65,7 +65,8 @@ enum SourceFinding: Equatable, Sendable {
         _ written: (Disk.FileRole, String, _ isOlder: Bool) -> SourceFinding
     ) {
         guard now.count == earlier.count else {
-            return add(.unmarked("it consisted of \(earlier.count) files, and has \(now.count)"))
+            let how = "it consisted of \(earlier.count) files, and has \(now.count)"
+            return add(.unmarked(how, .beyondMarks))
         }
         for (index, role) in source.fileRoles.enumerated() {
             let name = index == 0 ? "" : "\(source.devices[index].path): "

@@ -225,7 +225,7 @@ struct DryRun {
         Output.line("dry run: nothing was written")
         let how = isOnDisk ? "made a qcow2 image" : create ? "made" : "written"
         Output.line(
-            "\(path) would be \(how), and become a mirror of \(source.path): "
+            "\(path) would be \(how) from \(source.path): "
                 + "\(ByteSize.text(plan.planned)) of "
                 + "\(ByteSize.text(plan.size))")
         Output.line(

@@ -62,10 +62,14 @@ enum Files {
     }
 
     /// Whether a path leads to a block device.
-    static func isDisk(_ path: FilePath) -> Bool {
+    static func isDisk(_ path: FilePath) -> Bool { leads(path, to: S_IFBLK) }
+
+    static func isDirectory(_ path: FilePath) -> Bool { leads(path, to: S_IFDIR) }
+
+    private static func leads(_ path: FilePath, to kind: mode_t) -> Bool {
         var status = stat()
         return unsafe path.withPlatformString { unsafe stat($0, &status) } == 0
-            && status.st_mode & S_IFMT == S_IFBLK
+            && status.st_mode & S_IFMT == kind
     }
 
     /// Which file a path leads to, not following a link; nil if to none.

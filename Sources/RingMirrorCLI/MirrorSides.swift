@@ -74,19 +74,12 @@ struct MirrorSides {
         if let mistake = PathArgument.unsupportedName(path.path.string) {
             throw complaint.end(.unsupportedName, mistake, .usage)
         }
-        guard !path.namesDirectory else {
-            throw complaint.end(
-                Failure(
-                    .notFound,
-                    "\(path) names a directory: name the file that is to be made.",
-                    path: path.path, .usage))
-        }
         let folder = path.path.removingLastComponent()
-        guard folder.isEmpty || Files.exists(folder) else {
+        guard folder.isEmpty || Files.isDirectory(folder) else {
             throw complaint.end(
                 Failure(
                     .notFound,
-                    "\(path): directory \(folder) does not exist. Make it first, or choose another "
+                    "\(path): there is no directory \(folder). Make it first, or choose another "
                         + "place.", path: folder, .usage))
         }
         try checkStore(beside: path, for: source, format, complaint)

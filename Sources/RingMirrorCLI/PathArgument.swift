@@ -14,9 +14,11 @@ struct PathArgument: ExpressibleByArgument, Hashable {
         }
     }
 
-    /// With the bytes that were typed.
+    /// With the bytes that were typed. A path drops a slash at its end, which says that the name
+    /// is a directory's: a dot after it says the same, and stays.
     var path: FilePath {
-        let bytes = ByteEscape.bytes(of: argument).map { CChar(bitPattern: $0) } + [0]
+        let text = argument.hasSuffix("/") ? argument + "." : argument
+        let bytes = ByteEscape.bytes(of: text).map { CChar(bitPattern: $0) } + [0]
         return unsafe bytes.withUnsafeBufferPointer {
             unsafe $0.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
         }
@@ -26,9 +28,6 @@ struct PathArgument: ExpressibleByArgument, Hashable {
     var utf8: String? {
         argument.unicodeScalars.contains { ByteEscape.byte(of: $0) != nil } ? nil : argument
     }
-
-    /// Whether it was typed as a directory, which a path does not keep.
-    var namesDirectory: Bool { argument.hasSuffix("/") }
 
     /// `-`, where that means standard input or output.
     var isStandardStream: Bool { argument == "-" }

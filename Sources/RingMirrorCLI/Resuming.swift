@@ -84,11 +84,11 @@ extension StoreOptions {
     func requirePlace(_ complaint: Complaint) throws(ExitCode) {
         guard let path = file?.path else { return }
         let folder = path.removingLastComponent()
-        guard !folder.isEmpty, !Files.exists(folder) else { return }
+        guard !folder.isEmpty, !Files.isDirectory(folder) else { return }
         throw complaint.end(
             Failure(
                 .notFound,
-                "--bitmaps \(path): directory \(folder) does not exist. Make it first, or choose "
+                "--bitmaps \(path): there is no directory \(folder). Make it first, or choose "
                     + "another place.", path: folder, .usage))
     }
 }

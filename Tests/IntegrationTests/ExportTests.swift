@@ -39,6 +39,55 @@ extension Processes {
             #expect(files.contents(atPath: file) == before)
         }
 
+        /// Its user mirrors by the map alone, and may not know of other targets.
+        @Test func `an export tells of targets that lack more than it has`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let targets = ["first", "second"].map { scratch.path($0) }
+            for target in targets {
+                try scratch.mirror(source, target, "--create", "--bitmap", "b")
+            }
+            usleep(20_000)
+            try Content.write(7, to: source, 0..<64 * kiB)
+            try scratch.bitmap("mark", source, "b", "0+64K")
+            let before = try scratch.run("bitmap", "export", source, "b")
+            #expect(before.code == Code.done && before.errors.isEmpty, "\(before)")
+            try scratch.increment(source, targets[1], "--bitmap", "b")
+            let after = try scratch.run("bitmap", "export", source, "b", "-q")
+            #expect(after.code == Code.done, "\(after)")
+            #expect(after.errors.contains("\(targets[0]) lacks 64.0 KiB, more"), "\(after)")
+            #expect(!after.errors.contains(targets[1]), "\(after)")
+        }
+
+        /// What ends in a slash is no file's name, also where there is a file of that name.
+        @Test func `a name that ends in a slash is a directory's`() throws {
+            let scratch = try Scratch()
+            let source = try source(scratch)
+            let target = try scratch.image("target", size: 4 * miB, seed: 2)
+            let (file, new) = (scratch.path("file"), scratch.path("new") + "/")
+            try Data("a\n".utf8).write(to: URL(fileURLWithPath: file))
+            let before = try Content.fingerprint(target)
+            let commands = [
+                ["info", source + "/"], ["full", source, target + "/", "--overwrite"],
+                ["full", source, new, "--create"], ["full", source, target + "/x", "--create"],
+                ["full", source, new, "--create", "--dry-run"],
+                ["bitmap", "add", source, "n", "--bitmaps", new],
+                ["bitmap", "export", source, "b", new],
+                ["bitmap", "export", source, "b", file + "/", "--overwrite"],
+                ["bitmap", "import", source, "b", file + "/"],
+            ]
+            for command in commands {
+                let end = try scratch.run(command)
+                #expect(
+                    [Code.usage, Code.failed, Code.refused].contains(end.code),
+                    "\(command): \(end)")
+                #expect(end.errors.contains("directory") || end.errors.contains("/."), "\(end)")
+            }
+            #expect(try Content.fingerprint(target) == before)
+            #expect(try String(contentsOfFile: file, encoding: .utf8) == "a\n")
+            #expect(!FileManager.default.fileExists(atPath: scratch.path("new")))
+        }
+
         @Test(arguments: ["qcow2", "raw", "known target", "VMDK descriptor"])
         func `an export never replaces another disk`(what: String) throws {
             let scratch = try Scratch()

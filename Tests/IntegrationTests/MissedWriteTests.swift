@@ -29,10 +29,13 @@ extension Integration {
         /// The sample may find it before the rule does, which is a refusal, too.
         private func expectRefused(
             _ scratch: Scratch, _ source: String, _ target: String, _ codes: [String],
-            sourceLocation: SourceLocation = #_sourceLocation
+            because words: String = "", sourceLocation: SourceLocation = #_sourceLocation
         ) throws {
             let end = try scratch.run("incremental", source, target, "--bitmap", "n", "--json")
             #expect(end.code == Code.refused, "\(end)", sourceLocation: sourceLocation)
+            #expect(
+                words.isEmpty || end.output.contains(words), "\(end)",
+                sourceLocation: sourceLocation)
             let code = try end.report().text("code")
             #expect(
                 (codes + ["otherContent"]).contains(code), "\(end)",
@@ -215,7 +218,13 @@ extension Integration {
             try scratch.bitmap("add", source, "n")
             try scratch.mirror(source, target, "--create", "--bitmap", "n")
             try miss(isData ? scratch.path("data") : below)
-            try expectRefused(scratch, source, target, ["unmarkedWrites"])
+            let words = isData ? "nothing was marked" : "no mark tells"
+            try expectRefused(scratch, source, target, ["unmarkedWrites"], because: words)
+            // A mark explains the one; what is below is no write to the image.
+            try scratch.bitmap("mark", source, "n", "0+64K")
+            let marked = try scratch.run("incremental", source, target, "--bitmap", "n", "--json")
+            #expect(marked.code == (isData ? Code.done : Code.refused), "\(marked)")
+            #expect(isData || marked.output.contains(words), "\(marked)")
         }
 
         @Test(.enabled(if: Shell.has("qemu-img", "qemu-io")), arguments: [false, true])
@@ -238,7 +247,8 @@ extension Integration {
                 let report = try scratch.increment(source, target, "--bitmap", "n")
                 #expect(report.number("planned") == Self.size, "\(report)")
             } else {
-                try expectRefused(scratch, source, target, ["unmarkedWrites"])
+                try expectRefused(
+                    scratch, source, target, ["unmarkedWrites"], because: "takes no marks")
             }
         }
 

@@ -51,9 +51,23 @@ struct BitmapExportCommand: ParsableCommand {
         } catch {
             throw options.complaint.end(Failure(error, file))
         }
+        let bitmap = try options.attempt { () throws(MirrorError) in try home.bitmap(name) }
+        warn(ofTargetsOf: bitmap)
         if options.output.json {
-            let bitmap = try options.attempt { () throws(MirrorError) in try home.bitmap(name) }
             Events.print(Events.Bitmap(bitmap, store: home.path.string))
+        }
+    }
+}
+
+extension BitmapExportCommand {
+    /// Whoever mirrors by the map alone has to know of targets that it is not enough for.
+    private func warn(ofTargetsOf bitmap: BitmapFacts) {
+        for target in bitmap.targets where target.lackedBytes > bitmap.dirtyBytes {
+            options.output.warn(
+                .bitmaps,
+                "\(target.path) lacks \(ByteSize.text(target.lackedBytes)), more than the map "
+                    + "tells, which is what is marked in bitmap '\(name)': mirror to it by the "
+                    + "bitmap")
         }
     }
 }

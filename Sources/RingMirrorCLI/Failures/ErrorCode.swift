@@ -103,7 +103,7 @@ extension Failure {
                 case .halfMirror(_, let target): (.halfMirror, target)
                 case .marksTaken(_, let target): (.marksTaken, target)
                 case .foreignWrites(_, let target, _): (.foreignWrites, target)
-                case .unmarkedWrites(_, let source, _): (.unmarkedWrites, source)
+                case .unmarkedWrites(_, let source, _, _): (.unmarkedWrites, source)
                 case .verificationFailed(_, let target, _, _, _): (.verificationFailed, target)
                 case .verificationIncomplete: (.verificationIncomplete, nil)
                 case .targetResized(let target, _, _): (.targetResized, target)
