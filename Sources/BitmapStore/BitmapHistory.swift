@@ -13,6 +13,10 @@ package struct BitmapHistory: Equatable, Sendable {
     package internal(set) var look: Look?
     /// The source when the bitmap was disabled; nil: it records, or nobody looked.
     package internal(set) var paused: [WriteWitness]?
+    /// When the source's own file had last changed as marks were added, the latest time; nil: that
+    /// is not known, as of disks. A source that last changed before that (a snapshot) lacks some of
+    /// what is marked.
+    package internal(set) var markedState: Int64?
     /// Whether the bitmap has all that was ever marked in it. If not, it says nothing about a
     /// target that it does not know.
     package internal(set) var isWhole = true
@@ -33,6 +37,18 @@ package struct BitmapHistory: Equatable, Sendable {
         look = Look(witness: witness, additions: additions)
         // What was missed while the bitmap was disabled counts as lacking by now.
         if paused != nil { paused = witness }
+    }
+
+    /// Marks were added while the source was as this look shows.
+    mutating func marked(_ witness: [WriteWitness]) {
+        guard let changed = witness.first?.statusChanged else { return }
+        markedState = max(changed, markedState ?? changed)
+    }
+
+    /// Whether a source is from before some of the marks, so that it lacks what they tell of.
+    package func isOlder(_ witness: [WriteWitness]) -> Bool {
+        guard let markedState, let changed = witness.first?.statusChanged else { return false }
+        return changed < markedState
     }
 
     /// The source's files were written, and it reads as it did.
@@ -77,11 +93,12 @@ extension BitmapHistory {
         fields.put(3, look?.additions)
         fields.put(4, paused?.encoded)
         fields.put(5, (isWhole ? 1 : 0) as UInt8)
+        fields.put(6, markedState)
         return fields
     }
 
     init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...5, in: "history")
+        try fields.checkTags(1...6, in: "history")
         additions = try need(try fields.number(1), "a count of additions")
         if let count = try fields.number(3, as: UInt64.self) {
             look = Look(witness: try fields.witnesses(2), additions: count)
@@ -91,6 +108,7 @@ extension BitmapHistory {
         let isWhole = try need(try fields.number(5, as: UInt8.self), "what was taken away")
         guard isWhole <= 1 else { throw .unsupported("a bitmap has state \(isWhole)") }
         self.isWhole = isWhole == 1
+        markedState = try fields.number(6)
     }
 
     /// That of a bitmap whose store is from before it was kept.

@@ -25,12 +25,14 @@ extension BitmapStore {
 
     /// Adds a bitmap, with its marks: it is never there without them.
     ///
-    /// - Parameter bits: what is dirty, of any granularity; nil: nothing.
+    /// - Parameters:
+    ///   - bits: what is dirty, of any granularity; nil: nothing.
+    ///   - sourceWitness: the source's files when that was found.
     /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`, `sizesDiffer`; `bits` if there would
     ///   be too many.
     public func add(
         _ name: String, granularity: Granularity = .default, disabled: Bool = false,
-        bits: borrowing DirtyBitmap? = nil
+        bits: borrowing DirtyBitmap? = nil, sourceWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) {
         if let flaw = BitmapName.flaw(in: name) { throw .invalidName(name: name, why: flaw) }
         let marks = SharedBits(copying: bits)
@@ -51,6 +53,9 @@ extension BitmapStore {
                 BitmapEntry(
                     id: id, name: name, state: disabled ? .disabled : .recording,
                     createdAt: transaction.now, bits: tree))
+            if marks != nil {
+                transaction.noteMarks(transaction.catalog.bitmaps.count - 1, sourceWitness)
+            }
         }
     }
 
@@ -110,11 +115,16 @@ extension BitmapStore {
 
     /// Marks ranges dirty, also while a job works with the bitmap.
     ///
-    /// - Parameter ranges: bytes of the disk; they may overlap and needn't be sorted.
+    /// - Parameters:
+    ///   - ranges: bytes of the disk; they may overlap and needn't be sorted.
+    ///   - sourceWitness: the source's files as they are now: a job on an older state of it (a
+    ///     snapshot) takes none of the marks then.
     /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`, `rangeOutside`; nothing is marked
     ///   then.
     /// - Complexity: O(pages touched).
-    public func mark(_ name: String, _ ranges: [Range<Int64>]) throws(BitmapStoreError) {
+    public func mark(
+        _ name: String, _ ranges: [Range<Int64>], sourceWitness: [WriteWitness] = []
+    ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.index(of: name)
             try transaction.recover(bitmapAt: index)
@@ -127,6 +137,7 @@ extension BitmapStore {
                 throw .rangeOutside(range, size: size)
             }
             try transaction.mark(ranges, bitmapAt: index)
+            transaction.noteMarks(index, sourceWitness)
         }
     }
 
@@ -149,20 +160,23 @@ extension BitmapStore {
             }
             for source in sources where source != index {
                 try transaction.merge(transaction.catalog.bitmaps[source].bits, bitmapAt: index)
+                transaction.noteMarks(index, of: source)
             }
         }
     }
 
     /// Marks dirty what a bitmap from elsewhere has dirty, also in a disabled one.
     ///
+    /// - Parameter sourceWitness: see `mark`.
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `sizesDiffer`.
     public func merge(
-        into name: String, bits: borrowing DirtyBitmap
+        into name: String, bits: borrowing DirtyBitmap, sourceWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
             try transaction.requireSize(bits.size)
             try transaction.merge(bits, bitmapAt: index)
+            transaction.noteMarks(index, sourceWitness)
         }
     }
 
@@ -199,11 +213,12 @@ extension BitmapStore {
     /// Marks bits dirty in every bitmap that records, also while jobs work with them: what is
     /// about to be written to the disk by a program that knows of its bitmaps.
     ///
+    /// - Parameter sourceWitness: see `mark`.
     /// - Returns: the bitmaps that were marked.
     /// - Throws: `sizesDiffer`; nothing is marked then.
     @discardableResult
     public func markRecording(
-        _ bits: borrowing DirtyBitmap
+        _ bits: borrowing DirtyBitmap, sourceWitness: [WriteWitness] = []
     ) throws(BitmapStoreError) -> [String] {
         let copy = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
@@ -213,6 +228,7 @@ extension BitmapStore {
                 try transaction.recover(bitmapAt: index)
                 guard transaction.catalog.bitmaps[index].state == .recording else { continue }
                 try transaction.merge(copy.bits, bitmapAt: index)
+                transaction.noteMarks(index, sourceWitness)
                 marked.append(transaction.catalog.bitmaps[index].name)
             }
             return marked

@@ -143,9 +143,17 @@ extension BitmapStore {
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
             defer { if let doubt { transaction.noteDoubt(doubt, of: request.target) } }
+            // A disk in use may have got marks of its own meanwhile; a snapshot has not.
+            if sourceUnchanged { transaction.forgetTarget(request) }
             transaction.refreshWitness(of: request.target, request.targetWitness)
-            if ending == .success, isProven { transaction.noteProof(of: request.target) }
+            let written = Written(
+                bytes: request.target.size, sourceWitness: request.sourceWitness,
+                targetWitness: targetWitness, sourceUnchanged: sourceUnchanged)
             guard ending == .success, request.mode == .full else {
+                if ending == .success, isProven {
+                    transaction.noteFullMirror(of: request.target, written, [])
+                    return []
+                }
                 for place in transaction.catalog.targets(matching: request.target)
                 where transaction.catalog.targets[place].witness == request.targetWitness {
                     transaction.catalog.targets[place].witness = targetWitness
@@ -157,10 +165,7 @@ extension BitmapStore {
             try transaction.dropRecords(
                 replacedBy: request.target, at: request.targetPath.string)
             transaction.noteFullMirror(
-                of: request.target,
-                Written(
-                    bytes: request.target.size, sourceWitness: request.sourceWitness,
-                    targetWitness: targetWitness, sourceUnchanged: sourceUnchanged),
+                of: request.target, written,
                 isProven ? [] : request.doubts(at: transaction.now, isKnown: true))
             let left = Set(transaction.catalog.jobs.map(\.id))
             return before.jobs.filter { !left.contains($0.id) }

@@ -24,7 +24,8 @@ struct JobStart {
         try transaction.dropRecords(ofTarget: request.target)
         try transaction.requireRoomForRecord()
         try transaction.requireRoomForTarget()
-        // Indices have stayed: only jobs and targets were dropped.
+        transaction.forgetTarget(request)
+        // Indices of bitmaps have stayed: only jobs and targets were dropped.
         let index = request.bitmap.flatMap { transaction.catalog.index(of: $0) }
         let id = index.map { transaction.catalog.id($0) }
         let known = id.map {

@@ -206,6 +206,18 @@ extension Transaction {
         }
     }
 
+    /// Marks were added, while the source was as this look shows.
+    mutating func noteMarks(_ index: Int, _ sourceWitness: [WriteWitness]) {
+        catalog.bitmaps[index].history.marked(sourceWitness)
+    }
+
+    /// The marks of another bitmap were added.
+    mutating func noteMarks(_ index: Int, of other: Int) {
+        guard let state = catalog.bitmaps[other].history.markedState else { return }
+        let known = catalog.bitmaps[index].history.markedState ?? state
+        catalog.bitmaps[index].history.markedState = max(known, state)
+    }
+
     /// B |= ranges, and M |= ranges in every record.
     mutating func mark(
         _ ranges: [Range<Int64>], bitmapAt index: Int

@@ -45,12 +45,13 @@ extension Transaction {
         jobAt place: Int, _ written: Written
     ) throws(BitmapStoreError) {
         let job = catalog.jobs.remove(at: place)
-        if job.mode == .full, job.remaining.dirtyBytes == 0 {
+        let isFull = job.mode == .full && job.remaining.dirtyBytes == 0
+        if isFull || written.isProven {
             noteFullMirror(of: job.target, written, job.doubts)
-            try dropRecords(replacedBy: job.target, at: job.targetPath)
         } else {
             renewWitness(of: job, written.targetWitness)
         }
+        if isFull { try dropRecords(replacedBy: job.target, at: job.targetPath) }
         if let index = try settle(job, .success) {
             noteSuccess(of: job, index, written)
             // All that the source has now, this target has; others were told when the job began.

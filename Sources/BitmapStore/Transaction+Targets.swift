@@ -139,6 +139,21 @@ extension Transaction {
         }
     }
 
+    /// A job is about to write to its target what an older state of the source has. What that is
+    /// for bitmaps with newer marks, which may have been taken, they can't tell.
+    mutating func forgetTarget(_ request: JobRequest) {
+        for index in catalog.bitmapIndices where catalog.reference(index) != request.bitmap {
+            let id = catalog.id(index)
+            guard catalog[historyOf: index].isOlder(request.sourceWitness),
+                !catalog.targets(matching: request.target, ofBitmap: id).isEmpty
+            else { continue }
+            catalog.targets.removeAll {
+                $0.bitmap == id && request.target.difference(from: $0.identity) == nil
+            }
+            noteLoss(ofBitmap: id)
+        }
+    }
+
     // MARK: Witnesses
 
     /// A job is about to write to a target. Where that was as its last job had left it, it is known

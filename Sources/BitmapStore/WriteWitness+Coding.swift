@@ -59,7 +59,7 @@ extension WriteCounters {
         fields.put(4, sectorsWritten)
         fields.put(5, discards)
         fields.put(6, sectorsDiscarded)
-        fields.put(7, writesBesidePartitions)
+        fields.put(7, sectorsBesidePartitions)
         fields.put(8, (isComplete ? 1 : 0) as UInt8)
         return fields
     }
@@ -78,6 +78,6 @@ extension FieldReader {
             sectorsWritten: try need(try fields.number(4), "a counter"),
             discards: try need(try fields.number(5), "a counter"),
             sectorsDiscarded: try need(try fields.number(6), "a counter"),
-            writesBesidePartitions: try fields.number(7), isComplete: isComplete == 1)
+            sectorsBesidePartitions: try fields.number(7), isComplete: isComplete == 1)
     }
 }

@@ -7,8 +7,10 @@ extension DeviceIdentity {
     /// Durable facts (worldwide name, serial and model, uuid, partition) decide where both have
     /// them. A disk without any is told by what lies under it (loop devices), else by its number
     /// and the kernel's sequence number of its medium, which last until the next boot at most.
-    /// An image is told by its inode, when that was made, and its filesystem. The size always
-    /// counts.
+    /// An image is told by its inode and when that was made, and where that is not known, by its
+    /// filesystem's device: a disk that is plugged in again has another number. The size always
+    /// counts. A copy of a whole filesystem has the same inodes; what was written to either since
+    /// then, their times tell (`WriteWitness`).
     public func difference(from known: DeviceIdentity) -> String? {
         if isImage != known.isImage {
             return known.isImage
@@ -26,12 +28,11 @@ extension DeviceIdentity {
     private func imageDifference(from known: DeviceIdentity) -> String? {
         if let change = Self.change("inode", known.inode, inode) { return change }
         if let change = Self.remaking(known.birth, birth) { return change }
-        if known.birth == nil || birth == nil, let old = known.generation, let new = generation,
-            old != new
-        {
+        if known.birth != nil, birth != nil { return nil }
+        if let old = known.generation, let new = generation, old != new {
             return "it was removed and made anew (inode generation \(old), now \(new))"
         }
-        // Filesystems on no single device (btrfs, tmpfs, overlay) get another number each boot.
+        // Filesystems on no single device (btrfs, tmpfs, overlay) get another number each time.
         guard let new = filesystemDevice, let old = known.filesystemDevice,
             !(new.isAnonymous && old.isAnonymous)
         else { return nil }
@@ -76,7 +77,8 @@ extension DeviceIdentity {
         {
             return change
         }
-        // A file on a filesystem of no single device: its number is another after each boot.
+        // As for images.
+        if known.backingBirth != nil, backingBirth != nil { return nil }
         if backingInode != nil, old.isAnonymous, new.isAnonymous { return nil }
         return Self.change("device of the backing file", old, new)
     }

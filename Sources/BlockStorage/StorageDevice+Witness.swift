@@ -100,14 +100,14 @@ extension SystemView {
             bootID: bootID, diskSequence: value(disk + "/diskseq").flatMap { UInt64($0) },
             writes: own.writes, sectorsWritten: own.sectorsWritten, discards: own.discards,
             sectorsDiscarded: own.sectorsDiscarded,
-            writesBesidePartitions: text("/sys/dev/block/\(number)/partition") == nil
-                ? nil : writesBesidePartitions(disk: disk),
+            sectorsBesidePartitions: text("/sys/dev/block/\(number)/partition") == nil
+                ? nil : sectorsBesidePartitions(disk: disk),
             isComplete: self.number(disk + "/queue/iostats") == 1)
     }
 
     /// A disk counts what goes to its partitions as well as what goes to its own node. The files
     /// can't be read at one time, so they are read until two readings agree.
-    private func writesBesidePartitions(disk: String) -> UInt64? {
+    private func sectorsBesidePartitions(disk: String) -> UInt64? {
         var last: [Statistics]?
         for _ in 0..<4 {
             let partitions = entries(disk).filter { text("\(disk)/\($0)/partition") != nil }
@@ -126,7 +126,7 @@ extension SystemView {
 
     private struct Statistics: Equatable {
         let writes, sectorsWritten, discards, sectorsDiscarded: UInt64
-        var changes: UInt64 { writes &+ discards }
+        var changes: UInt64 { sectorsWritten &+ sectorsDiscarded }
     }
 
     private func statistics(_ path: String) -> Statistics? {

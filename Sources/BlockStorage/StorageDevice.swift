@@ -98,6 +98,17 @@ public final class StorageDevice: Sendable {
         }
     }
 
+    /// Brings what anything has written to it to stable storage, with its times.
+    package func flush() throws(StorageError) {
+        do throws(Errno) {
+            try SystemCalls.sync(buffered)
+        } catch .invalidArgument, .readOnlyFileSystem, .notSupported {
+            // There is nothing to flush.
+        } catch {
+            throw .systemCall(call: "fsync", path: path, code: error)
+        }
+    }
+
     /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
     package func currentSize() throws(StorageError) -> Int64 {
         do throws(Errno) {

@@ -76,11 +76,19 @@ package struct SystemView: Sendable {
         value(path).flatMap { Int64($0) }
     }
 
-    /// Whether the open files of every process can be listed; not, if there is no proc to ask.
+    /// Whether the open files of every process can be listed; not, if there is no proc to ask, nor
+    /// in a container, which has processes and users of its own.
     var seesAllProcesses: Bool {
+        for (kind, number) in Self.firstNamespaces {
+            let own = linkTarget("/proc/self/ns/\(kind)")
+            guard own == nil || own == "\(kind):[\(number)]" else { return false }
+        }
         let path = root + "/proc/1/fd"
         return (try? SystemCalls.open(FilePath(path), O_RDONLY | O_DIRECTORY)) != nil
     }
+
+    /// The machine's own namespaces have numbers that the kernel fixes (proc_ns.h).
+    private static let firstNamespaces = [("pid", 0xEFFF_FFFC), ("user", 0xEFFF_FFFD)]
 
     func entries(_ path: String) -> [String] {
         (try? SystemCalls.entries(of: root + path).sorted()) ?? []

@@ -35,10 +35,10 @@ public struct WriteCounters: Hashable, Sendable, Codable {
     public var diskSequence: UInt64?
     /// Requests that were completed, and their 512-byte sectors. Zeroing without data is a write.
     public var writes, sectorsWritten, discards, sectorsDiscarded: UInt64
-    /// Requests that changed the disk of a partition, and that none of its partitions counted:
-    /// they went through the node of the whole disk. Nil for a whole disk, and where the disk was
-    /// too busy to tell.
-    public var writesBesidePartitions: UInt64?
+    /// Sectors that were changed on the disk of a partition, and that none of its partitions
+    /// counted: they were written through the node of the whole disk. Nil for a whole disk, and
+    /// where the disk was too busy to tell.
+    public var sectorsBesidePartitions: UInt64?
     /// Whether everything that changes content is counted. Not where I/O statistics are switched
     /// off (zram, which counts its writes all the same, does not count discards).
     public var isComplete: Bool
@@ -46,7 +46,7 @@ public struct WriteCounters: Hashable, Sendable, Codable {
     /// Counters of these values.
     public init(
         bootID: String, diskSequence: UInt64?, writes: UInt64, sectorsWritten: UInt64,
-        discards: UInt64, sectorsDiscarded: UInt64, writesBesidePartitions: UInt64? = nil,
+        discards: UInt64, sectorsDiscarded: UInt64, sectorsBesidePartitions: UInt64? = nil,
         isComplete: Bool = true
     ) {
         self.bootID = bootID
@@ -55,7 +55,7 @@ public struct WriteCounters: Hashable, Sendable, Codable {
         self.sectorsWritten = sectorsWritten
         self.discards = discards
         self.sectorsDiscarded = sectorsDiscarded
-        self.writesBesidePartitions = writesBesidePartitions
+        self.sectorsBesidePartitions = sectorsBesidePartitions
         self.isComplete = isComplete
     }
 }
@@ -120,7 +120,7 @@ extension WriteWitness {
         guard counters.isComplete, before.isComplete else {
             return .unknown("its write counters do not count everything that changes it")
         }
-        guard counters.writesBesidePartitions == before.writesBesidePartitions else {
+        guard counters.sectorsBesidePartitions == before.sectorsBesidePartitions else {
             return .unknown("its whole disk was written beside the partitions")
         }
         return .unchanged
@@ -183,7 +183,8 @@ extension WriteCounters {
     private static func movement(
         _ name: String, _ now: UInt64, _ before: UInt64, _ sectors: UInt64, _ sectorsBefore: UInt64
     ) -> String? {
-        guard now != before || sectors != sectorsBefore else { return nil }
+        // A flush counts as a write of no sectors.
+        guard now < before || sectors != sectorsBefore else { return nil }
         // Within one boot they only grow, unless a driver resets them.
         guard now >= before, sectors >= sectorsBefore else {
             return "fewer \(name) than before (\(now) after \(before)), so that they were reset"

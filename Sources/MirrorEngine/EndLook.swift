@@ -20,7 +20,14 @@ struct EndLook {
     /// Why there is no mirror; nil if there may be one.
     let failure: MirrorOutcome?
 
-    init(_ mirror: RecordedMirror) {
+    /// - Throws: `.storage` if the source can't be flushed: what the target has of it, it could
+    ///   lose in a power cut, and no mark would tell.
+    init(_ mirror: RecordedMirror) throws(MirrorError) {
+        do throws(StorageError) {
+            for device in mirror.source.devices { try device.flush() }
+        } catch {
+            throw .storage(error)
+        }
         let now = mirror.source.witness()
         targetWitness = mirror.target.witness()
         let found = now.evidence(

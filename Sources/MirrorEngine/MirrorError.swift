@@ -39,8 +39,9 @@ public enum MirrorError: Error, Sendable {
     /// The last success of a bitmap wrote another target: what the bitmap says is not what this one
     /// lacks.
     case otherTarget(bitmap: String, target: FilePath, known: [String], difference: String?)
-    /// The target differs from the source where the bitmap says that they are the same.
-    case otherContent(bitmap: String, target: FilePath, offset: Int64)
+    /// The target differs from the source where the bitmap says that they are the same; nil: where
+    /// a change map does.
+    case otherContent(bitmap: String?, target: FilePath, offset: Int64)
     /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
     /// the bitmap goes on from.
     case halfMirror(bitmap: String, target: FilePath)
@@ -53,6 +54,8 @@ public enum MirrorError: Error, Sendable {
     case foreignWrites(bitmap: String, target: FilePath, how: String)
     /// The source was written since the last mirror by a bitmap that can't have heard of it.
     case unmarkedWrites(bitmap: String, source: FilePath, how: String, cause: MissedWriteCause)
+    /// The source is an older state of its disk than some of the bitmap's marks tell of.
+    case olderThanMarks(bitmap: String, source: FilePath)
     /// Both sides were compared after the copy, and differ: at `offset` first.
     case verificationFailed(
         source: FilePath, target: FilePath, offset: Int64, bytes: Int64, cause: DifferenceCause)
@@ -129,9 +132,10 @@ extension MirrorError: CustomStringConvertible {
                 + ". If \(target) holds the mirror that the bitmap goes on from, say "
                 + "--new-target; else make it one with `ringmirror full`."
         case .otherContent(let bitmap, let target, let offset):
-            "\(target) differs from the source at offset \(offset), which bitmap '\(bitmap)' calls "
-                + "unchanged: it does not hold the mirror that the bitmap goes on from. Make it "
-                + "one with `ringmirror full`."
+            "\(target) differs from the source at offset \(offset), which "
+                + (bitmap.map { "bitmap '\($0)'" } ?? "the change map")
+                + " calls unchanged: it does not hold the mirror that is gone on from. Make it one "
+                + "with `ringmirror full`."
         case .halfMirror(let bitmap, let target):
             "\(target) is half a mirror: a full mirror to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it. Go on with "
@@ -153,6 +157,12 @@ extension MirrorError: CustomStringConvertible {
         case .unmarkedWrites(let bitmap, let source, let how, let cause):
             "\(source) was written since the last mirror by bitmap '\(bitmap)', \(cause): \(how). "
                 + "\(cause.remedy)"
+        case .olderThanMarks(let bitmap, let source):
+            "\(source) is an older state of the disk than bitmap '\(bitmap)' has marks of, as a "
+                + "snapshot is that was taken before the last marks: a mirror of it would take "
+                + "marks of what it does not have. Take a newer snapshot, and let nothing be "
+                + "marked until the mirror has begun. If it is the disk as it is now (the "
+                + "filesystem was rolled back), remove the bitmap and add it again."
         case .verificationFailed(let source, let target, let offset, let bytes, let cause):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
                 + "bytes in all. \(cause)"
@@ -162,7 +172,7 @@ extension MirrorError: CustomStringConvertible {
                 + "it. Find out what did, then run again."
         case .changed(let side, let path, let difference):
             "the job can't be resumed: \(path), its \(side.rawValue), has changed: \(difference). "
-                + "Run without --resume to begin anew."
+                + "Begin anew with --overwrite, and without --resume and --create."
         }
     }
 

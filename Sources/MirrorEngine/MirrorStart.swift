@@ -272,9 +272,11 @@ struct MirrorStart {
 
     /// Refuses a target that differs from the source in a sample of what will not be copied.
     ///
-    /// - Parameter store: keeps in mind that it was.
+    /// - Parameters:
+    ///   - name: that of the bitmap; nil: a change map says it.
+    ///   - store: keeps in mind that it was.
     mutating func requireSample(
-        without working: consuming DirtyBitmap, _ name: String, in store: BitmapStore? = nil
+        without working: consuming DirtyBitmap, _ name: String?, in store: BitmapStore? = nil
     ) throws(MirrorError) {
         guard let offset = difference(without: working) else { return }
         let error = MirrorError.otherContent(bitmap: name, target: target.path, offset: offset)

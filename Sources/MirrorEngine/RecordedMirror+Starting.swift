@@ -110,9 +110,12 @@ extension RecordedMirror {
         from source: Disk, to target: Disk, dirty: borrowing DirtyBitmap,
         request: Request = Request(.incremental), records: RecordPlace, logger: Logger? = nil
     ) throws(MirrorError) -> RecordedMirror {
-        var start = try MirrorStart(from: source, to: target, request.withoutBitmap, records)
-        start.evidence.append(.changeMap)
-        return try RecordedMirror(start, record: nil, working: dirty.copy(), logger: logger)
+        try beginning(target) { () throws(MirrorError) in
+            var start = try MirrorStart(from: source, to: target, request.withoutBitmap, records)
+            start.evidence.append(.changeMap)
+            try start.requireSample(without: dirty.copy(), nil)
+            return try RecordedMirror(start, record: nil, working: dirty.copy(), logger: logger)
+        }
     }
 
     /// Goes on with the interrupted job of this mode, bitmap and target.

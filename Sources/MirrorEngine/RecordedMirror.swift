@@ -149,7 +149,11 @@ public final class RecordedMirror: Sendable {
         var report = job.runAndWait()
         guard report.outcome.isMirrored else { return recordFailure(report, copied: false) }
         let comparison = verifier.run(plannedBits())
-        let look = EndLook(self)
+        let look: EndLook
+        do throws(MirrorError) { look = try EndLook(self) } catch {
+            report.outcome = .failed(error)
+            return recordFailure(report, copied: true, comparison)
+        }
         if let outcome = outcome(of: comparison) ?? look.failure {
             report.outcome = outcome
             return recordFailure(report, copied: true, comparison)

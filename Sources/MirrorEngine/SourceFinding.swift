@@ -123,10 +123,6 @@ extension Disk {
     }
 }
 
-extension BitmapReference {
-    var isInImage: Bool { if case .image = self { true } else { false } }
-}
-
 extension MirrorStart {
     /// Notes why the job is refused: what is done about it need not be all there is.
     func refuse(
@@ -149,6 +145,8 @@ extension MirrorStart {
 extension Disk {
     /// See `SourceFinding`.
     ///
+    /// - Throws: `.olderThanMarks` for a state of the source that lacks some of what is marked:
+    ///   which marks it has, nobody can tell.
     /// - Parameters:
     ///   - imageMarks: what a bitmap in the image has marked.
     ///   - isRecording: whether that takes marks; of its own the store knows it.
@@ -156,21 +154,35 @@ extension Disk {
         by reference: BitmapReference, in store: BitmapStore,
         imageMarks: borrowing DirtyBitmap? = nil, isRecording: Bool? = nil
     ) throws(MirrorError) -> SourceFinding {
+        let (found, records) = try known(of: reference, in: store, imageMarks, isRecording)
+        guard let found else { return .marked }
+        guard !found.history.isOlder(witness()) else {
+            throw .olderThanMarks(bitmap: reference.name, source: path)
+        }
+        return SourceFinding(
+            self, found.history, hasNewMarks: found.hasNewMarks, hasMarks: found.hasMarks,
+            isRecording: records, isInImage: reference.isInImage)
+    }
+
+    /// What the store knows of a bitmap; nil: nothing. And whether it takes marks.
+    private func known(
+        of reference: BitmapReference, in store: BitmapStore,
+        _ imageMarks: borrowing DirtyBitmap?, _ isRecording: Bool?
+    ) throws(MirrorError) -> (
+        (history: BitmapHistory, hasNewMarks: Bool, hasMarks: Bool)?, isRecording: Bool
+    ) {
         do throws(BitmapStoreError) {
             guard let found = try store.history(of: reference, imageMarks: imageMarks) else {
-                return .marked
+                return (nil, false)
             }
-            let records: Bool
-            if let isRecording {
-                records = isRecording
-            } else {
-                records = try store.bitmap(reference.name).state == .recording
-            }
-            return SourceFinding(
-                self, found.history, hasNewMarks: found.hasNewMarks, hasMarks: found.hasMarks,
-                isRecording: records, isInImage: reference.isInImage)
+            if let isRecording { return (found, isRecording) }
+            return (found, try store.bitmap(reference.name).state == .recording)
         } catch {
             throw .store(error)
         }
     }
+}
+
+extension BitmapReference {
+    var isInImage: Bool { if case .image = self { true } else { false } }
 }

@@ -34,7 +34,7 @@ enum Exit: Int32 {
         case .store(let error): self.init(error.category)
         case .invalidOption, .nothingToResume, .ambiguousBitmap: self = .usage
         case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites,
-            .marksTaken:
+            .marksTaken, .olderThanMarks:
             self = .refused
         case .verificationFailed: self = .different
         case .cancelled: self = .interrupted

@@ -94,6 +94,8 @@ struct MirrorEnding {
             say("\(target.path) was made for nothing and is removed again")
         } else if report.written == 0 && report.zeroed == 0 {
             say("nothing was written to \(target.path)")
+        } else if case .failed(.verificationFailed) = report.outcome {
+            // That has said what helps.
         } else {
             say(
                 sides.isNew

@@ -117,7 +117,7 @@ struct StoreOptions: ParsableArguments {
         }
         do throws(BitmapStoreError) {
             _ = try store?.bitmap(name)
-            return store.map { .store($0) }
+            return store.map { .store($0, of: source) }
         } catch .noSuchBitmap {
             return nil
         } catch {
@@ -132,7 +132,7 @@ struct StoreOptions: ParsableArguments {
         if file == nil, let bitmaps = source.bitmaps {
             return .image(bitmaps, of: source, records: store)
         }
-        return store.map { .store($0) }
+        return store.map { .store($0, of: source) }
     }
 
     /// The store, if it is there.

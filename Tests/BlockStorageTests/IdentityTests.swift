@@ -119,6 +119,30 @@ import Testing
                 + "1970-01-01 00:00:01.000 UTC, now 1970-01-01 00:00:02.000 UTC)"
         ),
         (
+            "the same file on a disk with another number",
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 1)
+                $0.backingInode = 5
+                $0.backingBirth = 1_000_000_000
+            },
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 17)
+                $0.backingInode = 5
+                $0.backingBirth = 1_000_000_000
+            }, nil
+        ),
+        (
+            "a file without a birth on a disk with another number",
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 1)
+                $0.backingInode = 5
+            },
+            {
+                $0.backingDevice = DeviceNumber(major: 8, minor: 17)
+                $0.backingInode = 5
+            }, "its device of the backing file was 8:1, and is 8:17"
+        ),
+        (
             "another part of that file",
             {
                 $0.backingDevice = DeviceNumber(major: 8, minor: 1)
@@ -154,6 +178,15 @@ import Testing
         // The numbers of such filesystems are given out anew at each boot.
         #expect(image(1, 0, 31).difference(from: image(1, 0, 44)) == nil)
         #expect(image(1, 8, 1).difference(from: Self.identity { _ in }) != nil)
+        // A disk that is plugged in again has another number; when the inode was made stays.
+        func born(_ birth: Int64, _ minor: UInt32) -> DeviceIdentity {
+            var identity = image(1, 8, minor)
+            identity.birth = birth
+            return identity
+        }
+        #expect(born(1, 1).difference(from: born(1, 17)) == nil)
+        #expect(born(1, 1).difference(from: born(2, 17)) != nil)
+        #expect(born(1, 1).difference(from: image(1, 8, 17)) != nil)
     }
 
     @Test("A file with the inode of one that was removed is another file")

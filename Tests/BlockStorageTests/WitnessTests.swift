@@ -9,7 +9,7 @@ import Testing
 @Suite struct WitnessRuleTests {
     private static let counted = WriteCounters(
         bootID: "b", diskSequence: 4, writes: 10, sectorsWritten: 80, discards: 1,
-        sectorsDiscarded: 8, writesBesidePartitions: 3)
+        sectorsDiscarded: 8, sectorsBesidePartitions: 3)
 
     enum Verdict: Equatable {
         case unchanged, written, timesOnly, unknown
@@ -30,27 +30,25 @@ import Testing
     private static let disks: [(Change, Verdict)] = [
         ({ _ in }, .unchanged),
         ({ $0.size += 512 }, .written),
-        ({ $0.counters?.writes += 1 }, .written),
         ({ $0.counters?.sectorsWritten += 8 }, .written),
-        ({ $0.counters?.discards += 1 }, .written),
         ({ $0.counters?.sectorsDiscarded += 8 }, .written),
         ({ $0.counters?.bootID = "c" }, .unknown),
         ({ $0.counters?.diskSequence = 5 }, .unknown),
         ({ $0.counters?.diskSequence = nil }, .unknown),
-        ({ $0.counters?.writesBesidePartitions = 4 }, .unknown),
-        ({ $0.counters?.writesBesidePartitions = nil }, .unknown),
+        ({ $0.counters?.sectorsBesidePartitions = 4 }, .unknown),
+        ({ $0.counters?.sectorsBesidePartitions = nil }, .unknown),
         ({ $0.counters?.isComplete = false }, .unknown),
         ({ $0.counters = nil }, .unknown),
         (
             {
                 $0.counters?.isComplete = false
-                $0.counters?.writes += 1
+                $0.counters?.sectorsWritten += 1
             }, .written
         ),
         (
             {
                 $0.counters?.bootID = "c"
-                $0.counters?.writes += 1
+                $0.counters?.sectorsWritten += 1
             }, .unknown
         ),
     ]
@@ -64,6 +62,16 @@ import Testing
         #expect(Verdict(after.evidence(since: before)) == verdict)
         // It makes no difference which of the two looks has the odd value.
         #expect(Verdict(before.evidence(since: after)) == verdict)
+    }
+
+    /// It counts as a write of no sectors.
+    @Test func aFlushIsNoWrite() {
+        let before = WriteWitness(size: 4096, counters: Self.counted)
+        var after = before
+        after.counters?.writes += 1
+        #expect(after.evidence(since: before) == .unchanged)
+        // Fewer than before are another thing.
+        #expect(Verdict(before.evidence(since: after)) == .written)
     }
 
     /// What became of a file, or of the one below a loop device, and what is said about it.
@@ -295,14 +303,16 @@ import Testing
 
     @Test func writesBesideThePartitionsAreSeen() throws {
         let machine = try machine()
-        func stat(_ writes: Int) -> String { "0 0 0 0 \(writes) 0 8 0 0 0 0 0 0 0 0 0 0" }
+        func stat(_ writes: Int) -> String {
+            "0 0 0 0 \(writes) 0 \(8 * writes) 0 0 0 0 0 0 0 0 0 0"
+        }
         try machine.device(
             "sda", 8, 0, attributes: ["stat": stat(10), "queue/iostats": "1", "diskseq": "7"])
         try machine.device("sda1", 8, 1, on: "sda", attributes: ["stat": stat(4)])
         try machine.device("sda2", 8, 2, on: "sda", attributes: ["stat": stat(5)])
         let number = DeviceNumber(major: 8, minor: 1)
         let before = machine.view.witness(of: number, size: 512)
-        #expect(before.counters?.writes == 4 && before.counters?.writesBesidePartitions == 1)
+        #expect(before.counters?.writes == 4 && before.counters?.sectorsBesidePartitions == 8)
         #expect(before.counters?.diskSequence == 7)
         // A write to the neighbour is none of this partition's business.
         try machine.text("/sys/devices/made-up/sda/stat", stat(12))

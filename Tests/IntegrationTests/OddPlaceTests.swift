@@ -107,6 +107,47 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// A disk that is plugged in again, or a machine that was started again, has other numbers.
+        @Test(.enabled(if: Needs.loops, Needs.loopsReason))
+        func `files on a disk that has another number are the same`() throws {
+            let scratch = try Scratch()
+            let image = try scratch.file("disk", size: 64 * miB)
+            try TestFilesystem.ext4.make(on: image)
+            let folder = scratch.path("mounted")
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+            let numbers = try [scratch.loop(over: image), scratch.loop(over: image)]
+            func mount(_ number: Int) throws {
+                try Shell.run("mount", numbers[number].path, folder)
+            }
+            func unmount() throws { try Shell.run("umount", folder) }
+            defer { _ = try? Shell.run("umount", "-l", folder) }
+
+            try mount(0)
+            let (source, target) = (folder + "/source", folder + "/target")
+            try Content.write(1, to: source, 0..<Self.size)
+            try scratch.bitmap("add", source, "n")
+            try scratch.mirror(source, target, "--create", "--bitmap", "n")
+            try unmount()
+
+            try mount(1)
+            try Content.write(2, to: source, 0..<64 * kiB)
+            try scratch.bitmap("mark", source, "n", "0+64K")
+            let report = try scratch.increment(source, target, "--bitmap", "n")
+            #expect(report.number("planned") == 64 * kiB, "\(report)")
+            #expect(report.text("claim") == "mirrorByBitmap", "\(report)")
+            // What a restore writes there is marked, too.
+            let older = try scratch.image("older", size: Self.size, seed: 3)
+            try scratch.mirror(older, source, "--overwrite")
+            try unmount()
+
+            try mount(0)
+            let restored = try scratch.increment(source, target, "--bitmap", "n")
+            #expect(restored.number("planned") == Self.size, "\(restored)")
+            expectSame(source, target)
+            try unmount()
+        }
+
         @Test(.enabled(if: Needs.root, Needs.rootReason))
         func `the advice for a store that can't be written helps`() throws {
             let scratch = try Scratch()

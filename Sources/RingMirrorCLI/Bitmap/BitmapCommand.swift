@@ -97,7 +97,8 @@ struct BitmapOptions: ParsableArguments {
             if let home = try store.home(of: disk, .readWrite) { return home }
             do throws(BitmapStoreError) {
                 return .store(
-                    try BitmapStore.openOrCreate(store.path(for: disk), for: disk.identity))
+                    try BitmapStore.openOrCreate(store.path(for: disk), for: disk.identity),
+                    of: disk)
             } catch {
                 throw .store(error)
             }

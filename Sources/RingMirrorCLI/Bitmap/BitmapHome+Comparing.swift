@@ -19,7 +19,7 @@ extension BitmapHome {
     ) throws(MirrorError) {
         var comparison = comparison
         switch self {
-        case .store(let store):
+        case .store(let store, _):
             try comparison.judge(.stored(name), in: store)
             try put(found, into: name, granularity: granularity)
             try comparison.note(.stored(name), in: store)

@@ -4,7 +4,7 @@ import RingMirror
 ///
 /// What a command does with bitmaps it does here, so that it is the same for both.
 enum BitmapHome {
-    case store(BitmapStore)
+    case store(BitmapStore, of: Disk)
     /// `records` is the store beside the image, if there is one: it knows the targets and the
     /// interrupted jobs of the image's bitmaps, and has to hear of what becomes of them.
     case image(ImageBitmaps, of: Disk, records: BitmapStore?)
@@ -12,7 +12,7 @@ enum BitmapHome {
     /// The file that has the bitmaps.
     var path: FilePath {
         switch self {
-        case .store(let store): store.path
+        case .store(let store, _): store.path
         case .image(let bitmaps, _, _): bitmaps.path
         }
     }
@@ -22,9 +22,15 @@ enum BitmapHome {
 
     private var records: BitmapStore? {
         switch self {
-        case .store(let store): store
+        case .store(let store, _): store
         case .image(_, _, let records): records
         }
+    }
+
+    /// The disk as it is now, for marks in a store. Those in an image are of the image that they
+    /// are in.
+    private var witness: [WriteWitness] {
+        if case .store(_, let disk) = self { disk.witness() } else { [] }
     }
 
     func bitmaps() throws(MirrorError) -> [BitmapFacts] {
@@ -90,7 +96,7 @@ enum BitmapHome {
         let marks = try load(name)
         do throws(BitmapStoreError) {
             switch self {
-            case .store(let store):
+            case .store(let store, _):
                 return try store.demand(of: target.identity, by: .stored(name))
             case .image(_, _, let records?):
                 return try records.demand(
@@ -108,10 +114,12 @@ enum BitmapHome {
         bits: borrowing DirtyBitmap? = nil
     ) throws(MirrorError) {
         switch self {
-        case .store(let store):
+        case .store(let store, _):
             do throws(BitmapStoreError) {
                 try Self.requireText(name)
-                try store.add(name, granularity: granularity, disabled: disabled, bits: bits)
+                try store.add(
+                    name, granularity: granularity, disabled: disabled, bits: bits,
+                    sourceWitness: witness)
             } catch {
                 // It may have been made for this bitmap alone.
                 _ = try? store.removeFileIfEmpty()
@@ -211,7 +219,7 @@ enum BitmapHome {
     ///   longer.
     func clear(_ name: String) throws(MirrorError) -> (jobs: [StoredJob], targets: [StoredTarget]) {
         switch self {
-        case .store(let store):
+        case .store(let store, _):
             do throws(BitmapStoreError) { return (try store.clear(name), []) } catch {
                 throw .store(error)
             }
@@ -264,7 +272,7 @@ enum BitmapHome {
     ) throws(MirrorError) -> [StoredTarget] {
         do throws(BitmapStoreError) {
             switch self {
-            case .store(let store):
+            case .store(let store, _):
                 return try store.forgetTargets(of: .stored(name), where: condition)
             case .image(_, _, let records?):
                 guard try records.imageBitmaps().contains(name) else { return [] }
@@ -287,7 +295,7 @@ enum BitmapHome {
     /// Marks ranges of bytes.
     func mark(_ name: String, _ ranges: [Range<Int64>]) throws(MirrorError) {
         try change { (store) throws(BitmapStoreError) in
-            try store.mark(name, ranges)
+            try store.mark(name, ranges, sourceWitness: witness)
         } image: { (image) throws(StorageError) in
             let bitmap = try image.bitmap(name)
             for range in ranges where range.lowerBound < 0 || range.upperBound > bitmap.size {
@@ -322,7 +330,7 @@ enum BitmapHome {
     /// Marks what a bitmap from elsewhere has dirty, also in a disabled one.
     func merge(into name: String, bits: borrowing DirtyBitmap) throws(MirrorError) {
         try change { (store) throws(BitmapStoreError) in
-            try store.merge(into: name, bits: bits)
+            try store.merge(into: name, bits: bits, sourceWitness: witness)
         } image: { (image) throws(StorageError) in
             try image.merge(into: name, bits: bits)
         }
@@ -343,7 +351,7 @@ enum BitmapHome {
         image: (ImageBitmaps) throws(StorageError) -> Result
     ) throws(MirrorError) -> Result {
         switch self {
-        case .store(let place):
+        case .store(let place, _):
             do throws(BitmapStoreError) { return try store(place) } catch { throw .store(error) }
         case .image(let place, _, _):
             do throws(StorageError) { return try image(place) } catch { throw .storage(error) }

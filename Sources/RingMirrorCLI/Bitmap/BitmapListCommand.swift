@@ -27,7 +27,7 @@ struct BitmapListCommand: ParsableCommand {
         try tell(home, disk)
         // Those of a store beside an image are told apart from the image's own.
         guard case .image(_, _, let store?) = home else { return }
-        let beside = BitmapHome.store(store)
+        let beside = BitmapHome.store(store, of: disk)
         let stored = try options.attempt { () throws(MirrorError) in try beside.bitmaps() }
         if !stored.isEmpty { tell(stored, in: beside, disk) }
     }

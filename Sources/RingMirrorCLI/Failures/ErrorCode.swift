@@ -21,7 +21,7 @@ enum ErrorCode: String, Encodable, CaseIterable {
     case storeUnwritable, storeLocked, storeNoLocks, storeReadOnly, storeVanished, noSuchJob
     case jobRunning, tooManyBitmaps
     case otherTarget, otherContent, halfMirror, nothingToResume, changedSinceInterrupt
-    case foreignWrites, unmarkedWrites, marksTaken
+    case foreignWrites, unmarkedWrites, marksTaken, olderThanMarks
     // Change maps.
     case mapUnreadable, mapUnrecognized, mapAmbiguous, mapUnsupported, mapOption, mapMalformed
     case mapMisplaced, mapBeyondDevice, mapUntrustworthy, mapTooLarge
@@ -104,6 +104,7 @@ extension Failure {
                 case .marksTaken(_, let target): (.marksTaken, target)
                 case .foreignWrites(_, let target, _): (.foreignWrites, target)
                 case .unmarkedWrites(_, let source, _, _): (.unmarkedWrites, source)
+                case .olderThanMarks(_, let source): (.olderThanMarks, source)
                 case .verificationFailed(_, let target, _, _, _): (.verificationFailed, target)
                 case .verificationIncomplete: (.verificationIncomplete, nil)
                 case .targetResized(let target, _, _): (.targetResized, target)
