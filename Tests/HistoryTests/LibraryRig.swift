@@ -164,7 +164,7 @@ final class LibraryRig: Rig {
     func startAnew() throws {
         files.remove(name + ".bitmaps")
         if kind == .qcow2 {
-            return try withImageBitmaps { (bitmaps) throws(StorageError) in
+            try withImageBitmaps { (bitmaps) throws(StorageError) in
                 _ = try bitmaps.removeAll()
             }
         }

@@ -35,6 +35,8 @@ struct Model {
     var missed: Set<Int> = []
     /// What each bitmap has heard of since its last success, at least.
     var dirty: [Int: Set<Int>] = [0: [], 1: []]
+    /// Files on which a job was killed: nobody knows how it left them.
+    private var left: Set<Int> = []
     /// Files on which a job has failed, or which changed their size, or worse: a refusal is right.
     var odd: Set<Int> = []
     var isSourceOdd = false
@@ -85,6 +87,7 @@ struct Model {
 
     /// Something else wrote to a target's file.
     mutating func touch(_ file: Int, _ range: Range<Int>, _ trace: Trace) {
+        let trace = left.contains(file) ? .hidden : trace
         let blocks = Self.blocks(range)
         for bitmap in 0..<2 {
             let pair = Pair(bitmap: bitmap, file: file)
@@ -103,6 +106,7 @@ struct Model {
     /// A job on the file has succeeded, and this still differs.
     mutating func succeeded(_ job: Job, _ file: Int, differing: Set<Int>) {
         for bitmap in 0..<2 { unheard[Pair(bitmap: bitmap, file: file)] = differing }
+        left.remove(file)
         if job.mode == .full || job.verifiesAll {
             begun[file] = nil
             odd.remove(file)
@@ -141,6 +145,7 @@ struct Model {
         if let bitmap = job.bitmap, job.clearing == .always || job.isResumed {
             dirty[bitmap] = []
         }
+        if ending == .killed { left.insert(file) }
         let isKnown = job.bitmap.map { known.contains(Pair(bitmap: $0, file: file)) } ?? false
         if ending == .killed || job.mode == .full || job.isResumed || !isKnown {
             odd.insert(file)
