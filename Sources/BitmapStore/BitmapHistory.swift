@@ -13,7 +13,7 @@ package struct BitmapHistory: Equatable, Sendable {
     package internal(set) var look: Look?
     /// The source when the bitmap was disabled; nil: it records, or nobody looked.
     package internal(set) var paused: [WriteWitness]?
-    /// When the source's own file had last changed as marks were added, the latest time; nil: that
+    /// When a file of the source had last changed as marks were added, the latest time; nil: that
     /// is not known, as of disks. A source that last changed before that (a snapshot) lacks some of
     /// what is marked.
     package internal(set) var markedState: Int64?
@@ -41,13 +41,13 @@ package struct BitmapHistory: Equatable, Sendable {
 
     /// Marks were added while the source was as this look shows.
     mutating func marked(_ witness: [WriteWitness]) {
-        guard let changed = witness.first?.statusChanged else { return }
+        guard let changed = witness.lastChange else { return }
         markedState = max(changed, markedState ?? changed)
     }
 
     /// Whether a source is from before some of the marks, so that it lacks what they tell of.
     package func isOlder(_ witness: [WriteWitness]) -> Bool {
-        guard let markedState, let changed = witness.first?.statusChanged else { return false }
+        guard let markedState, let changed = witness.lastChange else { return false }
         return changed < markedState
     }
 
@@ -72,6 +72,9 @@ package struct BitmapHistory: Equatable, Sendable {
 }
 
 extension [WriteWitness] {
+    /// When a file last changed, of those that tell.
+    fileprivate var lastChange: Int64? { compactMap(\.statusChanged).max() }
+
     /// The files that were as seen are known as they are now; of the others it goes on to show that
     /// something has written them.
     fileprivate func renewed(_ earlier: [WriteWitness], _ found: [WriteWitness]) -> [WriteWitness] {

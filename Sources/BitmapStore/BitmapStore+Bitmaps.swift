@@ -27,12 +27,12 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - bits: what is dirty, of any granularity; nil: nothing.
-    ///   - sourceWitness: the source's files when that was found.
+    ///   - sourceWitness: looks at the source's files; see `mark`.
     /// - Throws: `nameTaken`, `invalidName`, `tooManyBitmaps`, `sizesDiffer`; `bits` if there would
     ///   be too many.
     public func add(
         _ name: String, granularity: Granularity = .default, disabled: Bool = false,
-        bits: borrowing DirtyBitmap? = nil, sourceWitness: [WriteWitness] = []
+        bits: borrowing DirtyBitmap? = nil, sourceWitness: () -> [WriteWitness] = { [] }
     ) throws(BitmapStoreError) {
         if let flaw = BitmapName.flaw(in: name) { throw .invalidName(name: name, why: flaw) }
         let marks = SharedBits(copying: bits)
@@ -54,7 +54,7 @@ extension BitmapStore {
                     id: id, name: name, state: disabled ? .disabled : .recording,
                     createdAt: transaction.now, bits: tree))
             if marks != nil {
-                transaction.noteMarks(transaction.catalog.bitmaps.count - 1, sourceWitness)
+                transaction.noteMarks(transaction.catalog.bitmaps.count - 1, sourceWitness())
             }
         }
     }
@@ -117,13 +117,13 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - ranges: bytes of the disk; they may overlap and needn't be sorted.
-    ///   - sourceWitness: the source's files as they are now: a job on an older state of it (a
-    ///     snapshot) takes none of the marks then.
+    ///   - sourceWitness: looks at the source's files: a job on an older state of it (a snapshot)
+    ///     is refused then. It is called while the store is locked, and must not call it.
     /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`, `rangeOutside`; nothing is marked
     ///   then.
     /// - Complexity: O(pages touched).
     public func mark(
-        _ name: String, _ ranges: [Range<Int64>], sourceWitness: [WriteWitness] = []
+        _ name: String, _ ranges: [Range<Int64>], sourceWitness: () -> [WriteWitness] = { [] }
     ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.index(of: name)
@@ -137,7 +137,7 @@ extension BitmapStore {
                 throw .rangeOutside(range, size: size)
             }
             try transaction.mark(ranges, bitmapAt: index)
-            transaction.noteMarks(index, sourceWitness)
+            transaction.noteMarks(index, sourceWitness())
         }
     }
 
@@ -170,13 +170,14 @@ extension BitmapStore {
     /// - Parameter sourceWitness: see `mark`.
     /// - Throws: `noSuchBitmap`, `busy`, `inconsistent`, `sizesDiffer`.
     public func merge(
-        into name: String, bits: borrowing DirtyBitmap, sourceWitness: [WriteWitness] = []
+        into name: String, bits: borrowing DirtyBitmap,
+        sourceWitness: () -> [WriteWitness] = { [] }
     ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
             try transaction.requireSize(bits.size)
             try transaction.merge(bits, bitmapAt: index)
-            transaction.noteMarks(index, sourceWitness)
+            transaction.noteMarks(index, sourceWitness())
         }
     }
 
@@ -218,7 +219,7 @@ extension BitmapStore {
     /// - Throws: `sizesDiffer`; nothing is marked then.
     @discardableResult
     public func markRecording(
-        _ bits: borrowing DirtyBitmap, sourceWitness: [WriteWitness] = []
+        _ bits: borrowing DirtyBitmap, sourceWitness: () -> [WriteWitness] = { [] }
     ) throws(BitmapStoreError) -> [String] {
         let copy = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
@@ -228,7 +229,7 @@ extension BitmapStore {
                 try transaction.recover(bitmapAt: index)
                 guard transaction.catalog.bitmaps[index].state == .recording else { continue }
                 try transaction.merge(copy.bits, bitmapAt: index)
-                transaction.noteMarks(index, sourceWitness)
+                transaction.noteMarks(index, sourceWitness())
                 marked.append(transaction.catalog.bitmaps[index].name)
             }
             return marked

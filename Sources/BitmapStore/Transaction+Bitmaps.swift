@@ -206,8 +206,13 @@ extension Transaction {
         }
     }
 
-    /// Marks were added, while the source was as this look shows.
+    /// Marks were added, while the source was as this look shows. If it was brought back to an
+    /// older state (a rollback), what that took back is marked nowhere.
     mutating func noteMarks(_ index: Int, _ sourceWitness: [WriteWitness]) {
+        if catalog.bitmaps[index].history.isOlder(sourceWitness) {
+            noteMissedWrite(.stored(index))
+            catalog.bitmaps[index].history.markedState = nil
+        }
         catalog.bitmaps[index].history.marked(sourceWitness)
     }
 

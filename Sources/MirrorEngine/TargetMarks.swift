@@ -18,20 +18,19 @@ enum TargetMarks {
         _ bits: borrowing DirtyBitmap, of target: Disk
     ) throws(BitmapStoreError) -> [String] {
         guard bits.dirtyBytes > 0, !target.keepsContent else { return [] }
-        let witness = target.witness()
         var marked: [String] = []
         for place in places(of: target) {
             guard let store = try store(at: place, .readWrite) else { continue }
             let size = place.identity.size
             if place.offset == 0, bits.size == size {
-                marked += try store.markRecording(bits, sourceWitness: witness)
+                marked += try store.markRecording(bits, sourceWitness: target.witness)
                 continue
             }
             var whole = DirtyBitmap(size: size, granularity: bits.granularity)
             bits.forEachDirtyRun(in: 0..<max(0, min(bits.size, size - place.offset))) {
                 whole.set($0.lowerBound + place.offset..<$0.upperBound + place.offset)
             }
-            marked += try store.markRecording(whole, sourceWitness: witness)
+            marked += try store.markRecording(whole, sourceWitness: target.witness)
         }
         return marked
     }

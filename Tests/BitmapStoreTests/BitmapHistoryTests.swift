@@ -86,6 +86,78 @@ import Testing
         #expect(try history(other).history.isWhole)
     }
 
+    /// One of two files that changed at these times, in nanoseconds.
+    private func changed(_ times: Int64...) -> [WriteWitness] {
+        times.map { WriteWitness(size: Int64(Self.size), modified: $0, statusChanged: $0) }
+    }
+
+    @Test("A state of the source from before a mark is known, also when it was taken")
+    func olderStates() throws {
+        let (disk, store) = try makeStore()
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(3, 7) })
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(3, 8) })
+        for store in [store, try openStore(disk)] {
+            let history = try history(store).history
+            #expect(history.isOlder(changed(3, 7)) && history.isOlder(changed(7)))
+            #expect(!history.isOlder(changed(3, 8)) && !history.isOlder(changed(9)))
+            #expect(!history.isOlder([]) && !history.isOlder(witness(1)))
+        }
+        try mirrored(store, ["x"])
+        #expect(try history(store).history.isOlder(changed(7)))
+        // What is merged brings its state with it.
+        try store.add("m", granularity: .min)
+        try store.merge(into: "m", from: ["n"])
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(11) })
+        try store.merge(into: "m", from: ["n"])
+        let merged = try #require(try store.history(of: .stored("m"))?.history)
+        #expect(merged.isOlder(changed(10)) && !merged.isOlder(changed(11)))
+    }
+
+    @Test("Marks of an older state than those before show that the source was rolled back")
+    func rollback() throws {
+        let (_, store) = try makeStore()
+        try mirrored(store, ["x", "y"])
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(8) })
+        #expect(try lacked(store) == [512, 512])
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(5) })
+        #expect(try lacked(store) == [Int64(Self.size), Int64(Self.size)])
+        #expect(try !history(store).history.isOlder(changed(6)))
+    }
+
+    @Test("A bitmap with newer marks forgets a target that an older state was mirrored to")
+    func olderStateOnTarget() throws {
+        let (_, store) = try makeStore()
+        try store.add("m", granularity: .min)
+        try mirrored(store, ["x", "y"])
+        try store.mark("n", [0..<512], sourceWitness: { self.changed(8) })
+        var other = request(.full, to: "x", seen: 1)
+        other.bitmap = .stored("m")
+        other.sourceWitness = changed(7)
+        try store.beginJob(other).finish(.success)
+        #expect(try store.bitmap("n").targets.map(\.path) == ["y"])
+        #expect(try !history(store).history.isWhole)
+        #expect(try store.bitmap("m").targets.map(\.path) == ["x"])
+        other.bitmap = nil
+        other.target = disk("y", size: Self.size)
+        try store.noteUnrecordedJob(
+            other, .success, targetWitness: witness(3), sourceUnchanged: true)
+        #expect(try store.bitmap("n").targets.isEmpty)
+    }
+
+    @Test("What compared all of a target makes it known anew to every bitmap that knows it")
+    func proof() throws {
+        let (_, store) = try makeStore()
+        try store.add("m", granularity: .min)
+        try mirrored(store, ["x"])
+        var other = request(.incremental, to: "x", seen: 1)
+        other.bitmap = .stored("m")
+        other.allowsUnknownTarget = true
+        other.targetWitness = witness(30)
+        try store.beginJob(other).finish(
+            .success, sourceWitness: witness(1), targetWitness: witness(31), isProven: true)
+        #expect(try store.bitmap("n").targets.map(\.witness) == [witness(31)])
+    }
+
     @Test("A missed write makes every target lack everything but the one that is copied whole")
     func missedWrite() throws {
         let (_, store) = try makeStore()

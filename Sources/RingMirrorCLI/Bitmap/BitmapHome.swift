@@ -29,7 +29,7 @@ enum BitmapHome {
 
     /// The disk as it is now, for marks in a store. Those in an image are of the image that they
     /// are in.
-    private var witness: [WriteWitness] {
+    private func look() -> [WriteWitness] {
         if case .store(_, let disk) = self { disk.witness() } else { [] }
     }
 
@@ -119,7 +119,7 @@ enum BitmapHome {
                 try Self.requireText(name)
                 try store.add(
                     name, granularity: granularity, disabled: disabled, bits: bits,
-                    sourceWitness: witness)
+                    sourceWitness: look)
             } catch {
                 // It may have been made for this bitmap alone.
                 _ = try? store.removeFileIfEmpty()
@@ -295,7 +295,7 @@ enum BitmapHome {
     /// Marks ranges of bytes.
     func mark(_ name: String, _ ranges: [Range<Int64>]) throws(MirrorError) {
         try change { (store) throws(BitmapStoreError) in
-            try store.mark(name, ranges, sourceWitness: witness)
+            try store.mark(name, ranges, sourceWitness: look)
         } image: { (image) throws(StorageError) in
             let bitmap = try image.bitmap(name)
             for range in ranges where range.lowerBound < 0 || range.upperBound > bitmap.size {
@@ -330,7 +330,7 @@ enum BitmapHome {
     /// Marks what a bitmap from elsewhere has dirty, also in a disabled one.
     func merge(into name: String, bits: borrowing DirtyBitmap) throws(MirrorError) {
         try change { (store) throws(BitmapStoreError) in
-            try store.merge(into: name, bits: bits, sourceWitness: witness)
+            try store.merge(into: name, bits: bits, sourceWitness: look)
         } image: { (image) throws(StorageError) in
             try image.merge(into: name, bits: bits)
         }
