@@ -13,9 +13,9 @@ package struct BitmapHistory: Equatable, Sendable {
     package internal(set) var look: Look?
     /// The source when the bitmap was disabled; nil: it records, or nobody looked.
     package internal(set) var paused: [WriteWitness]?
-    /// When a file of the source had last changed as marks were added, the latest time; nil: that
-    /// is not known, as of disks. A source that last changed before that (a snapshot) lacks some of
-    /// what is marked.
+    /// When a file of the source had last changed as the bitmap was added or enabled, or as marks
+    /// were added, the latest time; nil: that is not known, as of disks. A source that last changed
+    /// before that (a snapshot) lacks some of what is marked, or what came before the bitmap.
     package internal(set) var markedState: Int64?
     /// Whether the bitmap has all that was ever marked in it. If not, it says nothing about a
     /// target that it does not know.

@@ -53,9 +53,7 @@ extension BitmapStore {
                 BitmapEntry(
                     id: id, name: name, state: disabled ? .disabled : .recording,
                     createdAt: transaction.now, bits: tree))
-            if marks != nil {
-                transaction.noteMarks(transaction.catalog.bitmaps.count - 1, sourceWitness())
-            }
+            transaction.noteMarks(transaction.catalog.bitmaps.count - 1, sourceWitness())
         }
     }
 

@@ -143,8 +143,9 @@ extension BitmapStore {
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
             defer { if let doubt { transaction.noteDoubt(doubt, of: request.target) } }
-            // A disk in use may have got marks of its own meanwhile; a snapshot has not.
-            if sourceUnchanged { transaction.forgetTarget(request) }
+            // A disk in use may have got marks of its own meanwhile; a snapshot has not. What has
+            // failed leaves a target that is worth little.
+            if sourceUnchanged || ending != .success { transaction.forgetTarget(request) }
             transaction.refreshWitness(of: request.target, request.targetWitness)
             let written = Written(
                 bytes: request.target.size, sourceWitness: request.sourceWitness,

@@ -196,6 +196,8 @@ extension Transaction {
         case .unknown: noteSourceDoubt(.sourceUnseen, index)
         }
         catalog[historyOf: index].paused = nil
+        // What it has heard of begins here.
+        if case .stored(let index) = index { noteMarks(index, sourceWitness) }
     }
 
     /// Jobs on the bitmap can't know any more what was written since they began.
@@ -206,8 +208,8 @@ extension Transaction {
         }
     }
 
-    /// Marks were added, while the source was as this look shows. If it was brought back to an
-    /// older state (a rollback), what that took back is marked nowhere.
+    /// Marks were added, or will be from now on, while the source was as this look shows. If it was
+    /// brought back to an older state (a rollback), what that took back is marked nowhere.
     mutating func noteMarks(_ index: Int, _ sourceWitness: [WriteWitness]) {
         if catalog.bitmaps[index].history.isOlder(sourceWitness) {
             noteMissedWrite(.stored(index))

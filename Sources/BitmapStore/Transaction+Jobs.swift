@@ -55,7 +55,9 @@ extension Transaction {
         if let index = try settle(job, .success) {
             noteSuccess(of: job, index, written)
             // All that the source has now, this target has; others were told when the job began.
-            if written.isProven && written.sourceUnchanged {
+            if written.isProven, written.sourceUnchanged,
+                !catalog[historyOf: index].isOlder(written.sourceWitness)
+            {
                 catalog[historyOf: index].judged(written.sourceWitness)
             }
         }

@@ -95,9 +95,18 @@ extension Transaction {
         for place in catalog.targets(matching: identity) {
             catalog.targets[place].witness = written.targetWitness
             catalog.targets[place].doubts = doubts
-            guard written.sourceUnchanged else { continue }
+            // From an older state, what other targets have taken meanwhile is not here.
+            guard written.sourceUnchanged, !isOlder(written, catalog.targets[place].bitmap) else {
+                continue
+            }
             catalog.targets[place].lacked = .clean(catalog.targets[place].lacked.layout)
         }
+    }
+
+    /// Whether a job has read a state of the source from before marks of a bitmap.
+    func isOlder(_ written: Written, _ bitmap: UInt64) -> Bool {
+        guard let index = catalog.index(ofBitmapNumbered: bitmap) else { return false }
+        return catalog[historyOf: index].isOlder(written.sourceWitness)
     }
 
     /// All of a target was copied or compared by one job: no bitmap has to take it on trust. What

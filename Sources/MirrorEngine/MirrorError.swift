@@ -54,7 +54,8 @@ public enum MirrorError: Error, Sendable {
     case foreignWrites(bitmap: String, target: FilePath, how: String)
     /// The source was written since the last mirror by a bitmap that can't have heard of it.
     case unmarkedWrites(bitmap: String, source: FilePath, how: String, cause: MissedWriteCause)
-    /// The source is an older state of its disk than some of the bitmap's marks tell of.
+    /// The source is an older state of its disk than some of the bitmap's marks tell of, or than
+    /// the bitmap is.
     case olderThanMarks(bitmap: String, source: FilePath)
     /// Both sides were compared after the copy, and differ: at `offset` first.
     case verificationFailed(
@@ -158,11 +159,12 @@ extension MirrorError: CustomStringConvertible {
             "\(source) was written since the last mirror by bitmap '\(bitmap)', \(cause): \(how). "
                 + "\(cause.remedy)"
         case .olderThanMarks(let bitmap, let source):
-            "\(source) is an older state of the disk than bitmap '\(bitmap)' has marks of, as a "
-                + "snapshot is that was taken before the last marks: a mirror of it would take "
-                + "marks of what it does not have. Take a newer snapshot, and let nothing be "
-                + "marked until the mirror has begun. If it is the disk as it is now (the "
-                + "filesystem was rolled back), remove the bitmap and add it again."
+            "\(source) is an older state of the disk than bitmap '\(bitmap)' tells of, as a "
+                + "snapshot is that was taken before the bitmap was added, or before its last "
+                + "marks: a mirror of it would take marks of what it does not have. Take a newer "
+                + "snapshot, and let nothing be marked until the mirror has begun. If it is the "
+                + "disk as it is now (the filesystem was rolled back, or the clock was ahead), "
+                + "remove the bitmap and add it again."
         case .verificationFailed(let source, let target, let offset, let bytes, let cause):
             "\(source) and \(target) differ after the copy: first at offset \(offset), \(bytes) "
                 + "bytes in all. \(cause)"
@@ -172,7 +174,8 @@ extension MirrorError: CustomStringConvertible {
                 + "it. Find out what did, then run again."
         case .changed(let side, let path, let difference):
             "the job can't be resumed: \(path), its \(side.rawValue), has changed: \(difference). "
-                + "Begin anew with --overwrite, and without --resume and --create."
+                + "Begin anew without --resume (a full mirror with --overwrite, and without "
+                + "--create)."
         }
     }
 

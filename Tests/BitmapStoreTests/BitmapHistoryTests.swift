@@ -144,6 +144,32 @@ import Testing
         #expect(try store.bitmap("n").targets.isEmpty)
     }
 
+    @Test("A snapshot that is mirrored while marks are taken takes no lack away, and is no look")
+    func marksMeanwhile() throws {
+        let (_, store) = try makeStore()
+        try store.add("m", granularity: .min)
+        try mirrored(store, ["x"])
+        var other = request(.full, to: "x", seen: 1)
+        other.bitmap = .stored("m")
+        try store.beginJob(other).finish(.success)
+        // From a snapshot to x by n, while the disk is marked and mirrored to y by m.
+        var first = request(.full, to: "x", seen: 1)
+        first.sourceWitness = changed(7)
+        let slow = try store.beginJob(first)
+        for name in ["n", "m"] {
+            try store.mark(name, [0..<512], sourceWitness: { self.changed(8) })
+        }
+        other.target = disk("y", size: Self.size)
+        other.sourceWitness = changed(8)
+        try store.beginJob(other).finish(.success, sourceWitness: changed(8))
+        let additions = try history(store).history.look?.additions
+        try slow.finish(
+            .success, sourceWitness: changed(7), sourceUnchanged: true, isProven: true)
+        #expect(try history(store).history.look?.additions == additions)
+        let lacked = try store.bitmap("m").targets.map(\.lackedBytes)
+        #expect(lacked == [512, 0])
+    }
+
     @Test("What compared all of a target makes it known anew to every bitmap that knows it")
     func proof() throws {
         let (_, store) = try makeStore()
