@@ -109,6 +109,15 @@ public final class StorageDevice: Sendable {
         }
     }
 
+    /// Throws if something that was written to it is known not to have come to the storage. A look
+    /// at it (`witness`) may have been told so in place of a flush.
+    package func requireNoLostWrites() throws(StorageError) {
+        guard buffered.lost == 0 else {
+            throw .systemCall(
+                call: "sync_file_range", path: path, code: Errno(rawValue: buffered.lost))
+        }
+    }
+
     /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
     package func currentSize() throws(StorageError) -> Int64 {
         do throws(Errno) {

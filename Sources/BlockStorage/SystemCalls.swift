@@ -1,10 +1,24 @@
 internal import CLinux
 import Glibc
+internal import Synchronization
 package import SystemPackage
 
 /// A descriptor that is closed when its last owner goes.
 package final class Descriptor: Sendable {
     package let raw: CInt
+
+    /// Why a write that had been on its way never came to the storage; 0: none is known. The kernel
+    /// says so once, and whoever syncs is to hear it.
+    private let lostWrite = Atomic<CInt>(0)
+
+    var lost: CInt { lostWrite.load(ordering: .acquiring) }
+
+    fileprivate func note(_ code: CInt) {
+        // What says that there was nothing to sync, or that it can't be done.
+        let others = [0, EINVAL, ESPIPE, ENOSYS, EOPNOTSUPP, EROFS, EBADF, EINTR, EAGAIN]
+        guard !others.contains(code) else { return }
+        lostWrite.store(code, ordering: .releasing)
+    }
 
     package init(_ raw: CInt) { self.raw = raw }
 
@@ -138,8 +152,13 @@ package enum SystemCalls {
 
     package static func sync(_ descriptor: Descriptor) throws(Errno) {
         while fsync(descriptor.raw) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
+            let code = errno
+            guard code == EINTR else {
+                descriptor.note(code)
+                throw Errno(rawValue: code)
+            }
         }
+        guard descriptor.lost == 0 else { throw Errno(rawValue: descriptor.lost) }
     }
 
     package static func syncData(_ descriptor: Descriptor) throws(Errno) {
@@ -148,10 +167,10 @@ package enum SystemCalls {
         }
     }
 
-    /// Brings what the page cache has of a file or disk on its way, and waits for it. What fails
-    /// is told to those who flush.
+    /// Brings what the page cache has of a file or disk on its way, and waits for it. What fails,
+    /// `sync` tells.
     static func writeBack(_ descriptor: Descriptor) {
-        _ = ringmirror_write_back(descriptor.raw)
+        descriptor.note(ringmirror_write_back(descriptor.raw))
     }
 
     /// The generation of the inode, where the filesystem keeps one.

@@ -23,11 +23,7 @@ struct EndLook {
     /// - Throws: `.storage` if the source can't be flushed: what the target has of it, it could
     ///   lose in a power cut, and no mark would tell.
     init(_ mirror: RecordedMirror) throws(MirrorError) {
-        do throws(StorageError) {
-            for device in mirror.source.devices { try device.flush() }
-        } catch {
-            throw .storage(error)
-        }
+        try mirror.source.flush()
         let now = mirror.source.witness()
         targetWitness = mirror.target.witness()
         let found = now.evidence(
@@ -58,6 +54,7 @@ struct EndLook {
             }
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
             try mirror.target.requireSize()
+            try mirror.target.requireNoLostWrites()
             return nil
         } catch {
             return .failed(error)
@@ -66,6 +63,21 @@ struct EndLook {
 }
 
 extension Disk {
+    fileprivate func requireNoLostWrites() throws(MirrorError) {
+        do throws(StorageError) {
+            for device in devices { try device.requireNoLostWrites() }
+        } catch {
+            throw .storage(error)
+        }
+    }
+
+    /// Brings what anything has written to it to stable storage.
+    func flush() throws(MirrorError) {
+        do throws(StorageError) { for device in devices { try device.flush() } } catch {
+            throw .storage(error)
+        }
+    }
+
     /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
     /// is written: its size says nothing.
     fileprivate func requireSize() throws(MirrorError) {

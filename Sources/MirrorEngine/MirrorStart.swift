@@ -54,8 +54,8 @@ struct MirrorStart {
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         // What is on its way to the source's storage moves the counters of what is below it. A
-        // failure comes again at the end, where it counts.
-        for device in source.devices { try? device.flush() }
+        // failure is kept, and comes again at the end: a dying disk is to be copied.
+        try? source.flush()
         record.sourceWitness = source.settledWitness()
         record.targetWitness = target.witness()
         record.allowsUnknownTarget = request.allowNewTarget

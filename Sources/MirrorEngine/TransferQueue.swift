@@ -202,7 +202,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     private mutating func fail(_ index: Int, code: CInt) -> Outcome? {
         let kind = transfers[index].kind
-        if kind == .writeBack || kind == .dropCache {
+        // A write that is lost the kernel tells of once: to the next flush, or here.
+        let isLoss = kind == .writeBack && Errors.isLostWrite(code)
+        if kind == .dropCache || kind == .writeBack && !isLoss {
             free.append(index)
             return .finished(transfers[index])
         }

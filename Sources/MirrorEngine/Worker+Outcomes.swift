@@ -59,7 +59,7 @@ extension Worker where Queue: ~Copyable {
             return
         }
         switch transfer.kind {
-        case .checkpoint:
+        case .checkpoint, .writeBack:
             job.flushFailed(cause)
             transfers.abandon(index)
             return

@@ -246,11 +246,7 @@ final class SimulatedDisk: @unchecked Sendable {
     func flush(upTo mark: UInt64) -> Int32 {
         lock.lock()
         defer { lock.unlock() }
-        if isGone || flushing != .succeed {
-            if flushing == .failOnce { flushing = .succeed }
-            cached.removeAll()
-            return -EIO
-        }
+        if losesWrites() { return -EIO }
         for write in cached where (write.completedAt ?? .max) <= mark {
             Self.copy(write.bytes, 0..<write.bytes.count, to: &durable, at: write.offset)
         }
@@ -259,7 +255,22 @@ final class SimulatedDisk: @unchecked Sendable {
         return 0
     }
 
+    /// Writes go to the storage, which says nothing about power cuts. What is lost by it is told
+    /// here, and to no flush that comes later.
+    func writeBack() -> Int32 {
+        lock.lock()
+        defer { lock.unlock() }
+        return losesWrites() ? -EIO : 0
+    }
+
     // MARK: the rest, with the lock held
+
+    private func losesWrites() -> Bool {
+        guard isGone || flushing != .succeed else { return false }
+        if flushing == .failOnce { flushing = .succeed }
+        cached.removeAll()
+        return true
+    }
 
     private func fault(_ direction: Fault.Direction, _ range: Range<Int>) -> Int? {
         faults.firstIndex {
