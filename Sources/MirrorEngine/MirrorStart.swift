@@ -53,9 +53,9 @@ struct MirrorStart {
             bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
-        // What is on its way to the source's storage moves the counters of what is below it. A
+        // What is on its way to the storage of a disk moves the counters of what is below it. A
         // failure is kept, and comes again at the end: a dying disk is to be copied.
-        try? source.flush()
+        if source.device.kind == .disk { try? source.flush() }
         record.sourceWitness = source.settledWitness()
         record.targetWitness = target.witness()
         record.allowsUnknownTarget = request.allowNewTarget
