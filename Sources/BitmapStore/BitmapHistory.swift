@@ -40,8 +40,13 @@ package struct BitmapHistory: Equatable, Sendable {
     }
 
     /// Marks were added while the source was as this look shows.
-    mutating func marked(_ witness: [WriteWitness]) {
-        guard let changed = witness.lastChange else { return }
+    mutating func marked(_ witness: [WriteWitness]) { marked(at: witness.lastChange) }
+
+    /// The same, of marks that another bitmap has had.
+    mutating func marked(like other: BitmapHistory) { marked(at: other.markedState) }
+
+    private mutating func marked(at changed: Int64?) {
+        guard let changed else { return }
         markedState = max(changed, markedState ?? changed)
     }
 

@@ -158,7 +158,8 @@ extension BitmapStore {
             }
             for source in sources where source != index {
                 try transaction.merge(transaction.catalog.bitmaps[source].bits, bitmapAt: index)
-                transaction.noteMarks(index, of: source)
+                transaction.catalog.bitmaps[index].history.marked(
+                    like: transaction.catalog.bitmaps[source].history)
             }
         }
     }

@@ -147,14 +147,8 @@ extension BitmapStore {
             // failed leaves a target that is worth little.
             if sourceUnchanged || ending != .success { transaction.forgetTarget(request) }
             transaction.refreshWitness(of: request.target, request.targetWitness)
-            let written = Written(
-                bytes: request.target.size, sourceWitness: request.sourceWitness,
-                targetWitness: targetWitness, sourceUnchanged: sourceUnchanged)
-            guard ending == .success, request.mode == .full else {
-                if ending == .success, isProven {
-                    transaction.noteFullMirror(of: request.target, written, [])
-                    return []
-                }
+            let isFull = request.mode == .full
+            guard ending == .success, isFull || isProven else {
                 for place in transaction.catalog.targets(matching: request.target)
                 where transaction.catalog.targets[place].witness == request.targetWitness {
                     transaction.catalog.targets[place].witness = targetWitness
@@ -162,11 +156,16 @@ extension BitmapStore {
                 return []
             }
             let before = transaction.catalog
-            try transaction.dropRecords(ofTarget: request.target)
-            try transaction.dropRecords(
-                replacedBy: request.target, at: request.targetPath.string)
+            if isFull {
+                try transaction.dropRecords(ofTarget: request.target)
+                try transaction.dropRecords(
+                    replacedBy: request.target, at: request.targetPath.string)
+            }
             transaction.noteFullMirror(
-                of: request.target, written,
+                of: request.target,
+                Written(
+                    bytes: request.target.size, sourceWitness: request.sourceWitness,
+                    targetWitness: targetWitness, sourceUnchanged: sourceUnchanged),
                 isProven ? [] : request.doubts(at: transaction.now, isKnown: true))
             let left = Set(transaction.catalog.jobs.map(\.id))
             return before.jobs.filter { !left.contains($0.id) }

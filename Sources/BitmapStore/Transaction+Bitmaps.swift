@@ -218,13 +218,6 @@ extension Transaction {
         catalog.bitmaps[index].history.marked(sourceWitness)
     }
 
-    /// The marks of another bitmap were added.
-    mutating func noteMarks(_ index: Int, of other: Int) {
-        guard let state = catalog.bitmaps[other].history.markedState else { return }
-        let known = catalog.bitmaps[index].history.markedState ?? state
-        catalog.bitmaps[index].history.markedState = max(known, state)
-    }
-
     /// B |= ranges, and M |= ranges in every record.
     mutating func mark(
         _ ranges: [Range<Int64>], bitmapAt index: Int
