@@ -14,9 +14,7 @@ extension SystemView {
             guard visited.insert(number).inserted, let disk = diskDirectory(of: number) else {
                 continue
             }
-            pending += entries(disk + "/slaves").compactMap {
-                value("/sys/class/block/\($0)/dev").flatMap { DeviceNumber($0) }
-            }
+            pending += slaves(of: disk)
             guard let backing = loopFile(disk: disk) else { continue }
             if case .block(let below) = backing.identity {
                 pending.append(below)

@@ -35,6 +35,7 @@ extension StorageDevice {
             use != nil && (options.isReadOnce || filesystem?.mappingsShowWrites == false)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
+            caches: PageCaches(of: opened.descriptor, opened.status.identity, view),
             description: description, created: nil,
             openingWitness: options.isReadOnce
                 ? view.settledWitness(of: opened.descriptor, opened.status.identity) : nil,
@@ -127,6 +128,7 @@ extension StorageDevice {
         let direct = try DirectAccess.open(opened, access: .readWrite, choice: cache)
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
+            caches: PageCaches(of: opened.descriptor, opened.status.identity, view),
             description: try .describe(opened, direct, view), created: created,
             notes: StorageDescription.notes(opened, landing, direct, view),
             warnings: [guards.blindness(to: opened)].compactMap(\.self))

@@ -39,11 +39,13 @@ extension WriteWitness {
 extension SystemView {
     /// What is known of an open disk or file.
     fileprivate func witness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
-        SystemCalls.writeBack(descriptor)
         if case .block(let number) = node {
+            // What goes to a disk may be held back below it as well: only a flush goes so far.
+            try? SystemCalls.sync(descriptor)
             let size = (try? SystemCalls.blockDeviceSize(descriptor.raw)) ?? 0
             return witness(of: number, size: size)
         }
+        SystemCalls.writeBack(descriptor)
         guard let status = try? SystemCalls.freshStatus(of: descriptor) else {
             // A file that cannot be looked at any more is not as it was.
             return WriteWitness(size: 0)

@@ -35,6 +35,7 @@ public final class StorageDevice: Sendable {
     private let direct: Descriptor?
     private let buffered: Descriptor
     private let locks: [Descriptor]
+    private let caches: PageCaches
     private let created: NewImage?
     /// Whether somebody has it open who can write it, or the disk in it, without moving its times.
     package let hidesWrites: Bool
@@ -44,7 +45,8 @@ public final class StorageDevice: Sendable {
     /// - Parameter created: the file, if this opening made it.
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
-        description: StorageDescription, created: NewImage?, openingWitness: WriteWitness? = nil,
+        caches: PageCaches, description: StorageDescription, created: NewImage?,
+        openingWitness: WriteWitness? = nil,
         notes: [String], warnings: [String] = [], hidesWrites: Bool = false
     ) {
         self.hidesWrites = hidesWrites
@@ -65,6 +67,7 @@ public final class StorageDevice: Sendable {
             opened.kind == .image && description.filesystem?.holesCanBeTrusted == true
         self.direct = direct.descriptor
         buffered = opened.descriptor
+        self.caches = caches
         self.locks = locks
         self.created = created
     }
@@ -99,24 +102,22 @@ public final class StorageDevice: Sendable {
     }
 
     /// Brings what anything has written to it to stable storage, with its times.
+    ///
+    /// - Throws: if something that was written to it, or to what is below it, since it was opened
+    ///   is lost; also if somebody else was told of that before, and then each time.
     package func flush() throws(StorageError) {
-        do throws(Errno) {
-            try SystemCalls.sync(buffered)
-        } catch .invalidArgument, .readOnlyFileSystem, .notSupported {
-            // There is nothing to flush.
-        } catch {
+        do throws(Errno) { try caches.flush() } catch {
             throw .systemCall(call: "fsync", path: path, code: error)
         }
     }
 
-    /// Throws if something that was written to it is known not to have come to the storage. A look
-    /// at it (`witness`) may have been told so in place of a flush.
-    package func requireNoLostWrites() throws(StorageError) {
-        guard buffered.lost == 0 else {
-            throw .systemCall(
-                call: "sync_file_range", path: path, code: Errno(rawValue: buffered.lost))
-        }
-    }
+    /// Makes what is read next come from the storage, and not from what a page cache kept of a
+    /// write that failed.
+    package func readAnew() { caches.readAnew() }
+
+    /// Whether a range of its page cache can be written back, asked of all that is in it now. Once
+    /// it can, an error of that is a loss.
+    package func canWriteBack() -> Bool { SystemCalls.writeBack(buffered) }
 
     /// The size now: disks shrink and vanish, and then answer with other errors than one expects.
     package func currentSize() throws(StorageError) -> Int64 {

@@ -1,24 +1,10 @@
 internal import CLinux
 import Glibc
-internal import Synchronization
 package import SystemPackage
 
 /// A descriptor that is closed when its last owner goes.
 package final class Descriptor: Sendable {
     package let raw: CInt
-
-    /// Why a write that had been on its way never came to the storage; 0: none is known. The kernel
-    /// says so once, and whoever syncs is to hear it.
-    private let lostWrite = Atomic<CInt>(0)
-
-    var lost: CInt { lostWrite.load(ordering: .acquiring) }
-
-    fileprivate func note(_ code: CInt) {
-        // What says that there was nothing to sync, or that it can't be done.
-        let others = [0, EINVAL, ESPIPE, ENOSYS, EOPNOTSUPP, EROFS, EBADF, EINTR, EAGAIN]
-        guard !others.contains(code) else { return }
-        lostWrite.store(code, ordering: .releasing)
-    }
 
     package init(_ raw: CInt) { self.raw = raw }
 
@@ -150,27 +136,29 @@ package enum SystemCalls {
         }
     }
 
+    /// A failure is final, whatever its errno: what was lost is told once, and another call may
+    /// succeed.
     package static func sync(_ descriptor: Descriptor) throws(Errno) {
-        while fsync(descriptor.raw) != 0 {
-            let code = errno
-            guard code == EINTR else {
-                descriptor.note(code)
-                throw Errno(rawValue: code)
-            }
-        }
-        guard descriptor.lost == 0 else { throw Errno(rawValue: descriptor.lost) }
+        guard fsync(descriptor.raw) == 0 else { throw Errno(rawValue: errno) }
     }
 
+    /// See `sync`.
     package static func syncData(_ descriptor: Descriptor) throws(Errno) {
-        while fdatasync(descriptor.raw) != 0 {
-            if errno != EINTR { throw Errno(rawValue: errno) }
-        }
+        guard fdatasync(descriptor.raw) == 0 else { throw Errno(rawValue: errno) }
     }
 
-    /// Brings what the page cache has of a file or disk on its way, and waits for it. What fails,
-    /// `sync` tells.
-    static func writeBack(_ descriptor: Descriptor) {
-        descriptor.note(ringmirror_write_back(descriptor.raw))
+    /// Brings what the page cache has of a file or disk on its way, and waits for it.
+    ///
+    /// - Returns: whether it can. What fails is told to the descriptor; `PageCaches` are told as
+    ///   well.
+    @discardableResult
+    static func writeBack(_ descriptor: Descriptor) -> Bool {
+        ringmirror_write_back(descriptor.raw) == 0
+    }
+
+    /// Forgets what the page cache has of a file or disk, as far as it is on its storage.
+    static func dropCache(of descriptor: Descriptor) {
+        posix_fadvise(descriptor.raw, 0, 0, POSIX_FADV_DONTNEED)
     }
 
     /// The generation of the inode, where the filesystem keeps one.

@@ -185,8 +185,9 @@ public final class CompareJob: Sendable {
             io: io, unpacking: standardUnpacking)
     }
 
-    /// - Parameter isWatched: whether a side that something else writes meanwhile spoils the
-    ///   answer. A sample, and a comparison in a job that looks at its end anyway, do without.
+    /// - Parameter isWatched: whether a side that something else writes meanwhile, or that loses
+    ///   what it was read with, spoils the answer; both are read from their storage then. A sample,
+    ///   and a comparison in a job that looks at its end anyway, do without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
         isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
@@ -196,6 +197,10 @@ public final class CompareJob: Sendable {
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
+        if isWatched {
+            first.readAnew()
+            second.readAnew()
+        }
         watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
         self.isByName = isByName
         self.io = io
@@ -226,8 +231,20 @@ public final class CompareJob: Sendable {
         let disturbance =
             watch?.firstWritten().map(MirrorError.writtenMeanwhile)
             ?? moved.map(MirrorError.movedMeanwhile)
+            ?? (watch == nil ? nil : firstLoss())
         return state.report(
             sizes: sizes, padding: padding, seconds: seconds, disturbance: disturbance)
+    }
+
+    /// That what was read of a side, from its page cache, is not on its storage.
+    private func firstLoss() -> MirrorError? {
+        do throws(MirrorError) {
+            try disks.0.flush()
+            try disks.1.flush()
+            return nil
+        } catch {
+            return error
+        }
     }
 
     /// What one side has of zeros behind the end of the other, if its size was rounded up to whole

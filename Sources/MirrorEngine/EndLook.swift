@@ -54,7 +54,6 @@ struct EndLook {
             }
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
             try mirror.target.requireSize()
-            try mirror.target.requireNoLostWrites()
             return nil
         } catch {
             return .failed(error)
@@ -63,20 +62,18 @@ struct EndLook {
 }
 
 extension Disk {
-    fileprivate func requireNoLostWrites() throws(MirrorError) {
-        do throws(StorageError) {
-            for device in devices { try device.requireNoLostWrites() }
-        } catch {
-            throw .storage(error)
-        }
-    }
-
     /// Brings what anything has written to it to stable storage.
     func flush() throws(MirrorError) {
         do throws(StorageError) { for device in devices { try device.flush() } } catch {
             throw .storage(error)
         }
     }
+
+    /// Makes what is read of it next come from the storage.
+    func readAnew() { for device in devices { device.readAnew() } }
+
+    /// Whether its page caches can be written back range by range.
+    var canWriteBack: Bool { devices.allSatisfy { $0.canWriteBack() } }
 
     /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
     /// is written: its size says nothing.

@@ -21,12 +21,6 @@ enum Errors {
         code == ENOSPC || code == EDQUOT || code == EFBIG
     }
 
-    /// What a write-back says of writes that never came to the storage. All else says that there
-    /// was no write-back.
-    static func isLostWrite(_ code: CInt) -> Bool {
-        !isUnsupported(code) && !isTransient(code) && code != ESPIPE
-    }
-
     /// The kernel, the file system or the device can't do this kind of request at all. EBUSY is
     /// what a kernel says that doesn't let this descriptor zero a claimed disk.
     static func isUnsupported(_ code: CInt) -> Bool {

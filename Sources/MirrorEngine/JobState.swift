@@ -28,6 +28,8 @@ package final class JobState: Sendable {
         var retries: UInt64 = 0
         var statistics = QueueStatistics()
         var flushed = false
+        /// Something was lost though every flush has succeeded.
+        var hasHiddenLosses = false
         /// A flush has failed, or a ring is broken: what was written since the last good one may be
         /// gone, or still be written over.
         var hasLostWrites = false
@@ -104,6 +106,18 @@ package final class JobState: Sendable {
         control.fail(.ring(error))
     }
 
+    /// Every flush has succeeded, and something was lost all the same: at no checkpoint is known
+    /// what the target held.
+    func foundLoss(_ error: MirrorError) {
+        crew.withLock { crew in
+            crew.hasLostWrites = true
+            crew.hasHiddenLosses = true
+            crew.flushed = false
+        }
+        control.fail(error)
+    }
+
+    var hasHiddenLosses: Bool { crew.withLock { $0.hasHiddenLosses } }
     var hasLostWrites: Bool { crew.withLock { $0.hasLostWrites } }
     package var isFlushed: Bool { crew.withLock { $0.flushed } }
 
@@ -111,7 +125,8 @@ package final class JobState: Sendable {
     /// was not copied or, if the last flush did not succeed, what was not at the last checkpoint;
     /// nil if there was none, and all is to be copied again.
     package func undone() -> DirtyBitmap? {
-        isFlushed ? dispenser.remaining() : checkpoints.durable()
+        if hasHiddenLosses { return nil }
+        return isFlushed ? dispenser.remaining() : checkpoints.durable()
     }
 
     package var statistics: QueueStatistics { crew.withLock { $0.statistics } }

@@ -74,7 +74,7 @@ public final class MirrorJob: Sendable {
             requestSize: sizing.requestSize, depth: sizing.depth,
             bufferBytes: sizing.bufferBytes, granularity: working.granularity.bytes,
             dropSourceCache: source.caching != .direct,
-            dropTargetCache: target.caching != .direct)
+            dropTargetCache: target.caching != .direct && target.canWriteBack)
         state = JobState(
             plan: plan, working: working.coarsened(to: plan.blockSize),
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
@@ -87,6 +87,9 @@ public final class MirrorJob: Sendable {
     /// What the target is not known to hold on stable storage, after the job has ended; nil if that
     /// is all that was dirty at its beginning.
     package func undone() -> DirtyBitmap? { state.undone() }
+
+    /// Whether the target has lost what its flushes had promised, so that nothing is known of it.
+    var hasHiddenLosses: Bool { state.hasHiddenLosses }
 
     /// Throws what keeps jobs from reaching the kernel here by this method: an old kernel, a
     /// sysctl, a container, a limit on descriptors or memory. A job finds that out by itself; this
@@ -128,12 +131,20 @@ public final class MirrorJob: Sendable {
             if let refusal = setup.refusal { state.log.noRing(refusal) }
         }
         pool.close()
+        requireNothingLost()
         // A job on such a bitmap may have taken the marks before all of it was written.
         do throws(BitmapStoreError) { _ = try TargetMarks.mark(bits, of: target) } catch {
             state.control.fail(.store(error))
         }
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
+    }
+
+    /// The rings were told of no loss. Someone else may have been, of one below a loop device for
+    /// instance, and only what nobody else asks by can tell.
+    private func requireNothingLost() {
+        guard state.isFlushed else { return }
+        do throws(MirrorError) { try target.flush() } catch { state.foundLoss(error) }
     }
 
     /// Runs the job without blocking the caller's thread, where the system has a thread for that

@@ -53,9 +53,6 @@ struct MirrorStart {
             bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
-        // What is on its way to the storage of a disk moves the counters of what is below it. A
-        // failure is kept, and comes again at the end: a dying disk is to be copied.
-        if source.device.kind == .disk { try? source.flush() }
         record.sourceWitness = source.settledWitness()
         record.targetWitness = target.witness()
         record.allowsUnknownTarget = request.allowNewTarget

@@ -93,7 +93,10 @@ extension RecordedMirror {
         result.comparison = comparison
         let witness = target.witness()
         do throws(BitmapStoreError) {
-            if copied, case .failed = report.outcome {
+            if job.hasHiddenLosses {
+                try giveUp(witness)
+                try distrustTarget()
+            } else if copied, case .failed = report.outcome {
                 try giveUp(witness)
                 if comparison?.isIdentical == false { try distrustTarget() }
             } else {

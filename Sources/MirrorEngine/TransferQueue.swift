@@ -202,9 +202,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     private mutating func fail(_ index: Int, code: CInt) -> Outcome? {
         let kind = transfers[index].kind
-        // A write that is lost the kernel tells of once: to the next flush, or here.
-        let isLoss = kind == .writeBack && Errors.isLostWrite(code)
-        if kind == .dropCache || kind == .writeBack && !isLoss {
+        if kind == .dropCache {
             free.append(index)
             return .finished(transfers[index])
         }

@@ -48,7 +48,8 @@ final class Verifier: Sendable {
     }
 
     private func compare(_ bits: consuming DirtyBitmap) -> CompareReport {
-        job.run(
+        target.readAnew()
+        return job.run(
             CompareJob(
                 source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io))
     }

@@ -249,7 +249,7 @@ import Testing
             Issue.record("a write beside the device was not seen")
             return
         }
-        #expect(disk.witness().counters?.writes == through.counters?.writes)
+        #expect(disk.witness().counters?.sectorsWritten == through.counters?.sectorsWritten)
     }
 
     private static let zeros = "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"

@@ -107,37 +107,6 @@ extension Integration {
             expectSame(source, target)
         }
 
-        /// The kernel tells of a write that was lost below the page cache once: also where that is
-        /// no flush, but a write-back or a look at the disk.
-        @Test(
-            .enabled(if: Needs.loops, Needs.loopsReason),
-            arguments: ["target", "source"], ["threads", "uring"])
-        func `a write that is lost below the page cache`(side: String, method: String) throws {
-            let scratch = try Scratch()
-            let folder = try TestFilesystem.ext4.mount(in: scratch, size: 40 * miB)
-            let size = 16 * miB
-            try Shell.run("truncate", "-s", "\(size)", folder + "/disk")
-            try Content.write(1, to: folder + "/disk", 0..<11 * miB)
-            _ = try? Shell.run("dd", "if=/dev/zero", "of=\(folder)/filler", "bs=1M", "status=none")
-            try Shell.run("sync", "-f", folder)
-            let full = try scratch.loop(over: folder + "/disk").path
-            let other = try scratch.image("other", size: size, seed: 2)
-            var command = ["full", other, full, "--overwrite", "--cache", "buffered"]
-            if side == "source" {
-                let writer = open(full, O_RDWR | O_CLOEXEC)
-                defer { close(writer) }
-                let bytes = [UInt8](repeating: 7, count: Int(4 * miB))
-                #expect(pwrite(writer, bytes, bytes.count, off_t(12 * miB)) == bytes.count)
-                command = ["full", full, scratch.path("copy"), "--create", "--allow-source-in-use"]
-                let end = try scratch.run(command + ["--io", method, "--json"])
-                #expect(end.code == Code.failed, "\(end)")
-                return
-            }
-            let end = try scratch.run(command + ["--io", method, "--speed", "40M", "--json"])
-            #expect(end.code == Code.failed, "\(end)")
-            #expect(try end.report().text("claim") == "notAMirror", "\(end)")
-        }
-
         /// A disk that is plugged in again, or a machine that was started again, has other numbers.
         @Test(.enabled(if: Needs.loops, Needs.loopsReason))
         func `files on a disk that has another number are the same`() throws {

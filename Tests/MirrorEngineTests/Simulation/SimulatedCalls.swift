@@ -39,8 +39,10 @@ extension SimulatedKernel {
                 id, at: offset, count: Int(request.length),
                 isPunch: request.operation == .punchHole)
         case .sync, .dataSync: return disk.flush(upTo: flushMark)
-        case .writeBack where random.chance(percent: 80): return disk.writeBack()
-        case .writeBack, .dropCache: return random.chance(percent: 20) ? -EINVAL : 0
+        case .writeBack:
+            let codes = [EIO, ENOSPC, EINVAL, EOPNOTSUPP, ENODEV, EBUSY, ENOSYS]
+            return disk.writeBack(losingWith: codes[Int.random(in: codes.indices, using: &random)])
+        case .dropCache: return random.chance(percent: 20) ? -EINVAL : 0
         case .nop, .pollIn, .timeout, .cancel: return -EINVAL
         }
     }

@@ -256,11 +256,11 @@ final class SimulatedDisk: @unchecked Sendable {
     }
 
     /// Writes go to the storage, which says nothing about power cuts. What is lost by it is told
-    /// here, and to no flush that comes later.
-    func writeBack() -> Int32 {
+    /// here, and to no flush that comes later, with whatever errno the filesystem has for it.
+    func writeBack(losingWith code: CInt) -> Int32 {
         lock.lock()
         defer { lock.unlock() }
-        return losesWrites() ? -EIO : 0
+        return losesWrites() ? -code : 0
     }
 
     // MARK: the rest, with the lock held
