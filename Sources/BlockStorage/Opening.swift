@@ -33,14 +33,14 @@ extension StorageDevice {
         let filesystem = description.filesystem ?? view.loopFilesystem(of: opened.status.identity)
         let hidesWrites =
             use != nil && (options.isReadOnce || filesystem?.mappingsShowWrites == false)
+        let caches = PageCaches(of: opened.descriptor, opened.status.identity, .readOnly, view)
         return StorageDevice(
             opened: opened, access: .readOnly, direct: direct, locks: locks.compactMap(\.self),
-            caches: PageCaches(of: opened.descriptor, opened.status.identity, view),
-            description: description, created: nil,
+            caches: caches, description: description, created: nil,
             openingWitness: options.isReadOnce
                 ? view.settledWitness(of: opened.descriptor, opened.status.identity) : nil,
             notes: StorageDescription.notes(opened, landing, direct, view),
-            warnings: [use, guards.blindness(to: opened)].compactMap(\.self),
+            warnings: [use, guards.blindness(to: opened), caches.deafness].compactMap(\.self),
             hidesWrites: hidesWrites)
     }
 
@@ -126,12 +126,12 @@ extension StorageDevice {
         ]
         try check()
         let direct = try DirectAccess.open(opened, access: .readWrite, choice: cache)
+        let caches = PageCaches(of: opened.descriptor, opened.status.identity, .readWrite, view)
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
-            caches: PageCaches(of: opened.descriptor, opened.status.identity, view),
-            description: try .describe(opened, direct, view), created: created,
+            caches: caches, description: try .describe(opened, direct, view), created: created,
             notes: StorageDescription.notes(opened, landing, direct, view),
-            warnings: [guards.blindness(to: opened)].compactMap(\.self))
+            warnings: [guards.blindness(to: opened), caches.deafness].compactMap(\.self))
     }
 }
 

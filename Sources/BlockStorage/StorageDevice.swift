@@ -113,7 +113,14 @@ public final class StorageDevice: Sendable {
 
     /// Makes what is read next come from the storage, and not from what a page cache kept of a
     /// write that failed.
-    package func readAnew() { caches.readAnew() }
+    ///
+    /// - Parameter isTable: whether it is read through its own cache though its data are not, as
+    ///   the tables of an image are.
+    package func readAnew(isTable: Bool = false) {
+        // The end of a disk that is off the block is read through the cache, too.
+        let isUneven = geometry.size % Int64(geometry.offsetAlignment) != 0
+        caches.readAnew(dropsOwn: isTable || isUneven || caching != .direct)
+    }
 
     /// Whether a range of its page cache can be written back, asked of all that is in it now. Once
     /// it can, an error of that is a loss.

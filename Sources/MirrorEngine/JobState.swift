@@ -14,6 +14,8 @@ package final class JobState: Sendable {
     let control: JobControl
     let checkpoints: Checkpoints
     let log: JobLog
+    /// Throws if something that was written to the target is lost, whoever was told.
+    private let requireNothingLost: @Sendable () throws(MirrorError) -> Void
 
     // Shared by the workers, and read by whoever watches.
 
@@ -37,8 +39,11 @@ package final class JobState: Sendable {
 
     package init(
         plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
-        checkpoints: Checkpoints = Checkpoints(), log: JobLog = JobLog(nil)
+        checkpoints: Checkpoints = Checkpoints(),
+        requireNothingLost: @escaping @Sendable () throws(MirrorError) -> Void = {},
+        log: JobLog = JobLog(nil)
     ) {
+        self.requireNothingLost = requireNothingLost
         self.plan = plan
         self.checkpoints = checkpoints
         self.log = log
@@ -106,15 +111,24 @@ package final class JobState: Sendable {
         control.fail(.ring(error))
     }
 
-    /// Every flush has succeeded, and something was lost all the same: at no checkpoint is known
-    /// what the target held.
-    func foundLoss(_ error: MirrorError) {
-        crew.withLock { crew in
-            crew.hasLostWrites = true
-            crew.hasHiddenLosses = true
-            crew.flushed = false
+    /// The rings were told of no loss. Someone else may have been, of one below a loop device for
+    /// instance, and only what nobody else asks by can tell.
+    ///
+    /// - Returns: whether nothing was lost. If something was, nothing is known of the target.
+    @discardableResult
+    func settleLosses() -> Bool {
+        do throws(MirrorError) {
+            try requireNothingLost()
+            return true
+        } catch {
+            crew.withLock { crew in
+                crew.hasLostWrites = true
+                crew.hasHiddenLosses = true
+                crew.flushed = false
+            }
+            control.fail(error)
+            return false
         }
-        control.fail(error)
     }
 
     var hasHiddenLosses: Bool { crew.withLock { $0.hasHiddenLosses } }

@@ -64,6 +64,8 @@ public final class MirrorJob: Sendable {
                 "the bitmap is of a disk of \(working.size) bytes, and \(source.path) has "
                     + "\(source.geometry.size)")
         }
+        source.readAnew()
+        target.readAnew()
         sizing = try JobSizing(options, source: source.geometry, target: target.geometry)
         self.source = source
         self.target = target
@@ -78,6 +80,7 @@ public final class MirrorJob: Sendable {
         state = JobState(
             plan: plan, working: working.coarsened(to: plan.blockSize),
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
+            requireNothingLost: { () throws(MirrorError) in try target.flush() },
             log: JobLog(logger))
     }
 
@@ -131,20 +134,13 @@ public final class MirrorJob: Sendable {
             if let refusal = setup.refusal { state.log.noRing(refusal) }
         }
         pool.close()
-        requireNothingLost()
+        if state.isFlushed { state.settleLosses() }
         // A job on such a bitmap may have taken the marks before all of it was written.
         do throws(BitmapStoreError) { _ = try TargetMarks.mark(bits, of: target) } catch {
             state.control.fail(.store(error))
         }
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
-    }
-
-    /// The rings were told of no loss. Someone else may have been, of one below a loop device for
-    /// instance, and only what nobody else asks by can tell.
-    private func requireNothingLost() {
-        guard state.isFlushed else { return }
-        do throws(MirrorError) { try target.flush() } catch { state.foundLoss(error) }
     }
 
     /// Runs the job without blocking the caller's thread, where the system has a thread for that

@@ -181,7 +181,7 @@ extension Worker where Queue: ~Copyable {
 
     /// The flush of a checkpoint has succeeded.
     func endCheckpoint() {
-        guard !job.hasLostWrites else { return }
+        guard !job.hasLostWrites, job.settleLosses() else { return }
         do throws(StorageError) {
             try plan.target.commit(isFinal: false)
             job.checkpoints.end()

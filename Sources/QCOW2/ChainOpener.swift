@@ -49,7 +49,7 @@ struct ChainOpener {
         guard format == .qcow2 else { return try Layer(raw: file, device: device) }
         // Its tables are read through the page cache, which keeps those that a failed flush has
         // lost. What has it open writes them by itself.
-        if !device.hidesWrites { device.readAnew() }
+        if !device.hidesWrites { device.readAnew(isTable: true) }
         let header = try Header.read(from: file)
         guard header.incompatible.contains(.dataFile) else {
             return try Layer(header, file: file, device: device)

@@ -85,6 +85,26 @@ extension Integration {
                 "qemu-img", "compare", "-T", "none", "-f", "raw", "-F", "qcow2", source, target)
         }
 
+        /// The page cache of the file below a loop device shows what is on no disk.
+        @Test func `a source is read from its storage`() throws {
+            let scratch = try Scratch()
+            let storage = try FullStorage(in: scratch)
+            let file = storage.folder + "/disk"
+            try Shell.run("dd", "if=/dev/zero", "of=\(file)", "bs=1M", "count=8", "status=none")
+            try storage.takeAway(miB..<2 * miB, of: file)
+            let disk = try scratch.loop(over: file).path
+            let written = try scratch.image("written", size: 8 * miB, seed: 3)
+            let writing = try? Shell.run(
+                "dd", "if=\(written)", "of=\(disk)", "bs=1M", "conv=notrunc,fsync",
+                "status=none")
+            #expect(writing == nil, "nothing was lost")
+            let copy = scratch.path("copy")
+            let full = try scratch.run("full", disk, copy, "--create")
+            #expect(full.code == Code.done, "\(full)")
+            let compared = try scratch.run("compare", disk, copy)
+            #expect(compared.code == Code.done, "\(compared)")
+        }
+
         @Test func `a comparison does not believe what was lost`() throws {
             let scratch = try Scratch()
             let storage = try FullStorage(in: scratch)
@@ -134,7 +154,13 @@ extension Integration {
                 #expect(pwrite(writer, bytes, bytes.count, off_t(12 * miB)) == bytes.count)
                 command = ["full", full, scratch.path("copy"), "--create", "--allow-source-in-use"]
                 let end = try scratch.run(command + ["--io", method, "--json"])
-                #expect(end.code == Code.failed, "\(end)")
+                // What the writer had in the cache is on no disk: it is seen by nobody any more,
+                // or there is no mirror.
+                if end.code == Code.done {
+                    expectSame(full, scratch.path("copy"))
+                } else {
+                    #expect(end.code == Code.failed, "\(end)")
+                }
                 return
             }
             let end = try scratch.run(command + ["--io", method, "--speed", "40M", "--json"])

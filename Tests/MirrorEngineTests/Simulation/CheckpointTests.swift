@@ -57,6 +57,22 @@ import Testing
         #expect(!claimsSomething || simulation.claims.kept > 0)
     }
 
+    /// No flush fails, and what was lost is known all the same: nothing may be recorded as safe.
+    @Test func aCheckpointIsNotBelievedAfterALossThatOthersWereToldOf() throws {
+        let disks = disks()
+        var setup = setup()
+        setup.losesUnheard = true
+        let simulation = try disks.simulation(setup)
+        guard case .failed = try simulation.run() else {
+            Issue.record("a mirror without what was lost")
+            return
+        }
+        #expect(simulation.kernel.count(.dataSync) > 0)
+        #expect(simulation.claims.kept == 0)
+        let claimsSomething = simulation.job.undone() != nil
+        #expect(!claimsSomething && simulation.job.hasHiddenLosses && !simulation.job.isFlushed)
+    }
+
     /// A job that is cancelled leaves exactly what it did not do.
     @Test(arguments: 1...12 as ClosedRange<UInt64>)
     func aCancelledJobKeepsWhatItDid(seed: UInt64) throws {

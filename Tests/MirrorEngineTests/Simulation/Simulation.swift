@@ -23,6 +23,8 @@ final class Simulation: @unchecked Sendable {
         /// Nanoseconds between checkpoints; nil for none.
         var checkpointInterval: Int64?
         var behaviour = SimulatedKernel.Behaviour()
+        /// A write is lost, and the kernel has told someone else of it.
+        var losesUnheard = false
     }
 
     let source: SimulatedMap
@@ -67,7 +69,11 @@ final class Simulation: @unchecked Sendable {
         }
         job = JobState(
             plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
-            checkpoints: checkpoints)
+            checkpoints: checkpoints,
+            requireNothingLost: { () throws(MirrorError) in
+                guard setup.losesUnheard else { return }
+                throw .flush(name: "target", cause: .errno(EIO))
+            })
     }
 
     /// Starts the job on threads of its own.
