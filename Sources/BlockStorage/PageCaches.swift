@@ -58,7 +58,8 @@ final class PageCaches: Sendable {
     ///   others may see in it what nobody has any more.
     func readAnew(dropsOwn: Bool) {
         var hasLosses = false
-        for file in [own] + below where flush(file) != 0 { hasLosses = true }
+        // On its way to the storage is enough for reading: nothing has to be flushed there.
+        for file in [own] + below where !SystemCalls.writeBack(file) { hasLosses = true }
         if dropsOwn || hasLosses { SystemCalls.dropCache(of: own) }
         for file in below { SystemCalls.dropCache(of: file) }
     }
