@@ -17,7 +17,7 @@ final class PageCaches: Sendable {
     /// Why something that was written never came to the storage; 0: none is known.
     private let loss = Atomic<CInt>(0)
     /// What is below a loop device and can't be opened, so that its losses are not heard of.
-    let unheard: FilePath?
+    private let unheard: FilePath?
 
     /// - Parameter descriptor: the disk or file; its caches are watched from now on.
     init(of descriptor: Descriptor, _ node: NodeIdentity, _ access: Access, _ view: SystemView) {

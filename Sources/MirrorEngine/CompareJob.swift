@@ -186,8 +186,8 @@ public final class CompareJob: Sendable {
     }
 
     /// - Parameter isWatched: whether a side that something else writes meanwhile, or that loses
-    ///   what it was read with, spoils the answer; both are read from their storage then. A sample,
-    ///   and a comparison in a job that looks at its end anyway, do without.
+    ///   what it was read with, spoils the answer. The first side is read from its storage then;
+    ///   the second always is. The comparison of a job whose source is in use does without.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
         isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
@@ -197,10 +197,8 @@ public final class CompareJob: Sendable {
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
         sizes = (first.geometry.size, isPrefix ? size : second.geometry.size)
         disks = (first, second)
-        if isWatched {
-            first.readAnew()
-            second.readAnew()
-        }
+        if isWatched { first.readAnew() }
+        second.readAnew()
         watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
         self.isByName = isByName
         self.io = io

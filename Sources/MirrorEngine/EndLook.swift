@@ -62,19 +62,6 @@ struct EndLook {
 }
 
 extension Disk {
-    /// Brings what anything has written to it to stable storage.
-    func flush() throws(MirrorError) {
-        do throws(StorageError) { for device in devices { try device.flush() } } catch {
-            throw .storage(error)
-        }
-    }
-
-    /// Makes what is read of it next come from the storage.
-    func readAnew() { for device in devices { device.readAnew() } }
-
-    /// Whether its page caches can be written back range by range.
-    var canWriteBack: Bool { devices.allSatisfy { $0.canWriteBack() } }
-
     /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
     /// is written: its size says nothing.
     fileprivate func requireSize() throws(MirrorError) {

@@ -64,8 +64,6 @@ public final class MirrorJob: Sendable {
                 "the bitmap is of a disk of \(working.size) bytes, and \(source.path) has "
                     + "\(source.geometry.size)")
         }
-        source.readAnew()
-        target.readAnew()
         sizing = try JobSizing(options, source: source.geometry, target: target.geometry)
         self.source = source
         self.target = target
@@ -117,6 +115,8 @@ public final class MirrorJob: Sendable {
         let start = Clock.now
         let processor = Clock.processor
         let bits = state.dispenser.remaining()
+        source.readAnew()
+        target.readAnew()
         do throws(BitmapStoreError) {
             let marked = try TargetMarks.mark(bits, of: target)
             markedBitmaps.withLock { $0 = marked }

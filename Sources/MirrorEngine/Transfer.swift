@@ -20,8 +20,10 @@ package struct Transfer: Sendable {
         case checkpoint
         /// Waits until an unpacker has something to tell.
         case poll
-        /// Hints about the page cache; their failure means nothing.
-        case writeBack, dropCache
+        /// Waits until the page cache has brought a range to the storage. A failure is a loss.
+        case writeBack
+        /// A hint about the page cache, whose failure means nothing.
+        case dropCache
 
         var isRead: Bool { self == .read || self == .readPacked }
         var isZeroing: Bool { self == .punchHole || self == .zeroRange || self == .writeZeros }

@@ -48,8 +48,7 @@ final class Verifier: Sendable {
     }
 
     private func compare(_ bits: consuming DirtyBitmap) -> CompareReport {
-        target.readAnew()
-        return job.run(
+        job.run(
             CompareJob(
                 source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io))
     }
