@@ -6,6 +6,8 @@ struct Mount: Equatable, Sendable {
     let point: String
     let filesystem: String
     let source: String
+    /// The directories that an overlay shows; none for other filesystems.
+    let layers: [String]
 
     /// Parses a line; nil if it is not one.
     init?(line: Substring) {
@@ -18,6 +20,13 @@ struct Mount: Equatable, Sendable {
         point = unescapeOctal(fields[4])
         filesystem = String(fields[dash + 1])
         source = unescapeOctal(fields[dash + 2])
+        let options = filesystem == "overlay" && dash + 3 < fields.count ? fields[dash + 3] : ""
+        layers = options.split(separator: ",").flatMap { option -> [String] in
+            guard let sign = option.firstIndex(of: "="),
+                ["upperdir", "lowerdir", "lowerdir+"].contains(option[..<sign])
+            else { return [] }
+            return option[option.index(after: sign)...].split(separator: ":").map(unescapeOctal)
+        }
     }
 }
 

@@ -102,8 +102,10 @@ private struct CacheWalk {
         switch node {
         case .block(let number): descend(below: number)
         case .file(let device, _), .other(let device, _):
-            if let number = view.diskDirectory(of: device) == nil ? disk(of: file) : device {
-                descend(below: number)
+            if view.diskDirectory(of: device) != nil {
+                descend(below: device)
+            } else if visited.insert(device).inserted {
+                descend(belowMountOf: file)
             }
         }
     }
@@ -114,31 +116,44 @@ private struct CacheWalk {
         }
         for slave in view.slaves(of: disk) { descend(below: slave) }
         guard let path = view.filePath(disk + "/loop/backing_file") else { return }
-        guard let file = try? SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY),
-            let identity = (try? SystemCalls.status(of: file))?.identity,
-            identity == view.loopFile(disk: disk)?.identity
-        else {
-            // With direct I/O it has no cache.
-            if view.number(disk + "/loop/dio") != 1 { unheard = unheard ?? path }
-            return
+        let backing = view.loopFile(disk: disk)?.identity
+        if let file = try? SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY),
+            let identity = (try? SystemCalls.status(of: file))?.identity, identity == backing
+        {
+            files.append(file)
+            descend(from: file, identity)
+        } else if view.number(disk + "/loop/dio") != 1 {
+            unheard = unheard ?? path
+        } else {
+            // With direct I/O it has no cache, but what it lies on may have one.
+            switch backing {
+            case .block(let number): descend(below: number)
+            case .file(let device, _), .other(let device, _): descend(below: device)
+            case nil: unheard = unheard ?? path
+            }
         }
-        files.append(file)
-        descend(from: file, identity)
     }
 
-    /// The disk of a filesystem whose files have a device number of no disk, such as btrfs: the
-    /// first one, where it has several. Nil if it has none, or none that its mount names.
-    private func disk(of file: Descriptor) -> DeviceNumber? {
+    /// Of a filesystem whose files have a device number of no disk: what its mount names. That is
+    /// the first disk of btrfs, and the layers of an overlay; nothing for what has no disk here.
+    private mutating func descend(belowMountOf file: Descriptor) {
         let info = view.text("/proc/self/fdinfo/\(file.raw)") ?? ""
         guard
             let id = info.split(separator: "\n").first(where: { $0.hasPrefix("mnt_id:") })?
                 .dropFirst("mnt_id:".count).trimmed,
             let table = view.text("/proc/self/mountinfo"),
             let line = table.split(separator: "\n").first(where: { $0.hasPrefix(id + " ") }),
-            let source = Mount(line: line)?.source, source.hasPrefix("/"),
-            case .block(let number) = view.identify(source)
-        else { return nil }
-        return number
+            let mount = Mount(line: line)
+        else { return }
+        for path in mount.layers {
+            guard let layer = try? SystemCalls.open(FilePath(path), O_PATH),
+                let identity = (try? SystemCalls.status(of: layer))?.identity
+            else { continue }
+            descend(from: layer, identity)
+        }
+        if mount.source.hasPrefix("/"), case .block(let number) = view.identify(mount.source) {
+            descend(below: number)
+        }
     }
 }
 

@@ -13,6 +13,16 @@ import Testing
         #expect(mount.filesystem == "ext4")
     }
 
+    @Test func anOverlayNamesItsLayers() throws {
+        let text =
+            #"40 35 0:52 / /m rw - overlay none rw,lowerdir=/a\040b:/c,upperdir=/u,workdir=/w"#
+        #expect(try #require(Mount(line: text[...])).layers == ["/a b", "/c", "/u"])
+        let later = "40 35 0:52 / /m rw - overlay none rw,lowerdir+=/a,lowerdir+=/b"
+        #expect(try #require(Mount(line: later[...])).layers == ["/a", "/b"])
+        let other = "40 35 0:52 / /m rw - fuse none rw,lowerdir=/a"
+        #expect(try #require(Mount(line: other[...])).layers.isEmpty)
+    }
+
     @Test(arguments: ["", "1 2 3", "36 35 x:0 / / rw - ext4 /dev/x rw", "1 2 8:1 / / rw a b c d"])
     func otherLinesAreNot(line: String) { #expect(Mount(line: line[...]) == nil) }
 
