@@ -2,12 +2,16 @@ import Glibc
 
 /// One line of mountinfo.
 struct Mount: Equatable, Sendable {
+    /// The kernel's number for the mount.
+    let id: Substring
     let device: DeviceNumber
+    /// The directory of the filesystem that is mounted there.
+    let root: String
     let point: String
     let filesystem: String
     let source: String
-    /// The directories that an overlay shows; none for other filesystems.
-    let layers: [String]
+    /// Those of the filesystem, as its text has them.
+    let options: Substring
 
     /// Parses a line; nil if it is not one.
     init?(line: Substring) {
@@ -16,17 +20,18 @@ struct Mount: Equatable, Sendable {
         guard fields.count >= 10, let device = DeviceNumber(fields[2]),
             let dash = fields[6...].firstIndex(of: "-"), dash + 2 < fields.count
         else { return nil }
+        id = fields[0]
         self.device = device
+        root = unescapeOctal(fields[3])
         point = unescapeOctal(fields[4])
         filesystem = String(fields[dash + 1])
         source = unescapeOctal(fields[dash + 2])
-        let options = filesystem == "overlay" && dash + 3 < fields.count ? fields[dash + 3] : ""
-        layers = options.split(separator: ",").flatMap { option -> [String] in
-            guard let sign = option.firstIndex(of: "="),
-                ["upperdir", "lowerdir", "lowerdir+"].contains(option[..<sign])
-            else { return [] }
-            return option[option.index(after: sign)...].split(separator: ":").map(unescapeOctal)
-        }
+        options = dash + 3 < fields.count ? fields[dash + 3] : ""
+    }
+
+    /// Whether a path is below its mount point. Another mount may hide it there.
+    func covers(_ path: String) -> Bool {
+        path == point || point == "/" || path.hasPrefix(point + "/")
     }
 }
 

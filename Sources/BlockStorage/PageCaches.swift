@@ -16,8 +16,8 @@ final class PageCaches: Sendable {
     private let isWritten: Bool
     /// Why something that was written never came to the storage; 0: none is known.
     private let loss = Atomic<CInt>(0)
-    /// What is below a loop device and can't be opened, so that its losses are not heard of.
-    private let unheard: FilePath?
+    /// What can't be followed further down, and why, as a sentence; nil: nothing.
+    let deafness: String?
 
     /// - Parameter descriptor: the disk or file; its caches are watched from now on.
     init(of descriptor: Descriptor, _ node: NodeIdentity, _ access: Access, _ view: SystemView) {
@@ -27,15 +27,7 @@ final class PageCaches: Sendable {
         var walk = CacheWalk(view: view)
         walk.descend(from: own, node)
         below = walk.files
-        unheard = walk.unheard
-    }
-
-    /// The same as a warning.
-    var deafness: String? {
-        unheard.map {
-            "\($0), which is below a loop device, can't be opened: what its page cache loses is "
-                + "not noticed"
-        }
+        deafness = walk.deafness
     }
 
     /// Brings what anything has written to stable storage.
@@ -92,7 +84,8 @@ final class PageCaches: Sendable {
 private struct CacheWalk {
     let view: SystemView
     private(set) var files: [Descriptor] = []
-    private(set) var unheard: FilePath?
+    /// The first place from where it can't be followed.
+    private(set) var deafness: String?
     private var visited: Set<DeviceNumber> = []
 
     init(view: SystemView) { self.view = view }
@@ -104,8 +97,8 @@ private struct CacheWalk {
         case .file(let device, _), .other(let device, _):
             if view.diskDirectory(of: device) != nil {
                 descend(below: device)
-            } else if visited.insert(device).inserted {
-                descend(belowMountOf: file)
+            } else if device.isAnonymous, let mount = view.mount(of: file) {
+                descend(from: file, on: mount)
             }
         }
     }
@@ -122,38 +115,39 @@ private struct CacheWalk {
         {
             files.append(file)
             descend(from: file, identity)
-        } else if view.number(disk + "/loop/dio") != 1 {
-            unheard = unheard ?? path
-        } else {
+        } else if view.number(disk + "/loop/dio") == 1, case .file(let device, _)? = backing,
+            view.diskDirectory(of: device) != nil
+        {
             // With direct I/O it has no cache, but what it lies on may have one.
-            switch backing {
-            case .block(let number): descend(below: number)
-            case .file(let device, _), .other(let device, _): descend(below: device)
-            case nil: unheard = unheard ?? path
+            descend(below: device)
+        } else {
+            note("\(path), which is below a loop device, can't be opened")
+        }
+    }
+
+    /// Follows a file whose device number is that of no disk.
+    private mutating func descend(from file: Descriptor, on mount: Mount) {
+        if let overlay = Overlay(mount) {
+            if let (stored, status) = view.storedFile(of: file, in: overlay) {
+                // Its cache is none of the overlay's file, nor is its flush, always.
+                files.append(stored)
+                descend(from: stored, status.identity)
+            } else if overlay.isVolatile {
+                note("the overlay at \(mount.point) is mounted volatile, and flushes nothing")
+            } else {
+                note("the layers of the overlay at \(mount.point) can't be seen from here")
+            }
+        } else if ["btrfs", "bcachefs"].contains(mount.filesystem) {
+            if case .block(let number)? = view.identify(mount.source) {
+                descend(below: number)
+            } else {
+                note("\(mount.source), which \(mount.point) is on, can't be found")
             }
         }
     }
 
-    /// Of a filesystem whose files have a device number of no disk: what its mount names. That is
-    /// the first disk of btrfs, and the layers of an overlay; nothing for what has no disk here.
-    private mutating func descend(belowMountOf file: Descriptor) {
-        let info = view.text("/proc/self/fdinfo/\(file.raw)") ?? ""
-        guard
-            let id = info.split(separator: "\n").first(where: { $0.hasPrefix("mnt_id:") })?
-                .dropFirst("mnt_id:".count).trimmed,
-            let table = view.text("/proc/self/mountinfo"),
-            let line = table.split(separator: "\n").first(where: { $0.hasPrefix(id + " ") }),
-            let mount = Mount(line: line)
-        else { return }
-        for path in mount.layers {
-            guard let layer = try? SystemCalls.open(FilePath(path), O_PATH),
-                let identity = (try? SystemCalls.status(of: layer))?.identity
-            else { continue }
-            descend(from: layer, identity)
-        }
-        if mount.source.hasPrefix("/"), case .block(let number) = view.identify(mount.source) {
-            descend(below: number)
-        }
+    private mutating func note(_ what: String) {
+        deafness = deafness ?? "\(what): what is lost below it is not noticed"
     }
 }
 

@@ -13,14 +13,27 @@ import Testing
         #expect(mount.filesystem == "ext4")
     }
 
-    @Test func anOverlayNamesItsLayers() throws {
-        let text =
-            #"40 35 0:52 / /m rw - overlay none rw,lowerdir=/a\040b:/c,upperdir=/u,workdir=/w"#
-        #expect(try #require(Mount(line: text[...])).layers == ["/a b", "/c", "/u"])
-        let later = "40 35 0:52 / /m rw - overlay none rw,lowerdir+=/a,lowerdir+=/b"
-        #expect(try #require(Mount(line: later[...])).layers == ["/a", "/b"])
-        let other = "40 35 0:52 / /m rw - fuse none rw,lowerdir=/a"
-        #expect(try #require(Mount(line: other[...])).layers.isEmpty)
+    @Test(arguments: [
+        (#"rw,lowerdir=/a\040b:/c,upperdir=/u,workdir=/w"#, ["/u", "/a b", "/c"]),
+        ("rw,lowerdir+=/a,lowerdir+=/b:c", ["/a", "/b:c"]),
+        (#"rw,lowerdir=/a\134:b:/c,upperdir=/u\134\054x"#, ["/u,x", "/a:b", "/c"]),
+        ("ro,lowerdir=/a::/data", ["/a", "/data"]),
+    ])
+    func anOverlayNamesItsLayers(options: String, layers: [String]) throws {
+        let text = "40 35 0:52 / /m rw - overlay none \(options)"
+        let overlay = try #require(Mount(line: text[...]).flatMap { Overlay($0) })
+        #expect(overlay.layers == layers && !overlay.isVolatile)
+        #expect(overlay.places(of: "/m/d/f") == layers.map { $0 + "/d/f" })
+    }
+
+    @Test func aBoundPartOfAnOverlayIsFound() throws {
+        let text: Substring = "40 35 0:52 /sub /m rw - overlay none rw,lowerdir=/a,volatile"
+        let overlay = try #require(Mount(line: text).flatMap { Overlay($0) })
+        #expect(overlay.places(of: "/m/f") == ["/a/sub/f"] && overlay.isVolatile)
+        #expect(
+            Mount(line: "40 35 0:52 / /m rw - fuse none rw,lowerdir=/a").flatMap {
+                Overlay($0)
+            } == nil)
     }
 
     @Test(arguments: ["", "1 2 3", "36 35 x:0 / / rw - ext4 /dev/x rw", "1 2 8:1 / / rw a b c d"])
@@ -178,6 +191,21 @@ import Testing
         #expect(isOverlap(try verdict(machine, first, disk)))
         #expect(isOverlap(try verdict(machine, disk, second)))
         #expect(try verdict(machine, disk, disk) == .same)
+    }
+
+    @Test func aFileOfAnOverlayIsTheOneOfItsLayer() throws {
+        let machine = try Fixture()
+        try machine.device("sda", 8, 0)
+        let shown = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 52), inode: 12)
+        let stored = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 0), inode: 12)
+        let other = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 0), inode: 13)
+        machine.node("/lower/d/f", stored)
+        machine.node("/lower/d/g", other)
+        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        let paths = ("/m/d/f", "/lower/d/f")
+        #expect(try verdict(machine, shown, stored, paths: paths) == .same)
+        #expect(try verdict(machine, stored, shown, paths: (paths.1, paths.0)) == .same)
+        #expect(try verdict(machine, shown, other, paths: ("/m/d/f", "/lower/d/g")) == .apart)
     }
 
     @Test func logicalVolumesKeepApartAndMappedCopiesDoNot() throws {

@@ -47,6 +47,31 @@ extension Integration {
                 untouched: [disk.backing])
         }
 
+        /// By relative names, an overlay's layers can't be found.
+        @Test(.enabled(if: Shell.has("mkfs.ext4")), arguments: ["upper", "lower"], [true, false])
+        func `a file of an overlay and of its layer`(layer: String, isAbsolute: Bool) throws {
+            let scratch = try Scratch()
+            let disk = try scratch.loop(size: Self.size)
+            try filesystem(on: disk.path)
+            let folder = try scratch.mount(disk.path)
+            for name in ["upper", "lower", "work"] { try Shell.run("mkdir", "\(folder)/\(name)") }
+            let shown = scratch.path("overlay")
+            try Shell.run("mkdir", shown)
+            try Content.write(1, to: "\(folder)/\(layer)/file", 0..<miB)
+            let start = isAbsolute ? folder + "/" : ""
+            let options = ["lower", "upper", "work"].map { "\($0)dir=\(start)\($0)" }
+            try Shell.run(
+                "sh", "-c",
+                "cd \(folder) && mount -t overlay -o \(options.joined(separator: ",")) o \(shown)")
+            defer { _ = try? Shell.run("umount", shown) }
+            let stored = "\(folder)/\(layer)/file"
+            for sides in [[shown + "/file", stored], [stored, shown + "/file"]] {
+                // A target in a lower layer is copied up when it is opened.
+                if layer == "lower", sides[1] != stored { continue }
+                try expectRefused(scratch, sides, naming: ["same storage"], untouched: [stored])
+            }
+        }
+
         @Test(.enabled(if: Shell.has("mkfs.ext4")))
         func `a mounted partition, and the disk that it is on`() throws {
             let scratch = try Scratch()

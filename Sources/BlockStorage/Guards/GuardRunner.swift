@@ -87,12 +87,29 @@ struct GuardRunner {
             source: .init(identity: source.node, resolvedPath: source.resolvedPath),
             target: .init(identity: target.status.identity, resolvedPath: target.resolvedPath))
         switch verdict {
-        case .apart: break
-        case .same:
+        case .apart where !isShown(target, as: source): break
+        case .apart, .same:
             throw .refused(.sourceIsTarget(source: source.path, target: target.path))
         case .overlap(let how):
             throw .refused(.overlaps(source: source.path, target: target.path, how: how))
         }
+    }
+
+    /// Whether two names are of one file that an overlay, or a server of files, shows under another
+    /// device number. Where what it stands on can't be seen from here, what it passes on of the
+    /// file tells: nobody can set when a file last changed.
+    private func isShown(_ target: OpenedObject, as source: StorageDevice) -> Bool {
+        let passOn: [Filesystem] = [.overlay, .fuse]
+        guard target.kind == .image, source.kind == .image,
+            [target.descriptor, source.descriptor].contains(where: { file in
+                (try? SystemCalls.filesystemMagic(file)).map {
+                    passOn.contains(Filesystem(magic: $0))
+                } ?? false
+            }), let one = try? SystemCalls.status(of: target.descriptor),
+            let other = try? SystemCalls.status(of: source.descriptor)
+        else { return false }
+        return one.inode == other.inode && one.size == other.size && one.changed == other.changed
+            && one.modified == other.modified
     }
 
     /// Asks what a mirror of a disk of `size` would do to what the target holds; nil: of a disk of

@@ -86,9 +86,11 @@ struct OverlapGuard {
             case .file(let device, _), .other(let device, _):
                 stands.append(
                     Stand(ground: .file(identity), range: 0..<Int64.max, via: via, name: path))
-                pending += filesystemDisks(device, path).map { disk in
-                    (.block(disk), path, .file(identity))
-                }
+                let mount = device.isAnonymous ? mount(of: path) : nil
+                // A file of a layer is the same file by another number.
+                pending += layerFiles(mount, path).map { ($0.identity, $0.path, via) }
+                let disks = device.isAnonymous ? filesystemDisks(mount) : [device]
+                pending += disks.map { (.block($0), path, .file(identity)) }
             }
         }
         return stands
@@ -116,17 +118,27 @@ struct OverlapGuard {
         return .disk(node.disk)
     }
 
-    /// The disks of the filesystem that has a file: by its number, or where that is made up, by
-    /// the mount whose point is the longest beginning of the path.
-    private func filesystemDisks(_ device: DeviceNumber, _ path: String) -> [DeviceNumber] {
-        if !device.isAnonymous { return [device] }
-        let holding = survey.mounts.filter { mount in
-            path == mount.point || mount.point == "/" || path.hasPrefix(mount.point + "/")
-        }
+    /// The mount whose point is the longest beginning of the path.
+    private func mount(of path: String) -> Mount? {
+        let holding = survey.mounts.filter { $0.covers(path) }
         // Of mounts on one point the last hides the others.
         let longest = holding.map(\.point.utf8.count).max()
-        guard let mount = holding.last(where: { $0.point.utf8.count == longest }),
-            mount.source.hasPrefix("/"),
+        return holding.last { $0.point.utf8.count == longest }
+    }
+
+    /// Where a file of an overlay may be stored; nothing for other filesystems.
+    private func layerFiles(
+        _ mount: Mount?, _ path: String
+    ) -> [(identity: NodeIdentity, path: String)] {
+        guard let overlay = mount.flatMap({ Overlay($0) }) else { return [] }
+        return overlay.places(of: path).compactMap { place in
+            survey.view.identify(place).map { ($0, place) }
+        }
+    }
+
+    /// The disks of a filesystem that makes up the numbers of its files.
+    private func filesystemDisks(_ mount: Mount?) -> [DeviceNumber] {
+        guard let mount, mount.source.hasPrefix("/"),
             case .block(let number) = survey.view.identify(mount.source)
         else { return [] }
         return [number] + siblings(of: number)
