@@ -8,7 +8,12 @@ extension StorageDevice {
     package func witness() -> WriteWitness { witness(.live) }
 
     func witness(_ view: SystemView) -> WriteWitness {
-        let seen = view.witness(of: descriptor, node)
+        witnessIfReached(view) ?? .unreached
+    }
+
+    /// The same; nil where it can't be asked, as when the server of a file has died.
+    package func witnessIfReached(_ view: SystemView = .live) -> WriteWitness? {
+        guard let seen = view.witness(of: descriptor, node) else { return nil }
         return hidesWrites ? seen.hidingWrites : seen
     }
 
@@ -20,6 +25,9 @@ extension StorageDevice {
 }
 
 extension WriteWitness {
+    /// What can't be looked at any more is not as it was.
+    fileprivate static let unreached = WriteWitness(size: 0)
+
     /// The same for what can be written without moving its times.
     var hidingWrites: WriteWitness {
         var witness = self
@@ -37,19 +45,16 @@ extension WriteWitness {
 }
 
 extension SystemView {
-    /// What is known of an open disk or file.
-    fileprivate func witness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
+    /// What is known of an open disk or file; nil if it can't be asked.
+    fileprivate func witness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness? {
         if case .block(let number) = node {
             // What goes to a disk may be held back below it as well: only a flush goes so far.
             try? SystemCalls.sync(descriptor)
-            let size = (try? SystemCalls.blockDeviceSize(descriptor.raw)) ?? 0
+            guard let size = try? SystemCalls.blockDeviceSize(descriptor.raw) else { return nil }
             return witness(of: number, size: size)
         }
         SystemCalls.writeBack(descriptor)
-        guard let status = try? SystemCalls.freshStatus(of: descriptor) else {
-            // A file that cannot be looked at any more is not as it was.
-            return WriteWitness(size: 0)
-        }
+        guard let status = try? SystemCalls.freshStatus(of: descriptor) else { return nil }
         let filesystem = try? Filesystem(magic: SystemCalls.filesystemMagic(descriptor))
         return WriteWitness(
             size: status.size, modified: status.modified, statusChanged: status.changed,
@@ -57,8 +62,8 @@ extension SystemView {
     }
 
     func settledWitness(of descriptor: Descriptor, _ node: NodeIdentity) -> WriteWitness {
-        let first = witness(of: descriptor, node)
-        return first.waitUntilWritesShow() ? witness(of: descriptor, node) : first
+        let first = witness(of: descriptor, node) ?? .unreached
+        return first.waitUntilWritesShow() ? witness(of: descriptor, node) ?? .unreached : first
     }
 
     /// What sysfs says about the writes to a block device, and the file below a loop device.
@@ -70,7 +75,7 @@ extension SystemView {
         switch backing.identity {
         case .block(let below):
             // What is written beside the loop device counts too, and what goes through it as well.
-            return WriteWitness(size: size, counters: counters(of: below))
+            return witness(of: below, size: size)
         case .file, .other:
             // What is written to another partition moves the times of the file as well.
             if text("/sys/dev/block/\(number)/partition") != nil {

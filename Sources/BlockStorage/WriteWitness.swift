@@ -99,11 +99,15 @@ extension WriteWitness {
         return .unchanged
     }
 
-    /// Whether it is from an earlier time than `earlier`: nobody can set when a file last changed,
-    /// so that its filesystem was brought back to an older state, or the clock was.
+    /// Whether it is from an earlier time than `earlier`. Nobody can set when a file last changed:
+    /// its filesystem was brought back to an older state, or the clock was. When it was last
+    /// written can be set, as who puts an older file in its place does (`cp -p`).
     public func wentBack(since earlier: WriteWitness) -> Bool {
-        guard let statusChanged, let before = earlier.statusChanged else { return false }
-        return statusChanged < before
+        if let statusChanged, let before = earlier.statusChanged, statusChanged < before {
+            return true
+        }
+        guard let modified, let before = earlier.modified else { return false }
+        return modified < before
     }
 
     private func countedEvidence(since earlier: WriteWitness) -> WriteEvidence {

@@ -8,6 +8,12 @@ extension Disk {
     /// A look at each of its files, in their order.
     package func witness() -> [WriteWitness] { devices.map { $0.witness() } }
 
+    /// The same; empty if one of them can't be asked any more.
+    func witnessIfReached() -> [WriteWitness] {
+        let seen = devices.compactMap { $0.witnessIfReached() }
+        return seen.count == devices.count ? seen : []
+    }
+
     /// A look at each of its files as they are now, of which a write that follows shows. It takes
     /// a few milliseconds if one of them was just written.
     public func freshWitness() -> [WriteWitness] { devices.map { $0.settledWitness() } }

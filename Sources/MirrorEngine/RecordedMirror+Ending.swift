@@ -91,7 +91,8 @@ extension RecordedMirror {
     ) -> Report {
         var result = Report(report)
         result.comparison = comparison
-        let witness = target.witness()
+        // What can't be reached may be as the job left it: the record must not say that it changed.
+        let witness = target.witnessIfReached()
         do throws(BitmapStoreError) {
             if job.hasHiddenLosses {
                 try giveUp(witness)

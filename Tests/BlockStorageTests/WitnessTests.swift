@@ -144,10 +144,14 @@ import Testing
     @Test func aStateOfBeforeIsTold() {
         let (old, new) = (
             WriteWitness(size: 1, modified: 9, statusChanged: 10),
-            WriteWitness(size: 1, modified: 5, statusChanged: 11)
+            WriteWitness(size: 1, modified: 9, statusChanged: 11)
         )
         #expect(old.wentBack(since: new))
         #expect(!new.wentBack(since: old))
+        // An older file that was put in its place, with its times.
+        var older = new
+        older.modified = 8
+        #expect(older.wentBack(since: new))
         #expect(!WriteWitness(size: 1).wentBack(since: new))
     }
 
@@ -250,6 +254,21 @@ import Testing
             return
         }
         #expect(disk.witness().counters?.sectorsWritten == through.counters?.sectorsWritten)
+    }
+
+    @Test(.enabled(if: LoopDevice.isAvailable))
+    func writesBelowALoopOverALoopAreSeen() throws {
+        let scratch = try Scratch()
+        let path = try scratch.file("image", size: 1 << 20)
+        let disk = try device(try scratch.loop(over: try scratch.loop(over: path).path).path)
+        let before = disk.witness()
+        #expect(disk.witness().evidence(since: before) == .unchanged)
+        try waitForATick(scratch)
+        try write(path)
+        guard case .written = disk.witness().evidence(since: before) else {
+            Issue.record("a write below both devices was not seen")
+            return
+        }
     }
 
     private static let zeros = "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"

@@ -60,6 +60,23 @@ extension Integration {
             expectSame(source, targets[0])
         }
 
+        @Test func `an older file with its times does not have what was marked`() throws {
+            let scratch = try Scratch()
+            let (source, targets) = try mirrored(scratch)
+            let older = scratch.path("older")
+            try Shell.run("cp", "-p", source, older)
+            try miss(source)
+            let mark = { (range: String) in
+                let end = try scratch.run("bitmap", "mark", source, "n", range)
+                #expect(end.code == Code.done, "\(end)")
+            }
+            try mark("\(Self.place.lowerBound)+512")
+            _ = try scratch.increment(source, targets[0], "--bitmap", "n")
+            try Shell.run("cp", "-p", older, source)
+            try mark("0+1")
+            try expectRefused(scratch, source, targets[0], ["unmarkedWrites"])
+        }
+
         @Test func `a job that is interrupted does not make up for it`() throws {
             let scratch = try Scratch()
             let (source, targets) = try mirrored(scratch, ["a", "b"])
