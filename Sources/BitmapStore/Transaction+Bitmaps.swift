@@ -67,7 +67,7 @@ extension Transaction {
             if try isRunning(job) {
                 throw .targetBusy(target: .init(job.targetPath), holder: job.holder)
             }
-            catalog.jobs.removeAll { $0.id == job.id }
+            discard(job)
         }
         catalog.targets.removeAll {
             $0.bitmap == id && identity.difference(from: $0.identity) == nil
@@ -166,7 +166,7 @@ extension Transaction {
         let id = catalog.id(index)
         let dropped = records(of: index)
         if !dropped.isEmpty { noteLoss(ofBitmap: id) }
-        catalog.jobs.removeAll { $0.bitmap == id }
+        for job in catalog.jobs where job.bitmap == id { discard(job) }
         catalog.recorders.removeAll { $0.bitmap == id }
         return dropped
     }

@@ -99,6 +99,13 @@ extension Transaction {
         catalog.jobs.removeAll { $0.id == job.id }
     }
 
+    /// Removes a record without settling it. How a job that died left its target, no other bitmap
+    /// knows.
+    mutating func discard(_ job: JobEntry) {
+        if job.isOpen { renewWitness(of: job, []) }
+        catalog.jobs.removeAll { $0.id == job.id }
+    }
+
     /// T |= M, R |= M, B |= M, M := nothing.
     ///
     /// B of a bitmap in an image stays what the image says: other jobs may have cleared there what

@@ -166,12 +166,18 @@ extension Transaction {
     // MARK: Witnesses
 
     /// A job is about to write to a target. Where that was as its last job had left it, it is known
-    /// how it is now; suspicion stays.
+    /// how it is now; suspicion stays. Where a job had died there, what wrote it until now stays in
+    /// doubt, and what writes it from now on is seen.
     mutating func refreshWitness(of identity: DeviceIdentity, _ found: [WriteWitness]) {
-        for place in catalog.targets(matching: identity)
-        where catalog.targets[place].witness.isStillTrue(of: found) {
-            if catalog.targets[place].witness.isTouched(in: found) {
+        guard !found.isEmpty else { return }
+        for place in catalog.targets(matching: identity) {
+            let known = catalog.targets[place].witness
+            if known.isEmpty {
+                catalog.targets[place].doubts.add(.unseen, at: now)
+            } else if known.isTouched(in: found) {
                 catalog.targets[place].doubts.add(.touched, at: now)
+            } else if !known.isStillTrue(of: found) {
+                continue
             }
             catalog.targets[place].witness = found
         }

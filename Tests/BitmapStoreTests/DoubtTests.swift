@@ -92,6 +92,22 @@ import Testing
         #expect(try kinds(disk) == [])
     }
 
+    @Test("Where a job has died, what is written after the next job is seen by other bitmaps too")
+    func deaths() throws {
+        let (disk, store) = try store("b", "c")
+        let looks = (1...4).map { WriteWitness(size: 1, modified: $0) }
+        try store.beginJob(request(.full, "b")).finish(.success, targetWitness: [looks[0]])
+        var other = request(.incremental, "c")
+        other.targetWitness = [looks[0]]
+        let id = try store.beginJob(other).record.id
+        let next = try openStore(disk).resumeJob(id, targetWitness: [looks[1]])
+        try next.finish(.success, targetWitness: [looks[2]])
+        let found = try openStore(disk).target(
+            BitmapStoreTests.disk("x", size: Self.size), of: .stored("b"))
+        let target = try #require(found)
+        #expect(target.witness == [looks[2]] && target.doubts.map(\.kind) == [.unseen])
+    }
+
     @Test("Who answers for a target is remembered, and other targets are not in doubt for that")
     func vouched() throws {
         let (disk, store) = try store("b")

@@ -64,7 +64,7 @@ struct Model {
     /// How often each target was written.
     private(set) var writes: [String: Int] = ["x": 1, "y": 1, "z": 1]
     /// Which jobs copy everything.
-    private var full: [UInt64: Bool] = [:]
+    private(set) var full: [UInt64: Bool] = [:]
     /// Jobs since whose beginning something was marked, in whatever bitmap.
     private(set) var overtaken: Set<UInt64> = []
     private var nextID: UInt64 = 1
@@ -205,6 +205,7 @@ struct Model {
             bits = bitmap.bits
             if let known { bits.merge(known.lacked) }
         }
+        look(at: target)
         let id = takeID()
         running.insert(id)
         state.jobs.append(
@@ -284,6 +285,12 @@ struct Model {
         }
     }
 
+    /// A job begins on a target. Where one has died, how it is now is known from then on.
+    private mutating func look(at target: String) {
+        let found = writes[target]
+        everyTarget(target) { if $0.witness == nil { $0.witness = found } }
+    }
+
     private mutating func everyTarget(_ name: String, _ change: (inout Snapshot.Target) -> Void) {
         for bitmap in state.bitmaps.indices {
             for place in state.bitmaps[bitmap].targets.indices
@@ -293,13 +300,20 @@ struct Model {
         }
     }
 
+    private mutating func discard(_ job: Snapshot.Job) {
+        if job.isOpen {
+            everyTarget(job.target) { if $0.witness == job.witness { $0.witness = nil } }
+        }
+        state.jobs.removeAll { $0.id == job.id }
+    }
+
     private mutating func forgetTarget(_ name: String, _ target: String) throws {
         let index = try index(name)
         recoverJobs(name)
         guard state.bitmaps[index].targets.contains(where: { $0.name == target }) else { return }
         for job in state.jobs where job.bitmap == name && job.target == target {
             if running.contains(job.id) { throw Refusal(name: "targetBusy") }
-            state.jobs.removeAll { $0.id == job.id }
+            discard(job)
         }
         state.bitmaps[index].targets.removeAll { $0.name == target }
     }
@@ -315,6 +329,7 @@ struct Model {
             endInFailure(index, nil)
         }
         running.insert(id)
+        look(at: state.jobs[index].target)
         state.jobs[index].isOpen = true
         state.jobs[index].witness = writes[state.jobs[index].target]
         let job = state.jobs[index]
@@ -397,7 +412,7 @@ struct Model {
     }
 
     private mutating func dropRecords(_ name: String) {
-        state.jobs.removeAll { $0.bitmap == name }
+        for job in state.jobs where job.bitmap == name { discard(job) }
         state.recorded.removeAll { $0 == name }
     }
 

@@ -57,9 +57,14 @@ final class Twin {
             }
         case .add(let name, _, _, _): suspects = suspects.filter { $0[0] != name }
         case .forgetTarget(let name, let target): suspects.remove([name, target])
-        case .finish(let id, .success, _):
+        case .finish(let id, let ending, _):
             let job = before.state.jobs.first { $0.id == id }!
-            if let name = job.bitmap { suspects.remove([name, job.target]) }
+            let isFull = before.full[id]!
+            // What a full job has not copied, its bitmap's target lacks.
+            if let name = job.bitmap, ending == .success || isFull {
+                suspects.remove([name, job.target])
+            }
+            guard ending == .success, isFull else { return }
             // A full mirror without a bitmap, too, clears all suspicion.
             for bitmap in model.state.bitmaps {
                 let target = bitmap.targets.first { $0.name == job.target }
