@@ -107,7 +107,9 @@ extension WriteWitness {
             return true
         }
         guard let modified, let before = earlier.modified else { return false }
-        return modified < before
+        // A clock that is put right goes back a little, too.
+        let (limit, isBeyond) = modified.addingReportingOverflow(1_000_000_000)
+        return !isBeyond && limit < before
     }
 
     private func countedEvidence(since earlier: WriteWitness) -> WriteEvidence {

@@ -142,15 +142,18 @@ import Testing
     }
 
     @Test func aStateOfBeforeIsTold() {
+        let second: Int64 = 1_000_000_000
         let (old, new) = (
-            WriteWitness(size: 1, modified: 9, statusChanged: 10),
-            WriteWitness(size: 1, modified: 9, statusChanged: 11)
+            WriteWitness(size: 1, modified: 9 * second, statusChanged: 10),
+            WriteWitness(size: 1, modified: 9 * second, statusChanged: 11)
         )
         #expect(old.wentBack(since: new))
         #expect(!new.wentBack(since: old))
         // An older file that was put in its place, with its times.
         var older = new
-        older.modified = 8
+        older.modified = 8 * second
+        #expect(!older.wentBack(since: new), "a clock that was put right")
+        older.modified = 8 * second - 1
         #expect(older.wentBack(since: new))
         #expect(!WriteWitness(size: 1).wentBack(since: new))
     }

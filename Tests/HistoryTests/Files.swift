@@ -5,10 +5,11 @@ import TestSupport
 /// What a history does to files itself, with times that tell or hide it.
 ///
 /// Times are set by a counter: a file system's clock is too coarse to tell two writes apart that
-/// come one after another, and no test should sleep.
+/// come one after another, and no test should sleep. They never go back.
 final class Files {
     private let folder: String
-    private var clock = 1_600_000_000
+    /// In nanoseconds since 1970.
+    private var clock = 1_600_000_000_000_000_000
 
     init(folder: String) { self.folder = folder }
 
@@ -106,10 +107,14 @@ final class Files {
         precondition(count == bytes.count)
     }
 
-    /// Another time than any before.
+    /// Another time than any before, and a later one than the file's.
     private func tick(_ file: CInt) {
-        clock += 1
-        var times = [timespec(tv_sec: clock, tv_nsec: 7), timespec(tv_sec: clock, tv_nsec: 7)]
+        var status = stat()
+        precondition(fstat(file, &status) == 0)
+        let second = 1_000_000_000
+        clock = max(clock, status.st_mtim.tv_sec * second + status.st_mtim.tv_nsec) + 1
+        let time = timespec(tv_sec: clock / second, tv_nsec: clock % second)
+        var times = [time, time]
         precondition(futimens(file, &times) == 0)
     }
 }

@@ -64,6 +64,7 @@ extension Integration {
             let scratch = try Scratch()
             let (source, targets) = try mirrored(scratch)
             let older = scratch.path("older")
+            try Shell.run("touch", "-d", "-1 hour", source)
             try Shell.run("cp", "-p", source, older)
             try miss(source)
             let mark = { (range: String) in
