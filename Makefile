@@ -7,11 +7,12 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: fuzz help demo test build release install sanitize bench bench-incremental bench-qcow2 format lint clean packages test-packages fuzz-maps fuzz-images
+.PHONY: fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 format lint clean packages test-packages fuzz-maps fuzz-images
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
 	@echo "make test      install what the tests need, and run all of them (as root for all of them)"
+	@echo "make outside   build a program outside of the tree that uses the library, from nothing, and run it"
 	@echo "make release   build .build/release/ringmirror"
 	@echo "make install   install it under PREFIX ($(PREFIX))"
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
@@ -49,6 +50,18 @@ test: test-packages lint
 	            || { cat .build/bench-$$what-smoke.txt; exit 1; }; \
 	    done; \
 	else echo "the benchmarks' smoke runs were skipped: they need root"; fi
+	@$(MAKE) --no-print-directory outside
+
+# A user's program, with none of our settings. Some conflicts between C modules show only in the first
+# debug build of a program, and not in the second: each time it is built from nothing.
+OUTSIDE := --package-path Tests/Outside --scratch-path .build/outside
+outside: packages
+	rm -rf .build/outside
+	$(SWIFT) build $(OUTSIDE)
+	.build/outside/debug/Outside
+	$(SWIFT) build $(OUTSIDE) -c release
+	.build/outside/release/Outside
+	rm -rf .build/outside
 
 # Every sanitizer rebuilds everything, so each has a build folder of its own.
 sanitize: test-packages
@@ -79,15 +92,16 @@ fuzz-maps:
 # claim to be of that package, whose name is that of this folder.
 FUZZ_PACKAGE := .build-fuzz/package/release
 FUZZ_PACKAGE_NAME = $(shell basename '$(CURDIR)' | tr A-Z a-z | sed 's/[^a-z0-9]/_/g')
-FUZZ_MODULES := BlockStorage CLinux CSystem DirtyBitmap QCOW2 SystemPackage
+FUZZ_C_MODULES := CBlkid CLinux CZlib CZstd
+FUZZ_MODULES := BlockStorage $(FUZZ_C_MODULES) CSystem DirtyBitmap QCOW2 SystemPackage
 fuzz-images:
 	mkdir -p .build-fuzz/corpus-images
 	$(SWIFT) build -c release --scratch-path .build-fuzz/package --target QCOW2 \
 	    -Xswiftc -sanitize=fuzzer,address
 	$(SWIFT)c -O -g -sanitize=fuzzer,address -swift-version 6 -parse-as-library \
-	    -package-name $(FUZZ_PACKAGE_NAME) -I $(FUZZ_PACKAGE)/Modules -Xcc -D_GNU_SOURCE \
-	    -Xcc -fmodule-map-file=$(FUZZ_PACKAGE)/CLinux.build/module.modulemap \
-	    -I Sources/CBlkid -I Sources/CZlib -I Sources/CZstd \
+	    -package-name $(FUZZ_PACKAGE_NAME) -I $(FUZZ_PACKAGE)/Modules \
+	    $(foreach module,$(FUZZ_C_MODULES),-Xcc \
+	        -fmodule-map-file=$(FUZZ_PACKAGE)/$(module).build/module.modulemap) \
 	    -I .build-fuzz/package/checkouts/swift-system/Sources/CSystem/include \
 	    -o .build-fuzz/fuzzer-images Tests/Fuzzing/QCOW2Fuzzer.swift \
 	    $$(for module in $(FUZZ_MODULES); do find $(FUZZ_PACKAGE)/$$module.build -name '*.o'; done) \

@@ -12,27 +12,16 @@ enum SignatureProbe {
         let size = try SystemCalls.seek(descriptor.raw, to: 0, whence: SEEK_END)
         // libblkid takes a size of 0 for an error.
         guard size > 0 else { return [] }
-        guard let probe = unsafe blkid_new_probe() else { throw .noMemory }
-        defer { unsafe blkid_free_probe(probe) }
-        errno = 0
-        guard unsafe blkid_probe_set_device(probe, descriptor.raw, 0, 0) == 0 else {
-            throw lastError()
-        }
-        // A bad checksum does not make a filesystem worthless to its owner.
-        let superblocks =
-            BLKID_SUBLKS_TYPE | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_MAGIC
-            | BLKID_SUBLKS_BADCSUM
-        unsafe blkid_probe_enable_superblocks(probe, 1)
-        unsafe blkid_probe_set_superblocks_flags(probe, superblocks)
-        unsafe blkid_probe_enable_partitions(probe, 1)
-        unsafe blkid_probe_set_partitions_flags(probe, BLKID_PARTS_MAGIC)
+        var opened: OpaquePointer?
+        try check(unsafe ringmirror_probe_open(descriptor.raw, &opened))
+        guard let probe = unsafe opened else { throw .noMemory }
+        defer { unsafe ringmirror_probe_close(probe) }
 
         var found: [Signature] = []
         while found.count < signaturesMax {
-            errno = 0
-            let result = unsafe blkid_do_probe(probe)
-            if result == 1 { break }
-            guard result == 0 else { throw lastError() }
+            var isOne: CInt = 0
+            try check(unsafe ringmirror_probe_next(probe, &isOne))
+            if isOne == 0 { break }
             if let signature = unsafe signature(probe), !found.contains(signature) {
                 found.append(signature)
             }
@@ -40,7 +29,7 @@ enum SignatureProbe {
         return found
     }
 
-    private static func signature(_ probe: blkid_probe) -> Signature? {
+    private static func signature(_ probe: OpaquePointer) -> Signature? {
         if let type = unsafe value("TYPE", probe) {
             return Signature(
                 type: type, label: unsafe value("LABEL", probe), uuid: unsafe value("UUID", probe),
@@ -52,15 +41,13 @@ enum SignatureProbe {
             offset: unsafe value("PTMAGIC_OFFSET", probe).flatMap { Int64($0) })
     }
 
-    private static func value(_ name: String, _ probe: blkid_probe) -> String? {
-        var text: UnsafePointer<CChar>?
-        guard unsafe blkid_probe_lookup_value(probe, name, &text, nil) == 0,
-            let text = unsafe text
-        else { return nil }
+    private static func value(_ name: String, _ probe: OpaquePointer) -> String? {
+        guard let text = unsafe ringmirror_probe_value(probe, name) else { return nil }
         let value = unsafe String(cString: text)
         return value.isEmpty ? nil : value
     }
 
-    /// libblkid does not promise an errno; a failed probe without one was a failed read.
-    private static func lastError() -> Errno { errno == 0 ? .ioError : Errno(rawValue: errno) }
+    private static func check(_ code: CInt) throws(Errno) {
+        guard code == 0 else { throw Errno(rawValue: code) }
+    }
 }

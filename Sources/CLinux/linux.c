@@ -165,7 +165,7 @@ int ringmirror_set_flags(int fd, int flags) {
 }
 
 /* readlink into bytes: Swift's import wants characters, and a path is neither. */
-ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size) {
+intptr_t ringmirror_read_link(const char *path, uint8_t *target, size_t size) {
     return readlink(path, (char *)target, size);
 }
 

@@ -6,21 +6,14 @@ internal import CZstd
 ///
 /// This file and `BigEndianWords.swift`, and nothing else in the module, handle pointers.
 @safe package final class Decompressor {
-    /// zlib's state points back at the stream, which therefore has a place of its own.
-    private let stream: UnsafeMutablePointer<z_stream>
-    private var streamIsReady = false
-    private var frames: OpaquePointer?
+    private var inflater: OpaquePointer?
+    private var unpacker: OpaquePointer?
 
-    package init() {
-        unsafe stream = .allocate(capacity: 1)
-        unsafe stream.initialize(to: z_stream())
-    }
+    package init() {}
 
     deinit {
-        if streamIsReady { unsafe inflateEnd(stream) }
-        unsafe stream.deinitialize(count: 1)
-        unsafe stream.deallocate()
-        unsafe ZSTD_freeDCtx(frames)
+        unsafe ringmirror_inflater_free(inflater)
+        unsafe ringmirror_unpacker_free(unpacker)
     }
 
     /// Fills `output` with what `packed` decompresses to. What follows in `packed` is not looked
@@ -52,48 +45,39 @@ internal import CZstd
 
     // The format has a window of 4 KiB. In one call the output itself is the window, so that a
     // larger one costs nothing, and reads what careless writers have made.
-    private static let windowBits: CInt = -15
+    private static let windowBits: CInt = 15
 
     private func inflate(
         _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer
     ) -> Bool {
-        if streamIsReady {
-            guard unsafe inflateReset(stream) == Z_OK else { return false }
-        } else {
-            guard unsafe ringmirror_inflate_init(stream, Self.windowBits) == Z_OK else {
-                return false
-            }
-            streamIsReady = true
+        if unsafe inflater == nil {
+            unsafe inflater = ringmirror_inflater_make(Self.windowBits)
         }
-        unsafe stream.pointee.next_in = UnsafeMutablePointer(
-            mutating: source.assumingMemoryBound(to: UInt8.self).baseAddress)
-        unsafe stream.pointee.avail_in = UInt32(source.count)
-        unsafe stream.pointee.next_out =
-            target.assumingMemoryBound(to: UInt8.self).baseAddress
-        unsafe stream.pointee.avail_out = UInt32(target.count)
-        let result = unsafe CZlib.inflate(stream, Z_FINISH)
-        // Z_BUF_ERROR: the stream would go on behind the cluster.
-        guard result == Z_STREAM_END || result == Z_BUF_ERROR else { return false }
-        return unsafe stream.pointee.avail_out == 0
+        guard let inflater = unsafe inflater else { return false }
+        return unsafe ringmirror_inflate(
+            inflater, source.baseAddress, source.count, target.baseAddress, target.count) != 0
     }
 
     /// Frame by frame and each at once: streaming would reserve whatever window a frame asks for.
     private func decompress(
         _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer
     ) -> Bool {
-        if unsafe frames == nil { unsafe frames = ZSTD_createDCtx() }
-        guard let frames = unsafe frames, let from = source.baseAddress,
+        if unsafe unpacker == nil { unsafe unpacker = ringmirror_unpacker_make() }
+        guard let unpacker = unsafe unpacker, let from = source.baseAddress,
             let to = target.baseAddress
         else { return unsafe target.isEmpty }
         var read = 0
         var written = 0
         while written < target.count {
             guard read < source.count else { return false }
-            let frame = unsafe ZSTD_findFrameCompressedSize(from + read, source.count - read)
-            guard ZSTD_isError(frame) == 0, frame > 0 else { return false }
-            let count = unsafe ZSTD_decompressDCtx(
-                frames, to + written, target.count - written, from + read, frame)
-            guard ZSTD_isError(count) == 0 else { return false }
+            let frame = unsafe ringmirror_frame_length(from + read, source.count - read)
+            guard frame > 0 else { return false }
+            var count = 0
+            guard
+                unsafe ringmirror_unpack(
+                    unpacker, from + read, frame, to + written, target.count - written, &count)
+                    != 0
+            else { return false }
             read += frame
             written += count
         }

@@ -9,11 +9,11 @@ internal import CLiburing
     private let head: UnsafeMutablePointer<UInt32>
     private let tail: UnsafeMutablePointer<UInt32>
     private let mask: UInt32
-    private let entries: UnsafeMutablePointer<io_uring_cqe>
+    private let entries: UnsafeMutablePointer<ringmirror_completion>
 
     init(
         head: UnsafeMutablePointer<UInt32>, tail: UnsafeMutablePointer<UInt32>, mask: UInt32,
-        entries: UnsafeMutablePointer<io_uring_cqe>
+        entries: UnsafeMutablePointer<ringmirror_completion>
     ) {
         unsafe self.head = head
         unsafe self.tail = tail
@@ -29,7 +29,7 @@ internal import CLiburing
         let position = unsafe head.pointee
         guard unsafe ringmirror_load_acquire(tail) != position else { return nil }
         let entry = unsafe entries[Int(position & mask)]
-        let completion = Completion(token: entry.user_data, result: entry.res)
+        let completion = Completion(token: entry.token, result: entry.result)
         // The release makes sure that the entry was read before the kernel may write over it.
         unsafe ringmirror_store_release(head, position &+ 1)
         return completion

@@ -1,4 +1,4 @@
-internal import CLiburing
+internal import CLinux
 internal import Glibc
 
 /// Wakes a thread from another one: an eventfd, which a ring can poll and a thread can wait for.

@@ -1,4 +1,4 @@
-internal import CLiburing
+internal import CLinux
 internal import Glibc
 
 /// Requests as plain system calls, for where there is no ring to take them.
@@ -29,12 +29,10 @@ extension Request {
         case .sync: result = Int(fsync(descriptor))
         case .dataSync: result = Int(fdatasync(descriptor))
         case .punchHole:
-            let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-            result = Int(ringmirror_fallocate(descriptor, mode, offset, length))
+            return -ringmirror_fallocate(descriptor, ringmirror_punch_hole, offset, length)
         case .zeroRange:
-            let mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
-            result = Int(ringmirror_fallocate(descriptor, mode, offset, length))
-        case .writeBack: result = Int(ringmirror_write_back(descriptor, offset, length))
+            return -ringmirror_fallocate(descriptor, ringmirror_zero_range, offset, length)
+        case .writeBack: return -ringmirror_write_back_range(descriptor, offset, length)
         case .dropCache:
             // This one returns its error instead of setting errno.
             return -posix_fadvise(

@@ -1,4 +1,5 @@
 internal import CLiburing
+internal import CLinux
 internal import Glibc
 
 /// One io_uring, driven by the thread that created it.
@@ -9,10 +10,9 @@ internal import Glibc
 @safe public struct Ring: ~Copyable, RequestQueue {
     // Set at creation, never changed.
 
-    /// On the heap: the address must not move, and there are no exclusivity checks on it.
-    private let ring: UnsafeMutablePointer<io_uring>
-    /// What a timeout request points to until it is submitted, one for each submission entry.
-    private let timespecs: UnsafeMutablePointer<__kernel_timespec>
+    private let ring: OpaquePointer
+    /// What a timeout request points to until it is submitted, one for each flight.
+    private let times: UnsafeMutablePointer<ringmirror_time>
     private let files: [CInt]
     public let buffers: BufferSlab
     public let depth: Int
@@ -51,36 +51,35 @@ internal import Glibc
         self.depth = depth
         flights = Array(repeating: Flight(), count: depth)
         free = Array((0..<depth).reversed())
-        unsafe timespecs = .allocate(capacity: Int(made.ring.pointee.sq.ring_entries))
-        let queue = unsafe made.ring.pointee.cq
+        unsafe times = .allocate(capacity: depth)
+        unsafe times.initialize(repeating: ringmirror_time(), count: depth)
+        let queue = unsafe ringmirror_ring_completions(made.ring)
         unsafe completionRing = CompletionRing(
-            head: queue.khead, tail: queue.ktail, mask: queue.ring_mask, entries: queue.cqes)
+            head: queue.head, tail: queue.tail, mask: queue.mask, entries: queue.entries)
     }
 
     deinit {
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
         // The kernel takes a ring down in the background. Files that are still registered then stay
         // open, with their claims and locks, for some time after the process has ended.
-        if setup.registeredFiles { unsafe io_uring_unregister_files(ring) }
-        unsafe io_uring_queue_exit(ring)
-        unsafe ring.deallocate()
-        unsafe timespecs.deallocate()
+        if setup.registeredFiles { _ = unsafe ringmirror_ring_unregister_files(ring) }
+        unsafe ringmirror_ring_free(ring)
+        unsafe times.deallocate()
     }
 
     public func supports(_ operation: Request.Operation) -> Bool {
-        supportedOperations & (1 << operation.opcode) != 0
+        supportedOperations & (1 << UInt64(operation.opcode)) != 0
     }
 
     public mutating func enqueue(_ request: Request, token: Token) {
         precondition(inFlight < depth, "more requests than the ring was made for")
         // The submission queue has at least `depth` entries, so an entry is free.
-        guard let entry = unsafe io_uring_get_sqe(ring) else {
+        guard let entry = unsafe ringmirror_ring_next_entry(ring) else {
             preconditionFailure("the submission queue is full with \(inFlight) requests in flight")
         }
         let index = free.removeLast()
         flights[index] = Flight(request: request, token: token, isInFlight: true)
-        unsafe prepare(entry, request)
-        unsafe entry.pointee.user_data = UInt64(index)
+        unsafe entry.pointee = prepared(request, index)
         inFlight += 1
     }
 
@@ -90,14 +89,14 @@ internal import Glibc
         let wanted = UInt32(min(minimum, inFlight))
         var refusals = 0
         while true {
-            let unsubmitted = unsafe io_uring_sq_ready(ring)
+            let unsubmitted = unsafe ringmirror_ring_unsubmitted(ring)
             // Nothing wanted means a look, and the kernel has to be asked for that, too: with
             // deferred task running, completions come only while this thread is in the kernel.
             let enough = wanted == 0 && inFlight > 0 ? 1 : wanted
             if unsubmitted == 0 && completionRing.ready >= enough { return }
             let result = enter(wait: wanted, timeoutNanoseconds)
             statistics.enters &+= 1
-            let left = unsafe io_uring_sq_ready(ring)
+            let left = unsafe ringmirror_ring_unsubmitted(ring)
             statistics.submissions &+= UInt64(unsubmitted &- left)
 
             switch -result {
@@ -169,104 +168,93 @@ internal import Glibc
 
     /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
     private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
-        guard wanted > 0 else { return unsafe io_uring_submit_and_get_events(ring) }
-        guard let timeoutNanoseconds else { return unsafe io_uring_submit_and_wait(ring, wanted) }
         // A negative time is no error here to the kernel, and one below -292 years (`.min`)
         // overflows there into a wait that never ends.
-        var limit = Self.timespec(max(0, timeoutNanoseconds))
-        var first: UnsafeMutablePointer<io_uring_cqe>?
-        return unsafe io_uring_submit_and_wait_timeout(ring, &first, wanted, &limit, nil)
+        unsafe ringmirror_ring_enter(ring, wanted, timeoutNanoseconds.map { max(0, $0) } ?? -1)
     }
 
-    private static func timespec(_ nanoseconds: Int64) -> __kernel_timespec {
-        __kernel_timespec(
-            tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    /// The submission entry of a request, for the flight with this index.
+    private mutating func prepared(_ request: Request, _ index: Int) -> ringmirror_entry {
+        var entry = ringmirror_entry()
+        entry.operation = request.operation.opcode
+        entry.file = -1
+        entry.token = UInt64(index)
+        switch request.operation {
+        case .nop: return entry
+        case .timeout:
+            unsafe times[index] = ringmirror_time(
+                seconds: request.offset / 1_000_000_000,
+                nanoseconds: request.offset % 1_000_000_000)
+            entry.address = UInt64(UInt(bitPattern: unsafe times + index))
+            entry.length = 1
+            return entry
+        case .cancel:
+            entry.address = cancelled(Token(bitPattern: request.offset))
+            return entry
+        case .read, .write, .sync, .dataSync, .punchHole, .zeroRange, .writeBack, .dropCache,
+            .pollIn:
+            prepareFileCall(&entry, request)
+            return entry
+        }
     }
 
-    /// Fills in a submission entry.
-    private mutating func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request) {
-        let file =
-            setup.registeredFiles
-            ? CInt(request.file.rawValue)
-            : (files.isEmpty ? -1 : files[Int(request.file.rawValue)])
+    private func prepareFileCall(_ entry: inout ringmirror_entry, _ request: Request) {
+        if setup.registeredFiles {
+            entry.file = Int32(request.file.rawValue)
+            entry.flags = ringmirror_entry_fixed_file
+        } else if !files.isEmpty {
+            entry.file = files[Int(request.file.rawValue)]
+        }
+        entry.offset = UInt64(bitPattern: request.offset)
         // Only the two cache operations reach beyond 32 bits here; to them 0 means up to the end.
         let length = UInt32(exactly: request.length) ?? 0
-        let offset = UInt64(bitPattern: request.offset)
 
         switch request.operation {
-        case .nop:
-            unsafe io_uring_prep_nop(entry)
-            return
-        case .timeout:
-            // A slot of its own for each entry: the kernel reads the time when the entry is
-            // submitted.
-            let slot = unsafe timespecs + (entry - ring.pointee.sq.sqes)
-            unsafe slot.initialize(to: Self.timespec(request.offset))
-            unsafe io_uring_prep_timeout(entry, slot, 0, 0)
-            return
-        case .cancel:
-            unsafe io_uring_prep_cancel64(entry, cancelled(Token(offset)), 0)
-            return
+        case .nop, .timeout, .cancel: preconditionFailure("not about a file")
         case .read, .write:
             let memory = unsafe buffers.address(request.bufferOffset, count: Int(request.length))
-            unsafe prepareTransfer(entry, request, file, memory, length, offset)
-        case .sync:
-            unsafe io_uring_prep_fsync(entry, file, 0)
+            entry.address = UInt64(UInt(bitPattern: memory))
+            entry.length = length
+            // The slab is buffer 0.
+            guard setup.registeredBuffers else { return }
+            entry.operation =
+                request.operation == .read ? ringmirror_op_read_fixed : ringmirror_op_write_fixed
+        case .sync: entry.offset = 0
         case .dataSync:
-            unsafe io_uring_prep_fsync(entry, file, UInt32(IORING_FSYNC_DATASYNC))
-        case .punchHole:
-            let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-            unsafe io_uring_prep_fallocate(
-                entry, file, mode, off_t(request.offset), off_t(request.length))
-        case .zeroRange:
-            let mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
-            unsafe io_uring_prep_fallocate(
-                entry, file, mode, off_t(request.offset), off_t(request.length))
+            entry.offset = 0
+            entry.options = ringmirror_sync_data
+        case .punchHole, .zeroRange:
+            // The mode is where others have their length, and the length where they have memory.
+            entry.address = UInt64(bitPattern: request.length)
+            entry.length = UInt32(
+                request.operation == .punchHole ? ringmirror_punch_hole : ringmirror_zero_range)
         case .writeBack:
-            let flags =
-                SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
-            unsafe io_uring_prep_sync_file_range(
-                entry, file, length, offset, CInt(bitPattern: UInt32(flags)))
+            entry.length = length
+            entry.options = ringmirror_write_back_all
         case .dropCache:
-            unsafe io_uring_prep_fadvise(
-                entry, file, offset, off_t(length), POSIX_FADV_DONTNEED)
+            entry.length = length
+            entry.options = UInt32(POSIX_FADV_DONTNEED)
         case .pollIn:
-            unsafe io_uring_prep_poll_add(entry, file, UInt32(POLLIN))
-        }
-        if setup.registeredFiles {
-            unsafe entry.pointee.flags |= UInt8(ringmirror_sqe_fixed_file)
-        }
-    }
-
-    private func prepareTransfer(
-        _ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: Request, _ file: CInt,
-        _ memory: UnsafeMutableRawPointer, _ length: UInt32, _ offset: UInt64
-    ) {
-        switch (request.operation, setup.registeredBuffers) {
-        case (.read, true): unsafe io_uring_prep_read_fixed(entry, file, memory, length, offset, 0)
-        case (.read, false): unsafe io_uring_prep_read(entry, file, memory, length, offset)
-        case (_, true): unsafe io_uring_prep_write_fixed(entry, file, memory, length, offset, 0)
-        case (_, false): unsafe io_uring_prep_write(entry, file, memory, length, offset)
+            entry.offset = 0
+            entry.options = UInt32(POLLIN)
         }
     }
 }
 
 extension Request.Operation {
     /// The kernel's number for the operation.
-    var opcode: UInt64 {
-        let code =
-            switch self {
-            case .nop: IORING_OP_NOP
-            case .read: IORING_OP_READ
-            case .write: IORING_OP_WRITE
-            case .sync, .dataSync: IORING_OP_FSYNC
-            case .punchHole, .zeroRange: IORING_OP_FALLOCATE
-            case .writeBack: IORING_OP_SYNC_FILE_RANGE
-            case .dropCache: IORING_OP_FADVISE
-            case .pollIn: IORING_OP_POLL_ADD
-            case .timeout: IORING_OP_TIMEOUT
-            case .cancel: IORING_OP_ASYNC_CANCEL
-            }
-        return UInt64(code.rawValue)
+    var opcode: UInt8 {
+        switch self {
+        case .nop: ringmirror_op_nop
+        case .read: ringmirror_op_read
+        case .write: ringmirror_op_write
+        case .sync, .dataSync: ringmirror_op_sync
+        case .punchHole, .zeroRange: ringmirror_op_fallocate
+        case .writeBack: ringmirror_op_write_back
+        case .dropCache: ringmirror_op_advise
+        case .pollIn: ringmirror_op_poll
+        case .timeout: ringmirror_op_timeout
+        case .cancel: ringmirror_op_cancel
+        }
     }
 }

@@ -14,61 +14,53 @@ public struct RingSetup: Sendable, Equatable {
     public let deferredTaskRun: Bool
 
     @safe struct Made {
-        let ring: UnsafeMutablePointer<io_uring>
+        let ring: OpaquePointer
         let setup: RingSetup
         let supportedOperations: UInt64
     }
 
     /// Makes the ring and registers what can be.
     static func make(depth: Int, files: [CInt], buffers: BufferSlab) throws(RingError) -> Made {
-        let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
-        unsafe ring.initialize(to: io_uring())
-        let flags: UInt32
+        let (ring, flags) = unsafe try open(depth: depth)
         do throws(RingError) {
-            flags = unsafe try open(ring, depth: depth)
+            unsafe try checkFeatures(ringmirror_ring_features(ring))
         } catch {
-            unsafe ring.deallocate()
-            throw error
-        }
-        do throws(RingError) {
-            unsafe try checkFeatures(ring)
-        } catch {
-            unsafe io_uring_queue_exit(ring)
-            unsafe ring.deallocate()
+            unsafe ringmirror_ring_free(ring)
             throw error
         }
 
         let registeredFiles =
             !files.isEmpty
-            && (unsafe io_uring_register_files(ring, files, UInt32(files.count))) == 0
+            && (unsafe ringmirror_ring_register_files(ring, files, UInt32(files.count))) == 0
         let refusal = unsafe register(buffers, with: ring)
         let setup = RingSetup(
             registeredBuffers: refusal == nil,
             plainBuffersReason: refusal,
             registeredFiles: registeredFiles,
-            deferredTaskRun: flags & UInt32(IORING_SETUP_DEFER_TASKRUN) != 0)
-        return unsafe Made(ring: ring, setup: setup, supportedOperations: probe(ring))
+            deferredTaskRun: flags & ringmirror_setup_deferred != 0)
+        // Where the kernel doesn't tell its operations (a sandbox may forbid io_uring_register),
+        // all of ours are there: they are older than the features checked above.
+        return unsafe Made(
+            ring: ring, setup: setup, supportedOperations: ringmirror_ring_operations(ring))
     }
 
-    /// Opens the ring with the best flags that this kernel takes, and returns them.
-    private static func open(
-        _ ring: UnsafeMutablePointer<io_uring>, depth: Int
-    ) throws(RingError) -> UInt32 {
-        let single = UInt32(IORING_SETUP_SINGLE_ISSUER)
-        let deferred = UInt32(IORING_SETUP_DEFER_TASKRUN)
-        let cooperative = UInt32(IORING_SETUP_COOP_TASKRUN)
-        let submitAll = UInt32(IORING_SETUP_SUBMIT_ALL)
+    /// Opens a ring with the best flags that this kernel takes, and tells them.
+    private static func open(depth: Int) throws(RingError) -> (OpaquePointer, UInt32) {
+        let single = ringmirror_setup_single_issuer
+        let deferred = ringmirror_setup_deferred
+        let cooperative = ringmirror_setup_cooperative
+        let submitAll = ringmirror_setup_submit_all
         // Linux 6.1, 6.0, 5.19, 5.18, and before.
         let ladder = [
             single | deferred | cooperative | submitAll, single | cooperative | submitAll,
             cooperative | submitAll, submitAll, 0,
         ]
-        var result: Int32 = 0
+        var result: CInt = 0
+        var ring: OpaquePointer?
         for flags in ladder {
-            var parameters = io_uring_params()
-            parameters.flags = flags | UInt32(IORING_SETUP_CLAMP)
-            result = unsafe io_uring_queue_init_params(UInt32(depth), ring, &parameters)
-            if result == 0 { return flags }
+            result = unsafe ringmirror_ring_make(
+                UInt32(depth), flags | ringmirror_setup_clamp, &ring)
+            if let ring = unsafe ring { return unsafe (ring, flags) }
             if result != -EINVAL { break }
         }
         throw refusal(
@@ -89,28 +81,24 @@ public struct RingSetup: Sendable, Equatable {
         }
     }
 
-    private static func checkFeatures(
-        _ ring: UnsafeMutablePointer<io_uring>
-    ) throws(RingError) {
-        let features = unsafe ring.pointee.features
-        if features & UInt32(IORING_FEAT_EXT_ARG) == 0 {
+    private static func checkFeatures(_ features: UInt32) throws(RingError) {
+        if features & ringmirror_feature_time_limit == 0 {
             throw .kernelTooOld(missing: "waiting with a time limit (IORING_FEAT_EXT_ARG)")
         }
-        if features & UInt32(IORING_FEAT_NODROP) == 0 {
+        if features & ringmirror_feature_nodrop == 0 {
             throw .kernelTooOld(missing: "completions that are never dropped (IORING_FEAT_NODROP)")
         }
     }
 
     /// Registers the slab as buffer 0. Returns nil, or why it could not be done.
     private static func register(
-        _ buffers: BufferSlab, with ring: UnsafeMutablePointer<io_uring>
+        _ buffers: BufferSlab, with ring: OpaquePointer
     ) -> String? {
-        var memory = unsafe iovec(
-            iov_base: buffers.address(0, count: buffers.byteCount), iov_len: buffers.byteCount)
-        var result = unsafe io_uring_register_buffers(ring, &memory, 1)
+        let start = unsafe buffers.address(0, count: buffers.byteCount)
+        var result = unsafe ringmirror_ring_register_memory(ring, start, buffers.byteCount)
         if result == -ENOMEM {
             MemoryLock.raise(toFit: buffers.byteCount)
-            result = unsafe io_uring_register_buffers(ring, &memory, 1)
+            result = unsafe ringmirror_ring_register_memory(ring, start, buffers.byteCount)
         }
         switch -result {
         case 0: return nil
@@ -120,18 +108,5 @@ public struct RingSetup: Sendable, Equatable {
         default:
             return "registering buffers failed: \(errorText(-result))"
         }
-    }
-
-    /// One bit for each operation that the kernel knows. Where it doesn't tell (a sandbox may
-    /// forbid io_uring_register), all of ours are there: they are older than the features checked
-    /// above.
-    private static func probe(_ ring: UnsafeMutablePointer<io_uring>) -> UInt64 {
-        guard let probe = unsafe io_uring_get_probe_ring(ring) else { return .max }
-        defer { unsafe io_uring_free_probe(probe) }
-        var supported: UInt64 = 0
-        for opcode in CInt(0)..<64 where unsafe io_uring_opcode_supported(probe, opcode) != 0 {
-            supported |= 1 << UInt64(opcode)
-        }
-        return supported
     }
 }

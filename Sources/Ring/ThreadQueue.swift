@@ -1,4 +1,4 @@
-internal import CLiburing
+internal import CLinux
 internal import Glibc
 
 /// A queue without a ring: each request is one system call on one of a few threads, for where
@@ -25,7 +25,7 @@ internal import Glibc
     private var ended: FixedQueue<Completion>
     private var polls: [RequestCrew.Job] = []
     private var timeouts: [(deadline: Int64, token: Token)] = []
-    private var pollEntries: [pollfd]
+    private var pollEntries: [ringmirror_poll]
     /// Requests that were enqueued and not yet handed back.
     public private(set) var inFlight = 0
     /// `enters` are waits for completions.
@@ -55,7 +55,7 @@ internal import Glibc
         ended = FixedQueue(capacity: depth)
         polls.reserveCapacity(depth)
         timeouts.reserveCapacity(depth)
-        pollEntries = Array(repeating: pollfd(), count: depth + 1)
+        pollEntries = Array(repeating: ringmirror_poll(), count: depth + 1)
     }
 
     deinit {
@@ -179,28 +179,31 @@ internal import Glibc
     private mutating func sleep(until limit: Int64?) throws(RingError) -> Bool {
         var deadline = limit ?? .max
         for timeout in timeouts { deadline = min(deadline, timeout.deadline) }
-        pollEntries[0] = pollfd(fd: crew.bell.descriptor, events: Int16(POLLIN), revents: 0)
+        pollEntries[0] = Self.pollEntry(crew.bell.descriptor)
         for (index, poll) in polls.enumerated() {
-            pollEntries[index + 1] = pollfd(
-                fd: crew.descriptor(of: poll.request.file) ?? -1, events: Int16(POLLIN), revents: 0)
+            pollEntries[index + 1] = Self.pollEntry(crew.descriptor(of: poll.request.file) ?? -1)
         }
         statistics.enters &+= 1
         let wait = deadline == .max ? -1 : max(0, deadline - Self.now)
-        let count = unsafe ringmirror_poll(&pollEntries, UInt(polls.count + 1), wait)
+        let count = unsafe ringmirror_poll(&pollEntries, polls.count + 1, wait)
         if count < 0 {
             let code = errno
             guard code == EINTR else { throw .systemCall("ppoll", code: code) }
             return true
         }
-        if pollEntries[0].revents != 0 { crew.bell.answer() }
+        if pollEntries[0].found != 0 { crew.bell.answer() }
         endPolls()
         return false
     }
 
+    private static func pollEntry(_ descriptor: CInt) -> ringmirror_poll {
+        ringmirror_poll(fd: descriptor, events: Int16(POLLIN), found: 0)
+    }
+
     private mutating func endPolls() {
         // From the back, so that what is removed moves nothing that was not looked at.
-        for index in polls.indices.reversed() where pollEntries[index + 1].revents != 0 {
-            let events = Int32(pollEntries[index + 1].revents)
+        for index in polls.indices.reversed() where pollEntries[index + 1].found != 0 {
+            let events = Int32(pollEntries[index + 1].found)
             let poll = polls.remove(at: index)
             end(poll.token, events & POLLNVAL != 0 ? -EBADF : events)
         }

@@ -1,4 +1,3 @@
-internal import CLiburing
 internal import Glibc
 
 /// A thread of the operating system. A queue belongs to the thread that made it, so that a job's

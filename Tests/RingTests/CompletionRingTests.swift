@@ -16,7 +16,7 @@ struct CompletionRingTests {
         let count: UInt32 = 16
         let head = UnsafeMutablePointer<UInt32>.allocate(capacity: 2)
         let tail = head + 1
-        let entries = UnsafeMutablePointer<io_uring_cqe>.allocate(capacity: Int(count))
+        let entries = UnsafeMutablePointer<ringmirror_completion>.allocate(capacity: Int(count))
         defer {
             head.deallocate()
             entries.deallocate()
@@ -30,8 +30,8 @@ struct CompletionRingTests {
         for round in 0..<200 {
             for _ in 0..<(round * 7 % (Int(count) + 1)) where posted - taken < count {
                 let entry = entries + Int(tail.pointee & (count - 1))
-                entry.pointee.user_data = posted
-                entry.pointee.res = -Int32(truncatingIfNeeded: posted)
+                entry.pointee.token = posted
+                entry.pointee.result = -Int32(truncatingIfNeeded: posted)
                 tail.pointee &+= 1
                 posted += 1
             }

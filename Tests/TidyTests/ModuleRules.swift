@@ -9,7 +9,7 @@ enum Modules {
     static let allowedImports: [String: Set<String>] = [
         "DirtyBitmap": [],
         "ChangeMap": ["DirtyBitmap", "FoundationEssentials"],
-        "Ring": ["CLiburing", "Glibc"],
+        "Ring": ["CLiburing", "CLinux", "Glibc"],
         "BlockStorage": [
             "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
         ],
@@ -48,6 +48,55 @@ extension Rule {
         return file.code.imports.filter { !allowed.contains($0.text) }.map {
             file.violation($0.line, "\(module) may not know \($0.text)")
         }
+    }
+}
+
+extension Rule {
+    /// What a header may read: both give types of the compiler's own.
+    private static let freestanding: Set<Substring> = ["<stdint.h>", "<stddef.h>"]
+
+    static let headers = Rule("C modules bring none of the system's headers") {
+        ($0.isSource && $0.isForImport) || $0.path == "Package.swift"
+    } check: { file in
+        if file.path.hasSuffix(".modulemap") {
+            return [file.violation(1, "a module map; SwiftPM makes that of the headers in include")]
+        }
+        return file.lines.enumerated().compactMap { index, line in
+            if !file.path.hasSuffix(".h") {
+                return line.contains(".systemLibrary(")
+                    ? file.violation(index + 1, "a library by its own headers; wrap it") : nil
+            }
+            guard let target = included(line), !freestanding.contains(target) else { return nil }
+            let name = target.dropFirst().dropLast()
+            let neighbour =
+                file.path.split(separator: "/").dropLast().joined(separator: "/")
+                + "/" + name
+            if target.first == "\"", !name.contains("/"), SourceTree.exists(neighbour) {
+                return nil
+            }
+            return file.violation(
+                index + 1, "\(target); the toolchain's modules own the system's headers")
+        }
+    }
+
+    /// What a line of a header reads, with its quotes; nil if it reads nothing.
+    private static func included(_ line: Substring) -> Substring? {
+        let text = line.drop { $0 == " " }
+        guard text.first == "#" else { return nil }
+        let directive = text.dropFirst().drop { $0 == " " }
+        let word = directive.prefix { $0.isLetter || $0 == "_" }
+        guard ["include", "include_next", "import"].contains(word) else { return nil }
+        let target = directive.dropFirst(word.count).drop { $0 == " " }
+        guard let first = target.first else { return target }
+        let end = target.dropFirst().firstIndex(of: first == "<" ? ">" : first)
+        return end.map { target[...$0] } ?? target
+    }
+}
+
+extension SourceFile {
+    /// Whether Swift reads this where it imports a C module.
+    fileprivate var isForImport: Bool {
+        path.hasSuffix(".modulemap") || (path.hasSuffix(".h") && path.contains("/include/"))
     }
 }
 

@@ -58,6 +58,17 @@ struct RuleTests {
             .imports, "internal import CLiburing\n", [1], path: "Sources/MirrorEngine/A.swift"),
         Sample(.imports, "import Swift\n", [1], path: "Sources/Unheard/A.swift"),
         Sample(
+            .headers, "#include <stdint.h>\n#include <sys/types.h>\n  #  import <fcntl.h> // a\n",
+            [2, 3], path: "Sources/CLinux/include/CLinux.h"),
+        Sample(
+            .headers, "#include \"stdint.h\"\n#include \"../linux.c\"\n#include A\n", [1, 2, 3],
+            path: "Sources/CLinux/include/A.h"),
+        Sample(
+            .headers, "#include_next <stdint.h\n#include\n", [1, 2],
+            path: "Sources/CLinux/include/sub/A.h"),
+        Sample(.headers, "module A {\n}\n", [1], path: "Sources/CLinux/module.modulemap"),
+        Sample(.headers, "a\n    .systemLibrary(name: \"A\"),\n", [2], path: "Package.swift"),
+        Sample(
             .unsafeCode, "let a = 1\nlet b = unsafe p[0]\n", [2],
             path: "Sources/DirtyBitmap/A.swift"),
         Sample(
@@ -101,6 +112,13 @@ struct RuleTests {
             .imports, "import FoundationEssentials\n", [],
             path: "Sources/RingMirrorCLI/A.swift"),
         Sample(.imports, "import Foundation\n", [], path: "Tests/RingTests/A.swift"),
+        Sample(
+            .headers,
+            "#pragma once\n#include <stdint.h>\n# include <stddef.h> /* a */\n"
+                + "#include \"CLinux.h\"\n// #include <fcntl.h>\n#define B <fcntl.h>\n",
+            [], path: "Sources/CLinux/include/A.h"),
+        Sample(.headers, "#include <fcntl.h>\n", [], path: "Sources/CLinux/linux.c"),
+        Sample(.headers, "#include <fcntl.h>\n", [], path: "Sources/CProcess/internal.h"),
         Sample(.unsafeCode, "let a = unsafe p[0]\n", []),
         Sample(
             .unsafeCode, "// unsafe\nlet a = \"unsafe\", unsafely = 1\n", [],
@@ -190,7 +208,7 @@ struct RulePartTests {
         let package = Package(
             products: [.library(name: "X", targets: ["X"])],
             targets: [
-                .systemLibrary(name: "CLiburing", providers: [.apt(["liburing-dev"])]),
+                libraryShim("CLiburing", "uring"),
                 module("DirtyBitmap", []),
                 module("Ring", ["CLiburing", "DirtyBitmap"]),
                 .executableTarget(

@@ -5,13 +5,12 @@
  * are missing from older headers. Every function returns 0 or an errno value, if nothing else is
  * said.
  *
- * Nothing here may depend on _GNU_SOURCE: this header is also read where our modules are imported,
- * and that is built without it.
+ * No header of the system is read here: this one is also read where our modules are imported, with
+ * other settings, and next to modules of the toolchain that own those headers.
  */
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 /* The kinds of file, named again, because Swift finds the macros in two modules and calls them
  * ambiguous. */
@@ -71,8 +70,9 @@ int ringmirror_openat(int directory, const char *path, int flags, unsigned mode)
 int ringmirror_get_flags(int fd);
 
 int ringmirror_set_flags(int fd, int flags);
-/* readlink into bytes: Swift's import wants characters, and a path is neither. */
-ssize_t ringmirror_read_link(const char *path, uint8_t *target, size_t size);
+/* readlink into bytes: Swift's import wants characters, and a path is neither. A count, or -1 and
+ * errno. */
+intptr_t ringmirror_read_link(const char *path, uint8_t *target, size_t size);
 
 /* Takes (`take` not 0) or gives back a write lock of the open file description on one byte. EAGAIN
  * if somebody else has it. */
@@ -92,3 +92,30 @@ int ringmirror_probe_writers(int fd);
 
 /* rename that fails with EEXIST if there is something at `to`. */
 int ringmirror_rename_new(int directory, const char *from, const char *to);
+
+/* fallocate's modes and sync_file_range's flags, which Swift finds only with _GNU_SOURCE. */
+static const int32_t ringmirror_punch_hole = 3;
+static const int32_t ringmirror_zero_range = 17;
+static const uint32_t ringmirror_write_back_all = 7;
+
+int ringmirror_fallocate(int fd, int mode, int64_t offset, int64_t length);
+
+/* Like ringmirror_write_back, of a range; a length of 0 is up to the end. */
+int ringmirror_write_back_range(int fd, int64_t offset, int64_t length);
+
+/* A descriptor, or -1 and errno. A counted one gives one for each read; others give all at once,
+ * and never wait. */
+int ringmirror_eventfd(int is_counted);
+
+/* struct pollfd. */
+struct ringmirror_poll {
+    int fd;
+    int16_t events, found;
+};
+
+/* poll with a time in nanoseconds; below 0 without a limit. A count of files, or -1 and errno. */
+int ringmirror_poll(struct ringmirror_poll *files, size_t count, int64_t nanoseconds);
+
+/* RLIMIT_MEMLOCK; getrlimit takes an enumeration whose members Swift can't name. */
+int ringmirror_get_memory_lock(uint64_t *soft, uint64_t *hard);
+int ringmirror_set_memory_lock(uint64_t soft, uint64_t hard);
