@@ -2,32 +2,25 @@ internal import CLiburing
 internal import CLinux
 internal import Glibc
 
-/// One io_uring, driven by the thread that created it.
-///
-/// Invariant: `inFlight` counts requests that were enqueued and whose completions were not yet
-/// taken; it never exceeds `depth`, and the completion queue has room for twice as many, so it
-/// can't overflow.
+/// A `RequestQueue` by io_uring, driven by the thread that created it: one ring over a fixed list
+/// of files and one slab.
 @safe public struct Ring: ~Copyable, RequestQueue {
     // Set at creation, never changed.
 
-    private let ring: OpaquePointer
     /// What a timeout request points to until it is submitted, one for each flight.
     private let times: UnsafeMutablePointer<ringmirror_time>
     private let files: [CInt]
+    /// The memory of the requests.
     public let buffers: BufferSlab
-    public let depth: Int
     /// What the kernel granted.
     public let setup: RingSetup
-    private let supportedOperations: UInt64
 
     // Owned by the ring's thread.
 
-    private var completionRing: CompletionRing
-    /// What is in flight; the kernel knows a request by its position here.
+    /// Knows a request by its position among the flights.
+    private var core: RingCore
     private var flights: [Flight]
     private var free: [Int]
-    public private(set) var inFlight = 0
-    public private(set) var statistics = QueueStatistics()
 
     private struct Flight {
         var request = Request.nop
@@ -41,93 +34,59 @@ internal import Glibc
     /// are the `FileIndex`es of requests. The files stay the caller's and must stay open while the
     /// ring lives.
     public init(depth: Int, files: [CInt], buffers: BufferSlab) throws(RingError) {
-        precondition(depth > 0 && depth <= 4096)
-        let made = try RingSetup.make(depth: depth, files: files, buffers: buffers)
-        unsafe ring = made.ring
-        setup = made.setup
-        supportedOperations = made.supportedOperations
+        var core = try RingCore(RingOptions(depth: depth))
+        let registeredFiles = core.register(files: files)
+        let refusal = core.register(buffers)
+        setup = RingSetup(
+            registeredBuffers: refusal == nil, plainBuffersReason: refusal,
+            registeredFiles: registeredFiles, deferredTaskRun: core.isDeferred)
+        self.core = core
         self.files = files
         self.buffers = buffers
-        self.depth = depth
         flights = Array(repeating: Flight(), count: depth)
         free = Array((0..<depth).reversed())
         unsafe times = .allocate(capacity: depth)
         unsafe times.initialize(repeating: ringmirror_time(), count: depth)
-        let queue = unsafe ringmirror_ring_completions(made.ring)
-        unsafe completionRing = CompletionRing(
-            head: queue.head, tail: queue.tail, mask: queue.mask, entries: queue.entries)
     }
 
     deinit {
+        // The core looks as well, but may do so after the slab has gone.
         precondition(inFlight == 0, "the kernel still holds the memory of \(inFlight) requests")
-        // The kernel takes a ring down in the background. Files that are still registered then stay
-        // open, with their claims and locks, for some time after the process has ended.
-        if setup.registeredFiles { _ = unsafe ringmirror_ring_unregister_files(ring) }
-        unsafe ringmirror_ring_free(ring)
         unsafe times.deallocate()
     }
 
+    /// How many requests may be in flight at once.
+    public var depth: Int { core.depth }
+
+    /// Requests that were enqueued and not yet handed back.
+    public var inFlight: Int { core.inFlight }
+
+    /// What the ring did so far.
+    public var statistics: QueueStatistics { core.statistics }
+
+    /// Whether this kernel knows the operation.
     public func supports(_ operation: Request.Operation) -> Bool {
-        supportedOperations & (1 << UInt64(operation.opcode)) != 0
+        core.supports(operation: operation.opcode)
     }
 
+    /// Takes a request; the kernel gets it with the next `submitAndWait`.
     public mutating func enqueue(_ request: Request, token: Token) {
         precondition(inFlight < depth, "more requests than the ring was made for")
-        // The submission queue has at least `depth` entries, so an entry is free.
-        guard let entry = unsafe ringmirror_ring_next_entry(ring) else {
-            preconditionFailure("the submission queue is full with \(inFlight) requests in flight")
-        }
         let index = free.removeLast()
         flights[index] = Flight(request: request, token: token, isInFlight: true)
-        unsafe entry.pointee = prepared(request, index)
-        inFlight += 1
+        core.enqueue(entry(request, index), token: Token(index))
     }
 
+    /// Submits what was enqueued, and waits, in one system call.
     public mutating func submitAndWait(
         minimum: Int, timeoutNanoseconds: Int64?
     ) throws(RingError) {
-        let wanted = UInt32(min(minimum, inFlight))
-        var refusals = 0
-        while true {
-            let unsubmitted = unsafe ringmirror_ring_unsubmitted(ring)
-            // Nothing wanted means a look, and the kernel has to be asked for that, too: with
-            // deferred task running, completions come only while this thread is in the kernel.
-            let enough = wanted == 0 && inFlight > 0 ? 1 : wanted
-            if unsubmitted == 0 && completionRing.ready >= enough { return }
-            let result = enter(wait: wanted, timeoutNanoseconds)
-            statistics.enters &+= 1
-            let left = unsafe ringmirror_ring_unsubmitted(ring)
-            statistics.submissions &+= UInt64(unsubmitted &- left)
-
-            switch -result {
-            case ETIME:
-                return
-            case EINTR:
-                // A signal. Entries that the kernel didn't take are still queued; they go with the
-                // next call. A time limit would start anew with it: a timer's signals, sent more
-                // often than the limit is long, would make the wait endless.
-                if left == 0 && timeoutNanoseconds != nil { return }
-            case EAGAIN, EBUSY:
-                // The kernel is short of memory, or wants completions to be reaped first.
-                if completionRing.ready > 0 { return }
-                refusals += 1
-                guard refusals < 1000 else {
-                    throw .systemCall("io_uring_enter", code: -result)
-                }
-                usleep(1000)
-            case ..<1:
-                if left == 0 { return }
-            default:
-                throw .systemCall("io_uring_enter", code: -result)
-            }
-        }
+        try core.submitAndWait(minimum: minimum, timeoutNanoseconds: timeoutNanoseconds)
     }
 
+    /// The oldest completion that is there.
     public mutating func nextCompletion() -> Completion? {
-        // What completes after `forsake` is nobody's any more.
-        guard inFlight > 0, let completion = completionRing.next() else { return nil }
-        inFlight -= 1
-        statistics.completions &+= 1
+        guard let completion = core.nextCompletion() else { return nil }
         let index = Int(completion.token)
         let flight = flights[index]
         precondition(flight.isInFlight, "the kernel completed a request twice")
@@ -159,26 +118,17 @@ internal import Glibc
         return UInt64(index)
     }
 
+    /// Gives up on what is in flight. The slab is leaked on purpose: a buffered read that a kernel
+    /// worker still carries out copies into it.
     public mutating func forsake() {
         guard inFlight > 0 else { return }
-        // Leaked on purpose: a buffered read that a kernel worker still carries out copies into it.
         _ = unsafe Unmanaged.passRetained(buffers)
-        inFlight = 0
-    }
-
-    /// Submits what is queued and waits, in one system call. Returns a count or a negated errno.
-    private func enter(wait wanted: UInt32, _ timeoutNanoseconds: Int64?) -> Int32 {
-        // A negative time is no error here to the kernel, and one below -292 years (`.min`)
-        // overflows there into a wait that never ends.
-        unsafe ringmirror_ring_enter(ring, wanted, timeoutNanoseconds.map { max(0, $0) } ?? -1)
+        core.forsake()
     }
 
     /// The submission entry of a request, for the flight with this index.
-    private mutating func prepared(_ request: Request, _ index: Int) -> ringmirror_entry {
-        var entry = ringmirror_entry()
-        entry.operation = request.operation.opcode
-        entry.file = -1
-        entry.token = UInt64(index)
+    private mutating func entry(_ request: Request, _ index: Int) -> RingEntry {
+        var entry = RingEntry(operation: request.operation.opcode)
         switch request.operation {
         case .nop: return entry
         case .timeout:
@@ -198,10 +148,10 @@ internal import Glibc
         }
     }
 
-    private func prepareFileCall(_ entry: inout ringmirror_entry, _ request: Request) {
+    private func prepareFileCall(_ entry: inout RingEntry, _ request: Request) {
         if setup.registeredFiles {
             entry.file = Int32(request.file.rawValue)
-            entry.flags = ringmirror_entry_fixed_file
+            entry.isRegisteredFile = true
         } else if !files.isEmpty {
             entry.file = files[Int(request.file.rawValue)]
         }

@@ -24,8 +24,8 @@ struct SetupTests {
             (ENOSYS, RingError.notSupported), (ENOMEM, .outOfMemory),
             (EMFILE, .systemCall("io_uring_setup", code: EMFILE)),
             (EINVAL, .systemCall("io_uring_setup", code: EINVAL)),
-            (EPERM, RingSetup.refusal(of: EPERM, disabledText: sysctlText)),
-            (EACCES, RingSetup.refusal(of: EPERM, disabledText: sysctlText)),
+            (EPERM, RingCore.refusal(of: EPERM, disabledText: sysctlText)),
+            (EACCES, RingCore.refusal(of: EPERM, disabledText: sysctlText)),
         ])
     func refusedSetup(code: CInt, expected: RingError) throws {
         try TestThread {
@@ -190,7 +190,7 @@ struct RingErrorTests {
 
     @Test("A refusal is told by its errno and the sysctl", arguments: refusals)
     func refusal(code: CInt, disabledText: String?, expected: RingError) {
-        #expect(RingSetup.refusal(of: code, disabledText: disabledText) == expected)
+        #expect(RingCore.refusal(of: code, disabledText: disabledText) == expected)
     }
 
     @Test("An errno has a text, known or not", arguments: [0, EIO, 12345, -1])

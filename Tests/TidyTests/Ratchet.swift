@@ -18,7 +18,6 @@ enum Ratchet {
             "Sources/MirrorEngine/MirrorJob.swift": 1,
             "Sources/MirrorEngine/MirrorOptions.swift": 4,
             "Sources/MirrorEngine/MirrorReport.swift": 14,
-            "Sources/Ring/Ring.swift": 9,
         ],
     ]
 
