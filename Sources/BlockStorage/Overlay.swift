@@ -10,7 +10,9 @@ struct Overlay {
     let layers: [String]
     /// Flushes do nothing on it.
     let isVolatile: Bool
-    private let mount: Mount
+    /// A file of a layer may have its data in another layer, by another name.
+    let hasMetacopies: Bool
+    let mount: Mount
 
     /// Nil for a mount of another filesystem.
     init?(_ mount: Mount) {
@@ -31,6 +33,7 @@ struct Overlay {
         }
         layers = upper + lower
         isVolatile = options.contains("volatile")
+        hasMetacopies = options.contains("metacopy=on")
     }
 
     /// Where a file of the overlay may be, the topmost layer first.
@@ -40,6 +43,19 @@ struct Overlay {
         let below = mount.point == "/" ? path[...] : path.dropFirst(mount.point.count)
         let inside = (mount.root == "/" ? "" : mount.root) + below
         return layers.map { $0 + inside }
+    }
+
+    /// What a file of a layer is called on the overlay; nil for one that is in no layer.
+    ///
+    /// - Parameter place: without links in it.
+    func path(of place: String) -> String? {
+        for layer in layers where place.hasPrefix(layer + "/") {
+            let inside = place.dropFirst(layer.count)
+            let root = mount.root == "/" ? "" : mount.root
+            guard inside.hasPrefix(root + "/") else { continue }
+            return (mount.point == "/" ? "" : mount.point) + inside.dropFirst(root.count)
+        }
+        return nil
     }
 
     /// Undoes the backslashes that are before colons, commas and backslashes in names. Two colons
@@ -79,7 +95,7 @@ extension SystemView {
     /// The file of a layer that an open file of an overlay is stored in, opened for reading; nil if
     /// no layer can be seen from here, or none has it by its name.
     func storedFile(of file: Descriptor, in overlay: Overlay) -> (Descriptor, FileStatus)? {
-        guard let path = linkTarget("/proc/self/fd/\(file.raw)"),
+        guard !overlay.hasMetacopies, let path = linkTarget("/proc/self/fd/\(file.raw)"),
             let shown = try? SystemCalls.status(of: file)
         else { return nil }
         for place in overlay.places(of: path) {
@@ -95,5 +111,48 @@ extension SystemView {
             return (found, status)
         }
         return nil
+    }
+}
+
+extension Survey {
+    /// The mount whose point is the longest beginning of a path.
+    func mount(of path: String) -> Mount? {
+        let holding = mounts.filter { $0.covers(path) }
+        // Of mounts on one point the last hides the others.
+        let longest = holding.map(\.point.utf8.count).max()
+        return holding.last { $0.point.utf8.count == longest }
+    }
+
+    /// The file of a layer that a path of an overlay leads to: the topmost one counts.
+    func storedFile(of path: String) -> (identity: NodeIdentity, path: String)? {
+        guard let overlay = mount(of: path).flatMap({ Overlay($0) }) else { return nil }
+        for place in overlay.places(of: path) {
+            if let identity = view.identify(place) { return (identity, place) }
+        }
+        return nil
+    }
+
+    /// Other numbers of the file that a path leads to: what it is stored in, if it is one of an
+    /// overlay, and the files of overlays that are stored in it.
+    func aliases(of path: String) -> Set<NodeIdentity> {
+        var found: Set<NodeIdentity> = []
+        var pending = [path]
+        var visited: Set<String> = []
+        while let path = pending.popLast() {
+            guard visited.insert(path).inserted else { continue }
+            if let stored = storedFile(of: path) {
+                found.insert(stored.identity)
+                pending.append(stored.path)
+            }
+            for overlay in mounts.compactMap({ Overlay($0) }) {
+                guard let shown = overlay.path(of: path), storedFile(of: shown)?.path == path,
+                    let identity = view.identify(shown)
+                else { continue }
+                found.insert(identity)
+                pending.append(shown)
+            }
+        }
+        if let own = view.identify(path) { found.remove(own) }
+        return found
     }
 }

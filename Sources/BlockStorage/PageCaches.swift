@@ -132,6 +132,8 @@ private struct CacheWalk {
                 // Its cache is none of the overlay's file, nor is its flush, always.
                 files.append(stored)
                 descend(from: stored, status.identity)
+            } else if overlay.hasMetacopies {
+                note("the overlay at \(mount.point) has metacopies, whose data can't be followed")
             } else if overlay.isVolatile {
                 note("the overlay at \(mount.point) is mounted volatile, and flushes nothing")
             } else {

@@ -111,6 +111,9 @@ public final class StorageDevice: Sendable {
         }
     }
 
+    /// Why something that is lost below it would not be noticed, as a sentence; nil: it would be.
+    package var deafness: String? { caches.deafness }
+
     /// Makes what is read next come from the storage, and not from what a page cache kept of a
     /// write that failed.
     ///

@@ -41,7 +41,10 @@ struct EndLook {
             case .unknown(let why): .sourceUnknown(why)
             case .written(let how): .sourceWritten(how)
             }
-        evidence = [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
+        let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
+        evidence =
+            [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
+            + unheard.prefix(1).map { .lossUnseen($0) }
         failure = Self.failure(mirror, found)
     }
 

@@ -69,6 +69,8 @@ public enum MirrorEvidence: Sendable, Hashable {
     case sourceWritten(String)
     /// The source's names, owner or times were changed while the job ran.
     case sourceTouched(String)
+    /// What is lost below a file of either side, on its way to the storage, would not be noticed.
+    case lossUnseen(String)
     /// The path of a file of the source leads to another file by now, or to none: what was copied
     /// is the one that it led to at the beginning.
     case sourceMoved(String)
@@ -107,6 +109,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceUnknown: "sourceUnknown"
         case .sourceWritten: "sourceWritten"
         case .sourceTouched: "sourceTouched"
+        case .lossUnseen: "lossUnseen"
         case .sourceMoved: "sourceMoved"
         case .targetStandsOn: "targetStandsOn"
         case .targetUntouched: "targetUntouched"
@@ -143,6 +146,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
         case .sourceTouched(let how):
             "the source's own times show no write meanwhile, but \(how), which can hide one"
+        case .lossUnseen(let why): why
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "
                 + "led to at the beginning"

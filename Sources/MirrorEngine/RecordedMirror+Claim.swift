@@ -17,10 +17,11 @@ extension MirrorClaim {
 }
 
 extension MirrorEvidence {
-    /// Whether it says that the source was written, or may have been.
-    fileprivate var isAboutWrites: Bool {
+    /// Whether it says that the source was written, or may have been, or that storage may have lost
+    /// something: a comparison does not make up for it.
+    fileprivate var outlastsComparing: Bool {
         switch self {
-        case .sourceWritten, .sourceUnknown: true
+        case .sourceWritten, .sourceUnknown, .lossUnseen: true
         default: false
         }
     }
@@ -52,7 +53,7 @@ extension RecordedMirror {
         if isVouched { found.append(.zerosVouched(bytes: report.skipped)) }
         found += end
         return MirrorClaim(
-            kind: isCompared && !end.contains(where: \.isAboutWrites)
+            kind: isCompared && !end.contains(where: \.outlastsComparing)
                 ? .mirror : kind(isWhole: isWhole || isCompared, planned, found),
             evidence: found)
     }
@@ -84,7 +85,9 @@ extension RecordedMirror {
         if isWhole || request.mode == .full {
             let hasDoubt = evidence.contains {
                 switch $0 {
-                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched, .notProven: true
+                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched, .notProven,
+                    .lossUnseen:
+                    true
                 default: false
                 }
             }

@@ -142,6 +142,47 @@ import Testing
                 ])
     }
 
+    /// The kernel gives a file of an overlay and the one that it is stored in two numbers.
+    @Test(arguments: [true, false])
+    func usesOfALayerCountForTheOverlay(isShownUsed: Bool) throws {
+        let machine = try Fixture()
+        let shown = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 52), inode: 12)
+        let stored = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
+        machine.node("/m/d/f", shown)
+        machine.node("/lower/d/f", stored)
+        let names = (shown: "/m/d/f", stored: "/lower/d/f")
+        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        _ = try machine.loop(
+            "loop0", 0, over: isShownUsed ? shown : stored,
+            path: isShownUsed ? names.shown : names.stored)
+        let guarding = UseGuard(survey: try machine.survey())
+        let findings =
+            isShownUsed
+            ? guarding.findings(on: stored, at: names.stored)
+            : guarding.findings(on: shown, at: names.shown)
+        #expect(
+            findings.uses
+                == [.loop(device: "/dev/loop0", over: isShownUsed ? names.shown : names.stored)])
+        #expect(findings.aliases == [isShownUsed ? shown : stored])
+    }
+
+    /// What another layer hides is another file.
+    @Test func aHiddenFileOfALayerIsApart() throws {
+        let machine = try Fixture()
+        try machine.device("sda", 8, 0)
+        let upper = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
+        let lower = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 13)
+        let shown = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 52), inode: 12)
+        machine.node("/m/f", shown)
+        machine.node("/u/f", upper)
+        machine.node("/lower/f", lower)
+        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        let survey = try machine.survey()
+        #expect(survey.aliases(of: "/m/f") == [upper])
+        #expect(survey.aliases(of: "/u/f").contains(shown))
+        #expect(survey.aliases(of: "/lower/f").isEmpty)
+    }
+
     @Test func aBlindGuardSaysSo() throws {
         let machine = try Fixture()
         #expect(throws: Survey.Blindness.self) { try machine.survey() }

@@ -16,7 +16,11 @@ extension Integration {
             let child = try scratch.start(
                 ["full", source, target, "--overwrite", "--speed", "6M", "--request-size", "256K"]
                     + options)
-            usleep(700_000)
+            let first = try Content.read(source, 0..<4096)
+            #expect(
+                child.wait(until: { _ in (try? Content.read(target, 0..<4096)) == first }),
+                "\(child.errors)")
+            usleep(300_000)
             #expect(child.isRunning, "\(child.errors)")
             return child
         }

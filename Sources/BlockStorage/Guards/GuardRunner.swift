@@ -12,9 +12,9 @@ struct GuardRunner {
         _ source: OpenedObject, options: SourceOptions
     ) throws(StorageError) -> String? {
         let findings = try UseGuard(survey: survey(for: source)).findings(
-            on: source.status.identity)
+            on: source.status.identity, at: source.resolvedPath)
         var uses = findings.uses
-        uses += writers(to: source, findings.reach).map { .openForWriting($0) }
+        uses += writers(to: source, findings).map { .openForWriting($0) }
         if uses.isEmpty && source.writers == .some {
             uses = [.openForWritingUnseen(path: source.resolvedPath)]
         }
@@ -51,11 +51,12 @@ struct GuardRunner {
         let survey = try survey(for: target)
         for source in sources { try checkOverlap(target, source, survey) }
         try ReadOnlyGuard.check(target)
-        let findings = UseGuard(survey: survey).findings(on: target.status.identity)
+        let findings = UseGuard(survey: survey).findings(
+            on: target.status.identity, at: target.resolvedPath)
         guard findings.uses.isEmpty else {
             throw .refused(.targetInUse(target: target.path, uses: findings.uses))
         }
-        let writers = writers(to: target, findings.reach)
+        let writers = writers(to: target, findings)
         guard writers.isEmpty else {
             throw .refused(.openByProcess(target: target.path, processes: writers))
         }
@@ -71,12 +72,15 @@ struct GuardRunner {
     }
 
     /// A lease that was given proves what a look at all processes can only make likely.
-    private func writers(to object: OpenedObject, _ reach: Set<NodeIdentity>) -> [ProcessName] {
+    private func writers(
+        to object: OpenedObject, _ findings: UseGuard.Findings
+    ) -> [ProcessName] {
         switch object.writers {
-        case .none: []
+        // It was given for one of the file's numbers.
+        case .none: ProcessGuard.lastingWriters(to: findings.aliases, view)
         // Those that stay only for a moment were waited for.
-        case .some: ProcessGuard.certainWriters(to: reach, view)
-        case .unknown: ProcessGuard.lastingWriters(to: reach, view)
+        case .some: ProcessGuard.certainWriters(to: findings.reach, view)
+        case .unknown: ProcessGuard.lastingWriters(to: findings.reach, view)
         }
     }
 
@@ -95,20 +99,18 @@ struct GuardRunner {
         }
     }
 
-    /// Whether two names are of one file that an overlay, or a server of files, shows under another
-    /// device number. Where what it stands on can't be seen from here, what it passes on of the
-    /// file tells: nobody can set when a file last changed.
+    /// Whether two names are of one file that an overlay shows under another device number. Where
+    /// its layers can't be seen from here, what it passes on of the file tells: nobody can set when
+    /// a file last changed. Of the inode's number it may use the high bits.
     private func isShown(_ target: OpenedObject, as source: StorageDevice) -> Bool {
-        let passOn: [Filesystem] = [.overlay, .fuse]
         guard target.kind == .image, source.kind == .image,
             [target.descriptor, source.descriptor].contains(where: { file in
-                (try? SystemCalls.filesystemMagic(file)).map {
-                    passOn.contains(Filesystem(magic: $0))
-                } ?? false
+                (try? SystemCalls.filesystemMagic(file)) == Filesystem.overlay.magic
             }), let one = try? SystemCalls.status(of: target.descriptor),
             let other = try? SystemCalls.status(of: source.descriptor)
         else { return false }
-        return one.inode == other.inode && one.size == other.size && one.changed == other.changed
+        return UInt32(truncatingIfNeeded: one.inode) == UInt32(truncatingIfNeeded: other.inode)
+            && one.size == other.size && one.changed == other.changed
             && one.modified == other.modified
     }
 

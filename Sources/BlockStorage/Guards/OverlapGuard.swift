@@ -86,10 +86,11 @@ struct OverlapGuard {
             case .file(let device, _), .other(let device, _):
                 stands.append(
                     Stand(ground: .file(identity), range: 0..<Int64.max, via: via, name: path))
-                let mount = device.isAnonymous ? mount(of: path) : nil
                 // A file of a layer is the same file by another number.
-                pending += layerFiles(mount, path).map { ($0.identity, $0.path, via) }
-                let disks = device.isAnonymous ? filesystemDisks(mount) : [device]
+                if device.isAnonymous, let stored = survey.storedFile(of: path) {
+                    pending.append((stored.identity, stored.path, via))
+                }
+                let disks = device.isAnonymous ? filesystemDisks(path) : [device]
                 pending += disks.map { (.block($0), path, .file(identity)) }
             }
         }
@@ -118,27 +119,9 @@ struct OverlapGuard {
         return .disk(node.disk)
     }
 
-    /// The mount whose point is the longest beginning of the path.
-    private func mount(of path: String) -> Mount? {
-        let holding = survey.mounts.filter { $0.covers(path) }
-        // Of mounts on one point the last hides the others.
-        let longest = holding.map(\.point.utf8.count).max()
-        return holding.last { $0.point.utf8.count == longest }
-    }
-
-    /// Where a file of an overlay may be stored; nothing for other filesystems.
-    private func layerFiles(
-        _ mount: Mount?, _ path: String
-    ) -> [(identity: NodeIdentity, path: String)] {
-        guard let overlay = mount.flatMap({ Overlay($0) }) else { return [] }
-        return overlay.places(of: path).compactMap { place in
-            survey.view.identify(place).map { ($0, place) }
-        }
-    }
-
     /// The disks of a filesystem that makes up the numbers of its files.
-    private func filesystemDisks(_ mount: Mount?) -> [DeviceNumber] {
-        guard let mount, mount.source.hasPrefix("/"),
+    private func filesystemDisks(_ path: String) -> [DeviceNumber] {
+        guard let mount = survey.mount(of: path), mount.source.hasPrefix("/"),
             case .block(let number) = survey.view.identify(mount.source)
         else { return [] }
         return [number] + siblings(of: number)

@@ -11,6 +11,7 @@ enum ProcessGuard {
     /// Other processes that have any of `reach` open or mapped. Without root only our own user's
     /// processes are seen.
     static func openers(of reach: Set<NodeIdentity>, _ view: SystemView) -> [Opener] {
+        guard !reach.isEmpty else { return [] }
         let ownProcess = Int(getpid())
         return view.processes().filter { $0 != ownProcess }.compactMap { pid in
             let descriptors = access(of: pid, to: reach, view)

@@ -7,26 +7,36 @@ struct UseGuard {
         var uses: [Use] = []
         /// Every device and file whose writers would write to the subject.
         var reach: Set<NodeIdentity> = []
+        /// Files among them that are the subject by another number: the kernel does not count those
+        /// who have one open for the other.
+        var aliases: Set<NodeIdentity> = []
     }
 
-    func findings(on subject: NodeIdentity) -> Findings {
+    /// - Parameter path: of the subject, without links in it.
+    func findings(on subject: NodeIdentity, at path: String = "") -> Findings {
         var findings = Findings()
         var chain: Set<NodeIdentity> = []
-        var base: NodeIdentity? = subject
+        var base: (identity: NodeIdentity, path: String)? = (subject, path)
         // A loop device is its file under another name, so who uses the file uses it as well.
-        // The set of those passed ends a chain that were to bite its tail.
-        while let current = base, chain.insert(current).inserted {
-            climb(from: current, below: chain, &findings)
-            base = backing(of: current)
+        // The set of those passed ends a circular chain.
+        while let current = base, chain.insert(current.identity).inserted {
+            climb(from: current.identity, below: chain, &findings)
+            if case .file = current.identity {
+                for alias in survey.aliases(of: current.path) where chain.insert(alias).inserted {
+                    findings.aliases.insert(alias)
+                    climb(from: alias, below: chain, &findings)
+                }
+            }
+            base = backing(of: current.identity)
         }
         return findings
     }
 
-    private func backing(of identity: NodeIdentity) -> NodeIdentity? {
-        guard case .block(let number) = identity, let node = survey.graph[number] else {
-            return nil
-        }
-        return survey.graph[node.disk]?.loop?.identity
+    private func backing(of identity: NodeIdentity) -> (identity: NodeIdentity, path: String)? {
+        guard case .block(let number) = identity, let node = survey.graph[number],
+            let loop = survey.graph[node.disk]?.loop, let identity = loop.identity
+        else { return nil }
+        return (identity, loop.path)
     }
 
     /// Collects the uses of `start` and of all that stands on it, apart from the loop devices of
