@@ -7,6 +7,14 @@ extension DirtyBitmap {
     /// - Complexity: O(words) for equal granularities, else O(words and runs of `other`).
     public mutating func merge(_ other: borrowing DirtyBitmap) throws(DirtyBitmapError) {
         try requireSameSize(other)
+        merge(sameSize: other)
+    }
+
+    /// The same for a bitmap that is known to be of the same disk.
+    ///
+    /// - Precondition: the sizes are equal.
+    package mutating func merge(sameSize other: borrowing DirtyBitmap) {
+        precondition(size == other.size, "bitmaps of disks of different sizes")
         if granularity == other.granularity {
             let source = other.words.span
             var target = words.mutableSpan
@@ -26,6 +34,14 @@ extension DirtyBitmap {
     /// - Complexity: O(words) for equal granularities, else O(words and runs of `other`).
     public mutating func subtract(_ other: borrowing DirtyBitmap) throws(DirtyBitmapError) {
         try requireSameSize(other)
+        subtract(sameSize: other)
+    }
+
+    /// The same for a bitmap that is known to be of the same disk.
+    ///
+    /// - Precondition: the sizes are equal.
+    package mutating func subtract(sameSize other: borrowing DirtyBitmap) {
+        precondition(size == other.size, "bitmaps of disks of different sizes")
         if granularity == other.granularity {
             let source = other.words.span
             var target = words.mutableSpan

@@ -93,8 +93,7 @@ extension DirtyBitmap {
             let coarse = try? Granularity(bytes: blockSize)
         else { return self }
         var result = DirtyBitmap(size: size, granularity: coarse)
-        // The sizes are the same, so that merging can't fail.
-        do { try result.merge(self) } catch { result.setAll() }
+        result.merge(sameSize: self)
         return result
     }
 }

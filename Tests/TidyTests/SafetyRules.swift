@@ -3,6 +3,10 @@ extension Rule {
     /// Where `unsafe` may stand, and why there. A path that ends in a slash is a whole folder.
     static let unsafePlaces: [(path: String, why: String)] = [
         ("Sources/Ring/", "it is made to keep the kernel's pointers away from everybody else"),
+        (
+            "Sources/DirtyBitmap/AtomicBitmap.swift",
+            "no array can hold atomics: they can't be moved"
+        ),
         ("Sources/BlockStorage/SystemCalls.swift", "ioctls, stat, statx: C structures by address"),
         ("Sources/BlockStorage/TextCalls.swift", "paths, links and directories by address"),
         ("Sources/BlockStorage/FileSizeSignal.swift", "sets of signals are given by address"),

@@ -198,7 +198,6 @@ extension DirtyBitmap {
     /// Leaves what the top image of a chain doesn't have itself.
     fileprivate mutating func subtractOwn(of chain: ImageChain) throws(StorageError) {
         let own = try chain.allocated(in: 0..<1, granularity: granularity)
-        // The sizes are the same, so that it can't fail.
-        do { try subtract(own) } catch { setAll() }
+        subtract(sameSize: own)
     }
 }
