@@ -219,6 +219,8 @@ public final class CompareJob: Sendable {
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {
         let start = Clock.now
+        state.control.start()
+        defer { state.control.end() }
         let body: @Sendable () -> Void = { [self] in work() }
         // Without a thread the caller's has to do.
         if let thread = WorkerThread(body) { thread.join() } else { body() }
@@ -270,6 +272,9 @@ public final class CompareJob: Sendable {
             cancel()
         }
     }
+
+    /// Where the comparison is.
+    public var phase: JobPhase { state.control.phase }
 
     /// Stops the comparison; its report says that it did not finish.
     public func cancel() { state.control.cancel() }

@@ -13,15 +13,64 @@ final class JobControl: Sendable {
 
     let speed: SpeedLimit
     private let stopping = Atomic<Bool>(false)
-    private let paused = Atomic<Bool>(false)
     private let cancelled = Atomic<Bool>(false)
+    /// The raw value of the phase.
+    private let current = Atomic<UInt8>(JobPhase.created.rawValue)
     private let state = Mutex(State())
 
     init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
 
     /// Nothing new may be started; what is in flight still completes.
     var isStopping: Bool { stopping.load(ordering: .acquiring) }
-    var isPaused: Bool { paused.load(ordering: .acquiring) }
+    var isPaused: Bool { phase == .paused || phase == .standby }
+
+    var phase: JobPhase { Self.phase(current.load(ordering: .acquiring)) }
+
+    private static func phase(_ value: UInt8) -> JobPhase {
+        guard let phase = JobPhase(rawValue: value) else {
+            preconditionFailure("a job is in phase \(value), which there is not")
+        }
+        return phase
+    }
+
+    /// Moves to the phase that `next` makes of the current one, whatever other threads do
+    /// meanwhile; not at all where that is nil or the same. Takes no lock.
+    private func move(_ next: (JobPhase) -> JobPhase?) {
+        var value = current.load(ordering: .acquiring)
+        while true {
+            let old = Self.phase(value)
+            guard let new = next(old), new != old else { return }
+            precondition(old.successors.contains(new), "a job that is \(old) became \(new)")
+            let (isDone, found) = current.weakCompareExchange(
+                expected: value, desired: new.rawValue, ordering: .acquiringAndReleasing)
+            if isDone { return }
+            value = found
+        }
+    }
+
+    /// The first byte is about to be asked for. A job that was paused before stays so.
+    func start() { move { $0 == .created ? .running : nil } }
+
+    /// Nothing is copied any more, and the last flush begins.
+    func beginFlush() { move { $0 == .ended ? nil : .flushing } }
+
+    /// The job is over.
+    func end() { move { _ in .ended } }
+
+    /// Does what a verb asks for.
+    ///
+    /// - Throws: if it means nothing in the phase that the job was in.
+    func apply(_ verb: JobVerb) throws(JobVerbError) {
+        let phase = phase
+        guard phase.allows(verb) else { throw JobVerbError(verb: verb, phase: phase) }
+        switch verb {
+        case .pause: pause()
+        case .resume: resume()
+        case .cancel: cancel()
+        case .complete: move { $0 == .ready ? .completing : nil }
+        case .setSpeed(let limit): speed.set(limit)
+        }
+    }
 
     /// The first error wins: what comes later is most often its consequence.
     func fail(_ error: MirrorError) {
@@ -43,12 +92,12 @@ final class JobControl: Sendable {
                 state.pausedBy = error
                 state.pauses += 1
             }
-            paused.store(true, ordering: .releasing)
+            move(\.pausing)
         }
     }
 
     /// Takes no lock: a signal handler may call it, between any two instructions.
-    func resume() { paused.store(false, ordering: .releasing) }
+    func resume() { move(\.resuming) }
 
     /// The error that the job waits with, and how many times it has begun to wait with one.
     var pausedBy: MirrorError? { pauseState.error }

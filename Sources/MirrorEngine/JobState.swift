@@ -23,7 +23,6 @@ package final class JobState: Sendable {
     let failures = FailureLog()
     let zeroing: ZeroLadder
     private let crew: Mutex<Crew>
-    private let flushing = Atomic(false)
 
     private struct Crew {
         var active: Int
@@ -83,11 +82,6 @@ package final class JobState: Sendable {
             crew.statistics += statistics
         }
     }
-
-    /// The last flush begins. Nothing is copied any more.
-    func beginFlush() { flushing.store(true, ordering: .relaxed) }
-
-    var isFlushing: Bool { flushing.load(ordering: .relaxed) }
 
     func markFlushed() { crew.withLock { $0.flushed = true } }
 

@@ -155,6 +155,14 @@ public final class MirrorJob: Sendable {
         }
     }
 
+    /// Where the job is. What `RecordedMirror` does after it, verifying for one, is not part of it.
+    public var phase: JobPhase { state.control.phase }
+
+    /// Does what a verb asks for, from any thread.
+    ///
+    /// - Throws: if it means nothing in the phase that the job was in: it has no effect then.
+    public func apply(_ verb: JobVerb) throws(JobVerbError) { try state.control.apply(verb) }
+
     /// Stops the job: what is in flight completes, the target is flushed, the rest stays undone.
     public func cancel() { state.control.cancel() }
 
@@ -174,11 +182,13 @@ public final class MirrorJob: Sendable {
             planned: state.planned, done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
             skipped: counters.skipped.value,
-            phase: state.isFlushing ? .flushing : .copying, isPaused: state.control.isPaused,
+            phase: state.control.phase == .flushing ? .flushing : .copying,
+            isPaused: state.control.isPaused,
             pausedBy: error, pauses: pauses)
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {
+        state.control.end()
         let counters = state.counters
         let setup = queueSetup.withLock { $0 }
         return MirrorReport(

@@ -64,13 +64,14 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Copies until nothing is left, or the job stops. The last worker out tries again what failed,
     /// and flushes the target.
     package mutating func run() {
+        job.control.start()
         copyPass()
         if job.leave() {
             if !job.control.isStopping, job.beginRetryPass() {
                 job.log.retryPass()
                 copyPass()
             }
-            job.beginFlush()
+            job.control.beginFlush()
             flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)

@@ -63,6 +63,9 @@
 @_exported public import class MirrorEngine.MirrorJob
 @_exported public import struct MirrorEngine.MirrorOptions
 @_exported public import enum MirrorEngine.MirrorOutcome
+@_exported public import enum MirrorEngine.JobPhase
+@_exported public import enum MirrorEngine.JobVerb
+@_exported public import struct MirrorEngine.JobVerbError
 @_exported public import enum MirrorEngine.MirrorPhase
 @_exported public import struct MirrorEngine.MirrorProgress
 @_exported public import struct MirrorEngine.MirrorReport

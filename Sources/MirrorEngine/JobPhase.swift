@@ -1,0 +1,116 @@
+/// Where a job is between its making and its end.
+///
+/// The transitions and the verbs of each phase are tables, after those of QEMU's jobs
+/// (docs/interop/qmp: `JobStatus`, `JobVerb`); `JobPhaseTests` goes through all of both.
+public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
+    /// Made, and nothing was read or written for it.
+    case created
+    /// It copies.
+    case running
+    /// It starts nothing new until it is resumed.
+    case paused
+    /// A live mirror has what its source has; new writes make it run again.
+    case ready
+    /// Ready, and paused.
+    case standby
+    /// The writers are held back, and the rest is copied.
+    case completing
+    /// All that will be copied is, and is brought to stable storage.
+    case flushing
+    /// It is over, well or not.
+    case ended
+
+    public var description: String {
+        switch self {
+        case .created: "created"
+        case .running: "running"
+        case .paused: "paused"
+        case .ready: "ready"
+        case .standby: "standby"
+        case .completing: "completing"
+        case .flushing: "flushing"
+        case .ended: "ended"
+        }
+    }
+
+    /// The phases that may follow on this one.
+    package var successors: [JobPhase] {
+        switch self {
+        case .created: [.running, .paused, .ended]
+        case .running: [.paused, .ready, .completing, .flushing, .ended]
+        case .paused: [.running, .flushing, .ended]
+        case .ready: [.running, .standby, .completing, .flushing, .ended]
+        case .standby: [.ready, .flushing, .ended]
+        case .completing: [.flushing, .ended]
+        // A flush that succeeded makes a live mirror ready, and writes that came meanwhile work.
+        case .flushing: [.running, .ready, .ended]
+        case .ended: []
+        }
+    }
+
+    /// Whether a verb means something in this phase. What is so already may be asked for again.
+    public func allows(_ verb: JobVerb) -> Bool {
+        switch (verb, self) {
+        case (.cancel, .ended): false
+        case (.cancel, _): true
+        case (.setSpeed, .flushing), (.setSpeed, .ended): false
+        case (.setSpeed, _): true
+        case (.complete, _): self == .ready
+        case (.pause, .completing), (.pause, .flushing), (.pause, .ended): false
+        case (.resume, .completing), (.resume, .flushing), (.resume, .ended): false
+        case (.pause, _), (.resume, _): true
+        }
+    }
+
+    /// The phase that a pause leads to; nil where there is nothing to pause.
+    var pausing: JobPhase? {
+        switch self {
+        case .created, .running, .paused: .paused
+        case .ready, .standby: .standby
+        case .completing, .flushing, .ended: nil
+        }
+    }
+
+    /// The phase that resuming leads to; nil where nothing is paused.
+    var resuming: JobPhase? {
+        switch self {
+        case .paused: .running
+        case .standby: .ready
+        case .created, .running, .ready, .completing, .flushing, .ended: nil
+        }
+    }
+}
+
+/// What can be asked of a job from outside.
+public enum JobVerb: Sendable, Hashable {
+    /// Starts nothing new. What is in flight completes.
+    case pause
+    /// Goes on, also after a pause that an error policy made: what failed is tried again.
+    case resume
+    /// Stops: what is in flight completes, the target is flushed, the rest stays undone.
+    case cancel
+    /// Ends a live mirror with a target that has all that its source has.
+    case complete
+    /// Bytes a second from now on; nil for no limit.
+    case setSpeed(Int64?)
+}
+
+/// A verb that means nothing in the phase that a job is in.
+public struct JobVerbError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// What was asked for.
+    public let verb: JobVerb
+    /// Where the job was.
+    public let phase: JobPhase
+
+    public var description: String {
+        let verb =
+            switch verb {
+            case .pause: "paused"
+            case .resume: "resumed"
+            case .cancel: "cancelled"
+            case .complete: "completed"
+            case .setSpeed: "given another speed"
+            }
+        return "a job that is \(phase) can't be \(verb)"
+    }
+}

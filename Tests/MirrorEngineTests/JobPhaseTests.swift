@@ -1,0 +1,117 @@
+import Testing
+
+@testable import MirrorEngine
+
+/// Every phase with every other, and with every verb.
+@Suite struct JobPhaseTests {
+    /// A line for each phase, with the phases that may follow on it: itself aside, a row is what
+    /// `successors` has to say.
+    private static let transitions: [(JobPhase, Set<JobPhase>)] = [
+        (.created, [.running, .paused, .ended]),
+        (.running, [.paused, .ready, .completing, .flushing, .ended]),
+        (.paused, [.running, .flushing, .ended]),
+        (.ready, [.running, .standby, .completing, .flushing, .ended]),
+        (.standby, [.ready, .flushing, .ended]),
+        (.completing, [.flushing, .ended]),
+        (.flushing, [.running, .ready, .ended]),
+        (.ended, []),
+    ]
+
+    private static let verbs: [JobVerb] = [.pause, .resume, .cancel, .complete, .setSpeed(1)]
+
+    /// What each verb makes of a phase; nil: it is refused.
+    private static func result(of verb: JobVerb, in phase: JobPhase) -> JobPhase? {
+        switch (verb, phase) {
+        case (_, .ended): nil
+        case (.cancel, _): phase
+        case (.setSpeed, .flushing): nil
+        case (.setSpeed, _): phase
+        case (.pause, .created), (.pause, .running), (.pause, .paused): .paused
+        case (.pause, .ready), (.pause, .standby): .standby
+        case (.pause, _): nil
+        case (.resume, .paused): .running
+        case (.resume, .standby): .ready
+        case (.resume, .created), (.resume, .running), (.resume, .ready): phase
+        case (.resume, _): nil
+        case (.complete, .ready): .completing
+        case (.complete, _): nil
+        }
+    }
+
+    @Test func `each phase has its successors`() {
+        #expect(Self.transitions.map(\.0) == JobPhase.allCases)
+        for (phase, successors) in Self.transitions {
+            #expect(Set(phase.successors) == successors, "\(phase)")
+            #expect(phase.successors.count == successors.count, "\(phase)")
+        }
+    }
+
+    /// The end is reached from everywhere, and left to nowhere.
+    @Test func `each job can end`() {
+        for phase in JobPhase.allCases where phase != .ended {
+            #expect(phase.successors.contains(.ended), "\(phase)")
+        }
+    }
+
+    /// The shortest way to a phase, by what jobs do themselves.
+    private func control(in phase: JobPhase) -> JobControl? {
+        let control = JobControl(speedLimit: nil)
+        switch phase {
+        case .created: break
+        case .running: control.start()
+        case .paused: control.pause()
+        case .flushing:
+            control.start()
+            control.beginFlush()
+        case .ended: control.end()
+        // Jobs that get there come with live mirrors.
+        case .ready, .standby, .completing: return nil
+        }
+        return control
+    }
+
+    @Test func `each verb does what its table says, or is refused without an effect`() {
+        for phase in JobPhase.allCases {
+            for verb in Self.verbs {
+                let expected = Self.result(of: verb, in: phase)
+                #expect(phase.allows(verb) == (expected != nil), "\(verb) in \(phase)")
+                guard let control = control(in: phase) else { continue }
+                #expect(control.phase == phase)
+                do throws(JobVerbError) {
+                    try control.apply(verb)
+                    #expect(control.phase == expected, "\(verb) in \(phase)")
+                    #expect(control.isStopping == (verb == .cancel), "\(verb) in \(phase)")
+                    #expect((control.speed.bytesPerSecond == 1) == (verb == .setSpeed(1)))
+                } catch {
+                    #expect(expected == nil && control.phase == phase, "\(error)")
+                    #expect(!control.isStopping && control.speed.bytesPerSecond == nil)
+                    #expect(error == JobVerbError(verb: verb, phase: phase))
+                }
+            }
+        }
+    }
+
+    @Test func `a job that was paused before it began waits when it begins`() {
+        let control = JobControl(speedLimit: nil)
+        control.pause()
+        control.start()
+        #expect(control.phase == .paused && control.isPaused)
+        control.resume()
+        control.start()
+        #expect(control.phase == .running)
+    }
+
+    /// Signals come at any time.
+    @Test func `verbs that come too late do nothing`() {
+        let control = JobControl(speedLimit: nil)
+        control.start()
+        control.beginFlush()
+        control.pause()
+        control.resume()
+        #expect(control.phase == .flushing && control.pausedBy == nil)
+        control.end()
+        control.beginFlush()
+        control.start()
+        #expect(control.phase == .ended)
+    }
+}
