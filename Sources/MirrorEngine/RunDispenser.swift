@@ -14,7 +14,10 @@ package struct Run: Sendable, Equatable {
 /// Bits are cleared when their run is handed out: a write that arrives from then on sets them
 /// again, and nothing is lost. Every run comes back once, by `complete` or, if it was not copied,
 /// by `giveBack` (it stays dirty); parts of it may come by `defer` before (they are tried again in
-/// a pass of their own).
+/// a pass of their own). What arrives while a pass goes on is the work of the next one.
+///
+/// Invariants: what is pending or out lies within the disk, and no byte of it is there twice, nor
+/// dirty in the working bitmap before it was given back.
 package final class RunDispenser: Sendable {
     fileprivate struct State: ~Copyable {
         var working: DirtyBitmap
@@ -27,12 +30,14 @@ package final class RunDispenser: Sendable {
         /// Handed out and not come back: as many as there are slots, in no order.
         var outstanding: [Range<Int64>] = []
         /// What the source said last about where it lives, so that it isn't asked for each run.
+        /// Not longer than for a pass: what was a hole then may have been written since.
         var extent: Range<Int64> = 0..<0
         var extentIsZero = false
     }
 
     private let state: Mutex<State>
     private let source: any SourceMap
+    private let arrivals: (any ChangeSource)?
     private let unit: Int64
 
     /// Runs are cut on multiples of `blockSize` only, which no granule may be smaller than.
@@ -40,12 +45,14 @@ package final class RunDispenser: Sendable {
     /// - Parameters:
     ///   - unit: what runs are cut at multiples of where what is dirty goes on, a power of two.
     ///   - slots: how many runs will be out at once, so that nothing allocates later.
+    ///   - arrivals: what tells of writes to the source; nil: nothing does.
     package init(
         working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64, unit: Int64 = 1,
-        slots: Int = 0
+        slots: Int = 0, arrivals: (any ChangeSource)? = nil
     ) {
         precondition(working.granularity.bytes >= blockSize)
         self.source = source
+        self.arrivals = arrivals
         self.unit = max(unit, blockSize)
         var state = State(working: working)
         state.outstanding.reserveCapacity(slots)
@@ -76,6 +83,7 @@ package final class RunDispenser: Sendable {
             let end = min(state.pending.upperBound, state.extent.upperBound, cut)
             state.pending = end..<state.pending.upperBound
             state.outstanding.append(start..<end)
+            state.checkInvariants()
             return Run(range: start..<end, isZero: state.extentIsZero)
         }
     }
@@ -100,12 +108,24 @@ package final class RunDispenser: Sendable {
         state.withLock { $0.postpone(range) }
     }
 
+    /// Makes what was deferred, what was given back and what has arrived the work of a new pass.
+    ///
+    /// - Precondition: no run is out. The older of two copies of one place could land last.
+    /// - Returns: whether there is any. If not, and nothing arrives any more, all was copied.
+    /// - Complexity: O(words).
+    package func beginPass() -> Bool {
+        state.withLock { state in
+            state.beginPass()
+            arrivals?.drain(into: &state.working)
+            return !state.working.isClean
+        }
+    }
+
     /// Makes what was deferred the work of a new pass; false if nothing was.
     package func beginRetryPass() -> Bool {
         state.withLock { state in
-            guard state.mergeDeferred() else { return false }
-            state.cursor = 0
-            state.extent = 0..<0
+            guard state.hasDeferred else { return false }
+            state.beginPass()
             return true
         }
     }
@@ -144,7 +164,8 @@ extension RunDispenser.State {
         var index = 0
         while index < outstanding.count {
             if range.contains(outstanding[index].lowerBound) {
-                assert(range.upperBound >= outstanding[index].upperBound, "half a run came back")
+                precondition(
+                    range.upperBound >= outstanding[index].upperBound, "half a run came back")
                 outstanding.swapAt(index, outstanding.count - 1)
                 outstanding.removeLast()
             } else {
@@ -160,6 +181,29 @@ extension RunDispenser.State {
         deferred?.set(range)
     }
 
+    fileprivate mutating func beginPass() {
+        precondition(outstanding.isEmpty && pending.isEmpty, "a pass begins while runs are out")
+        mergeDeferred()
+        cursor = 0
+        extent = 0..<0
+    }
+
+    /// O(runs that are out) in a debug build, nothing in a release build.
+    fileprivate borrowing func checkInvariants() {
+        #if DEBUG
+            working.checkInvariants()
+            assert(cursor >= 0 && cursor <= working.size)
+            assert(pending.isEmpty || pending.lowerBound >= 0 && pending.upperBound <= cursor)
+            for (index, range) in outstanding.enumerated() {
+                assert(!range.isEmpty && range.lowerBound >= 0 && range.upperBound <= working.size)
+                assert(!range.overlaps(pending), "a run is out and not handed out yet")
+                for other in outstanding[..<index] {
+                    assert(!range.overlaps(other), "a byte is out twice")
+                }
+            }
+        #endif
+    }
+
     fileprivate var hasDeferred: Bool {
         switch deferred {
         case .some(let bitmap): !bitmap.isClean
@@ -167,12 +211,9 @@ extension RunDispenser.State {
         }
     }
 
-    /// Makes what was deferred dirty; false if nothing was.
-    fileprivate mutating func mergeDeferred() -> Bool {
-        guard hasDeferred, let bitmap = deferred.take() else { return false }
-        // The sizes and granularities are the same, so that merging can't fail.
-        do { try working.merge(bitmap) } catch { working.setAll() }
-        return true
+    /// Makes what was deferred dirty.
+    private mutating func mergeDeferred() {
+        if let bitmap = deferred.take() { working.merge(sameSize: bitmap) }
     }
 
     fileprivate borrowing func remaining() -> DirtyBitmap {
@@ -180,7 +221,7 @@ extension RunDispenser.State {
         copy.set(pending)
         for range in outstanding { copy.set(range) }
         switch deferred {
-        case .some(let bitmap): do { try copy.merge(bitmap) } catch { copy.setAll() }
+        case .some(let bitmap): copy.merge(sameSize: bitmap)
         case nil: break
         }
         return copy

@@ -100,7 +100,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     func isZeroOnTarget(_ range: Range<Int64>) -> Bool {
-        plan.targetStartsZero || plan.target.readsAsZero(range)
+        isFirstPass && plan.targetStartsZero || plan.target.readsAsZero(range)
     }
 
     /// Makes a range of the target read as zeros from its start on, in the cheapest way there is.

@@ -27,6 +27,9 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     var waiting: Run?
     /// The dispenser had no more runs in this pass.
     var isDrained = false
+    /// What was known of the target before the job is still so where no run has been: not in a
+    /// later pass.
+    var isFirstPass = true
 
     enum Parked {
         /// A transfer that waits for an answer.
@@ -66,6 +69,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         job.control.start()
         copyPass()
+        isFirstPass = false
         if job.leave() {
             if !job.control.isStopping, job.beginRetryPass() {
                 job.log.retryPass()
