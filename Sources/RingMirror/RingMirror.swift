@@ -56,6 +56,9 @@
 @_exported public import struct MirrorEngine.FailedRange
 @_exported public import enum MirrorEngine.FailureCause
 @_exported public import struct MirrorEngine.ImageJobReport
+@_exported public import enum MirrorEngine.JobPhase
+@_exported public import enum MirrorEngine.JobVerb
+@_exported public import struct MirrorEngine.JobVerbError
 @_exported public import struct MirrorEngine.Measurement
 @_exported public import struct MirrorEngine.MirrorClaim
 @_exported public import enum MirrorEngine.MirrorError
@@ -63,9 +66,6 @@
 @_exported public import class MirrorEngine.MirrorJob
 @_exported public import struct MirrorEngine.MirrorOptions
 @_exported public import enum MirrorEngine.MirrorOutcome
-@_exported public import enum MirrorEngine.JobPhase
-@_exported public import enum MirrorEngine.JobVerb
-@_exported public import struct MirrorEngine.JobVerbError
 @_exported public import enum MirrorEngine.MirrorPhase
 @_exported public import struct MirrorEngine.MirrorProgress
 @_exported public import struct MirrorEngine.MirrorReport
