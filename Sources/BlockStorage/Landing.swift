@@ -58,11 +58,13 @@ struct Landing: Equatable {
 extension Landing {
     /// Whether nothing that can be seen has the storage open or stands on it: nothing that writes,
     /// this process included, or nothing at all if it is claimed.
+    ///
+    /// - Parameter path: of a file, without links in it.
     static func isOrphaned(
-        _ identity: NodeIdentity, isClaimed: Bool, _ view: SystemView
+        _ identity: NodeIdentity, at path: String = "", isClaimed: Bool, _ view: SystemView
     ) -> Bool {
         guard let survey = try? Survey.take(view) else { return false }
-        let findings = UseGuard(survey: survey).findings(on: identity)
+        let findings = UseGuard(survey: survey).findings(on: identity, at: path)
         guard findings.uses.isEmpty else { return false }
         if let isWriter = ProcessGuard.ownAccess(to: findings.reach, view),
             isClaimed || isWriter

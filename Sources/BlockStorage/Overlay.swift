@@ -45,17 +45,13 @@ struct Overlay {
         return layers.map { $0 + inside }
     }
 
-    /// What a file of a layer is called on the overlay; nil for one that is in no layer.
+    /// What a file of a layer is called on the overlay; nil if that part of it is not mounted.
     ///
-    /// - Parameter place: without links in it.
-    func path(of place: String) -> String? {
-        for layer in layers where place.hasPrefix(layer + "/") {
-            let inside = place.dropFirst(layer.count)
-            let root = mount.root == "/" ? "" : mount.root
-            guard inside.hasPrefix(root + "/") else { continue }
-            return (mount.point == "/" ? "" : mount.point) + inside.dropFirst(root.count)
-        }
-        return nil
+    /// - Parameter inside: its path below the layer's directory, with a slash before it.
+    func path(of inside: Substring) -> String? {
+        let root = mount.root == "/" ? "" : mount.root
+        guard inside.hasPrefix(root + "/") else { return nil }
+        return (mount.point == "/" ? "" : mount.point) + inside.dropFirst(root.count)
     }
 
     /// Undoes the backslashes that are before colons, commas and backslashes in names. Two colons
@@ -144,9 +140,10 @@ extension Survey {
                 found.insert(stored.identity)
                 pending.append(stored.path)
             }
+            let own = view.identify(path)
             for overlay in mounts.compactMap({ Overlay($0) }) {
-                guard let shown = overlay.path(of: path), storedFile(of: shown)?.path == path,
-                    let identity = view.identify(shown)
+                guard let shown = name(of: path, on: overlay),
+                    let identity = view.identify(shown), storedFile(of: shown)?.identity == own
                 else { continue }
                 found.insert(identity)
                 pending.append(shown)
@@ -154,5 +151,20 @@ extension Survey {
         }
         if let own = view.identify(path) { found.remove(own) }
         return found
+    }
+
+    /// What a file of a layer is called on an overlay; nil for one that is in none of its layers. A
+    /// layer is known by its directory, whatever that is called, or mounted as.
+    private func name(of place: String, on overlay: Overlay) -> String? {
+        let layers = Set(overlay.layers.compactMap { view.identify($0) })
+        var folder = place[...]
+        while let slash = folder.lastIndex(of: "/") {
+            folder = folder[..<slash]
+            guard let identity = view.identify(folder.isEmpty ? "/" : String(folder)),
+                layers.contains(identity)
+            else { continue }
+            return overlay.path(of: place.dropFirst(folder.count))
+        }
+        return nil
     }
 }

@@ -151,6 +151,11 @@ import Testing
         machine.node("/m/d/f", shown)
         machine.node("/lower/d/f", stored)
         let names = (shown: "/m/d/f", stored: "/lower/d/f")
+        for (inode, layer) in ["/u", "/lower"].enumerated() {
+            machine.node(
+                layer,
+                .other(device: DeviceNumber(major: 8, minor: 1), inode: 100 + UInt64(inode)))
+        }
         try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
         _ = try machine.loop(
             "loop0", 0, over: isShownUsed ? shown : stored,
@@ -176,6 +181,11 @@ import Testing
         machine.node("/m/f", shown)
         machine.node("/u/f", upper)
         machine.node("/lower/f", lower)
+        for (inode, layer) in ["/u", "/lower"].enumerated() {
+            machine.node(
+                layer,
+                .other(device: DeviceNumber(major: 8, minor: 1), inode: 100 + UInt64(inode)))
+        }
         try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
         let survey = try machine.survey()
         #expect(survey.aliases(of: "/m/f") == [upper])
