@@ -100,6 +100,8 @@ extension SystemView {
                     FilePath(place), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW),
                 let status = try? SystemCalls.status(of: found)
             else { continue }
+            // What is called `/` in a layer's name may be the overlay itself from here.
+            guard status.identity != shown.identity else { continue }
             // An overlay shows these of the file that it stands for.
             guard status.kind == shown.kind, status.size == shown.size,
                 status.modified == shown.modified, status.changed == shown.changed
@@ -131,6 +133,10 @@ extension Survey {
     /// Other numbers of the file that a path leads to: what it is stored in, if it is one of an
     /// overlay, and the files of overlays that are stored in it.
     func aliases(of path: String) -> Set<NodeIdentity> {
+        let overlays = mounts.compactMap { Overlay($0) }.map {
+            (overlay: $0, layers: Set($0.layers.compactMap { view.identify($0) }))
+        }
+        guard !overlays.isEmpty else { return [] }
         var found: Set<NodeIdentity> = []
         var pending = [path]
         var visited: Set<String> = []
@@ -141,8 +147,10 @@ extension Survey {
                 pending.append(stored.path)
             }
             let own = view.identify(path)
-            for overlay in mounts.compactMap({ Overlay($0) }) {
-                guard let shown = name(of: path, on: overlay),
+            let folders = folders(of: path)
+            for (overlay, layers) in overlays {
+                guard let layer = folders.first(where: { layers.contains($0.identity) }),
+                    let shown = overlay.path(of: path.dropFirst(layer.path.count)),
                     let identity = view.identify(shown), storedFile(of: shown)?.identity == own
                 else { continue }
                 found.insert(identity)
@@ -153,18 +161,17 @@ extension Survey {
         return found
     }
 
-    /// What a file of a layer is called on an overlay; nil for one that is in none of its layers. A
-    /// layer is known by its directory, whatever that is called, or mounted as.
-    private func name(of place: String, on overlay: Overlay) -> String? {
-        let layers = Set(overlay.layers.compactMap { view.identify($0) })
-        var folder = place[...]
+    /// The directories that a path leads through, the innermost first: a layer is known by its
+    /// directory, whatever that is called, or mounted as. The path of `/` is empty.
+    private func folders(of path: String) -> [(path: Substring, identity: NodeIdentity)] {
+        var found: [(path: Substring, identity: NodeIdentity)] = []
+        var folder = path[...]
         while let slash = folder.lastIndex(of: "/") {
             folder = folder[..<slash]
-            guard let identity = view.identify(folder.isEmpty ? "/" : String(folder)),
-                layers.contains(identity)
-            else { continue }
-            return overlay.path(of: place.dropFirst(folder.count))
+            if let identity = view.identify(folder.isEmpty ? "/" : String(folder)) {
+                found.append((folder, identity))
+            }
         }
-        return nil
+        return found
     }
 }

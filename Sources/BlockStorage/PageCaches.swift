@@ -97,7 +97,9 @@ private struct CacheWalk {
         case .file(let device, _), .other(let device, _):
             if view.diskDirectory(of: device) != nil {
                 descend(below: device)
-            } else if device.isAnonymous, let mount = view.mount(of: file) {
+            } else if device.isAnonymous, visited.insert(device).inserted,
+                let mount = view.mount(of: file)
+            {
                 descend(from: file, on: mount)
             }
         }

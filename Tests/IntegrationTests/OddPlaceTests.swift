@@ -36,6 +36,28 @@ extension Integration {
                 "\(end)", sourceLocation: sourceLocation)
         }
 
+        /// As in a root that is an overlay of `/`: what can't be followed is said.
+        @Test(.enabled(if: Needs.loops && Shell.has("mkfs.ext4"), Needs.loopsReason))
+        func `an overlay whose layer's name leads to itself`() throws {
+            let scratch = try Scratch()
+            let disk = try scratch.loop(size: 4 * Self.size)
+            try Shell.run("mkfs.ext4", "-q", "-F", disk.path)
+            let folder = try scratch.mount(disk.path)
+            for name in ["upper", "work", "lower"] { try Shell.run("mkdir", "\(folder)/\(name)") }
+            let options = ["lower", "upper", "work"].map { "\($0)dir=\(folder)/\($0)" }
+            let shown = try scratch.mount(
+                "overlay", type: "overlay", options: options.joined(separator: ","))
+            try Shell.run("mount", "--bind", shown, folder + "/upper")
+            defer { _ = try? Shell.run("umount", folder + "/upper") }
+            try Content.write(1, to: shown + "/source", 0..<miB)
+            let target = scratch.path("target")
+            let end = try scratch.run("full", shown + "/source", target, "--create")
+            #expect(end.code == Code.done, "\(end)")
+            #expect(end.errors.contains("can't be seen from here"), "\(end)")
+            #expect(end.output.contains("as far as can be known"), "\(end)")
+            expectSame(shown + "/source", target)
+        }
+
         /// An image consists of all files that it reads from.
         @Test(.enabled(if: QEMU.isThere, QEMU.reason), arguments: ["backing", "data"])
         func `a file below the source that is written meanwhile`(kind: String) throws {
