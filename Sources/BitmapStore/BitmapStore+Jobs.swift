@@ -129,10 +129,7 @@ extension BitmapStore {
                     job, in: transaction.catalog, isRunning: try transaction.isRunning(job))
                 guard !described.isRunning, condition(described) else { continue }
                 transaction.noteLoss(ofBitmap: job.bitmap)
-                if job.isOpen {
-                    try transaction.endInFailure(jobAt: try transaction.index(ofJob: job.id))
-                }
-                transaction.catalog.jobs.removeAll { $0.id == job.id }
+                try transaction.drop(job)
                 forgotten.append(described)
             }
             return forgotten

@@ -94,7 +94,7 @@ extension Transaction {
     }
 
     /// Removes a record. Before it goes, its bitmap gets what it is owed.
-    private mutating func drop(_ job: JobEntry) throws(BitmapStoreError) {
+    mutating func drop(_ job: JobEntry) throws(BitmapStoreError) {
         if job.isOpen { try endInFailure(jobAt: try index(ofJob: job.id)) }
         catalog.jobs.removeAll { $0.id == job.id }
     }

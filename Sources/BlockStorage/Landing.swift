@@ -61,7 +61,7 @@ extension Landing {
     ///
     /// - Parameter path: of a file, without links in it.
     static func isOrphaned(
-        _ identity: NodeIdentity, at path: String = "", isClaimed: Bool, _ view: SystemView
+        _ identity: NodeIdentity, at path: String? = nil, isClaimed: Bool, _ view: SystemView
     ) -> Bool {
         guard let survey = try? Survey.take(view) else { return false }
         let findings = UseGuard(survey: survey).findings(on: identity, at: path)

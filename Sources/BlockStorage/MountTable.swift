@@ -2,8 +2,6 @@ import Glibc
 
 /// One line of mountinfo.
 struct Mount: Equatable, Sendable {
-    /// The kernel's number for the mount.
-    let id: Substring
     let device: DeviceNumber
     /// The directory of the filesystem that is mounted there.
     let root: String
@@ -20,7 +18,6 @@ struct Mount: Equatable, Sendable {
         guard fields.count >= 10, let device = DeviceNumber(fields[2]),
             let dash = fields[6...].firstIndex(of: "-"), dash + 2 < fields.count
         else { return nil }
-        id = fields[0]
         self.device = device
         root = unescapeOctal(fields[3])
         point = unescapeOctal(fields[4])

@@ -68,7 +68,7 @@ extension OpenedObject {
     ) throws(Errno) -> SystemCalls.Writers {
         let lookout = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         guard try SystemCalls.status(of: lookout).identity == identity else { return .unknown }
-        let resolved = view.linkTarget("/proc/self/fd/\(lookout.raw)") ?? ""
+        let resolved = view.linkTarget("/proc/self/fd/\(lookout.raw)")
         var found = SystemCalls.Writers.unknown
         _ = landing.wait(
             for: path,

@@ -112,6 +112,7 @@ public final class MirrorJob: Sendable {
     /// It needs no Swift concurrency and no Dispatch. Where a thread can't be made, the caller's
     /// does the work; the host's signals are not taken by the job's threads.
     public func runAndWait() -> MirrorReport {
+        defer { state.control.end() }
         let start = Clock.now
         let processor = Clock.processor
         let bits = state.dispenser.remaining()
@@ -188,7 +189,6 @@ public final class MirrorJob: Sendable {
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {
-        state.control.end()
         let counters = state.counters
         let setup = queueSetup.withLock { $0 }
         return MirrorReport(

@@ -49,6 +49,16 @@ final class Fixture {
     /// A path of the made-up machine that leads to this.
     func node(_ path: String, _ identity: NodeIdentity) { nodes[path] = identity }
 
+    /// An overlay 0:52 at `/m` over `/u` and, below it, `/lower`, both directories of disk 8:1.
+    func overlay() throws {
+        for (inode, layer) in ["/u", "/lower"].enumerated() {
+            node(
+                layer,
+                .other(device: DeviceNumber(major: 8, minor: 1), inode: 100 + UInt64(inode)))
+        }
+        try mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+    }
+
     /// Takes a directory away.
     func hide(_ path: String) throws {
         try FileManager.default.removeItem(atPath: scratch.path + path)

@@ -151,12 +151,7 @@ import Testing
         machine.node("/m/d/f", shown)
         machine.node("/lower/d/f", stored)
         let names = (shown: "/m/d/f", stored: "/lower/d/f")
-        for (inode, layer) in ["/u", "/lower"].enumerated() {
-            machine.node(
-                layer,
-                .other(device: DeviceNumber(major: 8, minor: 1), inode: 100 + UInt64(inode)))
-        }
-        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        try machine.overlay()
         _ = try machine.loop(
             "loop0", 0, over: isShownUsed ? shown : stored,
             path: isShownUsed ? names.shown : names.stored)
@@ -181,12 +176,7 @@ import Testing
         machine.node("/m/f", shown)
         machine.node("/u/f", upper)
         machine.node("/lower/f", lower)
-        for (inode, layer) in ["/u", "/lower"].enumerated() {
-            machine.node(
-                layer,
-                .other(device: DeviceNumber(major: 8, minor: 1), inode: 100 + UInt64(inode)))
-        }
-        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        try machine.overlay()
         let survey = try machine.survey()
         #expect(survey.aliases(of: "/m/f") == [upper])
         #expect(survey.aliases(of: "/u/f").contains(shown))
@@ -252,7 +242,7 @@ import Testing
         let other = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 0), inode: 13)
         machine.node("/lower/d/f", stored)
         machine.node("/lower/d/g", other)
-        try machine.mounts("40 35 0:52 / /m rw - overlay none rw,lowerdir=/lower,upperdir=/u")
+        try machine.overlay()
         let paths = ("/m/d/f", "/lower/d/f")
         #expect(try verdict(machine, shown, stored, paths: paths) == .same)
         #expect(try verdict(machine, stored, shown, paths: (paths.1, paths.0)) == .same)

@@ -12,17 +12,17 @@ struct UseGuard {
         var aliases: Set<NodeIdentity> = []
     }
 
-    /// - Parameter path: of the subject, without links in it.
-    func findings(on subject: NodeIdentity, at path: String = "") -> Findings {
+    /// - Parameter path: of the subject, without links in it; only that of a file matters.
+    func findings(on subject: NodeIdentity, at path: String? = nil) -> Findings {
         var findings = Findings()
         var chain: Set<NodeIdentity> = []
-        var base: (identity: NodeIdentity, path: String)? = (subject, path)
+        var base: (identity: NodeIdentity, path: String?)? = (subject, path)
         // A loop device is its file under another name, so who uses the file uses it as well.
         // The set of those passed ends a circular chain.
         while let current = base, chain.insert(current.identity).inserted {
             climb(from: current.identity, below: chain, &findings)
-            if case .file = current.identity {
-                for alias in survey.aliases(of: current.path) where chain.insert(alias).inserted {
+            if case .file = current.identity, let path = current.path {
+                for alias in survey.aliases(of: path) where chain.insert(alias).inserted {
                     findings.aliases.insert(alias)
                     climb(from: alias, below: chain, &findings)
                 }
@@ -32,7 +32,7 @@ struct UseGuard {
         return findings
     }
 
-    private func backing(of identity: NodeIdentity) -> (identity: NodeIdentity, path: String)? {
+    private func backing(of identity: NodeIdentity) -> (identity: NodeIdentity, path: String?)? {
         guard case .block(let number) = identity, let node = survey.graph[number],
             let loop = survey.graph[node.disk]?.loop, let identity = loop.identity
         else { return nil }
