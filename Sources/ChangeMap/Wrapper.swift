@@ -15,6 +15,11 @@ enum Wrapper {
                 .unsupported, "the file is compressed with \(packed.name)",
                 remedy: "Decompress it first: `\(packed.command)`.")
         }
+        if bytes.starts(with: [0xFF, 0xFE, 0, 0]) || bytes.starts(with: [0, 0, 0xFE, 0xFF]) {
+            throw source.error(
+                .unsupported, "the file is text in UTF-32",
+                remedy: "Convert it first: `iconv -f UTF-32 -t UTF-8`.")
+        }
         if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
             throw source.error(
                 .unsupported, "the file is text in UTF-16",

@@ -225,7 +225,8 @@ extension MissedWriteCause: CustomStringConvertible {
     /// Sentences: what to do.
     fileprivate var remedy: String {
         let everything =
-            "mirror in full with the bitmap, or use --verify=all, which compares everything."
+            "mirror in full with the bitmap; or, if nothing was changed, --verify=all proves it "
+            + "by comparing everything."
         return switch self {
         case .nothingMarked:
             "Mark what was written (`ringmirror bitmap diff` finds it by comparing), \(everything)"

@@ -94,9 +94,13 @@ extension ChangeMap {
             throw source.malformed(line.place, "the number of ranges is missing")
         }
         let expected = try source.number(line.fields[1], "number of ranges", at: line.place)
-        guard expected == count, lines.endsWithNewline else {
+        guard expected == count else {
             throw source.malformed(
                 line.place, "the file has \(count) ranges, and should have \(expected)")
+        }
+        // Its number of ranges may have been cut.
+        guard lines.endsWithNewline else {
+            throw source.malformed(line.place, "the last line does not end: the file was cut")
         }
         if let more = lines.next() {
             throw source.malformed(more.place, "something follows the last line")

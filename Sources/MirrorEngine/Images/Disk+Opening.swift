@@ -196,7 +196,8 @@ extension Disk {
             throw .image(
                 ImageProblem(
                     .full, device.path,
-                    "it has \(size) bytes, and the tables of the image alone take up to \(least)",
+                    "it has \(size) bytes, and the image takes up to \(least) before anything is "
+                        + "written to its disk",
                     remedy: "Use a larger disk, or larger clusters."))
         }
         guard size < most else { return [] }
