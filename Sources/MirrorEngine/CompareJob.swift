@@ -86,8 +86,8 @@ package final class CompareState: Sendable {
             working: runs, source: pair, blockSize: block, unit: unit, slots: self.depth)
     }
 
-    /// Two reads a run, and the poll of an unpacker.
-    package var queueDepth: Int { 2 * depth + 1 }
+    /// Two reads a run.
+    package var queueDepth: Int { 2 * depth }
 
     package var slabBytes: Int { packed.range.upperBound }
 
@@ -289,10 +289,10 @@ public final class CompareJob: Sendable {
         defer { pool.close() }
         do throws(RingError) {
             let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
-            let files = state.pair.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
             try io.withQueue(
-                depth: state.queueDepth, files: files, slabBytes: state.slabBytes,
-                note: { state.note($0) }, ComparerRun(job: state, unpacker: unpacker))
+                depth: state.queueDepth, files: state.pair.descriptors, unpacker: unpacker,
+                slabBytes: state.slabBytes, note: { state.note($0) },
+                ComparerRun(job: state, unpacker: unpacker))
         } catch {
             state.control.fail(.ring(error))
         }

@@ -5,42 +5,41 @@ package import Ring
 package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private let job: CompareState
     private var transfers: TransferQueue<Queue>
-    private var packed: PackedReads
+    private var reader: RunReader
     private var slots: [Slot]
-    private var free: [Int]
-    /// Sides whose next bytes are compressed, and for which there was no buffer.
-    private var starved: IndexQueue
+    private var free: [SlotIndex]
+    /// Readings that have reads to start, in the order they got there.
+    private var backlog: IndexQueue<ReadingIndex>
+    /// The dispenser had no more runs.
+    private var isDrained = false
 
     /// One run, in two halves of memory.
     private struct Slot {
         var range: Range<Int64> = 0..<0
-        var cursors: (Int64, Int64) = (0, 0)
-        /// Sides that wait for bytes: a read, a decompression, or a buffer for one.
-        var outstanding = 0
-        var memory: (Int, Int) = (0, 0)
+        let memory: (Int, Int)
     }
 
     private static var tick: Int64 { 50_000_000 }
-    /// The owner of transfers that belong to no slot.
-    private static var noOwner: Int { -1 }
 
-    /// - Parameter unpacker: needed where a side may be compressed. Its descriptor is the queue's
-    ///   file behind those of both sides.
+    /// - Parameter unpacker: needed where a side may be compressed. It is a helper of the queue.
     package init(
         job: CompareState, queue: consuming Queue, unpacker: (any Unpacker)? = nil
     ) {
         self.job = job
-        transfers = TransferQueue(queue: queue, zeroArea: 0..<0, mayPoll: job.hasPacked)
-        packed = PackedReads(
-            job.packed, requestSize: job.requestSize, unpacker: unpacker,
-            bell: job.pair.descriptors.count)
-        slots = (0..<job.depth).map { index in
-            var slot = Slot()
-            slot.memory = (index * 2 * job.runBytes, (index * 2 + 1) * job.runBytes)
-            return slot
+        transfers = TransferQueue(queue: queue, zeroArea: 0..<0)
+        let sides = [
+            RunReader.Side(map: job.pair.first, firstFile: 0),
+            RunReader.Side(
+                map: job.pair.second, firstFile: job.pair.first.descriptors.count),
+        ]
+        reader = RunReader(
+            sides, readings: 2 * job.depth, packed: job.packed, requestSize: job.requestSize,
+            unpacker: unpacker)
+        slots = (0..<job.depth).map {
+            Slot(memory: ($0 * 2 * job.runBytes, ($0 * 2 + 1) * job.runBytes))
         }
-        free = Array((0..<job.depth).reversed())
-        starved = IndexQueue(capacity: 2 * job.depth)
+        free = (0..<job.depth).reversed().map { SlotIndex($0) }
+        backlog = IndexQueue(capacity: 2 * job.depth)
     }
 
     var statistics: QueueStatistics { transfers.queue.statistics }
@@ -49,13 +48,11 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         guard dropCaches() else { return }
         while true {
-            let mayGoOn = startRuns()
+            startWork()
             if transfers.inFlight == 0 {
-                // The poll of what is being decompressed is in flight, unless it has failed.
-                if packed.unpacking == 0 && (!mayGoOn || job.control.isStopping) { return }
-                Clock.sleep(nanoseconds: 1_000_000)
-                collectUnpacked()
-                continue
+                // With nothing on its way no run waits for a buffer either.
+                precondition(job.control.isStopping || free.count == slots.count)
+                return
             }
             guard wait() else { return }
         }
@@ -77,204 +74,145 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// What the page cache has proves nothing about the disks.
     private mutating func dropCaches() -> Bool {
         for (side, buffered) in [(0, job.isBuffered.0), (1, job.isBuffered.1)] where buffered {
-            let map = side == 0 ? job.pair.first : job.pair.second
-            for index in map.descriptors.indices {
+            let first = job.pair.first.descriptors.count
+            let files = side == 0 ? 0..<first : first..<job.pair.descriptors.count
+            for file in files {
                 while !transfers.hasRoom { guard wait() else { return false } }
                 // All of a file, however long it is.
-                transfers.start(
-                    Transfer(
-                        .dropCache, file: file(index, side), owner: Self.noOwner,
-                        range: 0..<Int64.max, alignment: 1, stride: .max))
+                transfers.start(.dropCache(FileIndex(UInt32(file)), 0..<Int64.max))
             }
         }
         while transfers.inFlight > 0 { guard wait() else { return false } }
         return true
     }
 
-    /// False when there is nothing more to start.
-    private mutating func startRuns() -> Bool {
-        while !job.control.isStopping {
-            guard let index = free.last else { return true }
-            let next: Run?
-            do throws(StorageError) {
-                next = try job.dispenser.next(
-                    dataLimit: Int64(job.runBytes), zeroLimit: JobPlan.zeroLimit)
-            } catch {
-                job.control.fail(.storage(error))
-                return false
+    /// Starts as many reads as there is room for.
+    private mutating func startWork() {
+        while transfers.hasRoom, !job.control.isStopping {
+            if let index = backlog.first {
+                startNextRead(index)
+            } else {
+                guard !isDrained, let index = free.last else { return }
+                startRun(index)
             }
-            guard let run = next else { return false }
-            if run.isZero {
-                job.dispenser.complete(run.range)
-                job.counters.done.count(Int64(run.range.count))
-                continue
-            }
-            free.removeLast()
-            slots[index].range = run.range
-            slots[index].cursors = (run.range.lowerBound, run.range.lowerBound)
-            startRead(index * 2)
-            startRead(index * 2 + 1)
-            settle(index)
         }
-        return false
     }
 
-    /// Starts the next read of one side of a slot; the one after it starts when this has ended.
-    private mutating func startRead(_ owner: Int) {
-        let index = owner / 2
-        let side = owner & 1
-        let slot = slots[index]
-        let memory = side == 0 ? slot.memory.0 : slot.memory.1
-        let map = side == 0 ? job.pair.first : job.pair.second
-        var offset = side == 0 ? slot.cursors.0 : slot.cursors.1
-        while offset < slot.range.upperBound, !job.control.isStopping {
-            let place: SourcePlace
-            do throws(StorageError) {
-                place = try map.locate(at: offset, limit: slot.range.upperBound)
-            } catch {
-                job.control.fail(.storage(error))
-                return
-            }
-            let range = offset..<(offset + place.length)
-            let start = memory + Int(offset - slot.range.lowerBound)
-            let output = start..<(start + range.count)
-            offset = range.upperBound
-            switch place {
-            case .zero:
-                transfers.queue.buffers.clear(output)
-                moveCursor(owner, to: offset)
-                continue
-            case .stored(let extent):
-                transfers.start(
-                    Transfer(
-                        .read, file: file(extent.file, side), owner: owner, range: range,
-                        hostDelta: extent.hostOffset - range.lowerBound, bufferOffset: start,
-                        alignment: extent.alignment, stride: Int64(job.requestSize)))
-                moveCursor(owner, to: offset)
-            case .compressed(let extent):
-                if packed.hasRoom {
-                    let entry = PackedReads.Entry(
-                        owner: owner, file: file(extent.file, side), extent: extent, range: range,
-                        output: output)
-                    let buffer = packed.add(entry)
-                    transfers.start(packed.transfer(buffer))
-                    moveCursor(owner, to: offset)
-                } else {
-                    starved.append(owner)
-                }
-            }
-            slots[index].outstanding += 1
+    /// Gives a slot the next run that has anything to read.
+    private mutating func startRun(_ index: SlotIndex) {
+        let next: Run?
+        do throws(StorageError) {
+            next = try job.dispenser.next(
+                dataLimit: Int64(job.runBytes), zeroLimit: JobPlan.zeroLimit)
+        } catch {
+            job.control.fail(.storage(error))
             return
         }
-    }
-
-    private mutating func moveCursor(_ owner: Int, to offset: Int64) {
-        if owner & 1 == 0 {
-            slots[owner / 2].cursors.0 = offset
-        } else {
-            slots[owner / 2].cursors.1 = offset
+        // Nobody else asks, so that there is no more.
+        guard let run = next else {
+            isDrained = true
+            return
         }
-    }
-
-    private func file(_ index: Int, _ side: Int) -> FileIndex {
-        FileIndex(UInt32(index + (side == 0 ? 0 : job.pair.first.descriptors.count)))
-    }
-
-    private mutating func handle(_ outcome: Outcome) {
-        switch outcome {
-        case .finished(let transfer):
-            switch transfer.kind {
-            case .poll: collectUnpacked()
-            case .readPacked:
-                packed.unpack(transfer, in: transfers.queue.buffers)
-                pollUnpacker()
-            case .read:
-                job.counters.read.count(transfer.end - transfer.start)
-                finishPart(transfer.owner)
-            default: break
-            }
-        case .failed(let index, let transfer, let cause, let count):
-            transfers.abandon(index)
-            switch transfer.kind {
-            case .poll:
-                job.control.fail(.ring(.systemCall("IORING_OP_POLL_ADD", code: cause.code)))
-            case .readPacked:
-                fail(transfer.owner, cause)
-            default:
-                fail(transfer.owner, transfer.position..<(transfer.position + count), cause)
-                finishPart(transfer.owner)
-            }
+        if run.isZero {
+            job.dispenser.complete(run.range)
+            job.counters.done.count(Int64(run.range.count))
+            return
         }
+        free.removeLast()
+        let slot = index.rawValue
+        slots[slot].range = run.range
+        reader.begin(index.first, side: 0, run.range, memory: slots[slot].memory.0)
+        reader.begin(index.second, side: 1, run.range, memory: slots[slot].memory.1)
+        backlog.append(index.first)
+        backlog.append(index.second)
     }
 
-    /// Ends the comparison because bytes of a side can't be had.
-    private func fail(_ owner: Int, _ range: Range<Int64>, _ cause: FailureCause) {
-        let map = owner & 1 == 0 ? job.pair.first : job.pair.second
-        let side: MirrorSide = owner & 1 == 0 ? .source : .target
+    /// Starts what comes next for the reading at the head of the backlog.
+    private mutating func startNextRead(_ index: ReadingIndex) {
         do throws(StorageError) {
-            if let change = try map.sizeChange() {
-                job.control.fail(
-                    .shrank(side, name: map.name, from: change.from, to: change.to))
+            guard try reader.startNext(index, &transfers) else {
+                // It comes back when there is a buffer for it.
+                _ = backlog.popFirst()
                 return
             }
         } catch {
             job.control.fail(.storage(error))
             return
         }
-        job.control.fail(
-            .transfer(
-                side, name: map.name, verb: Transfer.Kind.read.verb, offset: range.lowerBound,
-                count: Int64(range.count), cause: cause))
+        guard reader[index].isStarted else { return }
+        _ = backlog.popFirst()
+        settle(index.pair)
     }
 
-    /// Starts the next read of a side whose last one has ended.
-    private mutating func finishPart(_ owner: Int) {
-        slots[owner / 2].outstanding -= 1
-        startRead(owner)
-        settle(owner / 2)
+    private mutating func handle(_ outcome: Outcome) {
+        switch outcome {
+        case .finished(let transfer):
+            switch transfer.owner {
+            case .packed(let index): reader.unpack(index, transfer, transfers.queue.buffers)
+            case .reading(let index):
+                job.counters.read.count(transfer.end - transfer.start)
+                finishPart(index)
+            case .slot: preconditionFailure("a comparison writes nothing")
+            }
+        case .failed(let index, let transfer, let cause, let count):
+            transfers.abandon(index)
+            switch transfer.owner {
+            case .packed(let index): failPacked(index, cause)
+            case .reading(let index):
+                fail(index, transfer.position..<(transfer.position + count), cause)
+                finishPart(index)
+            case .slot: preconditionFailure("a comparison writes nothing")
+            }
+        case .unpacked(let index, let isGood):
+            guard isGood else { return failPacked(index, .corruptData) }
+            job.counters.read.count(Int64(reader.packed[index].range.count))
+            finishPacked(index)
+        case .done: break
+        case .undone: preconditionFailure("a hint does not fail")
+        }
+    }
+
+    /// Ends the comparison because bytes of a side can't be had.
+    private func fail(_ index: ReadingIndex, _ range: Range<Int64>, _ cause: FailureCause) {
+        let isFirst = reader[index].side == 0
+        let map = isFirst ? job.pair.first : job.pair.second
+        let side: MirrorSide = isFirst ? .source : .target
+        job.control.fail(
+            map.shrinkage(side)
+                ?? .transfer(
+                    side, name: map.name, verb: Transfer.Kind.read.verb,
+                    offset: range.lowerBound, count: Int64(range.count), cause: cause))
+    }
+
+    private mutating func failPacked(_ index: PackedIndex, _ cause: FailureCause) {
+        let entry = reader.packed[index]
+        fail(entry.owner, entry.range, cause)
+        finishPacked(index)
+    }
+
+    private mutating func finishPart(_ index: ReadingIndex) {
+        reader.finishPart(index)
+        settle(index.pair)
+    }
+
+    /// Gives a buffer back, to the reading that has waited longest for one.
+    private mutating func finishPacked(_ index: PackedIndex) {
+        let owner = reader.packed[index].owner
+        if let next = reader.finishPacked(index) { backlog.prepend(next) }
+        settle(owner.pair)
     }
 
     /// Compares a run if both sides are in memory, and makes room for the next.
-    private mutating func settle(_ index: Int) {
-        let slot = slots[index]
-        guard slot.outstanding == 0 else { return }
-        if slot.cursors == (slot.range.upperBound, slot.range.upperBound), !job.control.isStopping {
-            compare(slot)
-        }
+    private mutating func settle(_ index: SlotIndex) {
+        guard reader[index.first].isOver, reader[index.second].isOver else { return }
+        let slot = slots[index.rawValue]
+        let buffers = transfers.queue.buffers
+        reader.clearLateZeros(index.first, buffers)
+        reader.clearLateZeros(index.second, buffers)
+        // After a stop some of it may not have been read.
+        if !job.control.isStopping { compare(slot) }
         job.dispenser.complete(slot.range)
         free.append(index)
-    }
-
-    // MARK: compressed bytes
-
-    /// The poll has a place of its own, so that this can't fail.
-    private mutating func pollUnpacker() {
-        if packed.unpacking > 0 && !transfers.isPolling { transfers.start(packed.poll) }
-    }
-
-    private mutating func collectUnpacked() {
-        packed.acknowledge()
-        while let (buffer, isGood) = packed.nextEnd() {
-            if isGood {
-                job.counters.read.count(Int64(packed[buffer].range.count))
-                finishPacked(buffer)
-            } else {
-                fail(buffer, .corruptData)
-            }
-        }
-        pollUnpacker()
-    }
-
-    private mutating func fail(_ buffer: Int, _ cause: FailureCause) {
-        fail(packed[buffer].owner, packed[buffer].range, cause)
-        finishPacked(buffer)
-    }
-
-    /// Gives a buffer back, to whoever has waited longest for one.
-    private mutating func finishPacked(_ buffer: Int) {
-        let owner = packed.remove(buffer).owner
-        if starved.count > 0 { finishPart(starved.removeFirst()) }
-        finishPart(owner)
     }
 
     private func compare(_ slot: Slot) {
@@ -303,4 +241,16 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             }
         }
     }
+}
+
+extension SlotIndex {
+    /// The reading of a slot's first side.
+    fileprivate var first: ReadingIndex { ReadingIndex(rawValue * 2) }
+    /// The reading of its second side.
+    fileprivate var second: ReadingIndex { ReadingIndex(rawValue * 2 + 1) }
+}
+
+extension ReadingIndex {
+    /// The slot whose run this is one side of.
+    fileprivate var pair: SlotIndex { SlotIndex(rawValue / 2) }
 }

@@ -11,6 +11,8 @@ final class JobCounters: Sendable {
     let zeroed = Atomic<Int64>(0)
     /// Zeros that the target was known to have already.
     let skipped = Atomic<Int64>(0)
+    /// Bytes of the disk that are to be copied. What arrives while a job runs makes it more.
+    let planned = Atomic<Int64>(0)
     /// Bytes of the disk whose runs are complete, however that was done.
     let done = Atomic<Int64>(0)
 }

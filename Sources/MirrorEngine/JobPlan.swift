@@ -69,17 +69,12 @@ package struct JobPlan: Sendable {
     /// The descriptors that a queue is made over: the source's, then the target's.
     package var descriptors: [CInt] { source.descriptors + target.descriptors }
 
-    func sourceFile(_ index: Int) -> FileIndex { FileIndex(UInt32(index)) }
-
     func targetFile(_ index: Int) -> FileIndex {
         FileIndex(UInt32(source.descriptors.count + index))
     }
 
     /// Whether clusters may have to be decompressed.
     package var hasPacked: Bool { layout.packed.count > 0 }
-
-    /// What a queue needs room for: the requests, and the poll of an unpacker.
-    package var queueDepth: Int { depth + (hasPacked ? 1 : 0) }
 
     package var slabBytes: Int { layout.byteCount }
     var zeroArea: Range<Int> { layout.zeros }

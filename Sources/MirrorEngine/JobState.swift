@@ -9,11 +9,13 @@ package final class JobState: Sendable {
 
     package let plan: JobPlan
     package let dispenser: RunDispenser
-    /// Bytes that the job is to make identical.
-    package let planned: Int64
     let control: JobControl
     let checkpoints: Checkpoints
     let log: JobLog
+    /// What tells of writes to the source while the job runs; nil: nothing does.
+    private let arrivals: (any ChangeSource)?
+    /// Makes the thread that ends a checkpoint; nil if there is none to be had.
+    private let makeThread: MakeThread
     /// Throws if something that was written to the target is lost, whoever was told.
     private let requireNothingLost: @Sendable () throws(MirrorError) -> Void
 
@@ -22,10 +24,23 @@ package final class JobState: Sendable {
     let counters = JobCounters()
     let failures = FailureLog()
     let zeroing: ZeroLadder
-    private let crew: Mutex<Crew>
+    private let crew: Crew
+    private let passes = Mutex(Passes())
+    /// Makes what a checkpoint has flushed last.
+    private let committing = Mutex<WorkerThread?>(nil)
+    private let results = Mutex(Results())
 
-    private struct Crew {
-        var active: Int
+    /// Where the job is in its passes. Changed by one worker, while no other does anything.
+    private struct Passes {
+        var number = 0
+        var hasRetried = false
+        /// The writers of the source are held back.
+        var isQuiet = false
+        var isFlushing = false
+    }
+
+    /// What the workers did, and what became of it.
+    private struct Results {
         var retries: UInt64 = 0
         var statistics = QueueStatistics()
         var flushed = false
@@ -36,64 +51,110 @@ package final class JobState: Sendable {
         var hasLostWrites = false
     }
 
+    /// Runs something on a thread of its own; nil if there is none to be had.
+    package typealias MakeThread =
+        @Sendable (_ body: @escaping @Sendable () -> Void) -> WorkerThread?
+
     package init(
         plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
-        checkpoints: Checkpoints = Checkpoints(),
+        checkpoints: Checkpoints = Checkpoints(), arrivals: (any ChangeSource)? = nil,
         requireNothingLost: @escaping @Sendable () throws(MirrorError) -> Void = {},
+        makeThread: @escaping MakeThread = { WorkerThread($0) },
         log: JobLog = JobLog(nil)
     ) {
         self.requireNothingLost = requireNothingLost
         self.plan = plan
         self.checkpoints = checkpoints
         self.log = log
-        planned = working.dirtyBytes
+        self.arrivals = arrivals
+        self.makeThread = makeThread
+        counters.planned.store(working.dirtyBytes, ordering: .relaxed)
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize, unit: plan.unit,
-            slots: workers * plan.depth)
+            slots: workers * plan.depth, workers: workers, arrivals: arrivals)
         control = JobControl(speedLimit: speedLimit)
         zeroing = ZeroLadder(
             start: plan.zeroes == .write || !plan.target.zeroesPlaces ? .writeZeros : .punchHole,
             zeroesRanges: plan.target.zeroesRanges)
-        crew = Mutex(Crew(active: workers))
+        crew = Crew(members: workers)
     }
 
-    /// A worker has nothing left to do. True for the last one, who does what needs everybody to be
-    /// done.
-    func leave() -> Bool {
-        crew.withLock { crew in
-            crew.active -= 1
-            return crew.active == 0
+    /// Bytes that the job is to make identical, as far as that is known by now.
+    package var planned: Int64 { counters.planned.value }
+
+    /// A worker never began.
+    func leave() { crew.leave() }
+
+    /// Waits until no worker has anything to do, and tells what follows.
+    func next() -> Crew.Step { crew.next { passes.withLock { decide(&$0) } } }
+
+    private func decide(_ passes: inout Passes) -> Crew.Step {
+        if passes.isFlushing {
+            if passes.isQuiet { arrivals?.resume() }
+            return .end
         }
+        if !control.isStopping, beginPass(&passes) {
+            passes.number += 1
+            return .copy(pass: passes.number)
+        }
+        passes.isFlushing = true
+        control.beginFlush()
+        return .flush
     }
 
-    /// Makes what failed the work of another pass; false if nothing did.
-    func beginRetryPass() -> Bool {
-        guard dispenser.beginRetryPass() else { return false }
-        failures.removeAll()
-        // It goes over whole granules again, also over the runs in them that are done already.
-        counters.done.store(planned - dispenser.remaining().dirtyBytes, ordering: .relaxed)
+    /// A source that is written goes on being copied so often; then its writers have to wait.
+    static let livePassesMax = 16
+
+    /// Makes what failed, once, and what has arrived the work of another pass; false if there is
+    /// nothing.
+    private func beginPass(_ passes: inout Passes) -> Bool {
+        let retries = !passes.hasRetried && dispenser.hasDeferred
+        if retries {
+            passes.hasRetried = true
+            failures.removeAll()
+            log.retryPass()
+        }
+        if passes.number >= Self.livePassesMax { quiesce(&passes) }
+        var work = dispenser.beginPass(retrying: retries)
+        if work == 0, arrivals != nil, !passes.isQuiet {
+            // Only what is found now is all there is.
+            quiesce(&passes)
+            work = dispenser.beginPass(retrying: false)
+        }
+        guard work > 0 else { return false }
+        // It goes over whole granules, also over the runs in them that are done already.
+        let left = dispenser.remaining().dirtyBytes
+        let planned = max(counters.planned.value, left)
+        counters.planned.store(planned, ordering: .relaxed)
+        counters.done.store(planned - left, ordering: .relaxed)
         return true
+    }
+
+    private func quiesce(_ passes: inout Passes) {
+        guard let arrivals, !passes.isQuiet else { return }
+        passes.isQuiet = true
+        arrivals.quiesce()
     }
 
     /// Adds up what the workers did, at the end of each.
     func add(retries: UInt64, statistics: QueueStatistics) {
-        crew.withLock { crew in
-            crew.retries &+= retries
-            crew.statistics += statistics
+        results.withLock { results in
+            results.retries &+= retries
+            results.statistics += statistics
         }
     }
 
-    func markFlushed() { crew.withLock { $0.flushed = true } }
+    func markFlushed() { results.withLock { $0.flushed = true } }
 
     /// A flush failed, which is final: the kernel reports it once, and the next one may succeed.
     func flushFailed(_ cause: FailureCause) {
-        crew.withLock { $0.hasLostWrites = true }
+        results.withLock { $0.hasLostWrites = true }
         control.fail(.flush(name: plan.target.name, cause: cause))
     }
 
     /// What was flushed could not be made last, which is as final.
     func commitFailed(_ error: StorageError) {
-        crew.withLock { $0.hasLostWrites = true }
+        results.withLock { $0.hasLostWrites = true }
         control.fail(.storage(error))
     }
 
@@ -101,8 +162,38 @@ package final class JobState: Sendable {
     /// that nothing may be promised any more, and no place that was given be used for another
     /// purpose.
     func lostTrack(_ error: RingError) {
-        crew.withLock { $0.hasLostWrites = true }
+        results.withLock { $0.hasLostWrites = true }
         control.fail(.ring(error))
+    }
+
+    /// The flush of a checkpoint has succeeded. What follows waits for the storage, which no ring
+    /// may do: a thread does it.
+    func endCheckpoint() {
+        guard !hasLostWrites else { return }
+        let thread = makeThread { [self] in commitCheckpoint() }
+        let last = committing.withLock { committing in
+            defer { committing = thread }
+            return committing
+        }
+        // It has nothing left to do: checkpoints don't overlap.
+        last?.join()
+        // Without a thread the worker's has to do.
+        if thread == nil { commitCheckpoint() }
+    }
+
+    /// Waits for the end of a checkpoint that is under way. Called before the last flush.
+    func waitForCheckpoint() {
+        committing.withLock { $0.take() }?.join()
+    }
+
+    private func commitCheckpoint() {
+        guard settleLosses() else { return }
+        do throws(StorageError) {
+            try plan.target.commit(isFinal: false)
+            checkpoints.end()
+        } catch {
+            commitFailed(error)
+        }
     }
 
     /// The rings were told of no loss. Someone else may have been, of one below a loop device for
@@ -115,19 +206,19 @@ package final class JobState: Sendable {
             try requireNothingLost()
             return true
         } catch {
-            crew.withLock { crew in
-                crew.hasLostWrites = true
-                crew.hasHiddenLosses = true
-                crew.flushed = false
+            results.withLock { results in
+                results.hasLostWrites = true
+                results.hasHiddenLosses = true
+                results.flushed = false
             }
             control.fail(error)
             return false
         }
     }
 
-    var hasHiddenLosses: Bool { crew.withLock { $0.hasHiddenLosses } }
-    var hasLostWrites: Bool { crew.withLock { $0.hasLostWrites } }
-    package var isFlushed: Bool { crew.withLock { $0.flushed } }
+    var hasHiddenLosses: Bool { results.withLock { $0.hasHiddenLosses } }
+    var hasLostWrites: Bool { results.withLock { $0.hasLostWrites } }
+    package var isFlushed: Bool { results.withLock { $0.flushed } }
 
     /// What the target is not known to hold on stable storage, once every worker has ended: what
     /// was not copied or, if the last flush did not succeed, what was not at the last checkpoint;
@@ -137,8 +228,8 @@ package final class JobState: Sendable {
         return isFlushed ? dispenser.remaining() : checkpoints.durable()
     }
 
-    package var statistics: QueueStatistics { crew.withLock { $0.statistics } }
-    package var retries: UInt64 { crew.withLock { $0.retries } }
+    package var statistics: QueueStatistics { results.withLock { $0.statistics } }
+    package var retries: UInt64 { results.withLock { $0.retries } }
 
     /// How the job ended, once every worker has.
     ///

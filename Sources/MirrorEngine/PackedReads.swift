@@ -4,13 +4,12 @@ internal import Ring
 /// The compressed stretches of a disk that are on their way: read by the ring into a buffer, then
 /// decompressed elsewhere into the memory of whom they are for.
 ///
-/// Invariant: a buffer is in `free`, or it has an entry. Of those with an entry, `unpacking` are
-/// with the unpacker.
+/// Invariant: a buffer is in `free`, or it has an entry.
 struct PackedReads {
     /// A stretch and whom it is for.
     struct Entry {
-        /// Whoever waits for the bytes.
-        let owner: Int
+        /// What waits for the bytes.
+        let owner: ReadingIndex
         let file: FileIndex
         let extent: CompressedExtent
         /// Where the stretch is on the disk.
@@ -19,26 +18,20 @@ struct PackedReads {
         let output: Range<Int>
     }
 
-    /// How many are being decompressed.
-    private(set) var unpacking = 0
     private let area: PackedArea
     private let requestSize: Int
     private let unpacker: (any Unpacker)?
-    private let bell: FileIndex
     private var entries: [Entry?]
-    private var free: [Int]
+    private var free: [PackedIndex]
 
-    /// - Parameter bell: which of the queue's files is the unpacker's descriptor.
-    init(
-        _ area: PackedArea, requestSize: Int, unpacker: (any Unpacker)?, bell: Int
-    ) {
+    /// - Parameter unpacker: needed where the area has buffers. It is a helper of the queue.
+    init(_ area: PackedArea, requestSize: Int, unpacker: (any Unpacker)?) {
         precondition(area.count == 0 || unpacker != nil)
         self.area = area
         self.requestSize = requestSize
         self.unpacker = unpacker
-        self.bell = FileIndex(UInt32(bell))
         entries = Array(repeating: nil, count: area.count)
-        free = Array((0..<area.count).reversed())
+        free = (0..<area.count).reversed().map { PackedIndex($0) }
     }
 
     var hasRoom: Bool {
@@ -47,65 +40,52 @@ struct PackedReads {
     }
 
     /// Takes a buffer for a stretch. Precondition: `hasRoom`.
-    mutating func add(_ entry: Entry) -> Int {
+    mutating func add(_ entry: Entry) -> PackedIndex {
         precondition(entry.extent.packedLength <= area.size - 2 * entry.extent.alignment)
         let index = free.removeLast()
-        entries[index] = entry
+        entries[index.rawValue] = entry
         return index
     }
 
     /// Gives a buffer back. Returns what was in it.
-    mutating func remove(_ index: Int) -> Entry {
+    mutating func remove(_ index: PackedIndex) -> Entry {
         let entry = self[index]
-        entries[index] = nil
+        entries[index.rawValue] = nil
         free.append(index)
         return entry
     }
 
-    subscript(index: Int) -> Entry {
-        guard let entry = entries[index] else { preconditionFailure("buffer \(index) is free") }
+    subscript(index: PackedIndex) -> Entry {
+        guard let entry = entries[index.rawValue] else {
+            preconditionFailure("buffer \(index.rawValue) is free")
+        }
         return entry
     }
 
     /// The read of a stretch's compressed bytes, whose positions are those of the file.
-    func transfer(_ index: Int) -> Transfer {
+    func transfer(_ index: PackedIndex) -> Transfer {
         let entry = self[index]
         let mask = Int64(entry.extent.alignment) - 1
         let start = entry.extent.hostOffset & ~mask
         let end = (entry.extent.hostOffset + Int64(entry.extent.packedLength) + mask) & ~mask
         return Transfer(
-            .readPacked, file: entry.file, owner: index, range: start..<end,
+            .readPacked, file: entry.file, owner: .packed(index), range: start..<end,
             bufferOffset: area.buffer(index).lowerBound, alignment: entry.extent.alignment,
             stride: Int64(requestSize))
     }
 
     /// Has a stretch decompressed whose bytes have been read, or as many as there are in the file.
-    mutating func unpack(_ read: Transfer, in slab: BufferSlab) {
-        let entry = self[read.owner]
-        let buffer = area.buffer(read.owner).lowerBound
+    mutating func unpack(_ index: PackedIndex, _ read: Transfer, in slab: BufferSlab) {
+        guard let unpacker else { preconditionFailure("nothing decompresses here") }
+        let entry = self[index]
+        let buffer = area.buffer(index).lowerBound
         let count = Int(read.position - read.start)
         let start = min(Int(entry.extent.hostOffset - read.start), count)
         let end = min(start + entry.extent.packedLength, count)
-        unpacking += 1
-        unpacker?.start(
+        unpacker.start(
             UnpackTask(
-                number: read.owner, slab: slab, packed: (buffer + start)..<(buffer + end),
+                number: index.rawValue, slab: slab, packed: (buffer + start)..<(buffer + end),
                 output: entry.output, compression: entry.extent.compression,
                 clusterLength: entry.extent.clusterLength, skip: entry.extent.skip))
-    }
-
-    /// The transfer that ends when something has been decompressed.
-    var poll: Transfer {
-        Transfer(.poll, file: bell, owner: -1, range: 0..<1, alignment: 1, stride: 1)
-    }
-
-    /// Answers the poll.
-    func acknowledge() { unpacker?.acknowledge() }
-
-    /// The next that was decompressed, or could not be; it keeps its buffer.
-    mutating func nextEnd() -> (index: Int, isGood: Bool)? {
-        guard let end = unpacker?.nextEnd() else { return nil }
-        unpacking -= 1
-        return (end.number, end.isGood)
     }
 }

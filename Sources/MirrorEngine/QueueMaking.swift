@@ -16,31 +16,39 @@ struct QueueSetup: Sendable {
 }
 
 extension IOMethod {
-    /// Makes a queue by this method and has `user` run over it. `note` is told first which kind it
-    /// became.
+    /// Makes a queue by this method and has `user` run over it.
+    ///
+    /// - Parameters:
+    ///   - depth: how many requests are in flight at most.
+    ///   - unpacker: a helper of the queue, if there is one.
+    ///   - note: is told first which kind the queue became.
     func withQueue(
-        depth: Int, files: [CInt], slabBytes: Int, note: (QueueSetup) -> Void,
-        _ user: some QueueUser
+        depth: Int, files: [CInt], unpacker: (any Unpacker)? = nil, slabBytes: Int,
+        note: (QueueSetup) -> Void, _ user: some QueueUser
     ) throws(RingError) {
         let slab = try BufferSlab(byteCount: slabBytes)
+        let helpers: [any QueueDriver] = unpacker.map { [$0] } ?? []
+        // The queue below polls the helpers.
+        let polled = files + helpers.map(\.descriptor)
+        let places = depth + helpers.count
         var refusal: RingError?
         if self != .threads {
             do throws(RingError) {
-                let ring = try Self.provenRing(depth: depth, files: files, slab)
+                let ring = try Self.provenRing(depth: places, files: polled, slab)
                 note(
                     QueueSetup(
                         method: .uring, refusal: nil,
                         plainBuffersReason: ring.setup.plainBuffersReason))
-                user.run(over: ring)
+                user.run(over: CompositeQueue(ring, files: files.count, helpers: helpers))
                 return
             } catch {
                 guard self == .automatic else { throw error }
                 refusal = error
             }
         }
-        let queue = try ThreadQueue(depth: depth, files: files, buffers: slab)
+        let queue = try ThreadQueue(depth: places, files: polled, buffers: slab)
         note(QueueSetup(method: .threads, refusal: refusal, plainBuffersReason: nil))
-        user.run(over: queue)
+        user.run(over: CompositeQueue(queue, files: files.count, helpers: helpers))
     }
 
     /// A ring that has carried a request out: a sandbox may allow io_uring_setup and forbid the

@@ -16,23 +16,36 @@ package struct Run: Sendable, Equatable {
 /// by `giveBack` (it stays dirty); parts of it may come by `defer` before (they are tried again in
 /// a pass of their own). What arrives while a pass goes on is the work of the next one.
 ///
+/// The source is asked what it has where without the lock, so that a slow one holds up only the
+/// worker that asks: what it asks about is out for as long.
+///
 /// Invariants: what is pending or out lies within the disk, and no byte of it is there twice, nor
 /// dirty in the working bitmap before it was given back.
 package final class RunDispenser: Sendable {
+    /// Dirty bytes that were taken from the bitmap and not handed out yet.
+    fileprivate struct Stretch {
+        var range: Range<Int64>
+        /// What the source said of where it begins, so that it isn't asked for each run. Not longer
+        /// than for a pass: what was a hole then may have been written since.
+        var extent: Range<Int64> = 0..<0
+        var isZero = false
+
+        var isKnown: Bool { extent.contains(range.lowerBound) }
+    }
+
     fileprivate struct State: ~Copyable {
         var working: DirtyBitmap
         /// What failed in this pass, and is tried again in the next; nil while nothing has.
         var deferred: DirtyBitmap?
-        /// Bits up to here have been handed out in this pass.
+        /// Bits up to here have been taken out of the bitmap in this pass.
         var cursor: Int64 = 0
-        /// Taken from the bitmap, and not yet handed out.
-        var pending: Range<Int64> = 0..<0
-        /// Handed out and not come back: as many as there are slots, in no order.
+        /// Taken from the bitmap, and not yet handed out: at most one for each worker.
+        var pending: [Stretch] = []
+        /// Handed out and not come back, in no order: as many as there are slots, and what workers
+        /// ask the source about.
         var outstanding: [Range<Int64>] = []
-        /// What the source said last about where it lives, so that it isn't asked for each run.
-        /// Not longer than for a pass: what was a hole then may have been written since.
-        var extent: Range<Int64> = 0..<0
-        var extentIsZero = false
+        /// Workers that ask the source about a stretch.
+        var asking = 0
     }
 
     private let state: Mutex<State>
@@ -45,47 +58,73 @@ package final class RunDispenser: Sendable {
     /// - Parameters:
     ///   - unit: what runs are cut at multiples of where what is dirty goes on, a power of two.
     ///   - slots: how many runs will be out at once, so that nothing allocates later.
+    ///   - workers: how many threads ask for runs.
     ///   - arrivals: what tells of writes to the source; nil: nothing does.
     package init(
         working: consuming DirtyBitmap, source: any SourceMap, blockSize: Int64, unit: Int64 = 1,
-        slots: Int = 0, arrivals: (any ChangeSource)? = nil
+        slots: Int = 0, workers: Int = 1, arrivals: (any ChangeSource)? = nil
     ) {
         precondition(working.granularity.bytes >= blockSize)
         self.source = source
         self.arrivals = arrivals
         self.unit = max(unit, blockSize)
         var state = State(working: working)
-        state.outstanding.reserveCapacity(slots)
+        state.outstanding.reserveCapacity(slots + workers)
+        state.pending.reserveCapacity(workers)
         self.state = Mutex(state)
     }
 
     /// The next dirty run, at most `dataLimit` bytes of data or `zeroLimit` bytes of zeros; nil at
-    /// the end of the pass. No limit may be less than the unit. Complexity: O(1) for most runs,
-    /// O(words) over clean stretches of the bitmap.
+    /// the end of the pass, unless it `mayHaveMore`. No limit may be less than the unit.
+    ///
+    /// - Complexity: O(1) for most runs, O(words) over clean stretches of the bitmap.
     package func next(dataLimit: Int64, zeroLimit: Int64) throws(StorageError) -> Run? {
         precondition(min(dataLimit, zeroLimit) >= unit)
-        return try state.withLock { (state) throws(StorageError) -> Run? in
-            if state.pending.isEmpty {
-                // A gulp is much larger than a run, so that the bitmap is looked at rarely.
-                guard let run = state.takeDirtyRun(max(dataLimit, zeroLimit), cutAt: unit) else {
-                    return nil
-                }
-                state.cursor = run.upperBound
-                state.pending = run
+        let limits = Limits(data: dataLimit, zeros: zeroLimit, unit: unit)
+        let taken = state.withLock { state -> (stretch: Stretch, run: Run?)? in
+            guard let stretch = state.takeStretch(limits) else { return nil }
+            guard stretch.isKnown else {
+                state.outstanding.append(stretch.range)
+                state.asking += 1
+                return (stretch, nil)
             }
-            let start = state.pending.lowerBound
-            if !state.extent.contains(start) {
-                let found = try source.content(at: start, unit: unit)
-                (state.extent, state.extentIsZero) = (found.range, found.content == .zero)
-            }
-            let limit = state.extentIsZero ? zeroLimit : dataLimit
-            let cut = (start + limit) & ~(unit - 1)
-            let end = min(state.pending.upperBound, state.extent.upperBound, cut)
-            state.pending = end..<state.pending.upperBound
-            state.outstanding.append(start..<end)
-            state.checkInvariants()
-            return Run(range: start..<end, isZero: state.extentIsZero)
+            return (stretch, state.handOut(stretch, limits))
         }
+        guard let taken else { return nil }
+        if let run = taken.run { return run }
+        let asked = taken.stretch
+        let found: StorageExtent
+        do throws(StorageError) {
+            found = try source.content(at: asked.range.lowerBound, unit: unit)
+        } catch {
+            state.withLock { state in
+                state.asking -= 1
+                state.takeBack(asked.range)
+                state.pending.append(asked)
+            }
+            throw error
+        }
+        return state.withLock { state in
+            state.asking -= 1
+            state.takeBack(asked.range)
+            let stretch = Stretch(
+                range: asked.range, extent: found.range, isZero: found.content == .zero)
+            precondition(stretch.isKnown, "a map told of another place")
+            return state.handOut(stretch, limits)
+        }
+    }
+
+    /// How long runs may be, and what they are cut at.
+    fileprivate struct Limits {
+        let data: Int64
+        let zeros: Int64
+        let unit: Int64
+    }
+
+    /// Whether `next` may find something although it just did not: another worker asks the source
+    /// about a stretch, and most of that will be left.
+    package var mayHaveMore: Bool {
+        state.withLock { $0.asking > 0 || !$0.pending.isEmpty }
     }
 
     /// Takes a run back that was copied, but for what was deferred of it. `range` may be several
@@ -108,27 +147,23 @@ package final class RunDispenser: Sendable {
         state.withLock { $0.postpone(range) }
     }
 
-    /// Makes what was deferred, what was given back and what has arrived the work of a new pass.
+    /// Makes what was given back, what has arrived and, unless `retrying` is false, what was
+    /// deferred the work of a new pass.
     ///
     /// - Precondition: no run is out. The older of two copies of one place could land last.
-    /// - Returns: whether there is any. If not, and nothing arrives any more, all was copied.
+    /// - Returns: the bytes that are dirty. If there are none, and nothing arrives any more, all
+    ///   but what stays deferred was copied.
     /// - Complexity: O(words).
-    package func beginPass() -> Bool {
+    package func beginPass(retrying: Bool = true) -> Int64 {
         state.withLock { state in
-            state.beginPass()
+            state.beginPass(retrying: retrying)
             arrivals?.drain(into: &state.working)
-            return !state.working.isClean
+            return state.working.dirtyBytes
         }
     }
 
-    /// Makes what was deferred the work of a new pass; false if nothing was.
-    package func beginRetryPass() -> Bool {
-        state.withLock { state in
-            guard state.hasDeferred else { return false }
-            state.beginPass()
-            return true
-        }
-    }
+    /// Whether anything failed in this pass and can be tried again.
+    package var hasDeferred: Bool { state.withLock { $0.hasDeferred } }
 
     /// Everything that has not been copied yet, what is being copied included: all of the rest was
     /// written before this call. For checkpoints, for resuming and for reports.
@@ -148,8 +183,52 @@ package final class RunDispenser: Sendable {
 }
 
 extension RunDispenser.State {
+    /// The stretch that begins first of those whose content is known, else any that waits, else the
+    /// next of the bitmap.
+    fileprivate mutating func takeStretch(_ limits: RunDispenser.Limits) -> RunDispenser.Stretch? {
+        var best: Int?
+        for (index, stretch) in pending.enumerated() {
+            guard let other = best else {
+                best = index
+                continue
+            }
+            let isBetter =
+                stretch.isKnown == pending[other].isKnown
+                ? stretch.range.lowerBound < pending[other].range.lowerBound : stretch.isKnown
+            if isBetter { best = index }
+        }
+        if let best {
+            pending.swapAt(best, pending.count - 1)
+            return pending.removeLast()
+        }
+        // A gulp is much larger than a run, so that the bitmap is looked at rarely.
+        guard let run = takeDirtyRun(max(limits.data, limits.zeros), cutAt: limits.unit) else {
+            return nil
+        }
+        cursor = run.upperBound
+        return RunDispenser.Stretch(range: run)
+    }
+
+    /// Hands the first run of a stretch out, and keeps the rest.
+    fileprivate mutating func handOut(
+        _ stretch: RunDispenser.Stretch, _ limits: RunDispenser.Limits
+    ) -> Run {
+        let start = stretch.range.lowerBound
+        let limit = stretch.isZero ? limits.zeros : limits.data
+        let cut = (start + limit) & ~(limits.unit - 1)
+        let end = min(stretch.range.upperBound, stretch.extent.upperBound, cut)
+        outstanding.append(start..<end)
+        if end < stretch.range.upperBound {
+            var rest = stretch
+            rest.range = end..<stretch.range.upperBound
+            pending.append(rest)
+        }
+        checkInvariants()
+        return Run(range: start..<end, isZero: stretch.isZero)
+    }
+
     /// The next dirty bytes; if they go on, they end with a unit.
-    fileprivate mutating func takeDirtyRun(_ limit: Int64, cutAt unit: Int64) -> Range<Int64>? {
+    private mutating func takeDirtyRun(_ limit: Int64, cutAt unit: Int64) -> Range<Int64>? {
         guard cursor < working.size, let run = working.takeDirtyRun(from: cursor, limit: limit)
         else { return nil }
         let end = run.upperBound & ~(unit - 1)
@@ -181,11 +260,10 @@ extension RunDispenser.State {
         deferred?.set(range)
     }
 
-    fileprivate mutating func beginPass() {
+    fileprivate mutating func beginPass(retrying: Bool) {
         precondition(outstanding.isEmpty && pending.isEmpty, "a pass begins while runs are out")
-        mergeDeferred()
+        if retrying, let bitmap = deferred.take() { working.merge(sameSize: bitmap) }
         cursor = 0
-        extent = 0..<0
     }
 
     /// What was handed out last is nowhere else. O(runs that are out) in a debug build, nothing in
@@ -194,10 +272,15 @@ extension RunDispenser.State {
         #if DEBUG
             working.checkInvariants()
             assert(cursor >= 0 && cursor <= working.size)
-            assert(pending.isEmpty || pending.lowerBound >= 0 && pending.upperBound <= cursor)
+            for stretch in pending {
+                let range = stretch.range
+                assert(!range.isEmpty && range.lowerBound >= 0 && range.upperBound <= cursor)
+            }
             guard let last = outstanding.last else { return }
             assert(!last.isEmpty && last.lowerBound >= 0 && last.upperBound <= working.size)
-            assert(!last.overlaps(pending), "a run is out and not handed out yet")
+            for stretch in pending {
+                assert(!last.overlaps(stretch.range), "a run is out and not handed out yet")
+            }
             for index in 0..<(outstanding.count - 1) {
                 assert(!last.overlaps(outstanding[index]), "a byte is out twice")
             }
@@ -211,14 +294,9 @@ extension RunDispenser.State {
         }
     }
 
-    /// Makes what was deferred dirty.
-    private mutating func mergeDeferred() {
-        if let bitmap = deferred.take() { working.merge(sameSize: bitmap) }
-    }
-
     fileprivate borrowing func remaining() -> DirtyBitmap {
         var copy = working.copy()
-        copy.set(pending)
+        for stretch in pending { copy.set(stretch.range) }
         for range in outstanding { copy.set(range) }
         switch deferred {
         case .some(let bitmap): copy.merge(sameSize: bitmap)

@@ -57,7 +57,7 @@ package struct PackedArea: Sendable, Equatable {
     }
 
     /// The bytes of a buffer in the slab.
-    func buffer(_ index: Int) -> Range<Int> {
-        (start + index * size)..<(start + (index + 1) * size)
+    func buffer(_ index: PackedIndex) -> Range<Int> {
+        (start + index.rawValue * size)..<(start + (index.rawValue + 1) * size)
     }
 }

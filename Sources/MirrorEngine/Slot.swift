@@ -10,16 +10,13 @@ struct Slot {
     var isZero = false
     /// The slab's bytes that hold the run; empty for zeros.
     var memory: Range<Int> = 0..<0
-    /// The next byte of the run that no transfer of this phase was started for.
+    /// The next byte of the run that no transfer to the target was started for.
     var cursor: Int64 = 0
-    /// Transfers that were started and have not ended.
+    /// Transfers to the target that were started and have not ended.
     var outstanding = 0
     /// Bytes that could not be read, as they were found; nothing is written there. Nearly always
     /// empty.
     var unreadable: [Range<Int64>] = []
-    /// Bytes that are zero and share a block with bytes that are read: they are cleared when the
-    /// read is over. Nearly always empty.
-    var lateZeros: [Range<Int64>] = []
     /// The run was given up, and stays dirty.
     var isIncomplete = false
     /// Stretches of it that were deferred because something in them failed, apart from each other;
@@ -28,8 +25,8 @@ struct Slot {
     /// The slot is in the worker's backlog.
     var isQueued = false
 
-    /// Every transfer of this phase was started and has ended.
-    var phaseIsOver: Bool { cursor == range.upperBound && outstanding == 0 }
+    /// Every transfer to the target was started and has ended.
+    var isWritten: Bool { cursor == range.upperBound && outstanding == 0 }
 
     /// How much of it was deferred.
     var deferredBytes: Int64 { deferred.reduce(0) { $0 + Int64($1.count) } }
@@ -58,5 +55,22 @@ struct Slot {
             if range.lowerBound < next?.lowerBound ?? .max { next = range }
         }
         return next
+    }
+}
+
+extension SlotIndex {
+    /// The reading of the slot's run.
+    var reading: ReadingIndex { ReadingIndex(rawValue) }
+}
+
+extension ReadingIndex {
+    /// The slot whose run this is the reading of, where each slot has one.
+    var slot: SlotIndex { SlotIndex(rawValue) }
+}
+
+extension [Slot] {
+    subscript(index: SlotIndex) -> Slot {
+        get { self[index.rawValue] }
+        _modify { yield &self[index.rawValue] }
     }
 }

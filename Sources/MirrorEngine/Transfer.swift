@@ -14,25 +14,24 @@ package struct Transfer: Sendable {
         /// Writes zeros from the queue's zero area, again and again.
         case writeZeros
         case punchHole, zeroRange
-        /// Waits until the file is on stable storage: at the job's end, with nothing in flight.
-        case flush
-        /// The same for what has been written so far, while the job goes on.
-        case checkpoint
-        /// Waits until an unpacker has something to tell.
-        case poll
-        /// Waits until the page cache has brought a range to the storage. A failure is a loss.
-        case writeBack
-        /// A hint about the page cache, whose failure means nothing.
-        case dropCache
 
         var isRead: Bool { self == .read || self == .readPacked }
         var isZeroing: Bool { self == .punchHole || self == .zeroRange || self == .writeZeros }
     }
 
+    /// Whom the outcome is for. The transfer queue doesn't look at it.
+    package enum Owner: Sendable, Hashable {
+        /// A run on its way into memory.
+        case reading(ReadingIndex)
+        /// A buffer for compressed bytes.
+        case packed(PackedIndex)
+        /// A run on its way to the target.
+        case slot(SlotIndex)
+    }
+
     package var kind: Kind
     package var file: FileIndex
-    /// Whom the outcome is for. The transfer queue doesn't look at it.
-    package var owner: Int
+    package var owner: Owner
     package var start: Int64
     package var position: Int64
     package var end: Int64
@@ -56,11 +55,16 @@ package struct Transfer: Sendable {
     /// The most bytes of the block at `position` that came, when only a part of it did.
     var partOfBlock: Int64 = 0
 
+    /// The file's bytes from the first to the last that was asked for; nil if there are none.
+    var hostRange: Range<Int64>? {
+        start < end ? (start + hostDelta)..<(end + hostDelta) : nil
+    }
+
     /// Bytes that arrived.
     package var transferred: Int64 { position - start - skipped }
 
     package init(
-        _ kind: Kind, file: FileIndex, owner: Int, range: Range<Int64>, hostDelta: Int64 = 0,
+        _ kind: Kind, file: FileIndex, owner: Owner, range: Range<Int64>, hostDelta: Int64 = 0,
         bufferOffset: Int = 0, alignment: Int, stride: Int64
     ) {
         self.kind = kind
@@ -75,15 +79,6 @@ package struct Transfer: Sendable {
         self.stride = stride
         self.fullStride = stride
     }
-}
-
-/// What became of a transfer.
-package enum Outcome: Sendable {
-    /// Every byte arrived, or was skipped by whoever owns the transfer.
-    case finished(Transfer)
-    /// The `count` bytes at the transfer's position can't be transferred. The transfer waits: its
-    /// owner says `retry`, `skip` or `abandon`.
-    case failed(Int, Transfer, FailureCause, count: Int64)
 }
 
 /// Why bytes could not be transferred.

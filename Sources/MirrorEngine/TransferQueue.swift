@@ -2,13 +2,14 @@ package import Ring
 
 /// Carries transfers out over a request queue, and does for them what every I/O needs: going on
 /// after short reads and writes, trying again after EINTR and EAGAIN, and narrowing a medium error
-/// down to the block that has it.
+/// down to the block that has it. Control requests go the same way, and are tried again likewise.
 ///
 /// Policy is not here. A failure that can't be narrowed further is handed to the owner of the
 /// transfer.
 ///
 /// Invariant: every index below `capacity` is in `free`, or has exactly one request in flight, or
-/// was handed out in an `Outcome.failed` that nobody answered yet.
+/// was handed out in an `Outcome.failed` that nobody answered yet. What is in flight is the
+/// transfer of that index, or its control request if it has one.
 package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package var queue: Queue
     /// Bytes of zeros for `.writeZeros`, and where they are in the slab.
@@ -18,41 +19,51 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// started.
     package private(set) var isForsaken = false
 
-    /// Whether an unpacker is waited for.
-    package private(set) var isPolling = false
-
     private var transfers: [Transfer]
+    private var controls: [PendingControl?]
     private var free: [Int]
-    /// Whether a place is kept for the poll, which can't wait for one.
-    private let mayPoll: Bool
+    /// Transfers that failed and wait for an answer.
+    private var unanswered = 0
+
+    private struct PendingControl {
+        let control: Control
+        var fruitlessTries: Int32 = 0
+    }
 
     /// A request that moves nothing this many times in a row has failed.
     private static var patience: Int32 { 32 }
     /// What comes of the last block of a file is all there is when it was that much so often.
     private static var patienceAtEnd: Int32 { 16 }
 
-    package init(queue: consuming Queue, zeroArea: Range<Int>, mayPoll: Bool = false) {
+    package init(queue: consuming Queue, zeroArea: Range<Int>) {
         let capacity = queue.depth
         let placeholder = Transfer(
-            .flush, file: FileIndex(0), owner: -1, range: 0..<0, alignment: 1, stride: 0)
+            .read, file: FileIndex(0), owner: .slot(SlotIndex(0)), range: 0..<0, alignment: 1,
+            stride: 0)
         self.queue = queue
         self.zeroArea = zeroArea
-        self.mayPoll = mayPoll
         transfers = Array(repeating: placeholder, count: capacity)
+        controls = Array(repeating: nil, count: capacity)
         free = Array((0..<capacity).reversed())
     }
 
-    package var hasRoom: Bool { free.count > (mayPoll && !isPolling ? 1 : 0) }
+    package var hasRoom: Bool { !free.isEmpty }
     package var inFlight: Int { queue.inFlight }
 
-    /// Starts a transfer of at least one byte, or a flush, or a poll.
-    ///
-    /// Precondition: `hasRoom`, or it is the one poll or takes the place of what has just ended.
+    /// Starts a transfer of at least one byte. Precondition: `hasRoom`.
     package mutating func start(_ transfer: Transfer) {
-        if transfer.kind == .poll { isPolling = true }
+        precondition(transfer.position < transfer.end, "a transfer of nothing")
         let index = free.removeLast()
+        assert(controls[index] == nil)
         transfers[index] = transfer
         issue(index)
+    }
+
+    /// Starts a control request. Precondition: `hasRoom`.
+    package mutating func start(_ control: Control) {
+        let index = free.removeLast()
+        controls[index] = PendingControl(control: control)
+        issueControl(index, control)
     }
 
     /// Submits what was started and waits for something to happen, at most for the given time.
@@ -69,33 +80,51 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// The next outcome that is ready; nil when there is none without waiting.
     package mutating func nextOutcome() -> Outcome? {
         while let completion = queue.nextCompletion() {
-            if let outcome = advance(Int(completion.token), completion.result) { return outcome }
+            let token = ClientToken(completion.token)
+            switch token.client {
+            case .transfer:
+                if let outcome = advance(token.index, completion.result) { return outcome }
+            case .control:
+                if let outcome = endControl(token.index, completion.result) { return outcome }
+            case .unpacker:
+                return .unpacked(PackedIndex(token.index), isGood: completion.result >= 0)
+            default: preconditionFailure("a completion for client \(token.client.rawValue)")
+            }
         }
+        checkInvariants()
         return nil
     }
 
     /// Answers a failure: the same bytes once more.
-    package mutating func retry(_ index: Int) {
+    package mutating func retry(_ index: TransferIndex) {
         retries &+= 1
-        transfers[index].fruitlessTries = 0
-        issue(index)
+        answer(index)
+        issue(index.rawValue)
     }
 
     /// Answers a failure: goes on behind the bytes that failed. Returns the transfer if nothing is
     /// left.
-    package mutating func skip(_ index: Int, count: Int64) -> Transfer? {
+    package mutating func skip(_ index: TransferIndex, count: Int64) -> Transfer? {
+        answer(index)
+        let index = index.rawValue
         let skipped = min(count, transfers[index].end - transfers[index].position)
         transfers[index].position += skipped
         transfers[index].skipped += skipped
-        transfers[index].fruitlessTries = 0
         return finishOrIssue(index)
     }
 
     /// Answers a failure: the rest will not be transferred.
-    package mutating func abandon(_ index: Int) { release(index) }
+    package mutating func abandon(_ index: TransferIndex) {
+        answer(index)
+        free.append(index.rawValue)
+    }
 
     /// Answers a failure of zeroing: the rest is zeroed in another way.
-    package mutating func change(_ index: Int, to kind: Transfer.Kind, file: FileIndex) {
+    package mutating func change(
+        _ index: TransferIndex, to kind: Transfer.Kind, file: FileIndex
+    ) {
+        answer(index)
+        let index = index.rawValue
         transfers[index].kind = kind
         transfers[index].file = file
         if kind == .writeZeros {
@@ -103,6 +132,18 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             transfers[index].fullStride = Int64(zeroArea.count)
         }
         issue(index)
+    }
+
+    private mutating func answer(_ index: TransferIndex) {
+        precondition(unanswered > 0, "nothing waits for an answer")
+        unanswered -= 1
+        transfers[index.rawValue].fruitlessTries = 0
+    }
+
+    /// Every place is free, waits for an answer, or has its one request in the queue, which may do
+    /// more than that: helpers' work has no place here. O(1).
+    private borrowing func checkInvariants() {
+        assert(isForsaken || transfers.count - free.count - unanswered <= queue.inFlight)
     }
 
     // MARK: one request
@@ -125,14 +166,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 transfer.file, at: offset, count: Int(count), from: zeroArea.lowerBound)
         case .punchHole: request = .punchHole(transfer.file, at: offset, count: count)
         case .zeroRange: request = .zeroRange(transfer.file, at: offset, count: count)
-        case .flush: request = .sync(transfer.file)
-        case .checkpoint: request = .dataSync(transfer.file)
-        case .poll: request = .pollIn(transfer.file)
-        case .writeBack: request = .writeBack(transfer.file, at: offset, count: count)
-        case .dropCache: request = .dropCache(transfer.file, at: offset, count: count)
         }
         transfers[index].requested = count
-        queue.enqueue(request, token: Token(index))
+        queue.enqueue(request, token: ClientToken(.transfer, index).token)
     }
 
     /// Moves a transfer by what its request achieved. Returns nil if it goes on by itself.
@@ -140,7 +176,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         if result < 0 { return fail(index, code: -result) }
         switch transfers[index].kind {
         case .read, .readPacked, .write, .writeZeros: return move(index, Int64(result))
-        case .punchHole, .zeroRange, .flush, .checkpoint, .poll, .writeBack, .dropCache:
+        case .punchHole, .zeroRange:
             transfers[index].position += transfers[index].requested
             transfers[index].fruitlessTries = 0
             widen(index)
@@ -166,7 +202,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 }
             }
             if result == 0 && transfers[index].kind == .read {
-                return .failed(index, transfers[index], .endOfFile, count: left)
+                return failure(index, .endOfFile, count: left)
             }
             return tryAgain(index, orFailWith: .noProgress)
         }
@@ -189,41 +225,63 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             issue(index)
             return nil
         }
-        release(index)
+        free.append(index)
         return transfers[index]
     }
 
-    private mutating func release(_ index: Int) {
-        if transfers[index].kind == .poll { isPolling = false }
+    // MARK: control requests
+
+    private mutating func issueControl(_ index: Int, _ control: Control) {
+        queue.enqueue(control.request, token: ClientToken(.control, index).token)
+    }
+
+    private mutating func endControl(_ index: Int, _ result: Int32) -> Outcome? {
+        guard var pending = controls[index] else {
+            preconditionFailure("a control request ended that was not begun")
+        }
+        let control = pending.control
+        if result < 0, !control.isHint, Errors.isTransient(-result) {
+            pending.fruitlessTries += 1
+            if pending.fruitlessTries < Self.patience {
+                controls[index] = pending
+                retries &+= 1
+                issueControl(index, control)
+                return nil
+            }
+        }
+        controls[index] = nil
         free.append(index)
+        return result >= 0 || control.isHint
+            ? .done(control) : .undone(control, .errno(-result))
     }
 
     // MARK: failures
 
     private mutating func fail(_ index: Int, code: CInt) -> Outcome? {
-        let kind = transfers[index].kind
-        if kind == .dropCache {
-            free.append(index)
-            return .finished(transfers[index])
-        }
         if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if kind.isDivisible, Errors.isLocal(code), narrow(index) {
+        if transfers[index].kind.isDivisible, Errors.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil
         }
-        return .failed(
-            index, transfers[index], .errno(code), count: failedCount(index))
+        return failure(index, .errno(code), count: failedCount(index))
     }
 
     private mutating func tryAgain(_ index: Int, orFailWith cause: FailureCause) -> Outcome? {
         transfers[index].fruitlessTries += 1
         guard transfers[index].fruitlessTries < Self.patience else {
-            return .failed(index, transfers[index], cause, count: failedCount(index))
+            return failure(index, cause, count: failedCount(index))
         }
         retries &+= 1
         issue(index)
         return nil
+    }
+
+    private mutating func failure(
+        _ index: Int, _ cause: FailureCause, count: Int64
+    ) -> Outcome {
+        unanswered += 1
+        return .failed(TransferIndex(index), transfers[index], cause, count: count)
     }
 
     private func failedCount(_ index: Int) -> Int64 {
@@ -258,7 +316,7 @@ extension Transfer.Kind {
     fileprivate var isDivisible: Bool {
         switch self {
         case .read, .write, .writeZeros, .punchHole, .zeroRange: true
-        case .readPacked, .flush, .checkpoint, .poll, .writeBack, .dropCache: false
+        case .readPacked: false
         }
     }
 }

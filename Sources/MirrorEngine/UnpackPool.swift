@@ -88,9 +88,16 @@ package final class UnpackPool: Sendable {
 
 /// One worker's access to a pool.
 package final class PoolUnpacker: Unpacker {
+    private struct State {
+        var ends: [Completion] = []
+        /// Started, and not handed back.
+        var inFlight = 0
+        var isForsaken = false
+    }
+
     private let pool: UnpackPool
     private let bell: Doorbell
-    private let ends = Mutex<[(number: Int, isGood: Bool)]>([])
+    private let state = Mutex(State())
 
     fileprivate init(_ pool: UnpackPool) throws(RingError) {
         self.pool = pool
@@ -99,14 +106,37 @@ package final class PoolUnpacker: Unpacker {
 
     package var descriptor: CInt { bell.descriptor }
 
-    package func start(_ task: UnpackTask) { pool.start(task, for: self) }
+    package var inFlight: Int { state.withLock { $0.inFlight } }
 
-    package func acknowledge() { bell.answer() }
+    package func start(_ task: UnpackTask) {
+        state.withLock { $0.inFlight += 1 }
+        pool.start(task, for: self)
+    }
 
-    package func nextEnd() -> (number: Int, isGood: Bool)? { ends.withLock { $0.popLast() } }
+    package func service() { bell.answer() }
+
+    package func nextCompletion() -> Completion? {
+        state.withLock { state in
+            guard let end = state.ends.popLast() else { return nil }
+            state.inFlight -= 1
+            return end
+        }
+    }
+
+    /// The tasks keep the slab, and end unheard.
+    package func forsake() {
+        state.withLock { state in
+            state.isForsaken = true
+            state.inFlight = 0
+            state.ends.removeAll()
+        }
+    }
 
     fileprivate func end(_ number: Int, _ isGood: Bool) {
-        ends.withLock { $0.append((number, isGood)) }
+        state.withLock { state in
+            guard !state.isForsaken else { return }
+            state.ends.append(UnpackTask.completion(of: number, isGood: isGood))
+        }
         bell.ring()
     }
 }

@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import Glibc
 internal import QCOW2
 package import Ring
 
@@ -55,14 +56,17 @@ package struct UnpackTask: Sendable {
 /// Where a worker has clusters decompressed, off its own thread: a pool of threads, or a simulation
 /// in tests.
 ///
-/// All of it is called by the worker's thread. A task that was started ends once, in any order.
-package protocol Unpacker: Sendable {
-    /// Readable when tasks have ended since `acknowledge`.
-    var descriptor: CInt { get }
+/// A task that was started ends once, in any order, as a completion of `QueueClient.unpacker` with
+/// the task's number: 0 if the cluster was a good one, else -EBADMSG.
+package protocol Unpacker: QueueDriver, Sendable {
     /// Begins a task, and does not wait.
     func start(_ task: UnpackTask)
-    /// Says that `descriptor` was seen. What had ended by then is in `nextEnd`.
-    func acknowledge()
-    /// The number of a task that has ended, and whether the cluster was a good one.
-    func nextEnd() -> (number: Int, isGood: Bool)?
+}
+
+extension UnpackTask {
+    /// How the end of a task is told.
+    package static func completion(of number: Int, isGood: Bool) -> Completion {
+        Completion(
+            token: ClientToken(.unpacker, number).token, result: isGood ? 0 : -EBADMSG)
+    }
 }

@@ -11,7 +11,7 @@ extension Worker where Queue: ~Copyable {
     private static var heldStretchesMax: Int { 4 }
 
     /// Holds a run back if it was read, is all zeros, and the target has to be told.
-    mutating func holdIfZero(_ index: Int) -> Bool {
+    mutating func holdIfZero(_ index: SlotIndex) -> Bool {
         let slot = slots[index]
         guard plan.zeroes == .detect, slot.unreadable.isEmpty, !slot.isIncomplete,
             job.zeroing.current != .writeZeros || !plan.target.zeroesPlaces,
@@ -27,7 +27,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Adds a run to a held stretch that it touches, whose slot then stands for both.
-    private mutating func join(_ index: Int) -> Bool {
+    private mutating func join(_ index: SlotIndex) -> Bool {
         let range = slots[index].range
         for (position, other) in held.enumerated() {
             let stretch = slots[other].range

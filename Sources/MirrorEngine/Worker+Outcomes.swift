@@ -8,49 +8,37 @@ extension Worker where Queue: ~Copyable {
         case .finished(let transfer): finish(transfer)
         case .failed(let index, let transfer, let cause, let count):
             fail(index, transfer, cause, count)
+        case .done(let control): finish(control)
+        case .undone(_, let cause): job.flushFailed(cause)
+        case .unpacked(let index, let isGood): endUnpacking(index, isGood: isGood)
+        }
+    }
+
+    private mutating func finish(_ control: Control) {
+        switch control {
+        // What is on the storage is of no use in the page cache.
+        case .writeBack(let file, let range): transfers.start(.dropCache(file, range))
+        case .checkpoint: job.endCheckpoint()
+        case .dropCache: break
+        case .flush: preconditionFailure("the last flush is waited for by itself")
         }
     }
 
     private mutating func finish(_ transfer: Transfer) {
-        if transfer.owner == Worker.noOwner {
-            if transfer.kind == .writeBack { dropCache(behind: transfer, as: .dropCache) }
-            if transfer.kind == .checkpoint { endCheckpoint() }
-            if transfer.kind == .poll { collectUnpacked() }
-            return
+        guard case .slot(let index) = transfer.owner else { return finishRead(transfer) }
+        switch transfer.kind {
+        case .write, .writeZeros: job.counters.written.count(transfer.transferred)
+        case .punchHole, .zeroRange: job.counters.zeroed.count(transfer.transferred)
+        case .read, .readPacked: preconditionFailure("a slot writes")
         }
-        count(transfer)
-        if transfer.kind.isRead && plan.dropSourceCache {
-            dropCache(behind: transfer, as: .dropCache)
-        } else if transfer.kind == .write && plan.dropTargetCache {
-            dropCache(behind: transfer, as: .writeBack)
-        }
-        if transfer.kind == .readPacked {
-            unpack(transfer)
-        } else {
-            finishPart(of: transfer.owner)
-        }
-    }
-
-    /// A transfer of a slot has ended, or a decompression.
-    mutating func finishPart(of index: Int) {
+        if transfer.kind == .write && plan.dropTargetCache { writeBack(behind: transfer) }
         slots[index].outstanding -= 1
         if slots[index].cursor == slots[index].range.upperBound { advancePhase(index) }
     }
 
-    private func count(_ transfer: Transfer) {
-        let bytes = transfer.transferred
-        switch transfer.kind {
-        case .read: job.counters.read.count(bytes)
-        case .write, .writeZeros: job.counters.written.count(bytes)
-        case .punchHole, .zeroRange: job.counters.zeroed.count(bytes)
-        // Compressed bytes are counted when they are what they stand for.
-        case .readPacked, .flush, .checkpoint, .poll, .writeBack, .dropCache: break
-        }
-    }
-
     /// Decides what a failure means: for the way of zeroing, for the device, for the job.
     private mutating func fail(
-        _ index: Int, _ transfer: Transfer, _ cause: FailureCause, _ count: Int64
+        _ index: TransferIndex, _ transfer: Transfer, _ cause: FailureCause, _ count: Int64
     ) {
         if transfer.kind == .punchHole || transfer.kind == .zeroRange,
             case .errno(let code) = cause, Errors.isUnsupported(code)
@@ -58,45 +46,35 @@ extension Worker where Queue: ~Copyable {
             changeZeroing(index, transfer)
             return
         }
-        switch transfer.kind {
-        case .checkpoint, .writeBack:
-            job.flushFailed(cause)
-            transfers.abandon(index)
-            return
-        case .poll:
-            job.control.fail(.ring(.systemCall("IORING_OP_POLL_ADD", code: cause.code)))
-            transfers.abandon(index)
-            return
-        case .readPacked:
-            failPackedRead(transfer.owner, cause, transfer: index)
-            return
-        default: break
+        let (side, slot): (MirrorSide, SlotIndex)
+        switch transfer.owner {
+        case .packed(let buffer): return failPackedRead(buffer, cause, transfer: index)
+        case .reading(let reading): (side, slot) = (.source, reading.slot)
+        case .slot(let writing): (side, slot) = (.target, writing)
         }
-        let side: MirrorSide = transfer.kind == .read ? .source : .target
         if let error = shrinkage(of: side) {
             job.control.fail(error)
-            giveUp(index, transfer, nil)
+            giveUp(index, transfer, nil, slot)
             return
         }
         let error = MirrorError.transfer(
             side, name: side == .source ? plan.source.name : plan.target.name,
             verb: transfer.kind.verb, offset: transfer.position, count: count, cause: cause)
-        let failure = FailedRange(side: side, range: uncopied(transfer, count), cause: cause)
+        let failure = FailedRange(
+            side: side, range: uncopied(transfer, count, slot), cause: cause)
         switch verdict(side, cause) {
         case _ where job.control.isStopping:
-            giveUp(index, transfer, failure)
+            giveUp(index, transfer, failure, slot)
         case .report, .enospc:
             job.control.fail(error)
-            giveUp(index, transfer, failure)
+            giveUp(index, transfer, failure, slot)
         case .stop:
             parked.append(.transfer(index))
             job.control.pause(because: error)
             job.log.paused(error)
         case .ignore:
-            note(failure, transfer.owner, isRead: transfer.kind == .read)
-            postpone(
-                side == .target ? cost(of: failure.range, transfer.owner) : failure.range,
-                transfer.owner)
+            note(failure, slot, isRead: side == .source)
+            postpone(side == .target ? cost(of: failure.range, slot) : failure.range, slot)
             if let finished = transfers.skip(
                 index, count: failure.range.upperBound - transfer.position)
             {
@@ -106,7 +84,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Zeroes the rest of a transfer in the next way.
-    private mutating func changeZeroing(_ index: Int, _ transfer: Transfer) {
+    private mutating func changeZeroing(_ index: TransferIndex, _ transfer: Transfer) {
         if job.zeroing.current == transfer.kind {
             job.log.zeroing(transfer.kind, isUnsupportedOn: plan.target.name)
         }
@@ -126,13 +104,15 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// What can't be copied because `count` bytes failed at a transfer's position.
-    private func uncopied(_ transfer: Transfer, _ count: Int64) -> Range<Int64> {
+    private func uncopied(
+        _ transfer: Transfer, _ count: Int64, _ slot: SlotIndex
+    ) -> Range<Int64> {
         let failed = transfer.position..<min(transfer.position + count, transfer.end)
-        return transfer.kind == .read ? wholeBlocks(failed, transfer.owner) : failed
+        return transfer.kind == .read ? wholeBlocks(failed, slot) : failed
     }
 
     /// What can't be read costs whole blocks of the target, which may be larger than the source's.
-    func wholeBlocks(_ range: Range<Int64>, _ index: Int) -> Range<Int64> {
+    func wholeBlocks(_ range: Range<Int64>, _ index: SlotIndex) -> Range<Int64> {
         let mask = Int64(max(plan.target.alignment, 512)) - 1
         let end = slots[index].range.upperBound
         return (range.lowerBound & ~mask)..<min((range.upperBound + mask) & ~mask, end)
@@ -140,12 +120,12 @@ extension Worker where Queue: ~Copyable {
 
     /// What a failed write costs of a run: in an image perhaps all that the run has of a cluster,
     /// which must not be seen with a hole in it.
-    private func cost(of range: Range<Int64>, _ index: Int) -> Range<Int64> {
+    private func cost(of range: Range<Int64>, _ index: SlotIndex) -> Range<Int64> {
         plan.target.lost(range).clamped(to: slots[index].range)
     }
 
     /// Leaves a stretch of a run to the retry pass.
-    mutating func postpone(_ range: Range<Int64>, _ index: Int) {
+    mutating func postpone(_ range: Range<Int64>, _ index: SlotIndex) {
         job.dispenser.defer(range)
         slots[index].noteDeferred(range)
     }
@@ -160,26 +140,25 @@ extension Worker where Queue: ~Copyable {
         return .stop
     }
 
-    /// A device that was pulled out or resized answers like a full or short one: ask for its size.
+    /// Whether a side has lost bytes, which explains all other errors.
     func shrinkage(of side: MirrorSide) -> MirrorError? {
-        let map: any DiskMap = side == .source ? plan.source : plan.target
-        do throws(StorageError) {
-            guard let change = try map.sizeChange() else { return nil }
-            return .shrank(side, name: map.name, from: change.from, to: change.to)
-        } catch {
-            return .storage(error)
+        switch side {
+        case .source: plan.source.shrinkage(side)
+        case .target: plan.target.shrinkage(side)
         }
     }
 
     /// Ends a transfer that the job will not finish.
-    private mutating func giveUp(_ index: Int, _ transfer: Transfer, _ failure: FailedRange?) {
-        if let failure { note(failure, transfer.owner, isRead: transfer.kind == .read) }
-        slots[transfer.owner].isIncomplete = true
+    private mutating func giveUp(
+        _ index: TransferIndex, _ transfer: Transfer, _ failure: FailedRange?, _ slot: SlotIndex
+    ) {
+        if let failure { note(failure, slot, isRead: transfer.kind == .read) }
+        slots[slot].isIncomplete = true
         transfers.abandon(index)
         finish(transfer)
     }
 
-    mutating func note(_ failure: FailedRange, _ index: Int, isRead: Bool) {
+    mutating func note(_ failure: FailedRange, _ index: SlotIndex, isRead: Bool) {
         if isRead { slots[index].unreadable.append(failure.range) }
         if !job.failures.add(failure) {
             job.control.fail(.tooManyFailures(limit: FailureLog.limit))
@@ -209,9 +188,6 @@ extension Transfer.Kind {
         case .read, .readPacked: "reading"
         case .write: "writing"
         case .writeZeros, .punchHole, .zeroRange: "zeroing"
-        case .flush, .checkpoint: "flushing"
-        case .poll: "waiting for"
-        case .writeBack, .dropCache: "dropping the page cache of"
         }
     }
 }

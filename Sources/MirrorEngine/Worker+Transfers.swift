@@ -6,13 +6,13 @@ internal import SystemPackage
 extension Worker where Queue: ~Copyable {
     /// Starts the next write of the run at the head of the backlog; false if there is no room for
     /// it, the job was paused for that, and the run has gone to the backlog's end.
-    mutating func startWriteOrWait(_ index: Int) throws(StorageError) -> Bool {
+    mutating func startWriteOrWait(_ index: SlotIndex) throws(StorageError) -> Bool {
         do throws(StorageError) {
             try startWrite(index)
             return true
         } catch {
             guard shouldWait(error) else { throw error }
-            backlog.append(backlog.removeFirst())
+            if let first = backlog.popFirst() { backlog.append(first) }
             job.control.pause(because: .storage(error))
             job.log.paused(.storage(error))
             return false
@@ -35,7 +35,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Starts the next write of a run, or finds that the next bytes need none.
-    mutating func startWrite(_ index: Int) throws(StorageError) {
+    mutating func startWrite(_ index: SlotIndex) throws(StorageError) {
         let offset = slots[index].cursor
         var limit = slots[index].range.upperBound
         if let bad = slots[index].nextUnreadable {
@@ -66,7 +66,7 @@ extension Worker where Queue: ~Copyable {
     /// more, since file systems wait for all direct I/O to the file before they do it. Data shows
     /// itself in its first words, so that looking costs next to nothing where there are no zeros.
     private func nextPiece(
-        _ index: Int, _ offset: Int64, _ limit: Int64
+        _ index: SlotIndex, _ offset: Int64, _ limit: Int64
     ) -> (end: Int64, isZeroAlready: Bool) {
         guard plan.zeroes == .detect else { return (limit, false) }
         var end = granuleEnd(offset, limit)
@@ -85,7 +85,7 @@ extension Worker where Queue: ~Copyable {
 
     /// Whether a piece of a run is zero on both sides, and all that the run has of its granules: a
     /// cluster that is written in part has to be written as far as the run goes.
-    private func mayStay(_ index: Int, _ piece: Range<Int64>) -> Bool {
+    private func mayStay(_ index: SlotIndex, _ piece: Range<Int64>) -> Bool {
         let run = slots[index].range
         let granule = plan.zeroGranule
         let isWhole =
@@ -94,7 +94,7 @@ extension Worker where Queue: ~Copyable {
         return isWhole && isZeroInMemory(index, piece) && isZeroOnTarget(piece)
     }
 
-    func isZeroInMemory(_ index: Int, _ range: Range<Int64>) -> Bool {
+    func isZeroInMemory(_ index: SlotIndex, _ range: Range<Int64>) -> Bool {
         let start = slots[index].bufferOffset(range.lowerBound)
         return transfers.queue.buffers.isZero(start..<(start + range.count))
     }
@@ -104,7 +104,7 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// Makes a range of the target read as zeros from its start on, in the cheapest way there is.
-    private mutating func zero(_ range: Range<Int64>, _ index: Int) throws(StorageError) {
+    private mutating func zero(_ range: Range<Int64>, _ index: SlotIndex) throws(StorageError) {
         let kind = job.zeroing.current
         var reach = kind == .writeZeros ? Int64(plan.requestSize) : JobPlan.zeroLimit
         if plan.zeroes != .write {
@@ -136,11 +136,11 @@ extension Worker where Queue: ~Copyable {
         }
     }
 
-    /// Starts a transfer of a slot, and moves the slot's cursor behind it. What moves bytes is cut
-    /// to a request: what follows is asked for again, and goes beside it.
-    mutating func start(
+    /// Starts a transfer of a slot to the target, and moves the slot's cursor behind it. What moves
+    /// bytes is cut to a request: what follows is asked for again, and goes beside it.
+    private mutating func start(
         _ kind: Transfer.Kind, _ file: FileIndex, _ extent: HostExtent, at offset: Int64,
-        _ index: Int
+        _ index: SlotIndex
     ) {
         let stride =
             kind.isZeroing && kind != .writeZeros ? JobPlan.zeroLimit : Int64(plan.requestSize)
@@ -151,23 +151,24 @@ extension Worker where Queue: ~Copyable {
         if kind == .writeZeros { job.control.speed.consume(Int64(range.count)) }
         transfers.start(
             Transfer(
-                kind, file: file, owner: index, range: range,
+                kind, file: file, owner: .slot(index), range: range,
                 hostDelta: extent.hostOffset - offset,
                 bufferOffset: slots[index].bufferOffset(offset), alignment: extent.alignment,
                 stride: stride))
     }
 
-    /// Takes what a finished transfer left in the page cache out of it, where files are buffered.
-    /// There is room: the transfer that has just ended made it.
-    mutating func dropCache(behind transfer: Transfer, as kind: Transfer.Kind) {
+    /// Takes what a finished read left in the page cache out of it, where files are buffered. There
+    /// is room: the transfer that has just ended made it.
+    mutating func dropCache(behind transfer: Transfer) {
         // Of compressed bytes there may have been none.
-        guard transfer.end > transfer.start else { return }
-        var hint = transfer
-        hint.kind = kind
-        hint.owner = Worker.noOwner
-        hint.position = transfer.start
-        hint.stride = transfer.end - transfer.start
-        transfers.start(hint)
+        guard let range = transfer.hostRange else { return }
+        transfers.start(.dropCache(transfer.file, range))
+    }
+
+    /// The same for what was written, which has to reach the storage first.
+    mutating func writeBack(behind transfer: Transfer) {
+        guard let range = transfer.hostRange else { return }
+        transfers.start(.writeBack(transfer.file, range))
     }
 
     /// Starts a checkpoint if one is due. It flushes what was written before it, and the copy goes
@@ -176,36 +177,23 @@ extension Worker where Queue: ~Copyable {
         guard transfers.hasRoom, !job.control.isStopping, job.checkpoints.begin(job.dispenser)
         else { return }
         plan.target.seal()
-        transfers.start(flushing(as: .checkpoint))
+        transfers.start(.checkpoint(controlFile))
     }
 
-    /// The flush of a checkpoint has succeeded.
-    func endCheckpoint() {
-        guard !job.hasLostWrites, job.settleLosses() else { return }
-        do throws(StorageError) {
-            try plan.target.commit(isFinal: false)
-            job.checkpoints.end()
-        } catch {
-            job.commitFailed(error)
-        }
-    }
-
-    private func flushing(as kind: Transfer.Kind) -> Transfer {
-        Transfer(
-            kind, file: plan.targetFile(plan.target.controlFile), owner: Worker.noOwner,
-            range: 0..<1, alignment: 1, stride: 1)
-    }
+    /// The file that stands for the whole target.
+    private var controlFile: FileIndex { plan.targetFile(plan.target.controlFile) }
 
     /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and
     /// what it dropped can't be known.
     mutating func flush() {
+        job.waitForCheckpoint()
         // Not after a broken ring, of any worker: what it has in flight may still be written, after
         // the flush, and to where the commit puts something else. After a checkpoint's failed flush
         // another one may succeed, and prove nothing.
         guard !job.hasLostWrites else { return }
         precondition(transfers.inFlight == 0, "a flush would not wait for what is in flight")
         plan.target.seal()
-        transfers.start(flushing(as: .flush))
+        transfers.start(.flush(controlFile))
         while transfers.inFlight > 0 {
             do throws(RingError) {
                 try transfers.wait(timeoutNanoseconds: nil)
@@ -215,10 +203,10 @@ extension Worker where Queue: ~Copyable {
                 return
             }
             switch transfers.nextOutcome() {
-            case .finished: commit()
-            case .failed(let index, _, let cause, _):
-                transfers.abandon(index)
-                job.flushFailed(cause)
+            case .done: commit()
+            case .undone(_, let cause): job.flushFailed(cause)
+            case .finished, .failed, .unpacked:
+                preconditionFailure("only the flush is in flight")
             case nil: continue
             }
         }

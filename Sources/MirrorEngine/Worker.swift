@@ -9,20 +9,19 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     let job: JobState
     let plan: JobPlan
     var transfers: TransferQueue<Queue>
-    var packed: PackedReads
+    /// Each slot's run is read by the reading of the same number.
+    var reader: RunReader
     var slots: [Slot]
-    var freeSlots: [Int]
+    var freeSlots: [SlotIndex]
     var memory: BufferAllocator
     /// Slots that have transfers to start, in the order they got there.
-    var backlog: IndexQueue
+    var backlog: IndexQueue<SlotIndex>
     /// Slots of zero runs that wait for their neighbours.
-    var held: [Int] = []
-    /// Slots whose next bytes are compressed, and for which there was no buffer.
-    var starved: IndexQueue
+    var held: [SlotIndex] = []
     /// What failed and waits for the job to be resumed.
     var parked: [Parked] = []
     /// Compressed stretches that are to be read once more.
-    var restarts: [Int] = []
+    var restarts: [PackedIndex] = []
     /// A run that was taken and has no memory yet.
     var waiting: Run?
     /// The dispenser had no more runs in this pass.
@@ -33,50 +32,44 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     enum Parked {
         /// A transfer that waits for an answer.
-        case transfer(Int)
+        case transfer(TransferIndex)
         /// A buffer whose bytes could not be decompressed.
-        case packed(Int)
+        case packed(PackedIndex)
     }
-
-    /// The owner of transfers that belong to no slot.
-    static var noOwner: Int { -1 }
 
     /// How long a worker waits before it looks whether somebody wants something of it.
     private static var tick: Int64 { 50_000_000 }
 
-    /// - Parameter unpacker: needed where the source may be compressed. Its descriptor is the
-    ///   queue's file behind the plan's.
+    /// - Parameter unpacker: a helper of the queue, needed where the source may be compressed.
     package init(
         job: JobState, queue: consuming Queue, unpacker: (any Unpacker)? = nil
     ) {
         self.job = job
         plan = job.plan
-        transfers = TransferQueue(
-            queue: queue, zeroArea: job.plan.zeroArea, mayPoll: job.plan.hasPacked)
-        packed = PackedReads(
-            job.plan.layout.packed, requestSize: job.plan.requestSize, unpacker: unpacker,
-            bell: job.plan.descriptors.count)
-        slots = Array(repeating: Slot(), count: job.plan.depth)
-        freeSlots = Array((0..<job.plan.depth).reversed())
+        let depth = job.plan.depth
+        transfers = TransferQueue(queue: queue, zeroArea: job.plan.zeroArea)
+        reader = RunReader(
+            [RunReader.Side(map: job.plan.source, firstFile: 0)], readings: depth,
+            packed: job.plan.layout.packed, requestSize: job.plan.requestSize, unpacker: unpacker)
+        slots = Array(repeating: Slot(), count: depth)
+        freeSlots = (0..<depth).reversed().map { SlotIndex($0) }
         memory = BufferAllocator(
             byteCount: job.plan.layout.runBytes, unit: min(64 << 10, job.plan.requestSize))
-        backlog = IndexQueue(capacity: job.plan.depth)
-        starved = IndexQueue(capacity: job.plan.depth)
+        backlog = IndexQueue(capacity: depth)
     }
 
-    /// Copies until nothing is left, or the job stops. The last worker out tries again what failed,
-    /// and flushes the target.
+    /// Copies until nothing is left, or the job stops; one worker flushes the target then.
     package mutating func run() {
         job.control.start()
         copyPass()
-        isFirstPass = false
-        if job.leave() {
-            if !job.control.isStopping, job.beginRetryPass() {
-                job.log.retryPass()
+        loop: while true {
+            switch job.next() {
+            case .copy:
+                isFirstPass = false
                 copyPass()
+            case .flush: flush()
+            case .end: break loop
             }
-            job.control.beginFlush()
-            flush()
         }
         job.add(retries: transfers.retries, statistics: transfers.queue.statistics)
     }
@@ -90,12 +83,6 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             let delay = startWork()
             if transfers.inFlight == 0 {
                 if isIdle { return }
-                if packed.unpacking > 0 {
-                    // Only when the poll failed, and the job with it.
-                    Clock.sleep(nanoseconds: 1_000_000)
-                    collectUnpacked()
-                    continue
-                }
                 if job.control.isStopping {
                     abandonWork()
                     return
@@ -122,7 +109,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     private var isIdle: Bool {
-        isDrained && waiting == nil && backlog.count == 0 && parked.isEmpty
+        isDrained && waiting == nil && backlog.isEmpty && parked.isEmpty
             && freeSlots.count == slots.count
     }
 
@@ -131,7 +118,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func startWork() -> Int64 {
         while transfers.hasRoom && !job.control.isStopping && !job.control.isPaused {
             if let buffer = restarts.popLast() {
-                transfers.start(packed.transfer(buffer))
+                transfers.start(reader.packed.transfer(buffer))
                 continue
             }
             if let slot = backlog.first {
@@ -156,7 +143,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     /// Whether what comes next for a slot is writing zeros as bytes.
-    private func writesZeros(_ index: Int) -> Bool {
+    private func writesZeros(_ index: SlotIndex) -> Bool {
         slots[index].isZero && slots[index].phase == .writing
             && job.zeroing.current == .writeZeros
     }
@@ -172,7 +159,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return false
         }
         guard let run = next else {
-            isDrained = true
+            // Else it looks again when something has ended, or soon.
+            isDrained = !job.dispenser.mayHaveMore
             return false
         }
         var buffer = 0..<0
@@ -190,7 +178,10 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         slot.cursor = run.range.lowerBound
         slot.isZero = run.isZero
         slot.memory = buffer
-        if !run.isZero { job.control.speed.consume(Int64(run.range.count)) }
+        if !run.isZero {
+            job.control.speed.consume(Int64(run.range.count))
+            reader.begin(index.reading, side: 0, run.range, memory: buffer.lowerBound)
+        }
         slots[index] = slot
         enqueue(index)
         return true
@@ -202,54 +193,74 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             dataLimit: Int64(plan.runBytes), zeroLimit: JobPlan.zeroLimit)
     }
 
-    mutating func enqueue(_ index: Int) {
+    mutating func enqueue(_ index: SlotIndex) {
         guard !slots[index].isQueued else { return }
         slots[index].isQueued = true
         backlog.append(index)
     }
 
+    /// Takes the slot at the head of the backlog out of it.
+    private mutating func dequeue(_ index: SlotIndex) {
+        let first = backlog.popFirst()
+        precondition(first == index)
+        slots[index].isQueued = false
+    }
+
     /// Starts what comes next for the slot at the head of the backlog.
-    private mutating func startNextTransfer(_ index: Int) {
+    private mutating func startNextTransfer(_ index: SlotIndex) {
+        var isStarted = false
         do throws(StorageError) {
             switch slots[index].phase {
             case .reading:
-                guard try startRead(index) else {
-                    _ = backlog.removeFirst()
-                    slots[index].isQueued = false
-                    starved.append(index)
+                guard try reader.startNext(index.reading, &transfers) else {
+                    // It comes back when there is a buffer for it.
+                    dequeue(index)
                     return
                 }
+                isStarted = reader[index.reading].isStarted
             case .writing:
                 guard try startWriteOrWait(index) else { return }
+                isStarted = slots[index].cursor == slots[index].range.upperBound
             case .free: preconditionFailure("a free slot is in the backlog")
             }
         } catch {
             job.control.fail(.storage(error))
-            slots[index].isIncomplete = true
-            slots[index].cursor = slots[index].range.upperBound
+            giveUp(index)
+            isStarted = true
         }
-        if slots[index].cursor == slots[index].range.upperBound {
-            _ = backlog.removeFirst()
-            slots[index].isQueued = false
+        if isStarted {
+            dequeue(index)
             advancePhase(index)
         }
     }
 
+    /// Starts nothing more for the slot's run, which stays dirty.
+    private mutating func giveUp(_ index: SlotIndex) {
+        slots[index].isIncomplete = true
+        slots[index].cursor = slots[index].range.upperBound
+        if slots[index].phase == .reading { reader.giveUp(index.reading) }
+    }
+
     /// Moves a slot on if its phase is over.
-    mutating func advancePhase(_ index: Int) {
-        guard slots[index].phaseIsOver else { return }
-        if slots[index].phase == .reading && !job.control.isStopping {
+    mutating func advancePhase(_ index: SlotIndex) {
+        switch slots[index].phase {
+        case .free: preconditionFailure("a free slot has nothing to end")
+        case .reading:
+            guard reader[index.reading].isOver else { return }
+            if job.control.isStopping || slots[index].isIncomplete {
+                slots[index].isIncomplete = true
+                finishRun(index)
+                return
+            }
             slots[index].phase = .writing
-            slots[index].cursor = slots[index].range.lowerBound
-            clearLateZeros(index)
+            reader.clearLateZeros(index.reading, transfers.queue.buffers)
             if !holdIfZero(index) { enqueue(index) }
-        } else {
-            if slots[index].phase == .reading { slots[index].isIncomplete = true }
-            finishRun(index)
+        case .writing:
+            if slots[index].isWritten { finishRun(index) }
         }
     }
 
-    private mutating func finishRun(_ index: Int) {
+    private mutating func finishRun(_ index: SlotIndex) {
         let slot = slots[index]
         if slot.isIncomplete {
             job.dispenser.giveBack(slot.range)
@@ -270,13 +281,13 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         parked.removeAll()
         held.removeAll()
         restarts.removeAll()
-        while backlog.count > 0 { _ = backlog.removeFirst() }
-        while starved.count > 0 { _ = starved.removeFirst() }
+        backlog.removeAll()
+        reader.abandonStarved()
         if let run = waiting { job.dispenser.giveBack(run.range) }
         waiting = nil
-        for index in slots.indices where slots[index].phase != .free {
-            slots[index].isIncomplete = true
-            finishRun(index)
+        for place in slots.indices where slots[place].phase != .free {
+            slots[place].isIncomplete = true
+            finishRun(SlotIndex(place))
         }
     }
 }

@@ -29,9 +29,9 @@ package enum WorkerCrew {
     ) {
         run(job, workers: workers, makeUnpacker: makeUnpacker) {
             (unpacker) throws(RingError) in
-            let files = job.plan.descriptors + (unpacker.map { [$0.descriptor] } ?? [])
             try method.withQueue(
-                depth: job.plan.queueDepth, files: files, slabBytes: job.plan.slabBytes, note: note,
+                depth: job.plan.depth, files: job.plan.descriptors, unpacker: unpacker,
+                slabBytes: job.plan.slabBytes, note: note,
                 WorkerRun(job: job, unpacker: unpacker))
         }
     }
@@ -59,15 +59,15 @@ package enum WorkerCrew {
                 try work(job.plan.hasPacked ? try makeUnpacker() : nil)
             } catch {
                 job.control.fail(.ring(error))
-                _ = job.leave()
+                job.leave()
             }
         }
         let threads = (0..<workers).compactMap { _ in WorkerThread(body) }
         let missing = workers - threads.count
         if missing > 0 {
             job.log.fewerThreads(wanted: workers, got: threads.count)
-            // The caller's worker has not left yet, so that none of these is the last one out.
-            for _ in 1..<missing { _ = job.leave() }
+            // The caller's worker is one of the crew.
+            for _ in 1..<missing { job.leave() }
             FileSizeSignal.blocked(body)
         }
         for thread in threads { thread.join() }

@@ -11,6 +11,9 @@ extension Request {
         }
     }
 
+    /// Whether it names a file.
+    var isAboutFile: Bool { isFileCall || operation == .pollIn }
+
     /// Does it now, on this thread. Returns what a ring's completion would have: a count of bytes
     /// or 0, or a negated errno; short transfers and EINTR are the caller's business there as here.
     ///

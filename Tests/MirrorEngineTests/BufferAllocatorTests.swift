@@ -60,7 +60,7 @@ import Testing
     @Test(arguments: [1, 2, 5, 64])
     func agreesWithAnArray(capacity: Int) {
         var random = RandomTest.generator(defaultSeed: UInt64(capacity))
-        var queue = IndexQueue(capacity: capacity)
+        var queue = IndexQueue<Int>(capacity: capacity)
         var twin: [Int] = []
         for event in 0..<RandomTest.events(default: 1000) {
             if twin.count < capacity && random.chance(percent: 50) {
@@ -72,7 +72,7 @@ import Testing
                     twin.append(event)
                 }
             } else if !twin.isEmpty {
-                let first = queue.removeFirst()
+                let first = queue.popFirst()
                 #expect(first == twin.removeFirst(), "event \(event): \(random.replay)")
             }
             #expect(queue.count == twin.count && queue.first == twin.first)

@@ -177,8 +177,9 @@ import Testing
         #expect(isExact, replay)
         let isClean = dispenser.isClean
         #expect(isClean == failed.isClean, replay)
-        #expect(dispenser.beginRetryPass() == hasDeferred, replay)
-        guard hasDeferred else { return }
+        #expect(dispenser.hasDeferred == hasDeferred, replay)
+        #expect((dispenser.beginPass() > 0) == !failed.isClean, replay)
+        guard !failed.isClean else { return }
         var again = DirtyBitmap(size: test.size, granularity: test.granularity)
         for run in try drain(dispenser, test) {
             again.set(run.range)
@@ -186,7 +187,7 @@ import Testing
         }
         let isSame = again.isEqual(to: failed)
         #expect(isSame, replay)
-        #expect(!dispenser.beginRetryPass(), replay)
+        #expect(!dispenser.hasDeferred && dispenser.beginPass() == 0, replay)
         #expect(dispenser.isClean, replay)
     }
 

@@ -38,7 +38,8 @@ import Testing
 
     private func transfer(_ kind: Transfer.Kind, alignment: Int) -> Transfer {
         Transfer(
-            kind, file: FileIndex(0), owner: 0, range: 0..<(1 << 20), alignment: alignment,
+            kind, file: FileIndex(0), owner: .slot(SlotIndex(0)), range: 0..<(1 << 20),
+            alignment: alignment,
             stride: 1 << 20)
     }
 

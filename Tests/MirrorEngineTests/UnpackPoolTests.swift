@@ -6,13 +6,14 @@ import Testing
 
 /// The threads that decompress, and how a ring hears of them.
 @Suite(.timeLimit(.minutes(20))) struct UnpackPoolTests {
-    /// Many tasks through a real ring's poll, whole clusters and parts of them, good and bad.
+    /// Many tasks beside a real ring, whole clusters and parts of them, good and bad.
     @Test func endsEveryTask() throws {
         let pool = UnpackPool { RunLengthCode() }
         defer { pool.close() }
         let unpacker = try pool.makeUnpacker()
         let slab = try BufferSlab(byteCount: 2 << 20)
-        var ring = try Ring(depth: 1, files: [unpacker.descriptor], buffers: slab)
+        let ring = try Ring(depth: 2, files: [unpacker.descriptor], buffers: slab)
+        var queue = CompositeQueue(ring, files: 0, helpers: [unpacker])
         let count = 100
         let space = 16 << 10
         let clusters = (0..<count).map { [UInt8].pattern(4096, seed: UInt64($0)) }
@@ -31,15 +32,15 @@ import Testing
                     clusterLength: 4096, skip: skip))
         }
         var ended: [Int: Bool] = [:]
-        while ended.count < count {
-            ring.enqueue(.pollIn(FileIndex(0)), token: 0)
-            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: nil)
-            while ring.nextCompletion() != nil {}
-            unpacker.acknowledge()
-            while let (number, isGood) = unpacker.nextEnd() {
-                #expect(ended.updateValue(isGood, forKey: number) == nil)
+        while queue.inFlight > 0 {
+            try queue.submitAndWait(minimum: 1, timeoutNanoseconds: nil)
+            while let end = queue.nextCompletion() {
+                let token = ClientToken(end.token)
+                #expect(token.client == .unpacker)
+                #expect(ended.updateValue(end.result == 0, forKey: token.index) == nil)
             }
         }
+        #expect(ended.count == count)
         for (number, cluster) in clusters.enumerated() {
             #expect(ended[number] == (number % 10 != 9))
             guard number % 10 != 9 else { continue }

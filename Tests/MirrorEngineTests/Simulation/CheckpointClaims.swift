@@ -6,10 +6,15 @@ import Foundation
 final class CheckpointClaims: @unchecked Sendable {
     private let lock = NSLock()
     private let planned: DirtyBitmap
+    private let living: LivingSource?
     private var count = 0
     private var broken: Int64?
 
-    init(planned: consuming DirtyBitmap) { self.planned = planned }
+    /// - Parameter living: who writes the source; of what they wrote a checkpoint says nothing.
+    init(planned: consuming DirtyBitmap, _ living: LivingSource?) {
+        self.planned = planned
+        self.living = living
+    }
 
     /// How many checkpoints were kept.
     var kept: Int { lock.withLock { count } }
@@ -22,7 +27,12 @@ final class CheckpointClaims: @unchecked Sendable {
     ) {
         var claimed = planned.copy()
         do { try claimed.subtract(remaining) } catch { claimed.setAll() }
-        let difference = target.bytes(durable: true).firstDifference(from: source.bytes()) {
+        let held = target.bytes(durable: true)
+        let bytes = source.bytes()
+        if let living {
+            do { try claimed.subtract(living.written) } catch { claimed.clearAll() }
+        }
+        let difference = held.firstDifference(from: bytes) {
             start, _ in claimed.isDirty(at: Int64(start))
         }
         lock.withLock {

@@ -26,7 +26,7 @@ import Testing
         let simulation = try disks().simulation(setup(rings: rings, seed: seed))
         #expect(try simulation.run().isMirrored)
         #expect(simulation.claims.firstBroken == nil)
-        #expect(simulation.claims.kept > 1)
+        #expect(simulation.claims.kept >= simulation.checkpointsMin)
         #expect(simulation.isEqualOnDisk)
     }
 

@@ -54,14 +54,14 @@ import Testing
                 case .ring:
                     let unpacker = state.hasPacked ? SimulatedUnpacker(kernel) : nil
                     compare(
-                        over: try SimulatedQueue(
-                            kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
+                        over: try kernel.makeQueue(
+                            depth: state.queueDepth, byteCount: state.slabBytes,
                             unpacker: unpacker), unpacker)
                 case .threads:
                     let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
                     compare(
-                        over: try SimulatedThreads(
-                            kernel: kernel, depth: state.queueDepth, byteCount: state.slabBytes,
+                        over: try kernel.makeThreads(
+                            depth: state.queueDepth, byteCount: state.slabBytes,
                             unpacker: unpacker), unpacker)
                 }
             } catch {

@@ -196,7 +196,7 @@ import Testing
             SimulatedUnpacker(kernel)
         } makeQueue: {
             plan, _ throws(RingError) in
-            try SimulatedQueue(kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes)
+            try SimulatedQueue(kernel: kernel, depth: plan.depth, byteCount: plan.slabBytes)
         }
         #expect(job.outcome().isMirrored)
         #expect(kernel.violations == [])

@@ -37,6 +37,8 @@ struct Scenario {
             : Self.stretches(size, &random).map { Int64($0.lowerBound)..<Int64($0.upperBound) }
         dirty = setup.dirty
 
+        setup.isLiving = random.chance(percent: 30)
+
         let isZero = random.chance(percent: 25)
         let spare = random.chance(percent: 25) ? Int.random(in: 1...70_000, using: &random) : 0
         let target = ScenarioDisks.target(size, spare, isZero: isZero, seed: seed, &random)

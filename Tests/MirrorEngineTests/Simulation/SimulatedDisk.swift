@@ -137,6 +137,11 @@ final class SimulatedDisk: @unchecked Sendable {
         }
     }
 
+    /// Says of zeros that they are a hole.
+    func makeHole(at offset: Int, count: Int) {
+        lock.withLock { markHole(offset..<(offset + count)) }
+    }
+
     /// A moment: a flush that is submitted from now on is `lastFlush` later than it.
     func mark() -> UInt64 {
         lock.withLock {

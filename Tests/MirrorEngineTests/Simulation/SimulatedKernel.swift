@@ -59,6 +59,7 @@ final class SimulatedKernel: @unchecked Sendable {
     private var recorded: [Record] = []
     private var problems: [String] = []
     private var hook: (@Sendable (Int) -> Void)?
+    private var living: LivingSource?
 
     /// A loop that never ends is found by its number of system calls.
     private static let stepsMax = 400_000
@@ -74,6 +75,9 @@ final class SimulatedKernel: @unchecked Sendable {
 
     /// Called at each `submitAndWait`, with its number, before it does anything.
     func onStep(_ hook: @escaping @Sendable (Int) -> Void) { lock.withLock { self.hook = hook } }
+
+    /// Lets somebody write at each `submitAndWait`.
+    func letLive(_ source: LivingSource?) { lock.withLock { living = source } }
 
     var records: [Record] { lock.withLock { recorded } }
     var violations: [String] { lock.withLock { problems } }
@@ -95,11 +99,12 @@ final class SimulatedKernel: @unchecked Sendable {
     }
 
     func step() throws(RingError) {
-        let (number, hook) = lock.withLock {
+        let (number, hook, living) = lock.withLock {
             steps += 1
-            return (steps, self.hook)
+            return (steps, self.hook, self.living)
         }
         hook?(number)
+        living?.act()
         if number == behaviour.ringErrorAtStep {
             throw .systemCall("io_uring_enter", code: EBADF)
         }

@@ -11,7 +11,7 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
     private let kernel: SimulatedKernel
     private var random: SeededGenerator
     private var pending: [UnpackTask] = []
-    private var ended: [(number: Int, isGood: Bool)] = []
+    private var ended: [Completion] = []
     private var scratch = Scratch()
     /// Something has ended since this was last answered.
     private(set) var isReadable = false
@@ -40,12 +40,22 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
         pending.append(task)
     }
 
-    func acknowledge() { isReadable = false }
+    var inFlight: Int { pending.count + ended.count }
 
-    func nextEnd() -> (number: Int, isGood: Bool)? {
+    func service() {
+        kernel.expect(isReadable, "an unpacker was serviced that has nothing to tell")
+        isReadable = false
+    }
+
+    func nextCompletion() -> Completion? {
         // A thread may end something just now, and ring when nobody waits for it any more.
         if ended.isEmpty && kernel.behaviour.isShuffling && random.chance(percent: 30) { work() }
         return ended.popLast()
+    }
+
+    func forsake() {
+        pending.removeAll()
+        ended.removeAll()
     }
 
     /// Lets time pass.
@@ -62,7 +72,8 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
         guard !pending.isEmpty else { return }
         let index = Int.random(in: 0..<pending.count, using: &random)
         let task = pending.remove(at: index)
-        ended.append((task.number, task.carryOut(by: RunLengthCode(), &scratch)))
+        let isGood = task.carryOut(by: RunLengthCode(), &scratch)
+        ended.append(UnpackTask.completion(of: task.number, isGood: isGood))
         isReadable = true
     }
 }

@@ -25,6 +25,8 @@ final class Simulation: @unchecked Sendable {
         var behaviour = SimulatedKernel.Behaviour()
         /// A write is lost, and the kernel has told someone else of it.
         var losesUnheard = false
+        /// The source is written meanwhile.
+        var isLiving = false
     }
 
     let source: SimulatedMap
@@ -33,6 +35,7 @@ final class Simulation: @unchecked Sendable {
     let job: JobState
     let planned: Int64
     let claims: CheckpointClaims
+    let living: LivingSource?
     private let rings: Int
     private let end = DispatchSemaphore(value: 0)
 
@@ -58,7 +61,10 @@ final class Simulation: @unchecked Sendable {
             working.setAll()
         }
         planned = working.dirtyBytes
-        claims = CheckpointClaims(planned: working.copy())
+        living =
+            setup.isLiving
+            ? try LivingSource(source, granularity: granularity, seed: setup.behaviour.seed) : nil
+        claims = CheckpointClaims(planned: working.copy(), living)
         rings = setup.options.rings
         kernel = SimulatedKernel(
             files: source.files + target.files, requestSize: setup.requestSize,
@@ -69,11 +75,16 @@ final class Simulation: @unchecked Sendable {
         }
         job = JobState(
             plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
-            checkpoints: checkpoints,
+            checkpoints: checkpoints, arrivals: living,
             requireNothingLost: { () throws(MirrorError) in
                 guard setup.losesUnheard else { return }
                 throw .flush(name: "target", cause: .errno(EIO))
+            },
+            // Over simulated rings a seed decides all there is to decide.
+            makeThread: { [queue = setup.behaviour.queue] body in
+                queue == .threads ? WorkerThread(body) : nil
             })
+        kernel.letLive(living)
     }
 
     /// Starts the job on threads of its own.
@@ -91,9 +102,8 @@ final class Simulation: @unchecked Sendable {
         WorkerCrew.run(job, workers: rings) { [kernel] () throws(RingError) in
             SimulatedUnpacker(kernel)
         } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
-            try SimulatedQueue(
-                kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
-                unpacker: unpacker)
+            try kernel.makeQueue(
+                depth: plan.depth, byteCount: plan.slabBytes, unpacker: unpacker)
         }
     }
 
@@ -102,9 +112,8 @@ final class Simulation: @unchecked Sendable {
         WorkerCrew.run(job, workers: rings) { () throws(RingError) in
             try pool.makeUnpacker()
         } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
-            try SimulatedThreads(
-                kernel: kernel, depth: plan.queueDepth, byteCount: plan.slabBytes,
-                unpacker: unpacker)
+            try kernel.makeThreads(
+                depth: plan.depth, byteCount: plan.slabBytes, unpacker: unpacker)
         }
         pool.close()
     }
@@ -156,6 +165,10 @@ final class Simulation: @unchecked Sendable {
     }
 
     struct Hang: Error {}
+
+    /// How many checkpoints a copy that makes them as often as it can has at least: one over
+    /// threads, where the first may take as long as the copy.
+    var checkpointsMin: Int { kernel.behaviour.queue == .threads ? 1 : 2 }
 
     // MARK: what is true now
 

@@ -1,0 +1,115 @@
+import Glibc
+import Synchronization
+import TestSupport
+
+@testable import Ring
+
+/// A disk in memory behind a driver: a thread answers requests one after the other, in an order
+/// and with lengths of a seed's choice.
+final class MemoryEndpoint: EndpointDriver {
+    private struct Job: Sendable {
+        let request: Request
+        let token: Token
+        let buffers: BufferSlab
+    }
+
+    private struct State {
+        var bytes: [UInt8]
+        var jobs: [Job] = []
+        var ended: [Completion] = []
+        var random: SeededGenerator
+    }
+
+    private let state: Mutex<State>
+    private let bell: Doorbell
+    private let work: Doorbell
+    private var thread: WorkerThread?
+    private(set) var inFlight = 0
+    private(set) var services = 0
+
+    init(_ bytes: [UInt8], seed: UInt64) throws {
+        state = Mutex(State(bytes: bytes, random: SeededGenerator(seed: seed)))
+        bell = try Doorbell()
+        work = try Doorbell(isCounted: true)
+        let (work, shared) = (work, Shared(self))
+        thread = WorkerThread {
+            while true {
+                work.wait()
+                guard shared.endpoint?.answerOne() == true else { return }
+            }
+        }
+    }
+
+    /// What the thread knows of the endpoint; it does not keep it.
+    private final class Shared: @unchecked Sendable {
+        weak var endpoint: MemoryEndpoint?
+        init(_ endpoint: MemoryEndpoint) { self.endpoint = endpoint }
+    }
+
+    /// Ends the thread. Nothing may be in flight.
+    func close() {
+        work.ring()
+        thread?.join()
+    }
+
+    var bytes: [UInt8] { state.withLock { $0.bytes } }
+    var descriptor: CInt { bell.descriptor }
+
+    func start(_ request: Request, token: Token, _ buffers: BufferSlab) {
+        inFlight += 1
+        state.withLock { $0.jobs.append(Job(request: request, token: token, buffers: buffers)) }
+        work.ring()
+    }
+
+    func service() {
+        services += 1
+        bell.answer()
+    }
+
+    func nextCompletion() -> Completion? {
+        guard let end = state.withLock({ $0.ended.isEmpty ? nil : $0.ended.removeFirst() }) else {
+            return nil
+        }
+        inFlight -= 1
+        return end
+    }
+
+    func forsake() { inFlight = 0 }
+
+    /// False if there was nothing to do.
+    private func answerOne() -> Bool {
+        let didOne = state.withLock { state in
+            guard !state.jobs.isEmpty else { return false }
+            let index = Int.random(in: state.jobs.indices, using: &state.random)
+            let job = state.jobs.remove(at: index)
+            state.ended.append(Completion(token: job.token, result: carryOut(job, &state)))
+            return true
+        }
+        if didOne { bell.ring() }
+        return didOne
+    }
+
+    private func carryOut(_ job: Job, _ state: inout State) -> Int32 {
+        let request = job.request
+        let start = Int(request.offset)
+        var count = min(Int(request.length), state.bytes.count - start)
+        if count > 1, state.random.chance(percent: 20) { count /= 2 }
+        let memory = request.bufferOffset..<(request.bufferOffset + max(count, 0))
+        switch request.operation {
+        case .read:
+            guard count > 0 else { return 0 }
+            let bytes = Array(state.bytes[start..<(start + count)])
+            job.buffers.withMutableBytes(memory) { span in
+                span.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
+            }
+            return Int32(count)
+        case .write:
+            guard count > 0 else { return -ENOSPC }
+            let bytes = job.buffers.withBytes(memory) { $0.withUnsafeBytes { Array($0) } }
+            state.bytes.replaceSubrange(start..<(start + count), with: bytes)
+            return Int32(count)
+        case .sync, .dataSync: return 0
+        default: return -EOPNOTSUPP
+        }
+    }
+}
