@@ -16,8 +16,8 @@ extension Rule {
             "Sources/BitmapStore/StoreCalls.swift",
             "fstat, renames: structures and names by address"
         ),
-        ("Sources/QCOW2/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
-        ("Sources/QCOW2/Decompressor.swift", "zlib and libzstd work on memory by address"),
+        ("Sources/QCOW2/Format/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
+        ("Sources/QCOW2/Reading/Decompressor.swift", "zlib and libzstd work on memory by address"),
         ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
         (
             "Sources/RingMirrorCLI/Process/",
