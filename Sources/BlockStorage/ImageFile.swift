@@ -25,6 +25,13 @@ package protocol ImageFile: Sendable {
 
 extension ImageFile {
     package var isDisk: Bool { false }
+
+    /// Reads exactly `count` bytes: what lies behind the end of the file is zeros.
+    package func readFilled(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
+        var bytes = try read(at: offset, count: count)
+        if bytes.count < count { bytes += [UInt8](repeating: 0, count: count - bytes.count) }
+        return bytes
+    }
 }
 
 /// The image file of an open device, through the page cache.

@@ -55,8 +55,8 @@ import Testing
 
     @Test func entriesThatCannotBe() {
         let plain = Self.geometry()
-        let copied = TableGeometry.copiedFlag
-        let compressed = TableGeometry.compressedFlag
+        let copied = EntryBits.copied
+        let compressed = EntryBits.compressed
         for word in [
             2, 0x100, 1 << 56, 1 << 61, 0x200, 0x18000, copied, copied | 1, copied | compressed,
         ] as [UInt64] {
@@ -85,7 +85,7 @@ import Testing
 
     @Test func theFirstClusterOfADataFile() throws {
         let geometry = Self.geometry(dataFile: true)
-        #expect(try L2Entry(TableGeometry.copiedFlag, geometry).state == .data(host: 0))
+        #expect(try L2Entry(EntryBits.copied, geometry).state == .data(host: 0))
         #expect(try L2Entry(0, geometry).state == .unallocated)
     }
 

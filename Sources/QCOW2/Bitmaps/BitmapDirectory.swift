@@ -87,7 +87,7 @@ extension BitmapDirectory {
             flaw = broken("it can't have \(count) bitmaps")
         } else if size == 0 || size > UInt64(Self.byteCountMax) {
             flaw = broken("it can't have \(size) bytes")
-        } else if start == 0 || unaligned != 0 || start >= 1 << 56
+        } else if start == 0 || unaligned != 0 || start >= EntryBits.offsetLimit
             || Int64(start) > fileLength - Int64(size)
         {
             flaw = broken(
@@ -121,7 +121,7 @@ extension BitmapDirectory {
             entry.granularityBits = bytes[position + 17]
             let nameBytes = Int(bytes.bigEndian16(at: position + 18))
             let extraBytes = Int(bytes.bigEndian32(at: position + 20))
-            let length = (BitmapEntry.fixedBytes + extraBytes + nameBytes + 7) & ~7
+            let length = BitmapEntry.byteCount(name: nameBytes, extraData: extraBytes)
             guard length <= bytes.count - position else {
                 flaw = .brokenDirectory(
                     path, at: place, "an entry of \(length) bytes goes beyond its end")

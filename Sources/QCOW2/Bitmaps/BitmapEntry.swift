@@ -39,7 +39,12 @@ struct BitmapEntry: Equatable, Sendable {
     var flaw: ImageProblem?
 
     /// Bytes in the directory.
-    var byteCount: Int { (Self.fixedBytes + extraData.count + name.count + 7) & ~7 }
+    var byteCount: Int { Self.byteCount(name: name.count, extraData: extraData.count) }
+
+    /// Bytes in the directory of an entry with so many bytes of name and extra data.
+    static func byteCount(name: Int, extraData: Int) -> Int {
+        (fixedBytes + extraData + name).roundedUp(to: 8)
+    }
 
     var isEnabled: Bool { flags.contains(.auto) }
     var isInUse: Bool { flags.contains(.inUse) }
@@ -87,13 +92,27 @@ struct BitmapExtent: Equatable {
         granuleCount = size == 0 ? 0 : ((size - 1) >> Int64(granularityBits)) + 1
         clusterSize = header.clusterSize
         let bitsPerCluster = clusterSize * 8
-        clusterCount = granuleCount / bitsPerCluster + (granuleCount % bitsPerCluster == 0 ? 0 : 1)
+        clusterCount = granuleCount.dividedRoundingUp(by: bitsPerCluster)
     }
 
     var isTooLarge: Bool { clusterCount > Self.bytesMax / clusterSize }
 }
 
 extension BitmapEntry {
+    /// Throws what keeps the bitmap from being used.
+    ///
+    /// - Returns: its granularity.
+    func requireUsable(_ path: FilePath) throws(StorageError) -> Granularity {
+        if let flaw { throw .image(flaw) }
+        if isInUse {
+            throw .image(.inconsistentBitmap(path, at: offset + 12, name: shownName))
+        }
+        guard let granularity else {
+            preconditionFailure("an entry without a flaw has a granularity")
+        }
+        return granularity
+    }
+
     /// What keeps it from being used.
     func findFlaw(_ header: Header, fileLength: Int64, path: FilePath) -> ImageProblem? {
         broken(header, fileLength: fileLength, path: path) ?? unknown(path)
@@ -124,7 +143,7 @@ extension BitmapEntry {
             return problem(8, "a table of \(count) entries is not possible")
         }
         let mask = UInt64(clusterSize - 1)
-        guard tableOffset != 0, tableOffset & mask == 0, tableOffset < 1 << 56,
+        guard tableOffset != 0, tableOffset & mask == 0, tableOffset < EntryBits.offsetLimit,
             Int64(tableOffset) <= fileLength - count * 8
         else {
             return problem(

@@ -18,22 +18,14 @@ struct BitmapReclaim {
         self.header = header
         self.file = file
         keep(offset: 0, clusters: 1)
-        keep(offset: header.l1Offset, bytes: Int64(header.l1EntryCount) * 8)
+        keep(
+            offset: header.l1Offset, clusters: header.clusters(forEntries: header.l1EntryCount))
         keep(offset: header.refcountTableOffset, clusters: header.refcountTableClusters)
         if header.snapshotCount > 0 { keep(offset: header.snapshotsOffset, clusters: 1) }
     }
 
     mutating func keep(offset: Int64, clusters: Int) {
-        let first = offset >> Int64(header.clusterBits)
-        if clusters > 0 { needed.append(first..<(first + Int64(clusters))) }
-    }
-
-    private mutating func keep(offset: Int64, bytes: Int64) {
-        keep(offset: offset, clusters: clusters(bytes))
-    }
-
-    private func clusters(_ bytes: Int64) -> Int {
-        Int((bytes + header.clusterSize - 1) >> Int64(header.clusterBits))
+        if clusters > 0 { needed.append(header.clusters(at: offset, count: clusters)) }
     }
 
     mutating func keep(_ entries: [BitmapEntry]) throws(StorageError) {
@@ -55,8 +47,8 @@ struct BitmapReclaim {
     mutating func drop(_ directory: BitmapDirectory) {
         if directory.isStale { isComplete = false }
         guard directory.offset != 0 else { return }
-        let first = directory.offset >> Int64(header.clusterBits)
-        dropped += (0..<Int64(clusters(directory.byteCount))).map { first + $0 }
+        dropped += header.clusters(
+            at: directory.offset, count: header.clusters(for: directory.byteCount))
     }
 
     /// The clusters of an entry's table and of its bits; nil if that can't be trusted.
@@ -70,8 +62,10 @@ struct BitmapReclaim {
         } catch {
             throw error
         }
-        let first = Int64(entry.tableOffset) >> Int64(header.clusterBits)
-        var result = (0..<Int64(clusters(Int64(entry.tableEntryCount) * 8))).map { first + $0 }
+        var result = Array(
+            header.clusters(
+                at: Int64(entry.tableOffset),
+                count: header.clusters(forEntries: Int(entry.tableEntryCount))))
         for value in table.entries {
             guard let offset = BitmapTable.cluster(value) else { continue }
             result.append(offset >> Int64(header.clusterBits))

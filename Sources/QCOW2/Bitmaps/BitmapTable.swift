@@ -4,9 +4,9 @@ internal import SystemPackage
 
 /// Where the image has the bits of one bitmap: an entry for each cluster of them.
 struct BitmapTable {
-    static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
-    static let reservedMask: UInt64 = 0xff00_0000_0000_01fe
+    /// Without an offset: all bits of the cluster are set.
     static let allOnes: UInt64 = 1
+    private static let reservedMask = ~(EntryBits.offset | allOnes)
 
     let entries: [UInt64]
 
@@ -30,7 +30,7 @@ struct BitmapTable {
         entries.reserveCapacity(count)
         for index in 0..<count {
             let value = bytes.bigEndian64(at: index * 8)
-            let offset = value & offsetMask
+            let offset = value & EntryBits.offset
             guard value & reservedMask == 0, offset == 0 || value & allOnes == 0,
                 offset & UInt64(header.clusterSize - 1) == 0,
                 offset == 0 || Int64(offset) <= fileLength - header.clusterSize
@@ -47,7 +47,7 @@ struct BitmapTable {
 
     /// The offset of the cluster that an entry names; nil if it names none.
     static func cluster(_ entry: UInt64) -> Int64? {
-        let offset = entry & offsetMask
+        let offset = entry & EntryBits.offset
         return offset == 0 ? nil : Int64(offset)
     }
 }
@@ -118,7 +118,7 @@ struct BitmapBits {
     /// nothing.
     private static func cut(_ bytes: inout [UInt8], toBits count: Int) {
         guard count < bytes.count * 8 else { return }
-        bytes.removeLast(bytes.count - (count + 63) / 64 * 8)
+        bytes.removeLast(bytes.count - count.dividedRoundingUp(by: 64) * 8)
         guard count % 64 != 0 else { return }
         var bit = count
         while bit < bytes.count * 8 {

@@ -40,7 +40,7 @@ extension BitmapTransaction {
         var placements: [Placement] = []
         for index in slots.indices { if let place = placement(index) { placements.append(place) } }
         let directoryBytes = slots.reduce(0) { $0 + $1.entry.byteCount }
-        let directoryClusters = clusters(directoryBytes)
+        let directoryClusters = header.clusters(for: Int64(directoryBytes))
         let total = placements.reduce(directoryClusters) {
             $0 + $1.dataClusters + $1.tableClusters
         }
@@ -70,10 +70,6 @@ extension BitmapTransaction {
         return header
     }
 
-    private func clusters(_ bytes: Int) -> Int {
-        Int((Int64(bytes) + header.clusterSize - 1) >> Int64(header.clusterBits))
-    }
-
     /// What the new bits of a slot take; nil if it has none.
     private func placement(_ index: Int) -> Placement? {
         guard let pending = slots[index].pending else { return nil }
@@ -92,7 +88,8 @@ extension BitmapTransaction {
             used += 1
         }
         return Placement(
-            slot: index, table: table, dataClusters: used, tableClusters: clusters(count * 8))
+            slot: index, table: table, dataClusters: used,
+            tableClusters: header.clusters(forEntries: count))
     }
 
     /// Writes bits, tables and the directory, in this order, side by side.
@@ -144,15 +141,5 @@ extension BitmapTransaction {
             buffer.removeAll(keepingCapacity: true)
         }
         if !buffer.isEmpty { try file.write(buffer, at: offset) }
-    }
-}
-
-extension Header {
-    /// A header that leads to no bitmaps.
-    var withoutBitmaps: Header {
-        var header = self
-        while header.data(of: .bitmaps) != nil { header.set(.bitmaps, nil) }
-        header.autoclear.remove(.bitmaps)
-        return header
     }
 }

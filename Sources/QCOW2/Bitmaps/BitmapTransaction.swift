@@ -243,17 +243,3 @@ public struct BitmapTransaction: ~Copyable {
         .image(.noBitmap(file.path, name: BitmapEntry.shown(name), among: directory))
     }
 }
-
-extension BitmapEntry {
-    /// - Returns: its granularity.
-    func requireUsable(_ path: FilePath) throws(StorageError) -> Granularity {
-        if let flaw { throw .image(flaw) }
-        if isInUse {
-            throw .image(.inconsistentBitmap(path, at: offset + 12, name: shownName))
-        }
-        guard let granularity else {
-            preconditionFailure("an entry without a flaw has a granularity")
-        }
-        return granularity
-    }
-}

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// The refcounts of an image, less the references that have been found so far.
 ///
@@ -86,7 +87,7 @@ private struct Page {
 
     init(_ counts: RefcountBlock) {
         self.counts = counts
-        found = [UInt64](repeating: 0, count: (counts.count + 63) / 64)
+        found = [UInt64](repeating: 0, count: counts.count.dividedRoundingUp(by: 64))
         tables = found
     }
 

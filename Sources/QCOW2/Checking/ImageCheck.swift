@@ -52,8 +52,7 @@ struct ImageCheck {
     private mutating func claim(
         _ offset: Int64, clusters: Int = 1, _ what: @autoclosure () -> String
     ) throws(StorageError) {
-        let first = offset >> Int64(header.clusterBits)
-        for cluster in first..<(first + Int64(clusters)) {
+        for cluster in header.clusters(at: offset, count: clusters) {
             if let contradiction = try ledger.claim(cluster) {
                 throw report(contradiction, cluster, what(), at: nil)
             }
@@ -72,14 +71,14 @@ struct ImageCheck {
     private mutating func claimL1(
         _ offset: Int64, _ entries: Int, _ what: @autoclosure () -> String
     ) throws(StorageError) {
-        try claim(offset, clusters: header.clusters(for: entries * 8), what())
+        try claim(offset, clusters: header.clusters(forEntries: entries), what())
     }
 
     private mutating func claimSnapshots() throws(StorageError) -> [ImageSnapshot] {
         guard header.snapshotCount > 0 else { return [] }
         let table = try SnapshotTable(header, in: file)
         try claim(
-            header.snapshotsOffset, clusters: header.clusters(for: Int(table.length)),
+            header.snapshotsOffset, clusters: header.clusters(for: table.length),
             "the snapshot table")
         for snapshot in table.snapshots where snapshot.l1EntryCount > 0 {
             let what = "the L1 table of snapshot '\(snapshot.name)'"
@@ -105,7 +104,7 @@ struct ImageCheck {
             return
         }
         try claim(
-            directory.offset, clusters: header.clusters(for: Int(directory.byteCount)),
+            directory.offset, clusters: header.clusters(for: directory.byteCount),
             "the directory of bitmaps")
         for entry in directory.entries {
             do throws(StorageError) {
@@ -125,7 +124,7 @@ struct ImageCheck {
         let table = try BitmapTable.read(of: entry, header, file)
         let what = "bitmap '\(entry.shownName)'"
         try claim(
-            Int64(entry.tableOffset), clusters: header.clusters(for: table.entries.count * 8),
+            Int64(entry.tableOffset), clusters: header.clusters(forEntries: table.entries.count),
             "the table of \(what)")
         for word in table.entries {
             if let offset = BitmapTable.cluster(word) { try claim(offset, what) }
@@ -161,15 +160,15 @@ struct ImageCheck {
         _ table: L2References.Table, _ words: [UInt64], from first: Int
     ) throws(StorageError) {
         let step = geometry.wordsPerEntry
-        let plain = TableGeometry.copiedFlag | TableGeometry.offsetMask & ~geometry.misaligned
+        let plain = EntryBits.copied | EntryBits.offset & ~geometry.misaligned
         let bits = Int64(header.clusterBits)
         for index in stride(from: first, to: first + geometry.wordsPerTable, by: step) {
             let word = words[index]
             if word == 0, step == 1 || words[index + 1] == 0 { continue }
             let place = { table.offset + Int64(index - first) * 8 }
-            if word & ~plain == 0, step == 1, word & TableGeometry.offsetMask != 0 {
-                let host = Int64(word & TableGeometry.offsetMask)
-                let isCopied = word & TableGeometry.copiedFlag != 0
+            if word & ~plain == 0, step == 1, word & EntryBits.offset != 0 {
+                let host = Int64(word & EntryBits.offset)
+                let isCopied = word & EntryBits.copied != 0
                 guard host < fileLength else { throw outside(host, place()) }
                 let found = try ledger.refer(
                     to: host >> bits, times: table.references,
@@ -191,12 +190,11 @@ struct ImageCheck {
         } catch {
             throw damaged(place, error.what)
         }
-        guard let clusters = DroppedClusters(entry.state, geometry) else { return }
+        guard let clusters = HostClusters(entry.state, geometry) else { return }
         // The last cluster of a file need not be whole.
         let end = clusters.offset + Int64(clusters.count) * header.clusterSize
         guard end - fileLength < header.clusterSize else { throw outside(clusters.offset, place) }
-        let first = clusters.offset >> Int64(header.clusterBits)
-        for cluster in first..<(first + Int64(clusters.count)) {
+        for cluster in header.clusters(at: clusters.offset, count: clusters.count) {
             let found = try ledger.refer(
                 to: cluster, times: table.references,
                 isExclusive: entry.isCopied && table.isActive)

@@ -18,19 +18,21 @@ struct L2References {
     init(
         _ header: Header, _ file: any ImageFile, _ snapshots: [ImageSnapshot]
     ) throws(StorageError) {
-        for entry in try L1Table.read(header, file) where entry != 0 {
+        for entry in try L1Table.read(of: header, in: file, strictness: .writing)
+        where entry != .none {
             found.append(
                 Table(
-                    offset: L1Table.offset(of: entry), references: 1, isActive: true,
-                    isExclusive: entry & L1Table.copied != 0))
+                    offset: entry.offset, references: 1, isActive: true,
+                    isExclusive: entry.isCopied))
         }
         for snapshot in snapshots where snapshot.l1EntryCount > 0 {
             let entries = try L1Table.read(
-                at: snapshot.l1Offset, count: snapshot.l1EntryCount, header, file)
-            for entry in entries where entry != 0 {
+                at: snapshot.l1Offset, count: snapshot.l1EntryCount, of: header, in: file,
+                strictness: .writing)
+            for entry in entries where entry != .none {
                 found.append(
                     Table(
-                        offset: L1Table.offset(of: entry), references: 1, isActive: false,
+                        offset: entry.offset, references: 1, isActive: false,
                         isExclusive: false))
             }
         }

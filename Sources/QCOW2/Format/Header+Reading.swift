@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 extension Header {
@@ -149,7 +150,7 @@ struct HeaderReader {
             (header.l1Offset, 40, "L1 table"),
             (header.refcountTableOffset, 48, "refcount table"),
             (header.snapshotCount > 0 ? header.snapshotsOffset : 0, 64, "snapshot table"),
-        ] where offset & mask != 0 || offset >= 1 << 56 {
+        ] where offset & mask != 0 || offset >= Int64(EntryBits.offsetLimit) {
             throw malformed(Int64(field), "the \(what) can't be at \(offset)")
         }
     }
@@ -173,7 +174,7 @@ struct HeaderReader {
             try check(data, of: HeaderExtension.Kind(magic), at: offset, header)
             header.extensions.append(
                 HeaderExtension(kind: HeaderExtension.Kind(magic), data: data))
-            offset += 8 + (length + 7) & ~7
+            offset += 8 + length.roundedUp(to: 8)
         }
     }
 

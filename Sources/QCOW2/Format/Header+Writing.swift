@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import DirtyBitmap
 package import SystemPackage
 
 extension Header {
@@ -33,7 +34,8 @@ extension Header {
             head.put(item.kind.magic, at: 0)
             head.put(UInt32(item.data.count), at: 4)
             bytes += head + item.data
-            bytes += [UInt8](repeating: 0, count: (8 - item.data.count % 8) % 8)
+            bytes += [UInt8](
+                repeating: 0, count: item.data.count.roundedUp(to: 8) - item.data.count)
         }
         bytes += [UInt8](repeating: 0, count: 8)
         if let backingFile {

@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import DirtyBitmap
 
 /// The header of a qcow2 image, with its extensions: what the first cluster of the file has.
 ///
@@ -40,9 +41,21 @@ package struct Header: Sendable, Equatable {
     /// Bytes of the disk that one L2 table maps.
     package var l2Coverage: Int64 { clusterSize * l2EntryCount }
     /// Entries of the L1 table that the size needs.
-    package var l1EntriesNeeded: Int { Int((size + l2Coverage - 1) / l2Coverage) }
+    package var l1EntriesNeeded: Int { Int(size.dividedRoundingUp(by: l2Coverage)) }
     /// Entries of one refcount block.
     package var refcountsPerBlock: Int64 { (clusterSize * 8) >> Int64(refcountOrder) }
+
+    /// Clusters that so many bytes take.
+    func clusters(for bytes: Int64) -> Int { Int(bytes.dividedRoundingUp(by: clusterSize)) }
+
+    /// Clusters that a table of so many 64-bit entries takes.
+    func clusters(forEntries count: Int) -> Int { clusters(for: Int64(count) * 8) }
+
+    /// The numbers of clusters side by side, of which the first is at an offset of the file.
+    func clusters(at offset: Int64, count: Int) -> Range<Int64> {
+        let first = offset >> Int64(clusterBits)
+        return first..<(first + Int64(count))
+    }
 
     package var backingFormat: String? { text(of: .backingFormat) }
     package var dataFile: String? { text(of: .dataFile) }
@@ -64,6 +77,16 @@ package struct Header: Sendable, Equatable {
         case (nil, let data?): extensions.append(HeaderExtension(kind: kind, data: data))
         case (nil, nil): break
         }
+    }
+}
+
+extension Header {
+    /// A header that leads to no bitmaps.
+    var withoutBitmaps: Header {
+        var header = self
+        while header.data(of: .bitmaps) != nil { header.set(.bitmaps, nil) }
+        header.autoclear.remove(.bitmaps)
+        return header
     }
 }
 
@@ -117,16 +140,12 @@ package struct HeaderExtension: Sendable, Equatable {
 }
 
 extension HeaderExtension.Kind {
+    private static let known: [Self] = [
+        .backingFormat, .featureNames, .bitmaps, .encryption, .dataFile,
+    ]
+
     init(_ magic: UInt32) {
-        self =
-            switch magic {
-            case 0xe279_2aca: .backingFormat
-            case 0x6803_f857: .featureNames
-            case 0x2385_2875: .bitmaps
-            case 0x0537_be77: .encryption
-            case 0x4441_5441: .dataFile
-            default: .unknown(magic)
-            }
+        self = Self.known.first { $0.magic == magic } ?? .unknown(magic)
     }
 
     var magic: UInt32 {

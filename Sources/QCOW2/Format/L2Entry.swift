@@ -1,17 +1,3 @@
-/// What the tables say about one cluster of the disk.
-package enum ClusterState: Sendable, Equatable {
-    /// The layer below decides what it reads as.
-    case unallocated
-    /// Reads as zeros; `host` is a cluster that is kept for it.
-    case zero(host: Int64?)
-    case data(host: Int64)
-    /// `length` bytes at most, at any offset; where it ends exactly only the compressed bytes tell.
-    case compressed(offset: Int64, length: Int)
-    /// The 32 parts of the cluster are not all alike, or a cluster is kept for parts none of which
-    /// is there. Part `n` is bit `n` of either set; what is in neither is unallocated.
-    case subclusters(host: Int64?, allocated: UInt32, zero: UInt32)
-}
-
 /// Why an entry of a table can't be true: a clause without a full stop.
 package struct EntryProblem: Error, Equatable {
     package let what: String
@@ -33,8 +19,8 @@ package struct L2Entry: Sendable, Equatable {
     package init(
         _ word: UInt64, bitmap: UInt64 = 0, _ geometry: TableGeometry
     ) throws(EntryProblem) {
-        isCopied = word & TableGeometry.copiedFlag != 0
-        if word & TableGeometry.compressedFlag != 0 {
+        isCopied = word & EntryBits.copied != 0
+        if word & EntryBits.compressed != 0 {
             guard !isCopied else {
                 throw EntryProblem("a compressed cluster is marked as one to write in place")
             }
@@ -42,10 +28,10 @@ package struct L2Entry: Sendable, Equatable {
             state = try Self.compressed(word, geometry)
             return
         }
-        let isZero = word & TableGeometry.zeroFlag != 0
-        let known = TableGeometry.copiedFlag | TableGeometry.zeroFlag | TableGeometry.offsetMask
+        let isZero = word & EntryBits.zero != 0
+        let known = EntryBits.copied | EntryBits.zero | EntryBits.offset
         guard word & ~known == 0 else { throw EntryProblem("reserved bits are set in an L2 entry") }
-        let offset = word & TableGeometry.offsetMask
+        let offset = word & EntryBits.offset
         guard offset & geometry.misaligned == 0 else {
             throw EntryProblem(
                 "a cluster can't be at \(offset): that is not a multiple of its size")
@@ -77,10 +63,10 @@ package struct L2Entry: Sendable, Equatable {
         }
         let shift = UInt64(compressedOffsetBits(geometry))
         let offset = word & (1 << shift - 1)
-        guard offset < 1 << 56 else {
+        guard offset < EntryBits.offsetLimit else {
             throw EntryProblem("a compressed cluster can't be at \(offset)")
         }
-        let sectors = (word & ~TableGeometry.compressedFlag) >> shift
+        let sectors = (word & ~EntryBits.compressed) >> shift
         return .compressed(
             offset: Int64(offset), length: Int(sectors + 1) * 512 - Int(offset % 512))
     }
@@ -112,7 +98,7 @@ package struct L2Entry: Sendable, Equatable {
     /// Precondition: the state is one that decoding could give.
     package func encoded(_ geometry: TableGeometry) -> (word: UInt64, bitmap: UInt64) {
         let all: UInt64 = 0xffff_ffff
-        let flags = isCopied ? TableGeometry.copiedFlag : 0
+        let flags = isCopied ? EntryBits.copied : 0
         switch state {
         case .unallocated:
             return (0, 0)
@@ -121,7 +107,7 @@ package struct L2Entry: Sendable, Equatable {
         case .zero(let host):
             let offset = host.map { flags | UInt64($0) } ?? 0
             return geometry.hasSubclusters
-                ? (offset, all << 32) : (offset | TableGeometry.zeroFlag, 0)
+                ? (offset, all << 32) : (offset | EntryBits.zero, 0)
         case .subclusters(let host, let allocated, let zero):
             precondition(geometry.hasSubclusters, "the image has no subclusters")
             let offset = host.map { flags | UInt64($0) } ?? 0
@@ -129,51 +115,18 @@ package struct L2Entry: Sendable, Equatable {
         case .compressed(let offset, let length):
             let sectors = UInt64(Int(offset % 512) + length - 1) / 512
             let shift = UInt64(Self.compressedOffsetBits(geometry))
-            return (TableGeometry.compressedFlag | sectors << shift | UInt64(offset), 0)
+            return (EntryBits.compressed | sectors << shift | UInt64(offset), 0)
         }
     }
 }
 
-extension ClusterState {
-    /// Which of the 32 parts of a cluster have data, and which are zero; nil if it is compressed.
-    var parts: (host: Int64?, allocated: UInt32, zero: UInt32)? {
-        switch self {
-        case .unallocated: (nil, 0, 0)
-        case .zero(let host): (host, 0, .max)
-        case .data(let host): (host, .max, 0)
-        case .subclusters(let host, let allocated, let zero): (host, allocated, zero)
-        case .compressed: nil
-        }
-    }
-}
-
-/// An entry of an L1 table: where an L2 table is.
-package struct L1Entry: Sendable, Equatable {
-    /// 0 if there is no table.
-    package var offset: Int64
-    /// Nobody else refers to the table: it may be written in place.
-    package var isCopied: Bool
-
-    package init(offset: Int64, isCopied: Bool) {
-        self.offset = offset
-        self.isCopied = isCopied
-    }
-
-    package init(_ word: UInt64, _ geometry: TableGeometry) throws(EntryProblem) {
-        guard word & ~(TableGeometry.copiedFlag | TableGeometry.offsetMask) == 0 else {
-            throw EntryProblem("reserved bits are set in an L1 entry")
-        }
-        offset = Int64(word & TableGeometry.offsetMask)
-        isCopied = word & TableGeometry.copiedFlag != 0
-        guard UInt64(offset) & geometry.misaligned == 0 else {
-            throw EntryProblem("an L2 table can't be at \(offset): no cluster begins there")
-        }
-        guard offset != 0 || !isCopied else {
-            throw EntryProblem("an L2 table that is not there is marked as one to write in place")
-        }
-    }
-
-    package var encoded: UInt64 {
-        UInt64(offset) | (isCopied ? TableGeometry.copiedFlag : 0)
+extension L2Entry {
+    /// Decodes the entry at `index` of a table, counted in entries and not in words.
+    init(
+        _ words: Span<UInt64>, _ index: Int, _ geometry: TableGeometry
+    ) throws(EntryProblem) {
+        let first = index * geometry.wordsPerEntry
+        try self.init(
+            words[first], bitmap: geometry.hasSubclusters ? words[first + 1] : 0, geometry)
     }
 }

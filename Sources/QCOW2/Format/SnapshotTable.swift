@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// A snapshot inside an image, as its table lists it. What it holds is not read.
@@ -59,7 +60,7 @@ struct SnapshotTable {
                 throw problem("the file ends in its entry")
             }
             snapshots.append(entry.snapshot(header))
-            offset += Int64((entry.length + 7) & ~7)
+            offset += Int64(entry.length.roundedUp(to: 8))
             guard offset - header.snapshotsOffset <= Self.bytesMax else {
                 throw problem("the table of snapshots is longer than 64 MiB")
             }

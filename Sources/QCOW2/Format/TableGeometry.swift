@@ -33,13 +33,6 @@ package struct TableGeometry: Sendable, Equatable {
         Int(offset &>> Int64(clusterBits)) & (entriesPerTable &- 1)
     }
 
-    /// Offsets in the image, as bits 9 to 55 of an entry of either table have them.
-    package static let offsetMask: UInt64 = 0x00ff_ffff_ffff_fe00
-    /// Nobody else refers to the cluster: it may be written in place.
-    package static let copiedFlag: UInt64 = 1 << 63
-    package static let compressedFlag: UInt64 = 1 << 62
-    package static let zeroFlag: UInt64 = 1
-
     /// The bits of an offset that no cluster's offset has.
-    var misaligned: UInt64 { UInt64(clusterSize - 1) & Self.offsetMask }
+    var misaligned: UInt64 { UInt64(clusterSize - 1) & EntryBits.offset }
 }

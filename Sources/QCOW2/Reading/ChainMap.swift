@@ -28,7 +28,7 @@ package final class ChainMap: SourceMap {
         self.range = range
         let layers = chain.layers[range]
         self.size = size ?? chain.layers[range.lowerBound].size
-        unit = chain.layers[range.lowerBound].clusterSize ?? 1
+        unit = chain.layers[range.lowerBound].clusterBytes ?? 1
 
         // Where pieces are smaller than a sector, direct reads would mostly read for nothing.
         let smallest = Int(
@@ -53,7 +53,7 @@ package final class ChainMap: SourceMap {
         self.descriptors = descriptors
         self.ways = ways
 
-        let packing = layers.filter(\.canHaveCompressedClusters).compactMap(\.clusterSize).max()
+        let packing = layers.filter(\.canHaveCompressedClusters).compactMap(\.clusterBytes).max()
         if let packing {
             packedLengthMax = 2 * Int(packing) + 512 + 2 * alignment
         } else {
@@ -172,9 +172,4 @@ package final class ChainMap: SourceMap {
         }
         return nil
     }
-}
-
-extension ChainExtent {
-    /// Whether it reads as zeros: below the last layer, everything does.
-    fileprivate var isZero: Bool { content == .unallocated || content == .zero }
 }

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// Where the tables of one image say that its clusters are. Whether there is anything at those
@@ -82,16 +83,6 @@ struct ClusterMap: Sendable {
     }
 }
 
-extension L2Entry {
-    init(
-        _ words: Span<UInt64>, _ index: Int, _ geometry: TableGeometry
-    ) throws(EntryProblem) {
-        let first = index * geometry.wordsPerEntry
-        try self.init(
-            words[first], bitmap: geometry.hasSubclusters ? words[first + 1] : 0, geometry)
-    }
-}
-
 /// Follows a stretch through one L2 table.
 private struct TableRun {
     let geometry: TableGeometry
@@ -105,7 +96,7 @@ private struct TableRun {
     func end(in words: Span<UInt64>, from start: Int64, limit: Int64) -> Int64 {
         let bits = Int64(geometry.clusterBits)
         let first = Int((start - tableStart) >> bits)
-        let last = Int((limit - tableStart + geometry.clusterSize - 1) >> bits)
+        let last = Int((limit - tableStart).dividedRoundingUp(by: geometry.clusterSize))
         if geometry.hasSubclusters { return endOfParts(in: words, from: start, last: last) }
         return tableStart + Int64(endOfEntries(in: words, first, last)) << bits
     }
@@ -117,13 +108,13 @@ private struct TableRun {
             return firstNonzero(words, from: first, to: last)
         case .zero:
             let ignored =
-                TableGeometry.copiedFlag | TableGeometry.offsetMask & ~geometry.misaligned
-            while index < last, words[index] & ~ignored == TableGeometry.zeroFlag { index &+= 1 }
+                EntryBits.copied | EntryBits.offset & ~geometry.misaligned
+            while index < last, words[index] & ~ignored == EntryBits.zero { index &+= 1 }
         case .stored(let host):
             let start = tableStart + Int64(first) << Int64(geometry.clusterBits)
             var expected = UInt64(bitPattern: host + (start - origin))
             // At offset 0 of a data file, an entry without the flag is no data.
-            while index < last, words[index] & ~TableGeometry.copiedFlag == expected,
+            while index < last, words[index] & ~EntryBits.copied == expected,
                 words[index] != 0
             {
                 index &+= 1

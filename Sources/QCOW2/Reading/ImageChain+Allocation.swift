@@ -87,18 +87,3 @@ extension ImageChain {
         return DirtyBitmap(size: size, granularity: granularity)
     }
 }
-
-extension Layer {
-    /// Passes the whole layer, stretch by stretch.
-    func forEachExtent(
-        upTo limit: Int64,
-        _ body: (Range<Int64>, LayerExtent.Content) -> Void
-    ) throws(StorageError) {
-        var offset: Int64 = 0
-        while offset < limit {
-            let extent = try extent(at: offset, limit: limit)
-            body(offset..<(offset + extent.length), extent.content)
-            offset += extent.length
-        }
-    }
-}

@@ -69,22 +69,3 @@ extension ImageChain {
         return bitmap
     }
 }
-
-extension Layer {
-    /// The finest granularity at which the layer allocates, as bitmaps can have it.
-    package var granularity: Granularity {
-        // A power of two from 512 to 2 MiB, all of which are possible.
-        do { return try Granularity(bytes: max(pieceSize, 512)) } catch { return .default }
-    }
-
-    /// Whether it has anything itself. Complexity: ends at the first.
-    package func hasContent() throws(StorageError) -> Bool {
-        var offset: Int64 = 0
-        while offset < size {
-            let extent = try extent(at: offset, limit: size)
-            if extent.content != .unallocated { return true }
-            offset += extent.length
-        }
-        return false
-    }
-}

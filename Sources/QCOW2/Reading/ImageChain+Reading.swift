@@ -39,21 +39,3 @@ extension ImageChain {
         return bytes
     }
 }
-
-extension Layer {
-    /// A cluster that is compressed at `host`.
-    package func unpack(
-        at host: Int64, _ packedLength: Int, with decompressor: Decompressor
-    ) throws(StorageError) -> [UInt8] {
-        guard let header else { preconditionFailure("a raw layer has no compressed clusters") }
-        let packed = try file.read(at: host, count: packedLength)
-        let cluster = decompressor.unpack(
-            packed, header.compression, length: Int(header.clusterSize))
-        guard let cluster else {
-            throw .image(
-                ImageProblem(
-                    .malformed, path, at: host, "a compressed cluster can't be decompressed"))
-        }
-        return cluster
-    }
-}

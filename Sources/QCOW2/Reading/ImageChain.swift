@@ -59,6 +59,9 @@ struct ChainExtent: Sendable, Equatable {
     let layer: Int
     let content: LayerExtent.Content
     let length: Int64
+
+    /// Whether it reads as zeros: below the last layer, everything does.
+    var isZero: Bool { content == .unallocated || content == .zero }
 }
 
 extension ImageChain {

@@ -31,7 +31,4 @@ extension Layer {
 
     /// The file that has the data of an image that keeps it apart; nil: the image has it.
     public var dataPath: FilePath? { dataFile?.path }
-
-    /// Bytes of a cluster; nil for a raw layer.
-    public var clusterBytes: Int64? { header?.clusterSize }
 }

@@ -1,4 +1,5 @@
 package import BlockStorage
+package import DirtyBitmap
 internal import Synchronization
 public import SystemPackage
 
@@ -83,7 +84,8 @@ public final class Layer: Sendable {
 
     /// The smallest piece that can be somewhere else than its neighbours; 1 for a raw layer.
     package var pieceSize: Int64 { clusters?.geometry.pieceSize ?? 1 }
-    package var clusterSize: Int64? { clusters?.geometry.clusterSize }
+    /// Bytes of a cluster; nil for a raw layer.
+    public var clusterBytes: Int64? { header?.clusterSize }
     package var canHaveCompressedClusters: Bool { clusters != nil && dataFile == nil }
 
     /// The longest stretch of one kind that begins at `offset`, up to `limit`, or less if that
@@ -144,7 +146,7 @@ public final class Layer: Sendable {
             return LayerExtent(content: .stored(host: host), length: length)
         }
         if host < end { return LayerExtent(content: .stored(host: host), length: end - host) }
-        let cluster = host & ~(geometry.clusterSize - 1)
+        let cluster = host.roundedDown(to: geometry.clusterSize)
         guard cluster < end else { throw outside("a cluster of data", host) }
         return LayerExtent(
             content: .zero, length: min(length, cluster + geometry.clusterSize - host))
@@ -172,5 +174,59 @@ public final class Layer: Sendable {
 
     private func malformed(_ what: String) -> StorageError {
         .image(ImageProblem(.malformed, path, what))
+    }
+}
+
+// MARK: All of a layer
+
+extension Layer {
+    /// The finest granularity at which the layer allocates, as bitmaps can have it.
+    package var granularity: Granularity {
+        // A power of two from 512 to 2 MiB, all of which are possible.
+        do { return try Granularity(bytes: max(pieceSize, 512)) } catch { return .default }
+    }
+
+    /// Whether it has anything itself. Complexity: ends at the first.
+    package func hasContent() throws(StorageError) -> Bool {
+        var offset: Int64 = 0
+        while offset < size {
+            let extent = try extent(at: offset, limit: size)
+            if extent.content != .unallocated { return true }
+            offset += extent.length
+        }
+        return false
+    }
+
+    /// Passes the whole layer, stretch by stretch.
+    func forEachExtent(
+        upTo limit: Int64,
+        _ body: (Range<Int64>, LayerExtent.Content) -> Void
+    ) throws(StorageError) {
+        var offset: Int64 = 0
+        while offset < limit {
+            let extent = try extent(at: offset, limit: limit)
+            body(offset..<(offset + extent.length), extent.content)
+            offset += extent.length
+        }
+    }
+}
+
+// MARK: Compressed clusters
+
+extension Layer {
+    /// A cluster that is compressed at `host`.
+    package func unpack(
+        at host: Int64, _ packedLength: Int, with decompressor: Decompressor
+    ) throws(StorageError) -> [UInt8] {
+        guard let header else { preconditionFailure("a raw layer has no compressed clusters") }
+        let packed = try file.read(at: host, count: packedLength)
+        let cluster = decompressor.unpack(
+            packed, header.compression, length: Int(header.clusterSize))
+        guard let cluster else {
+            throw .image(
+                ImageProblem(
+                    .malformed, path, at: host, "a compressed cluster can't be decompressed"))
+        }
+        return cluster
     }
 }

@@ -1,12 +1,6 @@
 internal import BlockStorage
 internal import SystemPackage
 
-/// A stretch of an image's file that holds no data of the disk.
-struct MetadataRegion: Sendable, Equatable {
-    let range: Range<Int64>
-    let what: String
-}
-
 /// The tables of an image by which everything else is found, read whole and checked: each must lie
 /// inside the file, and none over another.
 struct LayerTables {
@@ -55,35 +49,12 @@ struct LayerTables {
     private mutating func readL1(
         _ header: Header, _ file: any ImageFile
     ) throws(StorageError) {
-        let bytes = try file.read(at: header.l1Offset, count: header.l1EntryCount * 8)
-        guard bytes.count == header.l1EntryCount * 8 else {
-            throw malformed(header.l1Offset, "the file ends in the L1 table")
-        }
-        l2Offsets = bytes.bigEndianWords()
-        let geometry = TableGeometry(header)
-        let cluster = header.clusterSize
-        var present: Int64 = 0
-        for index in l2Offsets.indices where l2Offsets[index] != 0 {
-            let place = header.l1Offset + Int64(index) * 8
-            let offset: Int64
-            do throws(EntryProblem) {
-                offset = try L1Entry(l2Offsets[index], geometry).offset
-            } catch {
-                throw malformed(place, error.what)
-            }
-            guard offset + cluster <= fileLength else {
-                throw malformed(
-                    place, "an L2 table should be at \(offset), which is outside the file")
-            }
-            for region in regions where region.range.overlaps(offset..<(offset + cluster)) {
-                throw malformed(
-                    place, "an L2 table should be at \(offset), which is in the \(region.what)")
-            }
-            l2Offsets[index] = UInt64(offset)
-            present += 1
-        }
+        let entries = try L1Table.read(
+            of: header, in: file, strictness: .reading(apartFrom: regions))
+        l2Offsets = entries.map { UInt64($0.offset) }
+        let present = entries.count { $0 != .none }
         // No table serves two parts of the disk: a file has no room for more than it has clusters.
-        guard present <= fileLength / cluster else {
+        guard present <= fileLength / header.clusterSize else {
             throw malformed(header.l1Offset, "several L1 entries lead to the same L2 table")
         }
     }

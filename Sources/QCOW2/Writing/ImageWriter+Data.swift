@@ -46,8 +46,7 @@ extension ImageWriter {
     /// Takes one reference from clusters to which nothing on stable storage refers.
     func release(offset: Int64, clusters: Int) throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
-            let first = offset >> Int64(state.header.clusterBits)
-            try state.refcounts.release(first..<(first + Int64(clusters)))
+            try state.refcounts.release(state.header.clusters(at: offset, count: clusters))
         }
     }
 

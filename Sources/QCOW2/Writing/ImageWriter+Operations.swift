@@ -55,7 +55,7 @@ extension ImageWriter {
                         remedy: "Use --keep."))
             }
             try state.prepare()
-            let l1 = try L1Table.read(state.header, file)
+            let l1 = try L1Table.read(of: state.header, in: file, strictness: .writing)
             var start = 0
             while start < l1.count {
                 let end = min(l1.count, start + Self.tablesAtOnce)
@@ -99,8 +99,8 @@ extension WriterState {
     fileprivate mutating func moveL1(entries: Int) throws(StorageError) {
         let bits = Int64(header.clusterBits)
         let old = (offset: header.l1Offset, count: header.l1EntryCount)
-        var words = try L1Table.read(header, file)
-        let clusters = header.clusters(for: entries * 8)
+        var words = try L1Table.read(of: header, in: file, strictness: .writing).map(\.encoded)
+        let clusters = header.clusters(forEntries: entries)
         let place = try refcounts.allocate(exactly: clusters, &header)
         words += [UInt64](repeating: 0, count: clusters << (header.clusterBits - 3) - words.count)
         let offset = place.lowerBound << bits
@@ -112,10 +112,9 @@ extension WriterState {
         changed.l1EntryCount = entries
         try replaceHeader(changed)
         guard old.count > 0 else { return }
-        let oldClusters = header.clusters(for: old.count * 8)
+        let oldClusters = header.clusters(forEntries: old.count)
         refcounts.vacate(offset: old.offset, clusters: oldClusters)
-        let first = old.offset >> bits
-        try refcounts.release(first..<(first + Int64(oldClusters)))
+        try refcounts.release(header.clusters(at: old.offset, count: oldClusters))
         try refcounts.flush()
         try file.sync()
     }
@@ -123,40 +122,39 @@ extension WriterState {
     /// Forgets what entries of the L1 table lead to, and then counts it off: each cluster once, for
     /// a cluster counts as often as there are ways to it from an L1 table.
     fileprivate mutating func discard(
-        _ l1: [UInt64], _ entries: Range<Int>
+        _ l1: [L1Entry], _ entries: Range<Int>
     ) throws(StorageError) {
-        guard l1[entries].contains(where: { $0 != 0 }) else { return }
+        guard l1[entries].contains(where: { $0 != .none }) else { return }
         // Tables that can't be read must not be forgotten.
         let geometry = TableGeometry(header)
-        for index in entries where l1[index] != 0 { _ = try references(l1[index], geometry) }
+        for index in entries where l1[index] != .none {
+            _ = try references(l1[index], geometry)
+        }
         try file.write(
             [UInt8](repeating: 0, count: entries.count * 8),
             at: header.l1Offset + Int64(entries.lowerBound) * 8)
         try file.sync()
-        let bits = Int64(header.clusterBits)
-        for index in entries where l1[index] != 0 {
-            let offset = L1Table.offset(of: l1[index])
-            for drop in try references(l1[index], geometry) {
-                let first = drop.offset >> bits
-                try refcounts.release(first..<(first + Int64(drop.count)))
+        for entry in l1[entries] where entry != .none {
+            for drop in try references(entry, geometry) {
+                try refcounts.release(header.clusters(at: drop.offset, count: drop.count))
             }
-            refcounts.vacate(offset: offset, clusters: 1)
-            try refcounts.release((offset >> bits)..<(offset >> bits + 1))
+            refcounts.vacate(offset: entry.offset, clusters: 1)
+            try refcounts.release(header.clusters(at: entry.offset, count: 1))
         }
     }
 
     /// What an L2 table refers to.
     private func references(
-        _ entry: UInt64, _ geometry: TableGeometry
-    ) throws(StorageError) -> [DroppedClusters] {
-        let offset = L1Table.offset(of: entry)
+        _ entry: L1Entry, _ geometry: TableGeometry
+    ) throws(StorageError) -> [HostClusters] {
+        let offset = entry.offset
         let bytes = try file.readFilled(at: offset, count: Int(header.clusterSize))
         let table = TargetTable(words: bytes.bigEndianWords(), host: offset, shared: 0)
-        var found: [DroppedClusters] = []
+        var found: [HostClusters] = []
         for index in 0..<geometry.entriesPerTable {
             do throws(EntryProblem) {
                 let state = try table.entry(index, geometry).state
-                if let clusters = DroppedClusters(state, geometry) { found.append(clusters) }
+                if let clusters = HostClusters(state, geometry) { found.append(clusters) }
             } catch {
                 throw .damaged(
                     file.path, at: offset + Int64(index * geometry.wordsPerEntry * 8), error.what)

@@ -65,9 +65,10 @@ package final class ImageWriter: MetadataWriter {
     ) throws(StorageError) {
         guard header.l1EntryCount > 0 else { return }
         refcounts.occupy(
-            offset: header.l1Offset, clusters: header.clusters(for: header.l1EntryCount * 8))
-        for entry in try L1Table.read(header, file) where entry != 0 {
-            refcounts.occupy(offset: L1Table.offset(of: entry), clusters: 1)
+            offset: header.l1Offset, clusters: header.clusters(forEntries: header.l1EntryCount))
+        for entry in try L1Table.read(of: header, in: file, strictness: .writing)
+        where entry != .none {
+            refcounts.occupy(offset: entry.offset, clusters: 1)
         }
     }
 
@@ -97,8 +98,7 @@ package final class ImageWriter: MetadataWriter {
 
     package func free(offset: Int64, clusters: Int) throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
-            let first = offset >> Int64(state.header.clusterBits)
-            try state.refcounts.release(first..<(first + Int64(clusters)))
+            try state.refcounts.release(state.header.clusters(at: offset, count: clusters))
             try state.refcounts.flush()
         }
     }
@@ -140,12 +140,5 @@ struct WriterState: Sendable {
         try file.write(bytes, at: 0)
         try file.sync()
         header = new
-    }
-}
-
-extension Header {
-    /// Clusters that so many bytes take.
-    func clusters(for bytes: Int) -> Int {
-        Int((Int64(bytes) + clusterSize - 1) >> Int64(clusterBits))
     }
 }

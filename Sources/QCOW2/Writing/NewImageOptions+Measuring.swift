@@ -1,3 +1,5 @@
+internal import DirtyBitmap
+
 extension NewImageOptions {
     /// Bytes of the disk that one L2 table of the image maps.
     package var l2Coverage: Int64 {
@@ -9,13 +11,14 @@ extension NewImageOptions {
     package func fileBytesMax(clusters: Int64, l2Tables: Int64) -> Int64 {
         let perBlock = clusterSize * 8 / Int64(refcountBits)
         let entriesPerCluster = clusterSize / 8
-        let l1 = ceiling(ceiling(size, l2Coverage) * 8, clusterSize)
+        let l1 = (size.dividedRoundingUp(by: l2Coverage) * 8)
+            .dividedRoundingUp(by: clusterSize)
         let used = l2Tables + clusters
         var blocks: Int64 = 1
         while true {
             // A refcount table that has become too small moves behind all else and grows by half,
             // and may have done so just now: the old ones, each a third smaller, are holes then.
-            let needed = ceiling(blocks, entriesPerCluster)
+            let needed = blocks.dividedRoundingUp(by: entriesPerCluster)
             let tables = needed == 1 ? 1 : needed + needed / 2 + 1 + 3 * needed
             // A long L1 table begins behind all blocks of refcounts that there are, and a larger
             // refcount table, if it needs one, behind those as well. What they leave free of two
@@ -24,7 +27,7 @@ extension NewImageOptions {
             let gap = l1 > perBlock - 3 ? max(0, left - used) : 0
             let total = 1 + l1 + gap + used + blocks + tables
             // Refcounts count themselves, so that their number is found step by step.
-            let counted = ceiling(total, perBlock) + (needed == 1 ? 0 : 1)
+            let counted = total.dividedRoundingUp(by: perBlock) + (needed == 1 ? 0 : 1)
             if counted <= blocks { return total * clusterSize }
             blocks = counted
         }
@@ -37,8 +40,8 @@ extension NewImageOptions {
 
     /// The most that it can have when all of the disk has been written.
     package var fullBytesMax: Int64 {
-        fileBytesMax(clusters: ceiling(size, clusterSize), l2Tables: ceiling(size, l2Coverage))
+        fileBytesMax(
+            clusters: size.dividedRoundingUp(by: clusterSize),
+            l2Tables: size.dividedRoundingUp(by: l2Coverage))
     }
 }
-
-private func ceiling(_ value: Int64, _ divisor: Int64) -> Int64 { (value + divisor - 1) / divisor }

@@ -45,7 +45,7 @@ private struct ImageMaker {
             try file.sync()
         }
         try refcounts.bootstrap(&draft)
-        let l1Clusters = header.clusters(for: header.l1EntryCount * 8)
+        let l1Clusters = header.clusters(forEntries: header.l1EntryCount)
         var l1 = [UInt64](repeating: 0, count: l1Clusters << (header.clusterBits - 3))
         if l1Clusters > 0 {
             let place = try refcounts.allocate(exactly: l1Clusters, &draft)
@@ -69,10 +69,10 @@ private struct ImageMaker {
     private mutating func allocateAll(_ l1: inout [UInt64]) throws(StorageError) {
         let geometry = TableGeometry(header)
         let bits = Int64(header.clusterBits)
-        var left = (header.size + header.clusterSize - 1) >> bits
+        var left = Int64(header.clusters(for: header.size))
         for index in 0..<header.l1EntryCount {
             let table = try refcounts.allocate(exactly: 1, &draft).lowerBound << bits
-            l1[index] = TableGeometry.copiedFlag | UInt64(table)
+            l1[index] = L1Entry(offset: table, isCopied: true).encoded
             var words: [UInt64] = []
             let count = Int(min(left, Int64(geometry.entriesPerTable)))
             left -= Int64(count)
@@ -97,22 +97,5 @@ private struct ImageMaker {
             return L2Entry(.subclusters(host: host, allocated: 0, zero: 0), isCopied: true)
         }
         return L2Entry(isZero ? .data(host: host) : .zero(host: host), isCopied: true)
-    }
-}
-
-extension Refcounts {
-    /// Makes the first table and the first block, behind the header.
-    mutating func bootstrap(_ header: inout Header) throws(StorageError) {
-        header.refcountTableOffset = clusterSize
-        header.refcountTableClusters = 1
-        tableOffset = clusterSize
-        table = [Int64](repeating: 0, count: entriesPerCluster)
-        occupy(offset: clusterSize, clusters: 1)
-        insertNewBlock(0, at: 2 * clusterSize)
-        blocks[0]?.take(0..<3)
-        cursor = 3
-        freshFrom = max(freshFrom, 3)
-        // Entries are written one by one later.
-        try file.write([UInt8](repeating: 0, count: Int(clusterSize)), at: clusterSize)
     }
 }

@@ -10,3 +10,26 @@ package protocol OldContent: Sendable {
     /// bytes at most begin at `host` in the image.
     func unpack(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8]
 }
+
+/// What a target read as, out of the chain whose first layer it is.
+package struct ChainContent: OldContent {
+    private let chain: ImageChain
+
+    package init(_ chain: ImageChain) { self.chain = chain }
+
+    package func readBelow(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
+        guard chain.layers.count > 1 else {
+            throw .image(
+                ImageProblem(
+                    .unsupported, chain.top.path,
+                    "a part of a cluster can't be changed: the backing file is not open"))
+        }
+        return try chain.read(at: offset, count: count, layers: 1..<chain.layers.count)
+    }
+
+    package func unpack(
+        at offset: Int64, host: Int64, length: Int
+    ) throws(StorageError) -> [UInt8] {
+        try chain.top.unpack(at: host, length, with: Decompressor())
+    }
+}

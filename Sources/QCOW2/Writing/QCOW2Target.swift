@@ -81,7 +81,8 @@ package final class QCOW2Target: TargetMap {
             state.geometry.pieceSize >= max(Self.pageSize, Int64(places.alignment))
         alignment = isDirect ? places.alignment : 1
         tailStart =
-            isDirect ? written % Int64(alignment) == 0 ? size : written & ~(Self.pageSize - 1) : 0
+            isDirect
+            ? written % Int64(alignment) == 0 ? size : written.roundedDown(to: Self.pageSize) : 0
         self.state = Mutex(state)
         changes = bitmaps.map { ChangedBytes($0, size: size) }
         initialLength = try writer.file.length()

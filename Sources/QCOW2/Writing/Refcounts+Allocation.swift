@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// Finding clusters that nobody uses. A cluster beyond the end of the file is as free as one inside
 /// it whose refcount is 0; the file grows when somebody writes there.
@@ -111,6 +112,21 @@ extension Refcounts {
 // MARK: Growing
 
 extension Refcounts {
+    /// Makes the first table and the first block, behind the header.
+    mutating func bootstrap(_ header: inout Header) throws(StorageError) {
+        header.refcountTableOffset = clusterSize
+        header.refcountTableClusters = 1
+        tableOffset = clusterSize
+        table = [Int64](repeating: 0, count: entriesPerCluster)
+        occupy(offset: clusterSize, clusters: 1)
+        insertNewBlock(0, at: 2 * clusterSize)
+        blocks[0]?.take(0..<3)
+        cursor = 3
+        freshFrom = max(freshFrom, 3)
+        // Entries are written one by one later.
+        try file.write([UInt8](repeating: 0, count: Int(clusterSize)), at: clusterSize)
+    }
+
     /// The first block behind which there are no others.
     private var blockEnd: Int { (table.lastIndex { $0 != 0 } ?? -1) + 1 }
 
@@ -164,7 +180,7 @@ extension Refcounts {
         while true {
             let needed = max(entries, blockEnd) + blocksNeeded(for: clusters)
             if needed <= clusters * entriesPerCluster { break }
-            clusters = (needed + entriesPerCluster - 1) / entriesPerCluster
+            clusters = needed.dividedRoundingUp(by: entriesPerCluster)
             guard clusters <= clustersMax else {
                 throw .image(
                     ImageProblem(

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// How often each cluster of an image is referred to, for whoever writes the image.
@@ -55,7 +56,7 @@ struct Refcounts: Sendable {
         table.reserveCapacity(count)
         for index in 0..<count {
             let value = bytes.bigEndian64(at: index * 8)
-            let offset = Int64(value & 0x00ff_ffff_ffff_fe00)
+            let offset = Int64(value & EntryBits.offset)
             guard value == UInt64(offset), offset & (clusterSize - 1) == 0,
                 offset == 0 || (offset >= clusterSize && offset < length)
             else {
@@ -74,8 +75,7 @@ struct Refcounts: Sendable {
         self.file = file
         self.clusterBits = clusterBits
         self.order = order
-        let size = Int64(1) << Int64(clusterBits)
-        freshFrom = (try file.length() + size - 1) >> Int64(clusterBits)
+        freshFrom = try file.length().dividedRoundingUp(by: 1 << Int64(clusterBits))
         occupied.insert(0)
     }
 
@@ -122,7 +122,7 @@ struct Refcounts: Sendable {
         guard end > length else { return }
         length = try file.length()
         guard end > length else { return }
-        let ahead = (end + step - 1) / step * step
+        let ahead = end.dividedRoundingUp(by: step) * step
         do throws(StorageError) {
             try file.resize(to: ahead)
             length = ahead
@@ -136,7 +136,7 @@ struct Refcounts: Sendable {
 
     /// The end of the last cluster in use, in bytes. `floor` if it is before that.
     mutating func usedEnd(from end: Int64, floor: Int64) throws(StorageError) -> Int64 {
-        var cluster = (end + clusterSize - 1) >> Int64(clusterBits)
+        var cluster = end.dividedRoundingUp(by: clusterSize)
         while cluster << Int64(clusterBits) > floor {
             let index = Int((cluster - 1) / perBlock)
             guard index < table.count, table[index] != 0 else {
@@ -152,31 +152,6 @@ struct Refcounts: Sendable {
 
     func damaged(at offset: Int64, _ what: String) -> StorageError {
         .damaged(file.path, at: offset, what)
-    }
-}
-
-extension StorageError {
-    /// An image is not what its format wants, and would be damaged more if it were written.
-    static func damaged(_ path: FilePath, at offset: Int64, _ what: String) -> StorageError {
-        .image(
-            ImageProblem(
-                .malformed, path, at: offset, what,
-                remedy: damageRemedy(path)))
-    }
-
-    /// What to do about an image whose tables contradict each other.
-    static func damageRemedy(_ path: FilePath) -> String {
-        "The image is damaged: `qemu-img check \(path)` shows more. Keep a copy of it, and run "
-            + "`qemu-img check -r all \(path)` first."
-    }
-}
-
-extension ImageFile {
-    /// Reads exactly `count` bytes: what lies behind the end of the file is zeros.
-    func readFilled(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
-        var bytes = try read(at: offset, count: count)
-        if bytes.count < count { bytes += [UInt8](repeating: 0, count: count - bytes.count) }
-        return bytes
     }
 }
 

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// How changes come to stable storage.
 extension TargetState {
@@ -40,31 +41,31 @@ extension TargetState {
 
     private func write(_ index: Int) throws(StorageError) {
         guard let table = sealed[index], let host = tables[index]?.host else { return }
-        guard L1Table.offset(of: l1[index]) == host else {
+        guard l1[index].offset == host else {
             try writer.file.write(table.words.bigEndianBytes(), at: host)
             return
         }
         // Whole sectors: the disk would have to read the others.
-        let first = table.changed.lowerBound / 64 * 64
-        let end = min((table.changed.upperBound + 63) / 64 * 64, table.words.count)
+        let first = table.changed.lowerBound.roundedDown(to: 64)
+        let end = min(table.changed.upperBound.roundedUp(to: 64), table.words.count)
         try writer.file.write(
             Array(table.words[first..<end]).bigEndianBytes(), at: host + Int64(first) * 8)
     }
 
     /// Has the L1 table lead to tables that are new.
     private mutating func commitL1(_ indices: [Int]) throws(StorageError) {
-        let moved = indices.filter { L1Table.offset(of: l1[$0]) != tables[$0]?.host }
+        let moved = indices.filter { l1[$0].offset != tables[$0]?.host }
         guard !moved.isEmpty else { return }
         let start = writer.header.l1Offset
         var changed = l1
         for index in moved {
-            changed[index] = L1Table.copied | UInt64(tables[index]?.host ?? 0)
+            changed[index] = L1Entry(offset: tables[index]?.host ?? 0, isCopied: true)
         }
         var position = 0
         while position < moved.count {
             var end = position + 1
             while end < moved.count, moved[end] == moved[end - 1] + 1 { end += 1 }
-            let words = Array(changed[moved[position]...moved[end - 1]])
+            let words = changed[moved[position]...moved[end - 1]].map(\.encoded)
             try writer.file.write(words.bigEndianBytes(), at: start + Int64(moved[position]) * 8)
             position = end
         }

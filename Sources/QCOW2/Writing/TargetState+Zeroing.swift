@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// What reads as zeros because the tables say so.
 extension TargetState {
@@ -9,7 +10,7 @@ extension TargetState {
             let table = geometry.l1Index(of: rest.lowerBound)
             let tableEnd = Int64(table + 1) << Int64(geometry.coverageBits)
             let end = min(tableEnd, rest.upperBound)
-            if l1[table] == 0 && tables[table] == nil {
+            if l1[table] == .none && tables[table] == nil {
                 if hasBacking { return false }
             } else {
                 try load(table)
@@ -49,7 +50,7 @@ extension TargetState {
             let end = piece.upperBound
             let mask = geometry.pieceSize - 1
             // The disk may end inside a cluster, of which nobody sees the rest.
-            let last = end == size ? end : end & ~mask
+            let last = end == size ? end : end.roundedDown(to: geometry.pieceSize)
             guard piece.lowerBound & mask == 0, piece.lowerBound < last else { break }
             guard try zeroCluster(piece.lowerBound..<last) else { break }
             rest = last..<rest.upperBound

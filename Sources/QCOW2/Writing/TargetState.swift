@@ -13,15 +13,15 @@ struct TargetState: Sendable {
     let content: (any OldContent)?
     let hasBacking: Bool
     /// As stable storage has it.
-    var l1: [UInt64]
+    var l1: [L1Entry]
     var tables: [Int: TargetTable] = [:]
     /// Tables with changes that are not sealed.
     var dirtyTables: Set<Int> = []
     /// What the next commit writes.
     var sealed: [Int: SealedTable] = [:]
     /// Clusters that no table in memory refers to any more, and some on stable storage may.
-    var dropped: [DroppedClusters] = []
-    var sealedDrops: [DroppedClusters] = []
+    var dropped: [HostClusters] = []
+    var sealedDrops: [HostClusters] = []
     /// Whether anything may be to be made last that is not sealed.
     var hasStarted = false
     var isFinished = false
@@ -41,7 +41,7 @@ struct TargetState: Sendable {
         geometry = TableGeometry(header)
         self.size = size
         hasBacking = header.backingFile != nil
-        l1 = try L1Table.read(header, writer.file)
+        l1 = try L1Table.read(of: header, in: writer.file, strictness: .writing)
     }
 
     /// Whether so much has changed that it has to be written before more does.
@@ -75,17 +75,16 @@ struct TargetState: Sendable {
         if tables[index] == nil {
             makeRoom()
             let entry = l1[index]
-            let offset = L1Table.offset(of: entry)
-            if offset == 0 {
+            let offset = entry.offset
+            if entry == .none {
                 let words = [UInt64](repeating: 0, count: geometry.wordsPerTable)
                 tables[index] = TargetTable(words: words, host: 0, shared: 0)
             } else {
                 let file = writer.file
                 let bytes = try file.readFilled(at: offset, count: Int(geometry.clusterSize))
-                let isCopied = entry & L1Table.copied != 0
                 tables[index] = TargetTable(
-                    words: bytes.bigEndianWords(), host: isCopied ? offset : 0,
-                    shared: isCopied ? 0 : offset)
+                    words: bytes.bigEndianWords(), host: entry.isCopied ? offset : 0,
+                    shared: entry.isCopied ? 0 : offset)
             }
         }
         let now = clock
@@ -103,7 +102,7 @@ struct TargetState: Sendable {
     /// Whether a table has a cluster to which the image doesn't lead yet.
     private func hasReserved(_ index: Int) -> Bool {
         guard let host = tables[index]?.host, host != 0 else { return false }
-        return host != L1Table.offset(of: l1[index])
+        return host != l1[index].offset
     }
 
     /// Gives back the clusters of tables in which nothing was changed in the end.
@@ -131,7 +130,7 @@ struct TargetState: Sendable {
             guard let found = tables[table] else { return L2Entry(.unallocated) }
             return try found.entry(index, geometry)
         } catch {
-            let offset = L1Table.offset(of: l1[table])
+            let offset = l1[table].offset
             throw .damaged(
                 writer.file.path, at: offset + Int64(index * geometry.wordsPerEntry * 8),
                 error.what)
@@ -146,33 +145,7 @@ struct TargetState: Sendable {
 
     /// Notes that a table in memory doesn't refer any more to what an entry of it referred to.
     mutating func drop(_ state: ClusterState) {
-        if let clusters = DroppedClusters(state, geometry) { dropped.append(clusters) }
-    }
-}
-
-/// Clusters that were referred to until now.
-struct DroppedClusters: Sendable {
-    let offset: Int64
-    let count: Int
-
-    init(offset: Int64, count: Int) {
-        self.offset = offset
-        self.count = count
-    }
-
-    /// What an entry refers to; nil if it is nothing.
-    init?(_ state: ClusterState, _ geometry: TableGeometry) {
-        let bits = Int64(geometry.clusterBits)
-        if case .compressed(let start, let length) = state {
-            let first = start >> bits
-            let last = (start + Int64(length) - 1) >> bits
-            offset = first << bits
-            count = Int(last - first) + 1
-        } else {
-            guard let host = state.parts?.host else { return nil }
-            offset = host
-            count = 1
-        }
+        if let clusters = HostClusters(state, geometry) { dropped.append(clusters) }
     }
 }
 

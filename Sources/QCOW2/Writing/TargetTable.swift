@@ -91,17 +91,3 @@ struct TargetTable: Sendable {
         return dirty
     }
 }
-
-extension ClusterState {
-    init(host: Int64?, allocated: UInt32, zero: UInt32) {
-        if allocated == .max, let host {
-            self = .data(host: host)
-        } else if zero == .max {
-            self = .zero(host: host)
-        } else if host == nil, allocated | zero == 0 {
-            self = .unallocated
-        } else {
-            self = .subclusters(host: host, allocated: allocated, zero: zero)
-        }
-    }
-}

@@ -298,8 +298,8 @@ private struct Damage {
         let host = hosts[Int.random(in: 0..<hosts.count, using: &random)]
         let new: UInt64
         switch Int.random(in: 0..<5, using: &random) {
-        case 0 where what != "refcounts": new = word & ~TableGeometry.offsetMask | host
-        case 1 where what != "refcounts": new = host | TableGeometry.copiedFlag
+        case 0 where what != "refcounts": new = word & ~EntryBits.offset | host
+        case 1 where what != "refcounts": new = host | EntryBits.copied
         case 2: new = word ^ 1 << 63
         case 3: new = 0
         default: new = word ^ 1 << UInt64.random(in: 0..<64, using: &random)
