@@ -80,6 +80,7 @@ struct BitmapReclaim {
         let (clusters, isWhole) = separate()
         var index = 0
         while index < clusters.count {
+            assert(clusters[index] > 0, "the header's cluster would be freed")
             var end = index + 1
             while end < clusters.count, clusters[end] == clusters[end - 1] + 1 { end += 1 }
             try writer.free(

@@ -26,6 +26,7 @@ extension BitmapTransaction {
     /// - Returns: sentences for the user.
     mutating func commit(_ writer: any MetadataWriter) throws(StorageError) -> [String] {
         guard isChanged else { return [] }
+        checkInvariants()
         let dropped = removed + slots.filter { $0.pending != nil }.compactMap(\.before)
         let kept = slots.filter { $0.pending == nil }.map(\.entry)
         var reclaim = BitmapReclaim(header, file)
@@ -47,13 +48,14 @@ extension BitmapTransaction {
         // A header without room is better found before anything is written.
         _ = try newHeader(writer.header, directoryBytes, offset: 0).encoded(for: file.path)
         let start = try writer.allocate(clusters: total)
+        let end = start + Int64(total) * header.clusterSize
         do throws(StorageError) {
-            try write(placements, directoryClusters, at: start)
+            try write(placements, directoryClusters, in: start..<end)
         } catch {
             try? writer.free(offset: start, clusters: total)
             throw error
         }
-        let directoryOffset = start + Int64(total - directoryClusters) * header.clusterSize
+        let directoryOffset = end - Int64(directoryClusters) * header.clusterSize
         // If this fails, nobody knows which of both directories is the true one: both stay.
         try writer.update(newHeader(writer.header, directoryBytes, offset: directoryOffset))
         reclaim.keep(offset: start, clusters: total)
@@ -92,13 +94,15 @@ extension BitmapTransaction {
             tableClusters: header.clusters(forEntries: count))
     }
 
-    /// Writes bits, tables and the directory, in this order, side by side.
+    /// Writes bits, tables and the directory, in this order, side by side. They fill the range.
     private mutating func write(
-        _ placements: [Placement], _ directoryClusters: Int, at start: Int64
+        _ placements: [Placement], _ directoryClusters: Int, in range: Range<Int64>
     ) throws(StorageError) {
-        var offset = start
+        var offset = range.lowerBound
         for var placement in placements {
-            guard let pending = slots[placement.slot].pending else { continue }
+            guard let pending = slots[placement.slot].pending else {
+                preconditionFailure("only new bits have a placement")
+            }
             try write(pending.bits, &placement.table, at: offset)
             offset += Int64(placement.dataClusters) * header.clusterSize
             var bytes = [UInt8](
@@ -117,6 +121,9 @@ extension BitmapTransaction {
         // What the directory refers to is there before it is, although nothing leads to either yet:
         // whoever repairs an image by looking for directories finds none that lies.
         try file.sync()
+        precondition(
+            offset + Int64(bytes.count) == range.upperBound,
+            "the directory would be written beside the clusters that were taken for it")
         try file.write(bytes, at: offset)
     }
 
@@ -131,6 +138,7 @@ extension BitmapTransaction {
         var offset = start
         for index in table.indices where table[index] != 0 {
             table[index] = UInt64(offset) + UInt64(buffer.count)
+            assert(table[index] & ~EntryBits.offset == 0, "bits are no cluster")
             let first = index * wordsPerCluster
             let last = min(first + wordsPerCluster, bits.wordCount)
             bits.serialize(words: first..<last, into: &buffer)

@@ -32,6 +32,7 @@ public struct BitmapTransaction: ~Copyable {
         self.file = file
         self.directory = directory
         slots = directory.entries.map { Slot(entry: $0, before: $0) }
+        checkInvariants()
     }
 
     var isChanged: Bool {
@@ -63,6 +64,7 @@ public struct BitmapTransaction: ~Copyable {
         case .some(let bits): try merge(bits, at: slots.count - 1)
         case nil: break
         }
+        checkInvariants()
     }
 
     private func requireRoom(_ name: String, _ granularity: Granularity) throws(StorageError) {
@@ -116,6 +118,7 @@ public struct BitmapTransaction: ~Copyable {
         guard slots.contains(where: { $0.entry.name == name }) else { throw missing(name) }
         removed += slots.filter { $0.entry.name == name }.compactMap(\.before)
         slots.removeAll { $0.entry.name == name }
+        checkInvariants()
     }
 
     /// Makes a bitmap say that nothing is dirty.
@@ -124,6 +127,7 @@ public struct BitmapTransaction: ~Copyable {
     public mutating func clear(_ name: String) throws(StorageError) {
         let (index, granularity) = try usable(name)
         slots[index].pending = Pending(DirtyBitmap(size: header.size, granularity: granularity))
+        checkInvariants()
     }
 
     /// Enables or disables a bitmap: whether it takes marks.
@@ -241,5 +245,32 @@ public struct BitmapTransaction: ~Copyable {
 
     private func missing(_ name: [UInt8]) -> StorageError {
         .image(.noBitmap(file.path, name: BitmapEntry.shown(name), among: directory))
+    }
+}
+
+extension BitmapTransaction {
+    /// What every change leaves true, and a commit relies on. Complexity: O(bitmaps) in a debug
+    /// build, nothing in a release build.
+    func checkInvariants() {
+        #if DEBUG
+            var names: Set<[UInt8]> = []
+            for slot in slots {
+                assert(slot.before != nil || slot.pending != nil, "a new bitmap has no bits")
+                if slot.entry.flaw == nil {
+                    assert(names.insert(slot.entry.name).inserted, "two bitmaps have one name")
+                }
+                if let pending = slot.pending {
+                    assert(pending.bits.size == header.size, "bits are for another disk")
+                    assert(
+                        pending.bits.granularity == slot.entry.granularity,
+                        "bits have another granularity than the image will say")
+                }
+            }
+            for entry in removed {
+                assert(
+                    !slots.contains { $0.before == entry },
+                    "a bitmap is kept, and its clusters are freed")
+            }
+        #endif
     }
 }

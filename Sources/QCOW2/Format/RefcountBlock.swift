@@ -5,8 +5,6 @@ struct RefcountBlock: Sendable {
     private let order: Int
     /// Whether stable storage may have something else.
     var isDirty = false
-    /// When it was used last, on the clock of its owner.
-    var lastUse = 0
 
     init(bytes: [UInt8], order: Int) {
         self.bytes = bytes
@@ -47,8 +45,13 @@ struct RefcountBlock: Sendable {
     }
 
     /// Counts clusters that were free as used once.
+    ///
+    /// Precondition: they are free.
     mutating func take(_ range: Range<Int>) {
-        for index in range { self[index] = 1 }
+        for index in range {
+            precondition(self[index] == 0, "a cluster that is in use would be written over")
+            self[index] = 1
+        }
     }
 
     /// The first free clusters side by side from `start` on: at least `least` and at most `most`.

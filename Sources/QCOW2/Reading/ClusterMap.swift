@@ -30,12 +30,12 @@ struct ClusterMap: Sendable {
                 guard content == .unallocated else { break }
                 let last = geometry.l1Index(of: limit - 1)
                 let next = firstNonzero(tables.span, from: index, to: last + 1)
-                end = min(limit, Int64(next) << Int64(geometry.coverageBits))
+                end = min(limit, geometry.start(ofTable: next))
                 continue
             }
             visits += 1
             let words = try table(index)
-            let start = Int64(index) << Int64(geometry.coverageBits)
+            let start = geometry.start(ofTable: index)
             let limit = min(limit, start + 1 << Int64(geometry.coverageBits))
             let run = TableRun(
                 geometry: geometry, content: content, origin: offset, tableStart: start)
@@ -59,15 +59,14 @@ struct ClusterMap: Sendable {
     }
 
     private func content(at offset: Int64) throws(StorageError) -> LayerExtent.Content {
-        let index = geometry.l1Index(of: offset)
-        guard tables[index] != 0 else { return .unallocated }
-        let words = try table(index)
-        let entry = geometry.l2Index(of: offset)
+        let position = geometry.position(of: offset)
+        guard tables[position.table] != 0 else { return .unallocated }
+        let words = try table(position.table)
         let state: ClusterState
         do throws(EntryProblem) {
-            state = try L2Entry(words.span, entry, geometry).state
+            state = try L2Entry(words.span, position.index, geometry).state
         } catch {
-            let place = Int64(tables[index]) + Int64(entry * geometry.wordsPerEntry * 8)
+            let place = Int64(tables[position.table]) + geometry.byteOffset(of: position.index)
             throw .image(ImageProblem(.malformed, path, at: place, error.what))
         }
         let skip = offset & (geometry.clusterSize - 1)

@@ -157,7 +157,7 @@ extension WriterState {
                 if let clusters = HostClusters(state, geometry) { found.append(clusters) }
             } catch {
                 throw .damaged(
-                    file.path, at: offset + Int64(index * geometry.wordsPerEntry * 8), error.what)
+                    file.path, at: offset + geometry.byteOffset(of: index), error.what)
             }
         }
         return found

@@ -174,6 +174,7 @@ package final class QCOW2Target: TargetMap {
         }
         try state.commit()
         try state.releaseReserved()
+        state.checkInvariants()
         try writer.flushRefcounts()
         try writer.file.sync()
         try changes?.finish()

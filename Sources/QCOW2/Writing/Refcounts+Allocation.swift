@@ -29,17 +29,16 @@ extension Refcounts {
         let begin = cursor
         var cluster = begin
         while true {
-            let index = Int(cluster / perBlock)
+            let (index, start) = (position(of: cluster).block, position(of: cluster).index)
             let base = Int64(index) * perBlock
-            if index >= table.count || table[index] == 0 { try addBlock(index, &header) }
+            if !hasBlock(index) { try addBlock(index, &header) }
             if !full.contains(index) {
                 try load(index)
-                let start = Int(cluster - base)
-                if let free = blocks[index]?.free(from: start, least: least, most: most) {
+                if let free = blocks[index].free(from: start, least: least, most: most) {
                     let all = (base + Int64(free.lowerBound))..<(base + Int64(free.upperBound))
                     try check(all)
                     let found = try reachable(all, least: least, step)
-                    blocks[index]?.take(Int(found.lowerBound - base)..<Int(found.upperBound - base))
+                    blocks[index].take(Int(found.lowerBound - base)..<Int(found.upperBound - base))
                     // Holes that were too small are still there for others, and so is what a
                     // moving table has left.
                     if least == 1 && cursor == begin { cursor = found.upperBound }
@@ -70,8 +69,12 @@ extension Refcounts {
 
     private mutating func taken(_ clusters: Range<Int64>) -> Range<Int64> {
         freshFrom = max(freshFrom, clusters.upperBound)
+        checkTaken(clusters)
         return clusters
     }
+
+    /// Half of what an offset can be: no sum of two of them is too large.
+    private static let fileBytesMax: Int64 = 1 << 55
 
     /// What holds a table can't be free. Refcounts that say so would have us overwrite it.
     func check(_ clusters: Range<Int64>) throws(StorageError) {
@@ -79,7 +82,7 @@ extension Refcounts {
             throw damaged(
                 at: cluster << Int64(clusterBits), "a table of the image is counted as free")
         }
-        guard clusters.upperBound << Int64(clusterBits) <= 1 << 55 else {
+        guard clusters.upperBound << Int64(clusterBits) <= Self.fileBytesMax else {
             throw .image(ImageProblem(.full, file.path, "a qcow2 image can't grow any larger"))
         }
     }
@@ -105,7 +108,7 @@ extension Refcounts {
         try file.write(
             [UInt8](repeating: 0, count: Int(clusterSize)), at: cluster << Int64(clusterBits))
         insertNewBlock(index, at: cluster << Int64(clusterBits))
-        blocks[index]?[0] = 1
+        blocks[index].take(0..<1)
     }
 }
 
@@ -120,7 +123,7 @@ extension Refcounts {
         table = [Int64](repeating: 0, count: entriesPerCluster)
         occupy(offset: clusterSize, clusters: 1)
         insertNewBlock(0, at: 2 * clusterSize)
-        blocks[0]?.take(0..<3)
+        blocks[0].take(0..<3)
         cursor = 3
         freshFrom = max(freshFrom, 3)
         // Entries are written one by one later.
@@ -160,7 +163,7 @@ extension Refcounts {
             let base = first + Int64(index) * perBlock
             insertNewBlock(firstBlock + index, at: (first + Int64(index)) << Int64(clusterBits))
             let used = Int(min(perBlock, end - base))
-            blocks[firstBlock + index]?.take(0..<used)
+            blocks[firstBlock + index].take(0..<used)
         }
         freshFrom = max(freshFrom, end)
         return (first + Int64(added))..<end
@@ -205,10 +208,10 @@ extension Refcounts {
         try file.sync()
         self = grown
         header = changed
+        checkInvariants()
         guard old.clusters > 0 else { return }
         vacate(offset: old.offset, clusters: old.clusters)
-        let first = old.offset >> Int64(clusterBits)
-        try release(first..<(first + Int64(old.clusters)))
+        try release(header.clusters(at: old.offset, count: old.clusters))
     }
 
     /// Writes the whole table, and the blocks that no other has.
@@ -217,9 +220,7 @@ extension Refcounts {
         for (index, block) in table.enumerated() { bytes.put(UInt64(block), at: index * 8) }
         try file.write(bytes, at: offset)
         for index in dirtyEntries.sorted() {
-            guard let block = blocks[index] else { continue }
-            try file.write(block.bytes, at: table[index])
-            blocks[index]?.isDirty = false
+            try write(index)
         }
         dirtyEntries = []
         tableOffset = offset

@@ -2,6 +2,14 @@ internal import BlockStorage
 internal import DirtyBitmap
 internal import SystemPackage
 
+/// Where a refcount is.
+struct RefcountPosition {
+    /// Which of the blocks has it.
+    let block: Int
+    /// Which of the block's counts it is.
+    let index: Int
+}
+
 /// How often each cluster of an image is referred to, for whoever writes the image.
 ///
 /// Changes stay in memory until `flush`. That may happen at any time: clusters are counted before
@@ -17,7 +25,7 @@ struct Refcounts: Sendable {
     var tableOffset: Int64 = 0
     /// Entries of the table that stable storage doesn't have.
     var dirtyEntries: Set<Int> = []
-    var blocks: [Int: RefcountBlock] = [:]
+    var blocks = LoadedPieces<RefcountBlock>()
     /// Blocks that have been searched from their beginning, and had nothing free.
     var full: Set<Int> = []
     /// Where the search for free clusters goes on. Nothing before it is known to be free.
@@ -28,7 +36,6 @@ struct Refcounts: Sendable {
     var length: Int64 = 0
     /// Clusters that hold the tables of the image. They can't be free.
     var occupied: Set<Int64> = []
-    private var clock = 0
 
     /// What the blocks in memory take at most, unless fewer than `blockCountMin` are more.
     private static let cacheBytesMax = 16 << 20
@@ -68,6 +75,7 @@ struct Refcounts: Sendable {
         }
         occupy(offset: start, clusters: header.refcountTableClusters)
         guard table[0] != 0 else { throw damaged(at: start, "nothing is counted as used") }
+        checkInvariants()
     }
 
     /// No refcounts yet.
@@ -89,12 +97,20 @@ struct Refcounts: Sendable {
         for cluster in first..<(first + Int64(clusters)) { occupied.remove(cluster) }
     }
 
+    /// Where the refcount of a cluster is.
+    func position(of cluster: Int64) -> RefcountPosition {
+        RefcountPosition(block: Int(cluster / perBlock), index: Int(cluster % perBlock))
+    }
+
+    /// Whether there is a block of this number. Where there is none, nothing is in use.
+    func hasBlock(_ block: Int) -> Bool { block < table.count && table[block] != 0 }
+
     /// The refcount of a cluster.
     mutating func count(of cluster: Int64) throws(StorageError) -> UInt64 {
-        let index = Int(cluster / perBlock)
-        guard index < table.count, table[index] != 0 else { return 0 }
-        try load(index)
-        return blocks[index]?[Int(cluster % perBlock)] ?? 0
+        let position = position(of: cluster)
+        guard hasBlock(position.block) else { return 0 }
+        try load(position.block)
+        return blocks[position.block][position.index]
     }
 
     /// Takes one reference from each of these clusters, to which nothing on stable storage refers
@@ -106,12 +122,11 @@ struct Refcounts: Sendable {
                 throw damaged(
                     at: cluster << Int64(clusterBits), "a cluster is in use and counted as free")
             }
-            let index = Int(cluster / perBlock)
-            let position = Int(cluster % perBlock)
-            blocks[index]?[position] = count - 1
+            let position = position(of: cluster)
+            blocks[position.block][position.index] = count - 1
             if count == 1 {
                 cursor = min(cursor, cluster)
-                full.remove(index)
+                full.remove(position.block)
             }
         }
     }
@@ -138,10 +153,10 @@ struct Refcounts: Sendable {
     mutating func usedEnd(from end: Int64, floor: Int64) throws(StorageError) -> Int64 {
         var cluster = end.dividedRoundingUp(by: clusterSize)
         while cluster << Int64(clusterBits) > floor {
-            let index = Int((cluster - 1) / perBlock)
-            guard index < table.count, table[index] != 0 else {
+            let block = position(of: cluster - 1).block
+            guard hasBlock(block) else {
                 // Nothing is counted for as long as there is no block.
-                cluster = Int64(index) * perBlock
+                cluster = Int64(block) * perBlock
                 continue
             }
             if try count(of: cluster - 1) != 0 { return cluster << Int64(clusterBits) }
@@ -158,25 +173,24 @@ struct Refcounts: Sendable {
 // MARK: Blocks in memory
 
 extension Refcounts {
+    /// Brings a block into memory.
+    ///
+    /// Precondition: there is a block of this number.
     mutating func load(_ index: Int) throws(StorageError) {
-        clock += 1
-        if blocks[index] == nil {
-            try makeRoom()
-            let bytes = try file.readFilled(at: table[index], count: Int(clusterSize))
-            blocks[index] = RefcountBlock(bytes: bytes, order: order)
-        }
-        let now = clock
-        blocks[index]?.lastUse = now
+        guard !blocks.contains(index) else { return blocks.touch(index) }
+        precondition(table[index] != 0, "the header would be read as refcounts")
+        try makeRoom()
+        let bytes = try file.readFilled(at: table[index], count: Int(clusterSize))
+        blocks.insert(RefcountBlock(bytes: bytes, order: order), at: index)
     }
 
     /// Puts a block into memory that stable storage doesn't have, all free.
     mutating func insertNewBlock(_ index: Int, at offset: Int64) {
-        clock += 1
+        precondition(table[index] == 0, "a block of refcounts would be replaced by an empty one")
         let bytes = [UInt8](repeating: 0, count: Int(clusterSize))
         var block = RefcountBlock(bytes: bytes, order: order)
         block.isDirty = true
-        block.lastUse = clock
-        blocks[index] = block
+        blocks.insert(block, at: index)
         table[index] = offset
         dirtyEntries.insert(index)
         occupied.insert(offset >> Int64(clusterBits))
@@ -187,12 +201,8 @@ extension Refcounts {
         let limit = max(Self.blockCountMin, Self.cacheBytesMax >> clusterBits)
         guard blocks.count >= limit else { return }
         try flush()
-        let oldest = blocks.sorted { $0.value.lastUse < $1.value.lastUse }
-        for (index, _) in oldest.prefix(limit / 4) { blocks[index] = nil }
+        blocks.remove(blocks.leastUsed(limit / 4) { _, block in !block.isDirty })
     }
-
-    /// Whether stable storage may have less than memory.
-    var isDirty: Bool { !dirtyEntries.isEmpty || blocks.values.contains { $0.isDirty } }
 
     /// Writes what has changed. It lasts after the next sync of the file.
     ///
@@ -200,10 +210,9 @@ extension Refcounts {
     @discardableResult
     mutating func flush() throws(StorageError) -> Bool {
         var hasWritten = false
-        for index in blocks.keys.sorted() {
-            guard let block = blocks[index], block.isDirty else { continue }
-            try file.write(block.bytes, at: table[index])
-            blocks[index]?.isDirty = false
+        checkInvariants()
+        for index in blocks.numbers where blocks[index].isDirty {
+            try write(index)
             hasWritten = true
         }
         guard !dirtyEntries.isEmpty else { return hasWritten }
@@ -212,7 +221,7 @@ extension Refcounts {
         while !dirtyEntries.isEmpty {
             // Nor to one that is counted by a block to which it doesn't lead yet.
             let entries = dirtyEntries.filter { index in
-                let counting = Int((table[index] >> Int64(clusterBits)) / perBlock)
+                let counting = position(of: table[index] >> Int64(clusterBits)).block
                 return counting == index || !dirtyEntries.contains(counting)
             }
             try writeEntries(entries.sorted())
@@ -220,6 +229,13 @@ extension Refcounts {
             if !dirtyEntries.isEmpty { try file.sync() }
         }
         return true
+    }
+
+    /// Writes a block that is in memory.
+    mutating func write(_ index: Int) throws(StorageError) {
+        precondition(table[index] >= clusterSize, "refcounts would be written over the header")
+        try file.write(blocks[index].bytes, at: table[index])
+        blocks[index].isDirty = false
     }
 
     /// Writes entries of the table, those side by side at once.
@@ -233,5 +249,50 @@ extension Refcounts {
                 words.bigEndianBytes(), at: tableOffset + Int64(indices[position]) * 8)
             position = end
         }
+    }
+}
+
+// MARK: Checking
+
+extension Refcounts {
+    /// What every change leaves true. Complexity: O(blocks in memory) in a debug build, nothing in
+    /// a release build.
+    func checkInvariants() {
+        #if DEBUG
+            let mask = clusterSize - 1
+            assert(tableOffset & mask == 0, "the refcount table is no cluster")
+            assert(cursor >= 0 && freshFrom >= 0)
+            assert(occupied.contains(0), "the header's cluster can be taken")
+            for index in dirtyEntries {
+                assert(blocks.contains(index), "a block that was never written is not in memory")
+            }
+            for index in blocks.numbers {
+                assert(hasBlock(index), "a block has no place")
+                assert(table[index] & mask == 0, "a block is no cluster")
+                assert(blocks[index].bytes.count == clusterSize, "a block has another length")
+                assert(
+                    occupied.contains(table[index] >> Int64(clusterBits)),
+                    "a block's cluster can be taken")
+            }
+            for index in full { assert(hasBlock(index), "a block that isn't there is full") }
+        #endif
+    }
+
+    /// What is true of clusters that were just taken. O(clusters).
+    func checkTaken(_ clusters: Range<Int64>) {
+        #if DEBUG
+            assert(!clusters.isEmpty && clusters.lowerBound > 0, "the header was taken")
+            assert(freshFrom >= clusters.upperBound, "what was taken would be taken for zeros")
+            assert(
+                length >= clusters.upperBound << Int64(clusterBits),
+                "the file can't hold what was taken")
+            for cluster in clusters {
+                assert(!occupied.contains(cluster), "a table can be overwritten")
+                let position = position(of: cluster)
+                assert(hasBlock(position.block), "what was taken is not counted")
+                guard blocks.contains(position.block) else { continue }
+                assert(blocks[position.block][position.index] == 1, "what was taken is not counted")
+            }
+        #endif
     }
 }

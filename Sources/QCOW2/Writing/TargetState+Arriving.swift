@@ -7,33 +7,44 @@ extension TargetState {
         var rest = range
         while !rest.isEmpty {
             let table = geometry.l1Index(of: rest.lowerBound)
-            let tableEnd = Int64(table + 1) << Int64(geometry.coverageBits)
-            let inTable = rest.lowerBound..<min(tableEnd, rest.upperBound)
-            if tables[table]?.pending.isEmpty == false { wrote(table, inTable) }
-            rest = inTable.upperBound..<rest.upperBound
+            let end = min(geometry.start(ofTable: table + 1), rest.upperBound)
+            // Bytes that were written over others are in no table that has to change.
+            if tables.contains(table), !tables[table].pending.isEmpty {
+                wrote(rest.lowerBound..<end, inTable: table)
+            }
+            rest = end..<rest.upperBound
         }
     }
 
-    private mutating func wrote(_ table: Int, _ range: Range<Int64>) {
+    private mutating func wrote(_ range: Range<Int64>, inTable table: Int) {
         var rest = range
         while !rest.isEmpty {
             let piece = firstCluster(of: rest)
-            let index = geometry.l2Index(of: piece.lowerBound)
-            tables[table]?.pending[index]?.receive(piece)
-            if let pending = tables[table]?.pending[index], pending.missing.isEmpty {
-                tables[table]?.pending[index] = nil
-                settle(table, index, pending)
-            }
             rest = piece.upperBound..<rest.upperBound
+            let index = geometry.l2Index(of: piece.lowerBound)
+            guard var pending = tables[table].pending.removeValue(forKey: index) else { continue }
+            pending.receive(piece)
+            if pending.missing.isEmpty {
+                settle(ClusterPosition(table: table, index: index), pending)
+            } else {
+                tables[table].pending[index] = pending
+            }
         }
+        checkInvariants(ofTable: table)
     }
 
     /// Has the table in memory lead to a cluster whose bytes are all there.
-    private mutating func settle(_ table: Int, _ index: Int, _ pending: PendingCluster) {
-        guard let old = try? entry(table, index) else {
+    ///
+    /// Precondition: the cluster is pending no longer.
+    private mutating func settle(_ position: ClusterPosition, _ pending: PendingCluster) {
+        assert(self.pending(at: position) == nil, "a cluster is complete, and waits")
+        guard let old = try? entry(at: position) else {
             preconditionFailure("the entry was good when the cluster got its place")
         }
-        set(table, index, L2Entry(.data(host: pending.host), isCopied: true))
+        assert(
+            pending.isNew == (old.state.parts?.host != pending.host),
+            "the cluster was replaced while its bytes were on their way")
+        set(position, to: L2Entry(.data(host: pending.host), isCopied: true))
         if pending.isNew { drop(old.state) }
     }
 
@@ -48,26 +59,34 @@ extension TargetState {
         while !rest.isEmpty {
             let piece = firstCluster(of: rest)
             rest = piece.upperBound..<rest.upperBound
-            let table = geometry.l1Index(of: piece.lowerBound)
-            let index = geometry.l2Index(of: piece.lowerBound)
-            guard let pending = tables[table]?.pending.removeValue(forKey: index) else { continue }
-            let whole = bytes(table, index)
+            let position = geometry.position(of: piece.lowerBound)
+            guard let pending = takePending(at: position) else { continue }
+            let whole = bytes(of: position)
             widened =
                 min(
                     widened.lowerBound, whole.lowerBound)..<max(
                     widened.upperBound, whole.upperBound)
-            if !pending.isNew { leavePlace(table, index) }
+            if !pending.isNew { leavePlace(position) }
+            checkInvariants(ofTable: position.table)
         }
+        assert(widened.clamped(to: range) == range, "some of what is lost would not be told")
         return widened
     }
 
+    /// Takes a cluster that waits for bytes out of its table; nil if there is none, as in a table
+    /// that is not in memory.
+    private mutating func takePending(at position: ClusterPosition) -> PendingCluster? {
+        guard tables.contains(position.table) else { return nil }
+        return tables[position.table].pending.removeValue(forKey: position.index)
+    }
+
     /// Has an entry forget a cluster of its own in which nothing is. If there is anything it stays.
-    private mutating func leavePlace(_ table: Int, _ index: Int) {
-        guard let old = try? entry(table, index), let parts = old.state.parts,
+    private mutating func leavePlace(_ position: ClusterPosition) {
+        guard let old = try? entry(at: position), let parts = old.state.parts,
             parts.host != nil, parts.allocated == 0
         else { return }
         let state = ClusterState(host: nil, allocated: 0, zero: parts.zero)
-        set(table, index, L2Entry(state))
+        set(position, to: L2Entry(state))
     }
 
     /// Gives back the clusters whose bytes have not come, and will not. What has come of others is
@@ -76,16 +95,18 @@ extension TargetState {
     /// - Returns: whether something was written that has to be flushed.
     mutating func giveUpWaiting() throws(StorageError) -> Bool {
         var hasWritten = false
-        for (table, index) in tables.flatMap({ item in
-            item.value.pending.keys.map { (item.key, $0) }
-        }) {
-            guard let pending = tables[table]?.pending.removeValue(forKey: index) else { continue }
+        let waiting = tables.numbers.flatMap { table in
+            tables[table].pending.keys.map { ClusterPosition(table: table, index: $0) }
+        }
+        for position in waiting {
+            guard let pending = takePending(at: position) else {
+                preconditionFailure("a cluster that waits was taken twice")
+            }
             if pending.hasReceived {
-                let job = ClusterFill(
-                    table: table, index: index, host: pending.host, isFresh: false)
-                let old = try entry(table, index)
+                let job = ClusterFill(position: position, host: pending.host, isFresh: false)
+                let old = try entry(at: position)
                 for range in pending.missing { try fill(job, range, old) }
-                settle(table, index, pending)
+                settle(position, pending)
                 hasWritten = true
             } else if pending.isNew {
                 try writer.release(offset: pending.host, clusters: 1)

@@ -7,22 +7,25 @@ extension TargetState {
     /// before `commit`.
     mutating func seal() {
         for index in dirtyTables {
-            guard let changed = tables[index]?.takeDirty(), let words = tables[index]?.words else {
+            guard let changed = tables[index].takeDirty() else {
+                assertionFailure("a table without changes is noted as changed")
                 continue
             }
             let old = sealed[index]?.changed ?? changed
             let range =
                 min(old.lowerBound, changed.lowerBound)..<max(old.upperBound, changed.upperBound)
-            sealed[index] = SealedTable(words: words, changed: range)
+            sealed[index] = SealedTable(words: tables[index].words, changed: range)
         }
         dirtyTables = []
         sealedDrops += dropped
         dropped = []
+        checkInvariants()
     }
 
     /// Makes what was sealed last.
     mutating func commit() throws(StorageError) {
         guard !sealed.isEmpty || !sealedDrops.isEmpty else { return }
+        checkInvariants()
         let file = writer.file
         let indices = sealed.keys.sorted()
         // An entry may have changed without a place being asked for, when one was lost.
@@ -40,7 +43,9 @@ extension TargetState {
     }
 
     private func write(_ index: Int) throws(StorageError) {
-        guard let table = sealed[index], let host = tables[index]?.host else { return }
+        guard let table = sealed[index] else { preconditionFailure("the table is not sealed") }
+        let host = tables[index].host
+        precondition(host >= geometry.clusterSize, "a table would be written over the header")
         guard l1[index].offset == host else {
             try writer.file.write(table.words.bigEndianBytes(), at: host)
             return
@@ -54,12 +59,12 @@ extension TargetState {
 
     /// Has the L1 table lead to tables that are new.
     private mutating func commitL1(_ indices: [Int]) throws(StorageError) {
-        let moved = indices.filter { l1[$0].offset != tables[$0]?.host }
+        let moved = indices.filter { l1[$0].offset != tables[$0].host }
         guard !moved.isEmpty else { return }
         let start = writer.header.l1Offset
         var changed = l1
         for index in moved {
-            changed[index] = L1Entry(offset: tables[index]?.host ?? 0, isCopied: true)
+            changed[index] = L1Entry(offset: tables[index].host, isCopied: true)
         }
         var position = 0
         while position < moved.count {
@@ -72,8 +77,9 @@ extension TargetState {
         try writer.file.sync()
         l1 = changed
         for index in moved {
-            guard let shared = tables[index]?.shared, shared != 0 else { continue }
-            tables[index]?.shared = 0
+            let shared = tables[index].shared
+            guard shared != 0 else { continue }
+            tables[index].shared = 0
             try writer.releaseTable(offset: shared)
         }
     }

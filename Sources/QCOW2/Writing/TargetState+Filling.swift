@@ -3,8 +3,7 @@ internal import SystemPackage
 
 /// What has to be in a cluster beside the bytes that are about to be written to it.
 struct ClusterFill {
-    let table: Int
-    let index: Int
+    let position: ClusterPosition
     /// Where the cluster is in the file.
     let host: Int64
     /// Whether the cluster reads as zeros.
@@ -21,7 +20,7 @@ extension TargetState {
 
     /// Copies what these parts of a cluster have now.
     func fill(_ job: ClusterFill, parts: UInt32, _ entry: L2Entry) throws(StorageError) {
-        let start = bytes(job.table, job.index).lowerBound
+        let start = bytes(of: job.position).lowerBound
         guard geometry.hasSubclusters else {
             return try fill(job, start..<(start + geometry.clusterSize), entry)
         }
@@ -41,8 +40,12 @@ extension TargetState {
     func fill(
         _ job: ClusterFill, _ range: Range<Int64>, _ entry: L2Entry
     ) throws(StorageError) {
-        let disk = bytes(job.table, job.index)
+        let disk = bytes(of: job.position)
         let start = disk.lowerBound
+        assert(job.host >= geometry.clusterSize, "the header would be overwritten")
+        assert(
+            range.lowerBound >= start && range.upperBound <= start + geometry.clusterSize,
+            "what is filled is not in the cluster")
         var rest = range
         while !rest.isEmpty {
             let origin = origin(of: rest.lowerBound, entry)

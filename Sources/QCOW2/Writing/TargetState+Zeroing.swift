@@ -8,26 +8,26 @@ extension TargetState {
         var rest = range
         while !rest.isEmpty {
             let table = geometry.l1Index(of: rest.lowerBound)
-            let tableEnd = Int64(table + 1) << Int64(geometry.coverageBits)
-            let end = min(tableEnd, rest.upperBound)
-            if l1[table] == .none && tables[table] == nil {
+            let end = min(geometry.start(ofTable: table + 1), rest.upperBound)
+            if l1[table] == .none && !tables.contains(table) {
                 if hasBacking { return false }
             } else {
                 try load(table)
-                guard try isZero(table, rest.lowerBound..<end) else { return false }
+                guard try isZero(inTable: rest.lowerBound..<end) else { return false }
             }
             rest = end..<rest.upperBound
         }
         return true
     }
 
-    private func isZero(_ table: Int, _ range: Range<Int64>) throws(StorageError) -> Bool {
+    /// Precondition: the range is in one table, which is in memory.
+    private func isZero(inTable range: Range<Int64>) throws(StorageError) -> Bool {
         var rest = range
         while !rest.isEmpty {
             let piece = firstCluster(of: rest)
-            let index = geometry.l2Index(of: piece.lowerBound)
-            guard tables[table]?.pending[index] == nil,
-                isZero(try entry(table, index).state, parts(touching: piece))
+            let position = geometry.position(of: piece.lowerBound)
+            guard pending(at: position) == nil,
+                isZero(try entry(at: position).state, parts(touching: piece))
             else { return false }
             rest = piece.upperBound..<rest.upperBound
         }
@@ -61,44 +61,45 @@ extension TargetState {
 
     /// - Returns: whether the tables can say it.
     private mutating func zeroCluster(_ range: Range<Int64>) throws(StorageError) -> Bool {
-        let table = geometry.l1Index(of: range.lowerBound)
-        let index = geometry.l2Index(of: range.lowerBound)
-        try load(table)
-        let old = try entry(table, index)
-        let pending = tables[table]?.pending[index]
+        let position = geometry.position(of: range.lowerBound)
+        try load(position.table)
+        let old = try entry(at: position)
+        let pending = pending(at: position)
         let touched = parts(touching: range)
         if pending == nil && isZero(old.state, touched) { return true }
         let covered = range.upperBound == size ? touched | ~(touched &- 1) : touched
-        guard covered == .max else { return try zeroParts(table, index, covered, old) }
+        guard covered == .max else { return try zeroParts(position, covered, old) }
         guard geometry.knowsZeroClusters || !hasBacking else { return false }
-        try reserve(table)
-        tables[table]?.pending[index] = nil
+        try reserve(position.table)
+        tables[position.table].pending[position.index] = nil
         // A cluster of its own is kept for what may come later; bytes may still be on their way to
         // one that waits for them.
         let kept = pending?.host ?? (old.isCopied ? old.state.parts?.host : nil)
         if geometry.knowsZeroClusters {
-            set(table, index, L2Entry(.zero(host: kept), isCopied: kept != nil))
+            set(position, to: L2Entry(.zero(host: kept), isCopied: kept != nil))
             if kept == nil || kept != old.state.parts?.host { drop(old.state) }
         } else {
-            set(table, index, L2Entry(.unallocated))
+            set(position, to: L2Entry(.unallocated))
             drop(old.state)
             if let pending, pending.isNew { drop(.data(host: pending.host)) }
         }
+        checkInvariants(ofTable: position.table)
         return true
     }
 
     private mutating func zeroParts(
-        _ table: Int, _ index: Int, _ covered: UInt32, _ old: L2Entry
+        _ position: ClusterPosition, _ covered: UInt32, _ old: L2Entry
     ) throws(StorageError) -> Bool {
-        guard tables[table]?.pending[index] == nil,
+        guard pending(at: position) == nil,
             let (host, allocated, zero) = old.state.parts
         else { return false }
-        try reserve(table)
+        try reserve(position.table)
         let left = allocated & ~covered
         let kept = left != 0 || old.isCopied ? host : nil
         let state = ClusterState(host: kept, allocated: left, zero: zero | covered)
-        set(table, index, L2Entry(state, isCopied: old.isCopied))
+        set(position, to: L2Entry(state, isCopied: old.isCopied))
         if kept == nil { drop(old.state) }
+        checkInvariants(ofTable: position.table)
         return true
     }
 }

@@ -14,7 +14,7 @@ struct TargetState: Sendable {
     let hasBacking: Bool
     /// As stable storage has it.
     var l1: [L1Entry]
-    var tables: [Int: TargetTable] = [:]
+    var tables = LoadedPieces<TargetTable>()
     /// Tables with changes that are not sealed.
     var dirtyTables: Set<Int> = []
     /// What the next commit writes.
@@ -25,7 +25,6 @@ struct TargetState: Sendable {
     /// Whether anything may be to be made last that is not sealed.
     var hasStarted = false
     var isFinished = false
-    private var clock = 0
 
     /// Tables in memory take so much at most, unless all of them are in use; and the changed ones
     /// among them.
@@ -49,11 +48,9 @@ struct TargetState: Sendable {
         (dirtyTables.count + sealed.count) << geometry.clusterBits > Self.dirtyBytesMax
     }
 
-    /// The bytes of the disk that are in the cluster at `index` of a table.
-    func bytes(_ table: Int, _ index: Int) -> Range<Int64> {
-        let start =
-            Int64(table) << Int64(geometry.coverageBits)
-            + Int64(index) << Int64(geometry.clusterBits)
+    /// The bytes of the disk that are in a cluster.
+    func bytes(of position: ClusterPosition) -> Range<Int64> {
+        let start = geometry.start(of: position)
         return start..<min(start + geometry.clusterSize, size)
     }
 
@@ -71,76 +68,74 @@ struct TargetState: Sendable {
 
     /// Brings a table into memory.
     mutating func load(_ index: Int) throws(StorageError) {
-        clock += 1
-        if tables[index] == nil {
-            makeRoom()
-            let entry = l1[index]
-            let offset = entry.offset
-            if entry == .none {
-                let words = [UInt64](repeating: 0, count: geometry.wordsPerTable)
-                tables[index] = TargetTable(words: words, host: 0, shared: 0)
-            } else {
-                let file = writer.file
-                let bytes = try file.readFilled(at: offset, count: Int(geometry.clusterSize))
-                tables[index] = TargetTable(
-                    words: bytes.bigEndianWords(), host: entry.isCopied ? offset : 0,
-                    shared: entry.isCopied ? 0 : offset)
-            }
+        guard !tables.contains(index) else { return tables.touch(index) }
+        makeRoom()
+        let entry = l1[index]
+        guard entry != .none else {
+            let words = [UInt64](repeating: 0, count: geometry.wordsPerTable)
+            return tables.insert(TargetTable(words: words, host: 0, shared: 0), at: index)
         }
-        let now = clock
-        tables[index]?.lastUse = now
+        let bytes = try writer.file.readFilled(
+            at: entry.offset, count: Int(geometry.clusterSize))
+        tables.insert(
+            TargetTable(
+                words: bytes.bigEndianWords(), host: entry.isCopied ? entry.offset : 0,
+                shared: entry.isCopied ? 0 : entry.offset),
+            at: index)
     }
 
     /// Takes the cluster to which a table is going to be written, unless it has one: what is placed
     /// can be committed without any more space.
+    ///
+    /// Precondition: the table is in memory.
     mutating func reserve(_ index: Int) throws(StorageError) {
-        guard tables[index]?.host == 0 else { return }
-        let host = try writer.allocateTable()
-        tables[index]?.host = host
+        guard tables[index].host == 0 else { return }
+        tables[index].host = try writer.allocateTable()
     }
 
     /// Whether a table has a cluster to which the image doesn't lead yet.
-    private func hasReserved(_ index: Int) -> Bool {
-        guard let host = tables[index]?.host, host != 0 else { return false }
-        return host != l1[index].offset
+    private func hasReserved(_ index: Int, _ table: TargetTable) -> Bool {
+        table.host != 0 && table.host != l1[index].offset
     }
 
     /// Gives back the clusters of tables in which nothing was changed in the end.
     mutating func releaseReserved() throws(StorageError) {
-        for index in tables.keys.sorted() where hasReserved(index) && sealed[index] == nil {
-            guard let host = tables[index]?.host else { continue }
-            tables[index]?.host = 0
-            try writer.releaseTable(offset: host)
+        for index in tables.numbers where sealed[index] == nil {
+            let table = tables[index]
+            guard hasReserved(index, table) else { continue }
+            assert(table.isClean, "the cluster of a table that has changed is given back")
+            tables[index].host = 0
+            try writer.releaseTable(offset: table.host)
         }
     }
 
     private mutating func makeRoom() {
         let limit = max(8, Self.cacheBytesMax >> geometry.clusterBits)
         guard tables.count >= limit else { return }
-        let idle = tables.filter {
-            $0.value.isClean && sealed[$0.key] == nil && !hasReserved($0.key)
-        }
-        .sorted { $0.value.lastUse < $1.value.lastUse }
-        for (index, _) in idle.prefix(limit / 4) { tables[index] = nil }
+        tables.remove(
+            tables.leastUsed(limit / 4) { index, table in
+                table.isClean && sealed[index] == nil && !hasReserved(index, table)
+            })
     }
 
     /// What a table in memory says about a cluster.
-    func entry(_ table: Int, _ index: Int) throws(StorageError) -> L2Entry {
+    func entry(at position: ClusterPosition) throws(StorageError) -> L2Entry {
         do throws(EntryProblem) {
-            guard let found = tables[table] else { return L2Entry(.unallocated) }
-            return try found.entry(index, geometry)
+            return try tables[position.table].entry(position.index, geometry)
         } catch {
-            let offset = l1[table].offset
-            throw .damaged(
-                writer.file.path, at: offset + Int64(index * geometry.wordsPerEntry * 8),
-                error.what)
+            let offset = l1[position.table].offset + geometry.byteOffset(of: position.index)
+            throw .damaged(writer.file.path, at: offset, error.what)
         }
     }
 
-    mutating func set(_ table: Int, _ index: Int, _ entry: L2Entry) {
-        let geometry = geometry
-        tables[table]?.set(index, entry, geometry)
-        dirtyTables.insert(table)
+    /// The cluster at a position that waits for bytes; nil if none does.
+    func pending(at position: ClusterPosition) -> PendingCluster? {
+        tables[position.table].pending[position.index]
+    }
+
+    mutating func set(_ position: ClusterPosition, to entry: L2Entry) {
+        tables[position.table].set(position.index, entry, geometry)
+        dirtyTables.insert(position.table)
     }
 
     /// Notes that a table in memory doesn't refer any more to what an entry of it referred to.

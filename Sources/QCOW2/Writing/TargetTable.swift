@@ -16,6 +16,7 @@ struct PendingCluster: Sendable {
 
     /// Expects bytes once more, because their first write failed.
     mutating func expect(_ range: Range<Int64>) {
+        assert(!range.isEmpty, "a cluster can't wait for nothing")
         remove(range)
         missing.append(range)
     }
@@ -55,10 +56,9 @@ struct TargetTable: Sendable {
     var pending: [Int: PendingCluster] = [:]
     /// Words that have changed since the last seal.
     private(set) var dirty: Range<Int>?
-    /// When it was used last, on the clock of its owner.
-    var lastUse = 0
 
     init(words: [UInt64], host: Int64, shared: Int64) {
+        assert(host == 0 || host != shared, "a table that others use would be written in place")
         self.words = words
         self.host = host
         self.shared = shared
@@ -74,6 +74,7 @@ struct TargetTable: Sendable {
     }
 
     mutating func set(_ index: Int, _ entry: L2Entry, _ geometry: TableGeometry) {
+        assert((0..<geometry.entriesPerTable).contains(index), "the table has no such entry")
         let first = index * geometry.wordsPerEntry
         let encoded = entry.encoded(geometry)
         words[first] = encoded.word
@@ -83,6 +84,16 @@ struct TargetTable: Sendable {
             dirty.map { old in
                 min(old.lowerBound, range.lowerBound)..<max(old.upperBound, range.upperBound)
             } ?? range
+    }
+
+    /// Has a cluster that waits for bytes wait for some of them once more.
+    ///
+    /// Precondition: it waits.
+    mutating func expect(_ range: Range<Int64>, at index: Int) {
+        guard let place = pending.index(forKey: index) else {
+            preconditionFailure("no cluster waits at entry \(index)")
+        }
+        pending.values[place].expect(range)
     }
 
     /// Takes the words that have changed.
