@@ -63,7 +63,7 @@ let package = Package(
         module("DirtyBitmap", []),
         module("ChangeMap", ["DirtyBitmap"]),
         module("Ring", ["CLiburing", "CLinux"]),
-        module("BlockStorage", ["CLinux", "CBlkid", systemPackage]),
+        module("BlockStorage", ["CLinux", "CBlkid", "DirtyBitmap", systemPackage]),
         module(
             "QCOW2", ["BlockStorage", "DirtyBitmap", "CZlib", "CZstd", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),

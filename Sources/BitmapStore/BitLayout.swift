@@ -18,10 +18,10 @@ struct BitLayout: Hashable, Sendable {
     var shift: Int { geometry.granularity.shift }
 
     var pageCount: Int {
-        (geometry.granuleCount + Self.granulesPerPage - 1) / Self.granulesPerPage
+        geometry.granuleCount.dividedRoundingUp(by: Self.granulesPerPage)
     }
 
-    var tableCount: Int { (pageCount + Self.pagesPerTable - 1) / Self.pagesPerTable }
+    var tableCount: Int { pageCount.dividedRoundingUp(by: Self.pagesPerTable) }
 
     func pages(ofTable table: Int) -> Range<Int> {
         table * Self.pagesPerTable..<min((table + 1) * Self.pagesPerTable, pageCount)

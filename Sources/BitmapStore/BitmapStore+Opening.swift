@@ -80,7 +80,7 @@ extension BitmapStore {
     ) throws(BitmapStoreError) {
         precondition(device.size >= 0, "a disk can't have \(device.size) bytes")
         let directory = Catalog(device: device).encoded()
-        let blocks = (directory.count + blockBytes - 1) / blockBytes
+        let blocks = directory.count.dividedRoundingUp(by: blockBytes)
         var random = SystemRandomNumberGenerator()
         let superblock = Superblock(
             generation: 1, uuid: (0..<16).map { _ in UInt8.random(in: 0 ... .max, using: &random) },

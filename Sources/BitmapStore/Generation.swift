@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// What a block of the file is used for in one generation.
@@ -121,7 +122,7 @@ struct BlockWalk {
         uses = Array(repeating: .free, count: Int(superblock.blockCount))
         for slot in 0..<Superblock.slotCount { uses[slot] = .superblock }
         let first = Int(superblock.directory.offset) / blockBytes
-        let count = (Int(superblock.directoryLength) + blockBytes - 1) / blockBytes
+        let count = Int(superblock.directoryLength).dividedRoundingUp(by: blockBytes)
         for block in first..<first + count { uses[block] = .directory }
     }
 

@@ -157,7 +157,7 @@ struct Transaction {
             throw .tooManyBitmaps(path: file.path, limit: Int(Superblock.directoryLengthMax))
         }
         try requireReadable(directory)
-        let blocks = (directory.count + blockBytes - 1) / blockBytes
+        let blocks = directory.count.dividedRoundingUp(by: blockBytes)
         let offset = try allocate(blocks)
         let padding = blocks * blockBytes - directory.count
         try file.write(directory + Array(repeating: 0, count: padding), at: Int64(offset))

@@ -1,3 +1,5 @@
+internal import DirtyBitmap
+
 /// Where a stretch of a disk lives: the only thing that whoever moves the bytes needs to know.
 package struct HostExtent: Sendable, Equatable {
     /// One of the map's files.
@@ -180,13 +182,11 @@ extension SourceMap {
     package func content(at start: Int64, unit: Int64) throws(StorageError) -> StorageExtent {
         let extent = try content(at: start)
         let end = extent.range.upperBound
-        let mask = unit - 1
-        let isZero = extent.content == .zero
         if end == size { return StorageExtent(range: start..<end, content: extent.content) }
-        if isZero, end & ~mask > start {
-            return StorageExtent(range: start..<(end & ~mask), content: .zero)
+        if extent.content == .zero, end.roundedDown(to: unit) > start {
+            return StorageExtent(range: start..<end.roundedDown(to: unit), content: .zero)
         }
-        return StorageExtent(range: start..<min((end + mask) & ~mask, size), content: .data)
+        return StorageExtent(range: start..<min(end.roundedUp(to: unit), size), content: .data)
     }
 }
 

@@ -1,3 +1,5 @@
+internal import DirtyBitmap
+
 /// Why a partition table that was copied does not serve on its new disk as it is, and what mends
 /// that.
 ///
@@ -97,10 +99,10 @@ public struct PartitionTableNote: Sendable, Hashable {
     private static func isConvertible(_ table: PartitionTable, to target: Side) -> Bool {
         let unit = target.seenSectorSize
         guard !table.isCompound, PartitionTable.sectorSizes.contains(unit) else { return false }
-        var end = target.size / unit * unit
+        var end = target.size.roundedDown(to: unit)
         if table.kind == .gpt {
             let list = max(table.listBytes, 128 * 128)
-            end -= (list + unit - 1) / unit * unit + unit
+            end -= list.roundedUp(to: unit) + unit
         }
         let start = max(1 << 20, target.optimalTransfer)
         return table.partitions.allSatisfy {

@@ -1,3 +1,4 @@
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// The map of a raw disk or image: every byte is where its offset says.
@@ -27,7 +28,7 @@ package struct RawMap: SourceMap, TargetMap {
         self.size = size ?? device.geometry.size
         alignment = device.geometry.offsetAlignment
         let isAligned = self.size % Int64(alignment) == 0
-        tailStart = isAligned ? self.size : self.size & ~(Self.pageSize - 1)
+        tailStart = isAligned ? self.size : self.size.roundedDown(to: Self.pageSize)
     }
 
     package var name: String { device.path.string }

@@ -11,7 +11,7 @@ enum Modules {
         "ChangeMap": ["DirtyBitmap", "FoundationEssentials"],
         "Ring": ["CLiburing", "CLinux", "Glibc"],
         "BlockStorage": [
-            "CLinux", "CBlkid", "Glibc", "SystemPackage", "Synchronization",
+            "CLinux", "CBlkid", "DirtyBitmap", "Glibc", "SystemPackage", "Synchronization",
         ],
         "QCOW2": [
             "CZlib", "CZstd", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage",

@@ -1,3 +1,4 @@
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// Looks for data without a signature that a mirror would destroy: two names in the wrong order
@@ -62,7 +63,7 @@ enum DataGuard {
             first.prefix(edge), max(last.lowerBound, last.upperBound - edge)..<last.upperBound,
         ]
         places += stretches.map { $0.prefix(block) }
-        let step = length / samples & ~(block - 1)
+        let step = (length / samples).roundedDown(to: block)
         var skip: Int64 = 0
         for stretch in stretches {
             var offset = stretch.lowerBound + skip

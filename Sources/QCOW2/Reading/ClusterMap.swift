@@ -19,7 +19,7 @@ struct ClusterMap: Sendable {
     func extent(at offset: Int64, limit: Int64) throws(StorageError) -> LayerExtent {
         let content = try content(at: offset)
         if case .compressed = content {
-            let end = (offset | (geometry.clusterSize - 1)) + 1
+            let end = (offset + 1).roundedUp(to: geometry.clusterSize)
             return LayerExtent(content: content, length: min(limit, end) - offset)
         }
         var end = offset
@@ -43,7 +43,7 @@ struct ClusterMap: Sendable {
             if end < limit { break }
         }
         // Whatever a file does that changes meanwhile: who asks gets ahead.
-        if end == offset { end = min(limit, (offset | (geometry.pieceSize - 1)) + 1) }
+        if end == offset { end = min(limit, (offset + 1).roundedUp(to: geometry.pieceSize)) }
         return LayerExtent(content: content, length: end - offset)
     }
 

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import SystemPackage
 
 /// What has to be in a cluster beside the bytes that are about to be written to it.
@@ -51,7 +52,7 @@ extension TargetState {
             let origin = origin(of: rest.lowerBound, entry)
             var end = rest.lowerBound
             repeat {
-                end = min((end | (geometry.pieceSize - 1)) + 1, rest.upperBound)
+                end = min((end + 1).roundedUp(to: geometry.pieceSize), rest.upperBound)
             } while end < rest.upperBound && self.origin(of: end, entry) == origin
             let piece = rest.lowerBound..<end
             rest = end..<rest.upperBound

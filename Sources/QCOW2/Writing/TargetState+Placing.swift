@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// Where the bytes go that are about to be written.
 extension TargetState {
@@ -26,7 +27,7 @@ extension TargetState {
 
     /// The bytes of a range that are in its first cluster.
     func firstCluster(of range: Range<Int64>) -> Range<Int64> {
-        let end = (range.lowerBound | (geometry.clusterSize - 1)) + 1
+        let end = (range.lowerBound + 1).roundedUp(to: geometry.clusterSize)
         return range.lowerBound..<min(end, range.upperBound)
     }
 
