@@ -100,7 +100,10 @@ let package = Package(
             "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
         tests(
             "MirrorEngineTests",
-            ["MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage]),
+            [
+                "MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage,
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         tests(
             "HistoryTests",
             [

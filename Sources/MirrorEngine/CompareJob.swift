@@ -53,7 +53,8 @@ package final class CompareState: Sendable {
     /// Which sides are read through the page cache.
     let isBuffered: (Bool, Bool)
     let dispenser: RunDispenser
-    let control = JobControl(speedLimit: nil)
+    /// Of the comparison or, if that is a part of another job, of that one.
+    let control: JobControl
     let counters = JobCounters()
     private let findings: Mutex<Findings>
 
@@ -67,8 +68,10 @@ package final class CompareState: Sendable {
 
     package init(
         _ first: any SourceMap, _ second: any SourceMap, runs: consuming DirtyBitmap,
-        requestSize: Int, depth: Int, isBuffered: (Bool, Bool) = (false, false)
+        requestSize: Int, depth: Int, isBuffered: (Bool, Bool) = (false, false),
+        control: JobControl? = nil
     ) {
+        self.control = control ?? JobControl(speedLimit: nil)
         let block = JobPlan.blockSize(first.alignment, second.alignment, runs.granularity.bytes)
         let pair = PairMap(first, second)
         let unit = max(pair.unit, block)
@@ -142,7 +145,9 @@ package final class CompareState: Sendable {
 /// Compares two disks byte for byte, reading both through a ring.
 ///
 /// A job runs once. Any thread may watch and cancel it while it runs.
-public final class CompareJob: Sendable {
+public final class CompareJob: Job {
+    /// Tells the job from all others of this process.
+    public let id = JobID()
     private let state: CompareState
     /// Open as long as the job lives.
     private let disks: (Disk, Disk)
@@ -188,9 +193,11 @@ public final class CompareJob: Sendable {
     /// - Parameter isWatched: whether a side that something else writes meanwhile, or that loses
     ///   what it was read with, spoils the answer. The first side is read from its storage then;
     ///   the second always is. The comparison of a job whose source is in use does without.
+    /// - Parameter control: of the job that this is a part of, with its phases; nil: of its own.
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
         isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
+        control: JobControl? = nil,
         unpacking: @escaping MakeUnpacking = standardUnpacking
     ) {
         let size = min(first.geometry.size, second.geometry.size)
@@ -210,7 +217,7 @@ public final class CompareJob: Sendable {
         planned = runs.dirtyBytes
         state = CompareState(
             left, right, runs: runs, requestSize: Self.requestSize, depth: Self.depth,
-            isBuffered: (first.caching != .direct, second.caching != .direct))
+            isBuffered: (first.caching != .direct, second.caching != .direct), control: control)
     }
 
     /// The clusters in which a difference was found; all that were, once the job has ended.
@@ -218,9 +225,14 @@ public final class CompareJob: Sendable {
 
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {
-        let start = Clock.now
         state.control.start()
         defer { state.control.end() }
+        return compare()
+    }
+
+    /// The same for a job of which this is a part, and which says itself where it is.
+    func compare() -> CompareReport {
+        let start = Clock.now
         let body: @Sendable () -> Void = { [self] in work() }
         // Without a thread the caller's has to do.
         if let thread = WorkerThread(body) { thread.join() } else { body() }
@@ -264,24 +276,30 @@ public final class CompareJob: Sendable {
         }
     }
 
-    /// Runs the comparison without blocking the caller's thread. Cancelling the task cancels it.
-    public func run() async -> CompareReport {
-        await withTaskCancellationHandler {
-            await WorkerThread.result { self.runAndWait() }
-        } onCancel: {
-            cancel()
-        }
-    }
+    /// It compares two disks.
+    public var kind: JobKind { .comparison }
 
     /// Where the comparison is.
     public var phase: JobPhase { state.control.phase }
+
+    /// Stops the comparison, if that is what the verb asks for.
+    ///
+    /// - Throws: for all other verbs, and if it has ended.
+    public func apply(_ verb: JobVerb) throws(JobVerbError) {
+        try requireKind(allows: verb)
+        try state.control.apply(verb)
+    }
 
     /// Stops the comparison; its report says that it did not finish.
     public func cancel() { state.control.cancel() }
 
     /// Bytes to compare, and how many of them were.
-    public var progress: (planned: Int64, done: Int64) {
-        (planned, state.counters.done.value)
+    public var progress: JobProgress {
+        let phase = phase
+        return JobProgress(
+            phase: phase, activity: .verifying, planned: planned,
+            done: state.counters.done.value, read: state.counters.read.value, written: 0,
+            zeroed: 0, skipped: 0, pausedBy: nil, pauses: 0)
     }
 
     private func work() {

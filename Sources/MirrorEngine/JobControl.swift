@@ -3,7 +3,7 @@ internal import Synchronization
 /// How a job is steered from outside, and how its workers tell each other to stop.
 ///
 /// Workers look at two atomics a request; everything else is behind the lock.
-final class JobControl: Sendable {
+package final class JobControl: Sendable {
     struct State {
         var error: MirrorError?
         /// The error that an error policy paused the job for.
@@ -53,6 +53,12 @@ final class JobControl: Sendable {
 
     /// Nothing is copied any more, and the last flush begins.
     func beginFlush() { move { $0 == .ended ? nil : .flushing } }
+
+    /// What was copied and flushed is compared.
+    func beginVerification() { move { $0 == .flushing ? .verifying : nil } }
+
+    /// The result of the job is certain, and what follows from it begins.
+    func settle() { move { $0 == .ended ? nil : .settling } }
 
     /// The job is over.
     func end() { move { _ in .ended } }

@@ -17,6 +17,11 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
     case completing
     /// All that will be copied is, and is brought to stable storage.
     case flushing
+    /// What was copied is on stable storage, and is compared with the source.
+    case verifying
+    /// Nothing is copied or compared any more. What follows from that is done and recorded: a last
+    /// look at both sides, what becomes of bitmaps and records, the end of an image job.
+    case settling
     /// It is over, well or not.
     case ended
 
@@ -29,6 +34,8 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         case .standby: "standby"
         case .completing: "completing"
         case .flushing: "flushing"
+        case .verifying: "verifying"
+        case .settling: "settling"
         case .ended: "ended"
         }
     }
@@ -36,29 +43,38 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
     /// The phases that may follow on this one.
     package var successors: [JobPhase] {
         switch self {
-        case .created: [.running, .paused, .ended]
-        case .running: [.paused, .ready, .completing, .flushing, .ended]
-        case .paused: [.running, .flushing, .ended]
-        case .ready: [.running, .standby, .completing, .flushing, .ended]
-        case .standby: [.ready, .flushing, .ended]
-        case .completing: [.flushing, .ended]
+        case .created: [.running, .paused, .settling, .ended]
+        case .running: [.paused, .ready, .completing, .flushing, .settling, .ended]
+        case .paused: [.running, .flushing, .settling, .ended]
+        case .ready: [.running, .standby, .completing, .flushing, .settling, .ended]
+        case .standby: [.ready, .flushing, .settling, .ended]
+        case .completing: [.flushing, .settling, .ended]
         // A flush that succeeded makes a live mirror ready, and writes that came meanwhile work.
-        case .flushing: [.running, .ready, .ended]
+        case .flushing: [.running, .ready, .verifying, .settling, .ended]
+        case .verifying: [.settling, .ended]
+        case .settling: [.ended]
         case .ended: []
         }
     }
 
     /// Whether a verb means something in this phase. What is so already may be asked for again.
+    ///
+    /// Only copying can be paused and has a speed: a comparison after it can be stopped, and what
+    /// settles the end takes its way.
     public func allows(_ verb: JobVerb) -> Bool {
-        switch (verb, self) {
-        case (.cancel, .ended): false
-        case (.cancel, _): true
-        case (.setSpeed, .flushing), (.setSpeed, .ended): false
-        case (.setSpeed, _): true
-        case (.complete, _): self == .ready
-        case (.pause, .completing), (.pause, .flushing), (.pause, .ended): false
-        case (.resume, .completing), (.resume, .flushing), (.resume, .ended): false
-        case (.pause, _), (.resume, _): true
+        switch verb {
+        case .cancel: self != .settling && self != .ended
+        case .complete: self == .ready
+        case .setSpeed: isCopying
+        case .pause, .resume: isCopying && self != .completing
+        }
+    }
+
+    /// Whether there is or may be something to copy from now on.
+    private var isCopying: Bool {
+        switch self {
+        case .created, .running, .paused, .ready, .standby, .completing: true
+        case .flushing, .verifying, .settling, .ended: false
         }
     }
 
@@ -67,7 +83,7 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         switch self {
         case .created, .running, .paused: .paused
         case .ready, .standby: .standby
-        case .completing, .flushing, .ended: nil
+        case .completing, .flushing, .verifying, .settling, .ended: nil
         }
     }
 
@@ -76,7 +92,8 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         switch self {
         case .paused: .running
         case .standby: .ready
-        case .created, .running, .ready, .completing, .flushing, .ended: nil
+        case .created, .running, .ready, .completing, .flushing, .verifying, .settling, .ended:
+            nil
         }
     }
 }
@@ -95,12 +112,20 @@ public enum JobVerb: Sendable, Hashable {
     case setSpeed(Int64?)
 }
 
-/// A verb that means nothing in the phase that a job is in.
+/// A verb that means nothing to a job, or in the phase that it is in.
 public struct JobVerbError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What was asked for.
     public let verb: JobVerb
     /// Where the job was.
     public let phase: JobPhase
+    /// The kind of the job, if that takes the verb in no phase at all; nil: it is the phase.
+    public let kind: JobKind?
+
+    init(verb: JobVerb, phase: JobPhase, kind: JobKind? = nil) {
+        self.verb = verb
+        self.phase = phase
+        self.kind = kind
+    }
 
     public var description: String {
         let verb =
@@ -111,6 +136,7 @@ public struct JobVerbError: Error, Sendable, Hashable, CustomStringConvertible {
             case .complete: "completed"
             case .setSpeed: "given another speed"
             }
-        return "a job that is \(phase) can't be \(verb)"
+        guard let kind else { return "a job that is \(phase) can't be \(verb)" }
+        return "a \(kind) can't be \(verb)"
     }
 }

@@ -8,7 +8,9 @@ internal import Synchronization
 /// One mirror, from its first read to its last flush.
 ///
 /// A job runs once. Any thread may steer and watch it while it runs.
-public final class MirrorJob: Sendable {
+public final class MirrorJob: Job {
+    /// Tells the job from all others of this process.
+    public let id = JobID()
     private let source: Disk
     private let target: Disk
     private let options: MirrorOptions
@@ -108,11 +110,14 @@ public final class MirrorJob: Sendable {
     /// Runs the job on threads of its own and waits for its end.
     ///
     /// Before its first byte, what it writes is marked in the bitmaps that are kept of the target.
-    ///
-    /// It needs no Swift concurrency and no Dispatch. Where a thread can't be made, the caller's
-    /// does the work; the host's signals are not taken by the job's threads.
     public func runAndWait() -> MirrorReport {
         defer { state.control.end() }
+        return copy()
+    }
+
+    /// The same for a job of which this is the copying: it goes on afterwards, and says itself when
+    /// it has ended.
+    func copy() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
         let bits = state.dispenser.remaining()
@@ -144,20 +149,15 @@ public final class MirrorJob: Sendable {
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
     }
 
-    /// Runs the job without blocking the caller's thread, where the system has a thread for that
-    /// and Swift's runtime has those that it needs: below a limit of a few threads
-    /// (`ulimit -u`, pids.max) only `runAndWait` is sure to end. Cancelling the task cancels the
-    /// job.
-    public func run() async -> MirrorReport {
-        await withTaskCancellationHandler {
-            await WorkerThread.result { self.runAndWait() }
-        } onCancel: {
-            cancel()
-        }
-    }
+    /// It copies one disk to another.
+    public var kind: JobKind { .mirror }
 
-    /// Where the job is. What `RecordedMirror` does after it, verifying for one, is not part of it.
-    public var phase: JobPhase { state.control.phase }
+    /// Where the job is; if it is the copying of another one, such as a `RecordedMirror`, where
+    /// that is.
+    public var phase: JobPhase { control.phase }
+
+    /// How the job is steered, also by what goes on when all is copied.
+    var control: JobControl { state.control }
 
     /// Does what a verb asks for, from any thread.
     ///
@@ -176,16 +176,11 @@ public final class MirrorJob: Sendable {
     /// Bytes a second from now on; nil for no limit.
     public func setSpeedLimit(_ bytesPerSecond: Int64?) { state.control.speed.set(bytesPerSecond) }
 
-    public var progress: MirrorProgress {
-        let counters = state.counters
-        let (error, pauses) = state.control.pauseState
-        return MirrorProgress(
-            planned: state.planned, done: counters.done.value, read: counters.read.value,
-            written: counters.written.value, zeroed: counters.zeroed.value,
-            skipped: counters.skipped.value,
-            phase: state.control.phase == .flushing ? .flushing : .copying,
-            isPaused: state.control.isPaused,
-            pausedBy: error, pauses: pauses)
+    /// How far the copying is.
+    public var progress: JobProgress {
+        let phase = phase
+        return JobProgress(
+            state.counters, phase, planned: state.planned, pauseState: control.pauseState)
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {

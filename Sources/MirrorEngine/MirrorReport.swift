@@ -54,36 +54,6 @@ public struct MirrorReport: Sendable {
     public var rate: Double { seconds > 0 ? Double(done) / seconds : 0 }
 }
 
-/// What a mirror is at. The raw values are part of the JSON interface.
-public enum MirrorPhase: String, Sendable, CaseIterable {
-    /// Bytes are read and written.
-    case copying
-    /// All is written, and the target is being brought to stable storage.
-    case flushing
-    /// Both sides are compared.
-    case verifying
-}
-
-/// Where a job is, for whoever watches it.
-public struct MirrorProgress: Sendable {
-    /// Bytes that the job is to make identical.
-    public let planned: Int64
-    /// Bytes of that whose runs are complete.
-    public let done: Int64
-    public let read: Int64
-    public let written: Int64
-    public let zeroed: Int64
-    public let skipped: Int64
-    /// What the job is at.
-    public let phase: MirrorPhase
-    public let isPaused: Bool
-    /// The error that the job waits with, for somebody to resume it.
-    public let pausedBy: MirrorError?
-    /// How many times the job has begun to wait with an error. A job that is resumed too soon waits
-    /// again before anybody who looks now and then has seen it go on; this number tells.
-    public let pauses: Int
-}
-
 extension MirrorOutcome {
     var isMirrored: Bool {
         if case .mirrored = self { true } else { false }

@@ -22,14 +22,6 @@ extension RecordedMirror {
         /// Why the end could not be recorded: the bitmap is as it was, and says more than need be.
         public internal(set) var recordError: MirrorError?
 
-        /// The end of a job that has no record.
-        ///
-        /// - Parameter claim: what may be said of its target.
-        public init(unrecorded mirror: MirrorReport, as claim: MirrorClaim.Kind) {
-            precondition(claim != .mirror || mirror.outcome.isMirrored)
-            self.init(mirror, MirrorClaim(kind: claim, evidence: []))
-        }
-
         init(
             _ mirror: MirrorReport,
             _ claim: MirrorClaim = MirrorClaim(kind: .notAMirror, evidence: [])

@@ -12,8 +12,8 @@ public import SystemPackage
 /// cleared at the end by its `BitmapMode`, after the flush, the verification and a last look at
 /// both sides, and never before. A job that succeeds leaves no record; one without a bitmap makes
 /// none before its first checkpoint.
-public final class RecordedMirror: Sendable {
-    /// The job that copies: pause, resume, speed. Stop the mirror with `cancel` of this object.
+public final class RecordedMirror: Job {
+    /// The copying. It has the phases of the mirror, and ends with it.
     public let job: MirrorJob
     /// What makes the claim at the end weaker than the user may expect, in sentences.
     public let warnings: [String]
@@ -105,7 +105,7 @@ public final class RecordedMirror: Sendable {
         evidence = start.evidence
         warnings = start.warnings
         verifier = Verifier(
-            start.request.verification, start.source, start.target, io: job.io,
+            start.request.verification, start.source, start.target, of: job,
             isWatched: !start.request.allowSourceInUse)
     }
 
@@ -118,37 +118,49 @@ public final class RecordedMirror: Sendable {
     /// What was dirty when the job began or was resumed.
     public func plannedBits() -> DirtyBitmap { plan.bits.copy() }
 
-    /// Where the mirror is: copying, flushing or verifying, and how far.
-    public var progress: MirrorProgress {
-        guard let comparison = verifier.progress else { return job.progress }
-        return job.progress.verifying(comparison)
+    /// The one of its copying.
+    public var id: JobID { job.id }
+
+    /// It copies one disk to another.
+    public var kind: JobKind { .mirror }
+
+    /// Where the mirror is, from its making until its end is recorded.
+    public var phase: JobPhase { job.phase }
+
+    /// How far the mirror is: what is copied or, from then on, what is compared.
+    public var progress: JobProgress {
+        let progress = job.progress
+        switch progress.phase {
+        case .verifying, .settling, .ended:
+            return verifier.progress.map(progress.verifying) ?? progress
+        default: return progress
+        }
     }
 
+    /// Does what a verb asks for, from any thread. A comparison at the end can't be paused, only
+    /// stopped.
+    ///
+    /// - Throws: if it means nothing in the phase that the mirror was in: it has no effect then.
+    public func apply(_ verb: JobVerb) throws(JobVerbError) { try job.apply(verb) }
+
     /// Stops the mirror: what is in flight completes, the target is flushed, the rest stays undone.
-    public func cancel() {
-        job.cancel()
-        verifier.cancel()
-    }
+    public func cancel() { job.cancel() }
 
     /// Looks whether the target's own bitmaps can be marked, which running the job begins with.
     public func checkTargetBitmaps() throws(MirrorError) {
         do throws(BitmapStoreError) { try TargetMarks.check(target) } catch { throw .store(error) }
     }
 
-    /// Runs the job and records its end. Cancelling the task cancels the job.
-    public func run() async -> Report {
-        await withTaskCancellationHandler {
-            await WorkerThread.result { self.runAndWait() }
-        } onCancel: {
-            cancel()
-        }
-    }
-
-    /// The same on the caller's thread.
+    /// Copies, verifies, and records how that ended.
     public func runAndWait() -> Report {
-        var report = job.runAndWait()
-        guard report.outcome.isMirrored else { return recordFailure(report, copied: false) }
+        defer { job.control.end() }
+        var report = job.copy()
+        guard report.outcome.isMirrored else {
+            job.control.settle()
+            return recordFailure(report, copied: false)
+        }
         let comparison = verifier.run(plannedBits())
+        job.control.settle()
         let look: EndLook
         do throws(MirrorError) { look = try EndLook(self) } catch {
             report.outcome = .failed(error)
@@ -189,14 +201,5 @@ public final class RecordedMirror: Sendable {
         }
         if case .cancelled = comparison.error { return .cancelled }
         return comparison.error.map { .failed(.verificationIncomplete("\($0)")) }
-    }
-}
-
-extension MirrorProgress {
-    fileprivate func verifying(_ comparison: (planned: Int64, done: Int64)) -> MirrorProgress {
-        MirrorProgress(
-            planned: comparison.planned, done: comparison.done, read: read, written: written,
-            zeroed: zeroed, skipped: skipped, phase: .verifying, isPaused: false, pausedBy: nil,
-            pauses: pauses)
     }
 }

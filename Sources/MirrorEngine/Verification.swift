@@ -1,6 +1,7 @@
 internal import BlockStorage
 internal import DirtyBitmap
 internal import Ring
+internal import Synchronization
 
 /// What a job compares after its flush, before anything is called a mirror.
 public enum MirrorVerification: Sendable, Hashable {
@@ -15,20 +16,25 @@ public enum MirrorVerification: Sendable, Hashable {
 final class Verifier: Sendable {
     private let source, target: Disk
     private let kind: MirrorVerification
-    private let io: IOMethod
     private let isWatched: Bool
-    private let job = JobHandle()
+    private let io: IOMethod
+    /// Of the job. What stops that stops the comparison, also one that has yet to begin.
+    private let control: JobControl
+    private let comparison = Mutex<CompareJob?>(nil)
 
-    /// - Parameter isWatched: whether a write to either side while it is compared spoils the
-    ///   answer.
+    /// - Parameters:
+    ///   - job: what has copied.
+    ///   - isWatched: whether a write to either side while it is compared spoils the answer.
     init(
-        _ kind: MirrorVerification, _ source: Disk, _ target: Disk, io: IOMethod, isWatched: Bool
+        _ kind: MirrorVerification, _ source: Disk, _ target: Disk, of job: MirrorJob,
+        isWatched: Bool
     ) {
-        self.io = io
         self.kind = kind
         self.isWatched = isWatched
         self.source = source
         self.target = target
+        io = job.io
+        control = job.control
     }
 
     /// Compares; nil if nothing was asked for, or nothing was copied that could be compared.
@@ -48,14 +54,15 @@ final class Verifier: Sendable {
     }
 
     private func compare(_ bits: consuming DirtyBitmap) -> CompareReport {
-        job.run(
-            CompareJob(
-                source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io))
+        let job = CompareJob(
+            source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io,
+            control: control)
+        // Whoever sees the phase sees the progress of the comparison.
+        comparison.withLock { $0 = job }
+        control.beginVerification()
+        return job.compare()
     }
 
-    /// Stops the comparison, also one that has yet to begin.
-    func cancel() { job.cancel() }
-
-    /// What is compared and what of it was; nil while no comparison runs.
-    var progress: (planned: Int64, done: Int64)? { job.progress }
+    /// How far the comparison is; nil before there is one.
+    var progress: JobProgress? { comparison.withLock { $0 }?.progress }
 }

@@ -47,7 +47,7 @@
 @_exported public import struct DirtyBitmap.DirtyBitmap
 @_exported public import enum DirtyBitmap.DirtyBitmapError
 @_exported public import struct DirtyBitmap.Granularity
-@_exported public import class MirrorEngine.CommitJob
+@_exported public import enum MirrorEngine.CommitJob
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
 @_exported public import struct MirrorEngine.ComparisonRecord
@@ -55,8 +55,14 @@
 @_exported public import enum MirrorEngine.ErrorPolicy
 @_exported public import struct MirrorEngine.FailedRange
 @_exported public import enum MirrorEngine.FailureCause
+@_exported public import class MirrorEngine.ImageJob
 @_exported public import struct MirrorEngine.ImageJobReport
+@_exported public import protocol MirrorEngine.Job
+@_exported public import struct MirrorEngine.JobID
+@_exported public import enum MirrorEngine.JobKind
 @_exported public import enum MirrorEngine.JobPhase
+@_exported public import struct MirrorEngine.JobProgress
+@_exported public import struct MirrorEngine.JobUpdates
 @_exported public import enum MirrorEngine.JobVerb
 @_exported public import struct MirrorEngine.JobVerbError
 @_exported public import struct MirrorEngine.Measurement
@@ -67,12 +73,11 @@
 @_exported public import struct MirrorEngine.MirrorOptions
 @_exported public import enum MirrorEngine.MirrorOutcome
 @_exported public import enum MirrorEngine.MirrorPhase
-@_exported public import struct MirrorEngine.MirrorProgress
 @_exported public import struct MirrorEngine.MirrorReport
 @_exported public import enum MirrorEngine.MirrorSide
 @_exported public import enum MirrorEngine.MirrorVerification
 @_exported public import class MirrorEngine.RecordedMirror
-@_exported public import class MirrorEngine.StreamJob
+@_exported public import enum MirrorEngine.StreamJob
 @_exported public import enum MirrorEngine.ZeroHandling
 @_exported public import struct QCOW2.ImageBitmap
 @_exported public import struct QCOW2.ImageBitmapList

@@ -70,9 +70,7 @@ struct CompareCommand: ParsableCommand {
         }
         let run = CompareRun(
             job: CompareJob(first, second, isByName: true, io: tuning.io), first: first,
-            second: second,
-            output: output,
-            event: "compare")
+            second: second, output: output, event: "compare")
         try run.run()
     }
 }
@@ -95,13 +93,8 @@ struct CompareRun {
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
     func compare() -> CompareReport {
         for warning in first.warnings + second.warnings { output.warn(.device, warning) }
-        let last = LastLine()
-        let activity = Activity(
-            title: "comparing", stop: { [job] in job.cancel() },
-            show: { last.value ?? "comparing" })
-        return Signals.during(activity) {
-            output.watching(CompareWatch(job: job), last) { job.runAndWait() }
-        }
+        let words = JobWords(activity: "comparing", verb: "compared")
+        return JobRun(job: job, words: words, output: output).run()
     }
 
     private func end(_ report: CompareReport) throws {
@@ -162,13 +155,6 @@ struct CompareRun {
                 + "\(report.differingBytes) bytes in \(report.differingClusters) clusters of "
                 + ByteSize.text(report.clusterSize))
     }
-}
-
-private struct CompareWatch: Watched {
-    let job: CompareJob
-
-    var line: ProgressLine { ProgressLine(verb: "compared", planned: job.progress.planned) }
-    var progress: (planned: Int64, done: Int64) { job.progress }
 }
 
 extension Events.Comparison {

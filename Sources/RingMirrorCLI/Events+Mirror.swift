@@ -3,19 +3,26 @@ import RingMirror
 // How the results of mirrors become events.
 
 extension Events.Progress {
-    init(_ progress: MirrorProgress, _ line: ProgressLine) {
+    init(_ progress: JobProgress, _ line: ProgressLine) {
         self.init(
             event: "progress", planned: progress.planned, done: progress.done,
             read: progress.read, written: progress.written, zeroed: progress.zeroed,
             skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
             etaSeconds: line.etaSeconds, paused: progress.isPaused,
-            pausedBy: progress.pausedBy.map { "\($0)" }, phase: progress.phase.rawValue,
+            pausedBy: progress.pausedBy.map { "\($0)" }, phase: progress.activity.rawValue,
             saved: line.saved > 0 ? line.saved : nil)
     }
 }
 
 extension Events.Report {
-    init(_ report: MirrorReport, recorded: RecordedMirror.Report, bitmap: String?) {
+    /// - Parameters:
+    ///   - claim: what may be said of the target.
+    ///   - record: how the job ended for its record; nil if it has none.
+    ///   - bitmap: the named bitmap that the job worked on.
+    init(
+        _ report: MirrorReport, claim: MirrorClaim.Kind, evidence: [MirrorEvidence] = [],
+        record: RecordedMirror.Report? = nil, bitmap: String? = nil
+    ) {
         var failure: Failure?
         switch report.outcome {
         case .mirrored: outcome = "mirrored"
@@ -28,9 +35,9 @@ extension Events.Report {
         }
         code = failure?.code
         error = outcome == "failed" ? failure?.message : nil
-        claim = recorded.claim.kind.rawValue
-        evidence = recorded.claim.evidence.map { Events.Evidence($0) }
-        markedBitmaps = recorded.mirror.markedBitmaps
+        self.claim = claim.rawValue
+        self.evidence = evidence.map { Events.Evidence($0) }
+        markedBitmaps = report.markedBitmaps
         planned = report.planned
         done = report.done
         read = report.read
@@ -45,9 +52,9 @@ extension Events.Report {
         }
         flushed = report.flushed
         self.bitmap = bitmap
-        resumableFrom = recorded.resumableFrom?.string
-        saved = recorded.resumableFrom == nil ? nil : recorded.saved
-        recordError = recorded.recordError.map { "\($0)" }
+        resumableFrom = record?.resumableFrom?.string
+        saved = record.flatMap { $0.resumableFrom == nil ? nil : $0.saved }
+        recordError = record?.recordError.map { "\($0)" }
         seconds = report.seconds
         cpuSeconds = report.cpuSeconds
         bytesPerSecond = Int64(report.rate)

@@ -160,6 +160,33 @@ struct LibraryTests {
         #expect(await report.flushed)
     }
 
+    /// Watches a job of any kind from its first value to its last.
+    private func last(of job: some Job) async -> JobProgress? {
+        var last: JobProgress?
+        for await progress in job.updates(every: .milliseconds(1)) { last = progress }
+        return last
+    }
+
+    @Test("A job of any kind can be watched", .timeLimit(.minutes(20)))
+    func watching() async throws {
+        let images = try Images()
+        let (source, target) = try images.open()
+        let mirror = try MirrorJob.full(from: Disk(source), to: Disk(target))
+        async let copied = last(of: mirror)
+        #expect(await mirror.run().outcome.isMirrored)
+        #expect(await copied?.phase == .ended)
+        #expect(await copied?.done == Int64(Images.size))
+        let comparison = CompareJob(Disk(source), Disk(target))
+        async let compared = last(of: comparison)
+        #expect(await comparison.run().isIdentical)
+        #expect(await compared?.done == Int64(Images.size))
+        let jobs: [any Job] = [mirror, comparison]
+        #expect(jobs.map(\.kind) == [.mirror, .comparison])
+        for job in jobs {
+            #expect(throws: JobVerbError.self) { try job.apply(.cancel) }
+        }
+    }
+
     @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(20)))
     func speedOfZeros() async throws {
         let images = try Images()

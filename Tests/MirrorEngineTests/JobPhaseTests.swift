@@ -7,13 +7,15 @@ import Testing
     /// A line for each phase, with the phases that may follow on it: itself aside, a row is what
     /// `successors` has to say.
     private static let transitions: [(JobPhase, Set<JobPhase>)] = [
-        (.created, [.running, .paused, .ended]),
-        (.running, [.paused, .ready, .completing, .flushing, .ended]),
-        (.paused, [.running, .flushing, .ended]),
-        (.ready, [.running, .standby, .completing, .flushing, .ended]),
-        (.standby, [.ready, .flushing, .ended]),
-        (.completing, [.flushing, .ended]),
-        (.flushing, [.running, .ready, .ended]),
+        (.created, [.running, .paused, .settling, .ended]),
+        (.running, [.paused, .ready, .completing, .flushing, .settling, .ended]),
+        (.paused, [.running, .flushing, .settling, .ended]),
+        (.ready, [.running, .standby, .completing, .flushing, .settling, .ended]),
+        (.standby, [.ready, .flushing, .settling, .ended]),
+        (.completing, [.flushing, .settling, .ended]),
+        (.flushing, [.running, .ready, .verifying, .settling, .ended]),
+        (.verifying, [.settling, .ended]),
+        (.settling, [.ended]),
         (.ended, []),
     ]
 
@@ -22,9 +24,9 @@ import Testing
     /// What each verb makes of a phase; nil: it is refused.
     private static func result(of verb: JobVerb, in phase: JobPhase) -> JobPhase? {
         switch (verb, phase) {
-        case (_, .ended): nil
+        case (_, .ended), (_, .settling): nil
         case (.cancel, _): phase
-        case (.setSpeed, .flushing): nil
+        case (.setSpeed, .flushing), (.setSpeed, .verifying): nil
         case (.setSpeed, _): phase
         case (.pause, .created), (.pause, .running), (.pause, .paused): .paused
         case (.pause, .ready), (.pause, .standby): .standby
@@ -46,10 +48,11 @@ import Testing
         }
     }
 
-    /// The end is reached from everywhere, and left to nowhere.
+    /// The end is reached from everywhere, and left to nowhere. So is what comes before it.
     @Test func `each job can end`() {
         for phase in JobPhase.allCases where phase != .ended {
             #expect(phase.successors.contains(.ended), "\(phase)")
+            #expect(phase == .settling || phase.successors.contains(.settling), "\(phase)")
         }
     }
 
@@ -63,6 +66,11 @@ import Testing
         case .flushing:
             control.start()
             control.beginFlush()
+        case .verifying:
+            control.start()
+            control.beginFlush()
+            control.beginVerification()
+        case .settling: control.settle()
         case .ended: control.end()
         // Jobs that get there come with live mirrors.
         case .ready, .standby, .completing: return nil
@@ -109,8 +117,18 @@ import Testing
         control.pause()
         control.resume()
         #expect(control.phase == .flushing && control.pausedBy == nil)
+        control.beginVerification()
+        control.pause()
+        control.resume()
+        #expect(control.phase == .verifying && control.pausedBy == nil)
+        control.settle()
+        control.beginVerification()
+        control.pause()
+        #expect(control.phase == .settling && control.pausedBy == nil)
         control.end()
         control.beginFlush()
+        control.beginVerification()
+        control.settle()
         control.start()
         #expect(control.phase == .ended)
     }

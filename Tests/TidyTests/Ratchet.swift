@@ -15,9 +15,8 @@ enum Ratchet {
             "Sources/BlockStorage/StorageError.swift": 1,
             "Sources/MirrorEngine/CompareJob.swift": 7,
             "Sources/MirrorEngine/FailureLog.swift": 3,
-            "Sources/MirrorEngine/MirrorJob.swift": 1,
             "Sources/MirrorEngine/MirrorOptions.swift": 4,
-            "Sources/MirrorEngine/MirrorReport.swift": 14,
+            "Sources/MirrorEngine/MirrorReport.swift": 9,
         ],
     ]
 

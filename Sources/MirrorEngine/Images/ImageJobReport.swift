@@ -7,12 +7,15 @@ public struct ImageJobReport: Sendable {
     /// Why what follows the copying could not be done; nil if it was, or if the copying failed.
     /// Nothing is lost then, and the job can be run again.
     public let endingError: MirrorError?
+    /// What may be said of the image that was written.
+    public let claim: MirrorClaim
 
     /// - Parameters:
+    ///   - kind: what a success may claim.
     ///   - check: throws if what was copied, or where, is not what it was when the job began.
     ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, check: () throws(MirrorError) -> Void,
+        _ mirror: MirrorReport, of kind: JobKind, check: () throws(MirrorError) -> Void,
         ending: () throws(StorageError) -> Void
     ) {
         var mirror = mirror
@@ -20,6 +23,9 @@ public struct ImageJobReport: Sendable {
         if let error { mirror.outcome = .failed(error) }
         self.mirror = mirror
         endingError = error
+        let success: MirrorClaim.Kind = kind == .stream ? .streamed : .committed
+        claim = MirrorClaim(
+            kind: mirror.outcome.isMirrored ? success : .unfinished, evidence: [])
     }
 
     private static func error(

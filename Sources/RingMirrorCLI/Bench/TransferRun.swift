@@ -26,15 +26,8 @@ struct TransferRun {
 
     /// Throws the exit code if a job does not end with a mirror.
     func run() throws {
-        let current = CurrentJob()
-        let activity = Activity(
-            title: "bench transfer", stop: { current.cancel() },
-            resume: { current.running?.job.resume() },
-            show: {
-                guard let (job, title) = current.running else { return "bench transfer" }
-                return "\(title): \(Activity.text(job.progress))"
-            })
-        let results = try Signals.during(activity) { try runCases(current) }
+        // An interrupt between two jobs stops the next one, which then says what is left behind.
+        let results = try Signals.during(.making("bench transfer")) { try runCases() }
         if output.json {
             Events.print(Events.TransferSummary(results, size: size, settings))
         } else if !output.quiet {
@@ -42,7 +35,7 @@ struct TransferRun {
         }
     }
 
-    private func runCases(_ current: CurrentJob) throws -> TransferResults {
+    private func runCases() throws -> TransferResults {
         if output.json {
             Events.print(
                 Events.Start(
@@ -50,14 +43,14 @@ struct TransferRun {
                     target: target.path.string, size: size))
         }
         output.tellAbout(source, target)
-        try warmUp(current)
-        return try measure(current)
+        try warmUp()
+        return try measure()
     }
 
     /// Makes the target a mirror, which the incremental ones build on, with its blocks allocated.
-    private func warmUp(_ current: CurrentJob) throws {
+    private func warmUp() throws {
         // A promise about the target is about what it holds before this job.
-        let (report, _) = try mirror(.full, "warm-up", current, options, seed: 0)
+        let (report, _) = try mirror(.full, "warm-up", options, seed: 0)
         if output.json {
             Events.print(
                 Events.TransferWarmUp(written: report.written, seconds: report.seconds))
@@ -73,7 +66,7 @@ struct TransferRun {
         }
     }
 
-    private func measure(_ current: CurrentJob) throws -> TransferResults {
+    private func measure() throws -> TransferResults {
         var later = options
         later.targetIsZero = false
         var results = TransferResults(settings.cases)
@@ -86,7 +79,7 @@ struct TransferRun {
                 let title =
                     "\(index)/\(settings.cases.count * settings.rounds) \(transferCase.title)"
                 let (report, dirtyBytes) = try mirror(
-                    transferCase, title, current, later, seed: step.seed)
+                    transferCase, title, later, seed: step.seed)
                 results.all[step.index].add(report, dirtyBytes: dirtyBytes)
                 if output.json {
                     Events.print(
@@ -101,8 +94,7 @@ struct TransferRun {
     /// Runs one job. What happens between two jobs, such as choosing what is dirty, is no part of
     /// the time in the report.
     private func mirror(
-        _ transferCase: TransferCase, _ title: String, _ current: CurrentJob,
-        _ options: MirrorOptions, seed: UInt64
+        _ transferCase: TransferCase, _ title: String, _ options: MirrorOptions, seed: UInt64
     ) throws -> (report: MirrorReport, dirtyBytes: Int64) {
         let made: (job: MirrorJob, dirtyBytes: Int64)
         do throws(MirrorError) {
@@ -110,16 +102,11 @@ struct TransferRun {
         } catch {
             throw Complaint(output: output).end(error)
         }
-        current.begin(made.job, title)
-        let last = LastLine()
-        let report = output.watching(MirrorWatch(made.job, output, title: title + ":"), last) {
-            made.job.runAndWait()
-        }
+        let words = JobWords(activity: "bench transfer", title: title + ":")
+        let report = JobRun(job: made.job, words: words, output: output).run()
         guard case .mirrored = report.outcome else {
             Message.say("the benchmark ended at \(title)")
-            try MirrorEnding(sides: sides, bitmap: nil, output: output).tell(
-                RecordedMirror.Report(unrecorded: report, as: .notAMirror))
-            throw Exit.failed.asError
+            throw MirrorEnding(sides: sides, bitmap: nil, output: output).tellFailure(report)
         }
         return (report, made.dirtyBytes)
     }

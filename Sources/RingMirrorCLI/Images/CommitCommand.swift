@@ -39,7 +39,7 @@ struct CommitCommand: ParsableCommand {
         }
         let complaint = Complaint(output: output)
         Signals.enter(.making("opening \(overlay)"))
-        let job: CommitJob
+        let job: ImageJob
         do throws(MirrorError) {
             try MirrorJob.check(copying.io)
             job = try CommitJob.open(
@@ -48,11 +48,7 @@ struct CommitCommand: ParsableCommand {
         } catch {
             throw complaint.end(error)
         }
-        try ImageJobRun(
-            command: "commit", verb: "committed", claim: .committed, source: job.source,
-            target: job.target,
-            job: job.job, output: output
-        ).run { job.runAndWait() }
+        try ImageJobRun(job: job, verb: "committed", output: output).run()
         guard !output.quiet && !output.json else { return }
         Output.line(
             "\(job.target.path) has what \(overlay) had"

@@ -38,44 +38,31 @@ struct ImageJobOptions: ParsableArguments {
     }
 }
 
-/// Runs a job inside a chain of images for a command: progress, signals, and how it ended.
+/// Runs a job inside a chain of images for a command, and says how it ended.
 struct ImageJobRun {
-    let command, verb: String
-    /// What a success may claim.
-    let claim: MirrorClaim.Kind
-    let source, target: Disk
-    let job: MirrorJob
+    let job: ImageJob
+    /// What was done to the bytes, such as `streamed`.
+    let verb: String
     let output: OutputOptions
 
     /// Throws the exit code unless all was done.
-    func run(_ body: () -> ImageJobReport) throws {
+    func run() throws {
+        let command = job.kind.rawValue
         if output.json {
             Events.print(
                 Events.Start(
-                    command: command, source: source.path.string, target: target.path.string,
-                    size: source.geometry.size))
+                    command: command, source: job.source.path.string,
+                    target: job.target.path.string, size: job.source.geometry.size))
         }
-        output.tellAbout(source, target)
-        let last = LastLine()
-        let report = Signals.during(Activity(job, title: command, last)) {
-            output.watching(MirrorWatch(job, output, verb: verb), last, body)
-        }
-        try tell(report)
+        output.tellAbout(job.source, job.target)
+        let words = JobWords(activity: command, verb: verb)
+        try tell(JobRun(job: job, words: words, output: output).run())
     }
 
     private func tell(_ ended: ImageJobReport) throws {
         let report = ended.mirror
-        let isDone = if case .mirrored = report.outcome { true } else { false }
-        if output.json {
-            Events.print(
-                Events.Report(
-                    report,
-                    recorded: RecordedMirror.Report(
-                        unrecorded: report,
-                        as: isDone ? claim : .unfinished),
-                    bitmap: nil))
-        }
-        output.noteMarks(report.markedBitmaps, of: target)
+        if output.json { Events.print(Events.Report(report, claim: ended.claim.kind)) }
+        output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
             say("\(error)")
             say("the command is not done, and nothing is lost: run it again")

@@ -42,7 +42,7 @@ struct StreamCommand: ParsableCommand {
         }
         let complaint = Complaint(output: output)
         Signals.enter(.making("opening \(overlay)"))
-        let job: StreamJob
+        let job: ImageJob
         do throws(MirrorError) {
             try MirrorJob.check(copying.io)
             job = try StreamJob.open(
@@ -51,11 +51,7 @@ struct StreamCommand: ParsableCommand {
         } catch {
             throw complaint.end(error)
         }
-        try ImageJobRun(
-            command: "stream", verb: "streamed", claim: .streamed, source: job.source,
-            target: job.target,
-            job: job.job, output: output
-        ).run { job.runAndWait() }
+        try ImageJobRun(job: job, verb: "streamed", output: output).run()
         guard !output.quiet && !output.json else { return }
         Output.line(
             base.map { "\(overlay) keeps \($0) as its backing file" }

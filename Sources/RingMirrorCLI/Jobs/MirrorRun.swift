@@ -17,16 +17,15 @@ struct MirrorRun {
 
     private var source: Disk { sides.source }
     private var target: Disk { sides.target }
+    /// Bytes that an interrupted job had done before this one resumed it.
+    private var saved: Int64 { mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0 }
 
     /// Runs the job. Throws the exit code unless the target is a mirror at its end and all that was
     /// to be recorded is.
     func run() throws {
         announceStart()
-        let last = LastLine()
-        let saved = mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0
-        let report = Signals.during(Activity(mirror, title: command, last)) {
-            output.watching(MirrorWatch(mirror, output, saved: saved), last) { mirror.runAndWait() }
-        }
+        let words = JobWords(activity: command, saved: saved)
+        let report = JobRun(job: mirror, words: words, output: output).run()
         try MirrorEnding(
             sides: sides, bitmap: bitmap, leaveOut: leaveOut, resumesItself: resumesItself,
             output: output
@@ -40,7 +39,7 @@ struct MirrorRun {
                     command: command, source: source.path.string, target: target.path.string,
                     size: source.geometry.size, bitmap: bitmap,
                     resumedFrom: mirror.resumed?.startedAt,
-                    saved: mirror.resumed.map { $0.planned - $0.remainingBytes }))
+                    saved: mirror.resumed == nil ? nil : saved))
         }
         output.tellAbout(source, target)
         for warning in mirror.warnings { output.warn(.mirror, warning) }
@@ -48,8 +47,8 @@ struct MirrorRun {
         output.note(
             .resumed,
             "resuming the mirror begun at \(Timestamp.text(job.startedAt)): "
-                + "\(ByteSize.text(job.planned - job.remainingBytes)) of "
+                + "\(ByteSize.text(saved)) of "
                 + "\(ByteSize.text(job.planned)) were done, "
-                + "\(ByteSize.text(mirror.job.progress.planned)) are left")
+                + "\(ByteSize.text(mirror.progress.planned)) are left")
     }
 }

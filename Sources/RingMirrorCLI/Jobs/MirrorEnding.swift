@@ -29,38 +29,54 @@ struct MirrorEnding {
                 }
                 Events.print(event)
             }
-            Events.print(Events.Report(report, recorded: ended, bitmap: bitmap))
+            Events.print(
+                Events.Report(
+                    report, claim: ended.claim.kind, evidence: ended.claim.evidence,
+                    record: ended, bitmap: bitmap))
         }
-        output.noteMarks(ended.mirror.markedBitmaps, of: target)
+        output.noteMarks(report.markedBitmaps, of: target)
+        if let exit = explain(report, ended) { throw exit }
+        let words = ClaimWords(sides, bitmap: bitmap)
+        for doubt in words.doubts(ended.claim) { output.warn(.weakClaim, doubt) }
+        if !output.quiet && !output.json {
+            for line in words.lines(ended) { Output.line(line) }
+        }
+        output.note(ended.partitionTableNote)
+        guard let error = ended.recordError else { return }
+        let what =
+            bitmap.map {
+                "bitmap '\($0)' could not be cleared, so that the next incremental mirror copies "
+                    + "the same again"
+            } ?? "the record of the job could not be removed"
+        let failure = Failure(error)
+        Complaint.report(
+            failure.told("\(words.statement(ended.claim)), but \(what): \(error)", .failed),
+            json: output.json)
+        throw Exit.failed.asError
+    }
+
+    /// Says how a job without a record failed.
+    func tellFailure(_ report: MirrorReport) -> ExitCode {
+        if output.json { Events.print(Events.Report(report, claim: .notAMirror)) }
+        output.noteMarks(report.markedBitmaps, of: target)
+        return explain(report, nil) ?? Exit.failed.asError
+    }
+
+    /// Says why the target is no mirror, and what to do about it; nil if it is one.
+    private func explain(
+        _ report: MirrorReport, _ recorded: RecordedMirror.Report?
+    ) -> ExitCode? {
         switch report.outcome {
-        case .mirrored:
-            let words = ClaimWords(sides, bitmap: bitmap)
-            for doubt in words.doubts(ended.claim) { output.warn(.weakClaim, doubt) }
-            if !output.quiet && !output.json {
-                for line in words.lines(ended) { Output.line(line) }
-            }
-            output.note(ended.partitionTableNote)
-            guard let error = ended.recordError else { return }
-            let what =
-                bitmap.map {
-                    "bitmap '\($0)' could not be cleared, so that the next incremental mirror "
-                        + "copies the same again"
-                } ?? "the record of the job could not be removed"
-            let failure = Failure(error)
-            Complaint.report(
-                failure.told(
-                    "\(words.statement(ended.claim)), but \(what): \(error)", .failed),
-                json: output.json)
-            throw Exit.failed.asError
+        case .mirrored: return nil
         case .failed(let error):
             say("\(error)")
             listFailures(report)
-            sayNotAMirror(ended)
-            throw (Exit(error) == .different ? Exit.different : Exit.failed).asError
+            sayNotAMirror(report, recorded)
+            return (Exit(error) == .different ? Exit.different : Exit.failed).asError
         case .cancelled:
             say("interrupted")
-            sayNotAMirror(ended)
-            throw Exit.interrupted.asError
+            sayNotAMirror(report, recorded)
+            return Exit.interrupted.asError
         }
     }
 
@@ -78,17 +94,18 @@ struct MirrorEnding {
     }
 
     /// The one thing that nobody may overlook.
-    private func sayNotAMirror(_ ended: RecordedMirror.Report) {
-        let report = ended.mirror
+    private func sayNotAMirror(_ report: MirrorReport, _ recorded: RecordedMirror.Report?) {
         say(
             "\(target.path) is NOT a mirror of \(source.path): "
                 + "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied"
                 + (report.flushed ? "" : ", and not flushed"))
-        if let error = ended.recordError { say("the progress could not be recorded: \(error)") }
-        if let store = ended.resumableFrom {
+        if let error = recorded?.recordError {
+            say("the progress could not be recorded: \(error)")
+        }
+        if let recorded, let store = recorded.resumableFrom {
             say(
-                "\(ByteSize.text(ended.saved)) are safe and recorded in \(store): run the command "
-                    + "again\(options) to continue")
+                "\(ByteSize.text(recorded.saved)) are safe and recorded in \(store): run the "
+                    + "command again\(options) to continue")
         } else if sides.isNew && report.written == 0 && report.zeroed == 0 {
             sides.removeMade()
             say("\(target.path) was made for nothing and is removed again")
