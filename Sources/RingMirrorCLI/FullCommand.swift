@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct FullCommand: ParsableCommand {
+struct FullCommand: MirrorCommand {
     static let configuration = CommandConfiguration(
         commandName: "full",
         abstract: "Make TARGET an exact copy of SOURCE.",
@@ -45,85 +45,40 @@ struct FullCommand: ParsableCommand {
     @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
-    private var create: Bool { new.create }
-    private var bitmap: String? { choice.name }
+    static let mode = JobMode.full
 
-    func validate() throws {
-        try targetFormat.validate(create: create, target: target, sourceFormat.files)
-        if choice.mode == .never {
-            throw ValidationError(
-                "a full mirror does nothing with a bitmap whose mode is never: leave --bitmap out")
-        }
-        try recording.validate(create: create)
+    var sourcePath: PathArgument { source }
+    var knownSourceFormat: ImageFormat? { sourceFormat.sourceFormat }
+    var create: Bool { new.create }
+    var bitmapChoice: BitmapChoice? { choice }
+    var files: NamedFileOptions { sourceFormat.files }
+
+    func validate() throws { try rules.refusal.refuse() }
+
+    func run() throws { try mirror() }
+
+    func basis(of source: Disk, _ complaint: Complaint) throws -> MirrorBasis {
+        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
+        return MirrorBasis()
     }
 
-    func run() throws {
-        let complaint = Complaint(output: output)
-        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
-        let source = try MirrorSides.openSource(
-            self.source, format: sourceFormat.sourceFormat,
-            namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: choice.changesImage(recording.store),
-            tuning.cache, guards, complaint)
-        try recording.store.check(for: source, target, complaint)
-        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
-        let resuming = try recording.resumes(
-            .full, bitmap: bitmap, from: source, to: target, complaint)
-        let creates = !resuming && recording.creates(create, target)
-        let records = recording.store.path(for: source)
-        var request = recording.request(.full, choice, copying, tuning)
-        request.allowSourceInUse = guards.allowSourceInUse
+    func complete(_ request: inout RecordedMirror.Request) {
         // All was copied, whichever part was asked for.
         if copying.verify != nil { request.verification = .all }
-        // What is resumed is known by its record, which is checked before the first write.
-        let options = TargetOptions(
-            cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
-            allowLarger: guards.allowLarger,
-            namedFileOnly: sourceFormat.files.noBacking)
-        if recording.dryRun {
-            var dryRun = DryRun("full", source, target, create: creates, output, complaint)
-            let target = try dryRun.openTarget(
-                targetFormat, options, mayOverwrite: guards.overwrite && !resuming)
-            let plan = try target.map { target in
-                try dryRun.plan(records) { (records) throws(MirrorError) in
-                    try begin(source, target, request, records, resuming: resuming)
-                }
-            }
-            return dryRun.tell(
-                try complaint.perform { () throws(MirrorError) in
-                    guard let plan else {
-                        return try .full(
-                            of: source, target: dryRun.newImage, zeroes: tuning.zeroes)
-                    }
-                    return plan
-                })
-        }
-        let sides = try MirrorSides(
-            source, target, targetFormat, options, complaint)
-        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            try begin(source, sides.target, request, .path(records), resuming: resuming)
-        }
-        let run = MirrorRun(
-            command: "full", mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: creates ? "--create" : nil,
-            resumesItself: recording.resumeAuto, output: output)
-        try run.run()
     }
 
-    private func begin(
-        _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
-        _ records: RecordedMirror.RecordPlace, resuming: Bool
+    func begin(
+        _ source: Disk, _ target: Disk, _ basis: MirrorBasis, _ records: RecordedMirror.RecordPlace
     ) throws(MirrorError) -> RecordedMirror {
-        try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
-        ) { () throws(MirrorError) in
-            try .resume(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
-        } anew: { () throws(MirrorError) in
-            try .full(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
+        try .full(
+            from: source, to: target, request: request, records: records, logger: output.logger)
+    }
+
+    func measure(
+        _ dryRun: DryRun, _ basis: MirrorBasis, _ complaint: Complaint
+    ) throws -> Measurement {
+        try complaint.perform { () throws(MirrorError) in
+            try .full(of: dryRun.source, target: dryRun.newImage, zeroes: tuning.zeroes)
         }
     }
 }

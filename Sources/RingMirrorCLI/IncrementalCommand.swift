@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct IncrementalCommand: ParsableCommand {
+struct IncrementalCommand: MirrorCommand {
     static let configuration = CommandConfiguration(
         commandName: "incremental",
         abstract: "Copy from SOURCE to TARGET only what has changed.",
@@ -71,112 +71,76 @@ struct IncrementalCommand: ParsableCommand {
         var create = false
     }
 
-    private var bitmap: String? { choice.name }
+    static let mode = JobMode.incremental
+
     private var map: MapArgument? { main.map }
-    private var create: Bool { main.create }
-    private var newTarget: Bool { main.newTarget }
+    var sourcePath: PathArgument { source }
+    var knownSourceFormat: ImageFormat? { sourceFormat.sourceFormat }
+    var create: Bool { main.create }
+    var bitmapChoice: BitmapChoice? { choice }
+    var files: NamedFileOptions { sourceFormat.files }
 
     func validate() throws {
-        if (bitmap == nil) == (map == nil) && !(map == nil && recording.resume) {
-            throw ValidationError("say what is dirty: --bitmap NAME or --map FILE, one of them")
-        }
-        try targetFormat.validate(create: create, target: target, sourceFormat.files)
-        if create && targetFormat.backing == nil {
-            throw ValidationError(
-                "a new TARGET holds no mirror yet: say on which one it stands with --backing, or "
-                    + "use `full`")
-        }
-        try recording.validate(create: create)
-        if map != nil && recording.resume {
-            throw ValidationError("--resume knows what is left: leave --map out")
-        }
-        if map != nil && recording.resumeAuto {
-            throw ValidationError(
-                "--resume=auto can't tell whether the interrupted mirror was by this map: run "
-                    + "--resume without --map, or leave --resume=auto out")
-        }
-        if tuning.targetIsZero {
-            throw ValidationError(
-                "--target-is-zero can't be: the target of an incremental mirror holds a mirror")
-        }
+        var rules = rules
+        rules.hasMap = map != nil
+        try rules.refusal.refuse()
     }
 
-    func run() throws {
-        let complaint = Complaint(output: output)
-        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
-        let source = try MirrorSides.openSource(
-            self.source, format: sourceFormat.sourceFormat,
-            namedFileOnly: sourceFormat.files.noBacking,
-            changesBitmaps: choice.changesImage(recording.store),
-            tuning.cache, guards, complaint)
-        try recording.store.check(for: source, target, complaint)
-        let records = recording.store.path(for: source)
-        let resuming = try recording.resumes(
-            .incremental, bitmap: bitmap, from: source, to: target, complaint)
-        let creates = !resuming && recording.creates(create, target)
+    func run() throws { try mirror() }
+
+    func basis(of source: Disk, _ complaint: Complaint) throws -> MirrorBasis {
         let dirty = try map.map {
             try mapping.read($0, deviceSize: source.geometry.size, output, complaint)
         }
+        var basis = MirrorBasis(map: dirty, isKnown: main.newTarget)
+        guard let bitmap else { return basis }
         // A target that is known by the store is checked against it before the first write.
-        let hasSucceeded =
-            try bitmap.map {
-                try recording.store.bitmap($0, of: source, complaint).lastSuccess != nil
-            } ?? false
+        let facts = try recording.store.bitmap(bitmap, of: source, complaint)
         let reference = try complaint.perform { () throws(MirrorError) in
-            try bitmap.map { (name) throws(MirrorError) in
-                try recording.store.reference(to: name, of: source)
-            }
+            try recording.store.reference(to: bitmap, of: source)
         }
-        let isInImage = if case .image = reference { true } else { false }
         // What is on the target of a bitmap in an image is compared before it is written.
-        let isKnown = resuming || newTarget || hasSucceeded || isInImage
-        let options = TargetOptions(
-            cache: tuning.cache, create: creates, overwrite: guards.overwrite || isKnown,
-            holdsMirror: true, allowLarger: guards.allowLarger,
-            namedFileOnly: sourceFormat.files.noBacking)
-        if recording.dryRun {
-            var dryRun = DryRun("incremental", source, target, create: creates, output, complaint)
-            let target = try dryRun.openTarget(
-                targetFormat, options, mayOverwrite: guards.overwrite && !isKnown)
-            let plan = try target.map { target in
-                try dryRun.plan(records) { (records) throws(MirrorError) in
-                    try begin(source, target, dirty, records, resuming: resuming)
-                }
-            }
-            if target == nil, bitmap != nil, let image = dryRun.newImage,
-                let base = try dryRun.openBacking(image, namedFileOnly: options.namedFileOnly)
-            {
-                return dryRun.tell(
-                    try dryRun.plan(records, overlayOf: base, request, tuning.zeroes))
-            }
-            return dryRun.tell(
-                try plan ?? measure(source, dirty, dryRun.newImage, complaint))
-        }
-        let sides = try MirrorSides(
-            source, target, targetFormat, options, complaint)
-        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            try begin(
-                source, sides.target, dirty, .path(records), resuming: resuming)
-        }
-        let run = MirrorRun(
-            command: "incremental", mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: creates ? "--create" : map == nil ? nil : "--map",
-            resumesItself: recording.resumeAuto, output: output)
-        try run.run()
+        if case .image = reference { basis.isKnown = true }
+        if facts.lastSuccess != nil { basis.isKnown = true }
+        return basis
     }
 
-    /// What would be copied to a target that is not there yet.
-    private func measure(
-        _ source: Disk, _ map: ChangeMap?, _ image: NewImageOptions?, _ complaint: Complaint
-    ) throws -> Measurement {
-        try complaint.perform { () throws(MirrorError) in
-            guard let map else {
-                return try .incremental(
-                    of: source, dirty: try recording.store.bits(bitmap ?? "", of: source),
-                    target: image, zeroes: tuning.zeroes)
-            }
+    func complete(_ request: inout RecordedMirror.Request) {
+        request.allowNewTarget = main.newTarget
+    }
+
+    func begin(
+        _ source: Disk, _ target: Disk, _ basis: MirrorBasis, _ records: RecordedMirror.RecordPlace
+    ) throws(MirrorError) -> RecordedMirror {
+        guard let map = basis.map else {
             return try .incremental(
-                of: source, dirty: bits(of: map, source), target: image, zeroes: tuning.zeroes)
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
+        return try .incremental(
+            from: source, to: target, dirty: bits(of: map, source), request: request,
+            records: records, logger: output.logger)
+    }
+
+    func measure(
+        _ dryRun: DryRun, _ basis: MirrorBasis, _ complaint: Complaint
+    ) throws -> Measurement {
+        let source = dryRun.source
+        if bitmap != nil, let image = dryRun.newImage,
+            let base = try dryRun.openBacking(image, namedFileOnly: files.noBacking)
+        {
+            return try dryRun.plan(
+                recording.store.path(for: source), overlayOf: base, request, tuning.zeroes)
+        }
+        return try complaint.perform { () throws(MirrorError) in
+            let dirty =
+                if let map = basis.map {
+                    bits(of: map, source)
+                } else {
+                    try recording.store.bits(bitmap ?? "", of: source)
+                }
+            return try .incremental(
+                of: source, dirty: dirty, target: dryRun.newImage, zeroes: tuning.zeroes)
         }
     }
 
@@ -186,35 +150,5 @@ struct IncrementalCommand: ParsableCommand {
             size: size, granularity: Granularity(forSize: size, atLeast: map.exactGranularity))
         map.mark(in: &dirty)
         return dirty
-    }
-
-    private var request: RecordedMirror.Request {
-        var request = recording.request(.incremental, choice, copying, tuning)
-        request.allowNewTarget = newTarget
-        request.allowSourceInUse = guards.allowSourceInUse
-        return request
-    }
-
-    private func begin(
-        _ source: Disk, _ target: Disk, _ map: ChangeMap?,
-        _ records: RecordedMirror.RecordPlace, resuming: Bool
-    ) throws(MirrorError) -> RecordedMirror {
-        let request = request
-        return try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
-        ) { () throws(MirrorError) in
-            try .resume(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
-        } anew: { () throws(MirrorError) in
-            guard let map else {
-                return try .incremental(
-                    from: source, to: target, request: request, records: records,
-                    logger: output.logger)
-            }
-            return try .incremental(
-                from: source, to: target, dirty: bits(of: map, source), request: request,
-                records: records, logger: output.logger)
-        }
     }
 }

@@ -190,14 +190,6 @@ struct RecordOptions: ParsableArguments {
         }
     }
 
-    /// What can't be seen before it is known whether the target is made.
-    func validate(create: Bool) throws {
-        if create && resume {
-            throw ValidationError(
-                "--resume goes on with a target that is there: leave --create out")
-        }
-    }
-
     func request(
         _ mode: JobMode, _ bitmap: BitmapChoice? = nil, _ copying: CopyOptions,
         _ tuning: TuningOptions
@@ -273,3 +265,5 @@ enum Verification: String, EnumerableFlag {
 }
 
 extension BitmapMode: ExpressibleByArgument {}
+
+extension JobMode: ExpressibleByArgument {}

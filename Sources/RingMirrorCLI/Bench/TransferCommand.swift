@@ -39,7 +39,7 @@ struct TransferCommand: ParsableCommand {
     private var create: Bool { new.create }
 
     func validate() throws {
-        try targetFormat.validate(create: create, target: target, sourceFormat.files)
+        try targetFormat.rules(create: create, target: target, sourceFormat.files).refusal.refuse()
     }
 
     func run() throws {

@@ -81,12 +81,9 @@ struct BitmapRemoveCommand: ParsableCommand {
     @OptionGroup var options: BitmapOptions
 
     func validate() throws {
-        if [name != nil, jobs, all].filter(\.self).count != 1 {
-            throw ValidationError("name a bitmap, or say --jobs or --all")
-        }
-        if all && options.store.file != nil {
-            throw ValidationError("--all is for the bitmaps inside an image: leave --bitmaps out")
-        }
+        let rules = RemovalRules(
+            hasName: name != nil, jobs: jobs, all: all, hasStore: options.store.file != nil)
+        try rules.refusal.refuse()
     }
 
     func run() throws {

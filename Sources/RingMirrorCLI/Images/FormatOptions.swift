@@ -70,38 +70,19 @@ struct TargetFormatOptions: ParsableArguments {
 
     enum Preallocation: String, ExpressibleByArgument, CaseIterable { case metadata }
 
-    /// What a command checks that has these options.
+    /// What the rules about these options have to know.
     ///
     /// - Parameters:
     ///   - create: whether TARGET is made.
     ///   - files: which files may be opened.
-    func validate(create: Bool, target: PathArgument, _ files: NamedFileOptions) throws {
-        let isQCOW2 = (targetFormat ?? ImageFormat(forNew: target.path)) == .qcow2
-        let isAsked =
-            clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
-            || extendedL2
-        if isAsked && !(create && isQCOW2) {
-            throw ValidationError(
-                "--cluster-size, --backing, --lazy-refcounts, --preallocate and --extended-l2 are "
-                    + "for a new qcow2 image: they go with --create and --target-format qcow2")
-        }
-        if (backing == nil) != (backingFormat == nil) {
-            throw ValidationError(
-                "--backing FILE goes with --backing-format raw or qcow2: a raw disk can look like "
-                    + "anything")
-        }
-        if backing != nil && files.noBacking {
-            throw ValidationError(
-                "--backing FILE is opened, which --no-backing forbids: leave one of them out")
-        }
-        if let backing, backing.utf8 == nil {
-            throw ValidationError(
-                "--backing \(backing): a qcow2 image can't name a file whose name is not UTF-8")
-        }
-        if backing != nil && preallocate != nil {
-            throw ValidationError(
-                "--preallocate can't be with --backing: what is allocated hides what is below")
-        }
+    func rules(create: Bool, target: PathArgument, _ files: NamedFileOptions) -> NewImageRules {
+        NewImageRules(
+            create: create,
+            isQCOW2: (targetFormat ?? ImageFormat(forNew: target.path)) == .qcow2,
+            isAsked: clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
+                || extendedL2,
+            backing: backing, hasBackingFormat: backingFormat != nil,
+            noBacking: files.noBacking, preallocates: preallocate != nil)
     }
 
     /// How a new image of so many bytes is made.

@@ -23,7 +23,7 @@ struct MeasureCommand: ParsableCommand {
     @Argument(help: "The disk or image that would be read.", completion: .file())
     var source: PathArgument
 
-    @Option(help: ArgumentHelp("Which mirror.", valueName: "mode")) var mode = Mode.full
+    @Option(help: ArgumentHelp("Which mirror.", valueName: "mode")) var mode = JobMode.full
 
     @Option(help: ArgumentHelp("The bitmap of an incremental mirror.", valueName: "name"))
     var bitmap: String?
@@ -59,23 +59,12 @@ struct MeasureCommand: ParsableCommand {
     @OptionGroup var format: SourceFormatOptions
     @OptionGroup var output: OutputOptions
 
-    enum Mode: String, ExpressibleByArgument, CaseIterable { case full, top, incremental }
-
     func validate() throws {
-        if (bitmap != nil) != (mode == .incremental) {
-            throw ValidationError("--bitmap NAME goes with --mode incremental, which needs one")
-        }
-        if target != nil && mode != .incremental {
-            throw ValidationError("--target PATH goes with --mode incremental")
-        }
-        if base != nil && mode != .top {
-            throw ValidationError("--base IMAGE goes with --mode top")
-        }
-        let isAsked = clusterSize != nil || extendedL2 || preallocate != nil
-        if isAsked && targetFormat != .qcow2 {
-            throw ValidationError(
-                "--cluster-size, --extended-l2 and --preallocate go with --target-format qcow2")
-        }
+        let rules = MeasureRules(
+            mode: mode, hasBitmap: bitmap != nil, hasTarget: target != nil, hasBase: base != nil,
+            isAsked: clusterSize != nil || extendedL2 || preallocate != nil,
+            isQCOW2: targetFormat == .qcow2)
+        try rules.refusal.refuse()
     }
 
     func run() throws {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import RingMirror
 
-struct TopCommand: ParsableCommand {
+struct TopCommand: MirrorCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
         abstract: "Copy only what a qcow2 image itself holds, not its backing files.",
@@ -29,7 +29,7 @@ struct TopCommand: ParsableCommand {
     @OptionGroup(title: "Copying") var copying: CopyOptions
     @OptionGroup(title: "Resuming and records") var recording: RecordOptions
     @OptionGroup(title: "Formats") var files: NamedFileOptions
-    @OptionGroup(title: "Formats") var format: TargetFormatOptions
+    @OptionGroup(title: "Formats") var targetFormat: TargetFormatOptions
     @OptionGroup(title: "Tuning") var tuning: TuningOptions
     @OptionGroup(title: "Output") var output: OutputOptions
 
@@ -45,85 +45,36 @@ struct TopCommand: ParsableCommand {
         var create = false
     }
 
+    static let mode = JobMode.top
+
     private var base: PathArgument? { main.base }
-    private var create: Bool { main.create }
+    var sourcePath: PathArgument { overlay }
+    var knownSourceFormat: ImageFormat? { .qcow2 }
+    var create: Bool { main.create }
+    var bitmapChoice: BitmapChoice? { nil }
 
-    func validate() throws {
-        try format.validate(create: create, target: target, files)
-        if create && format.backing == nil {
-            throw ValidationError(
-                "a new TARGET has nothing of what is below OVERLAY: say on what it stands with "
-                    + "--backing, or use `full`")
-        }
-        try recording.validate(create: create)
-        if tuning.targetIsZero {
-            throw ValidationError(
-                "--target-is-zero can't be: the target of a top mirror holds what is below")
-        }
-    }
+    func validate() throws { try rules.refusal.refuse() }
 
-    func run() throws {
-        let complaint = Complaint(output: output)
-        try MirrorSides.prepare(tuning.mirrorOptions(copying), complaint)
-        let source = try MirrorSides.openSource(
-            overlay, format: .qcow2, namedFileOnly: files.noBacking, tuning.cache, guards,
-            complaint)
-        try recording.store.check(for: source, target, complaint)
-        let resuming = try recording.resumes(
-            .top, bitmap: nil, from: source, to: target, complaint)
-        let creates = !resuming && recording.creates(create, target)
-        let records = recording.store.path(for: source)
-        var request = recording.request(.top, nil, copying, tuning)
-        request.allowSourceInUse = guards.allowSourceInUse
-        request.base = base?.path
-        let options = TargetOptions(
-            cache: tuning.cache, create: creates, overwrite: guards.overwrite || resuming,
-            holdsMirror: true, allowLarger: guards.allowLarger,
-            namedFileOnly: files.noBacking)
-        if recording.dryRun {
-            var dryRun = DryRun("top", source, target, create: creates, output, complaint)
-            let target = try dryRun.openTarget(
-                format, options, mayOverwrite: guards.overwrite && !resuming)
-            let plan = try target.map { target in
-                try dryRun.plan(records) { (records) throws(MirrorError) in
-                    try begin(source, target, request, records, resuming: resuming)
-                }
-            }
-            return dryRun.tell(
-                try complaint.perform { () throws(MirrorError) in
-                    guard let plan else {
-                        return try .top(
-                            of: source, base: base?.path, target: dryRun.newImage,
-                            zeroes: tuning.zeroes)
-                    }
-                    return plan
-                })
-        }
-        let sides = try MirrorSides(source, target, format, options, complaint)
-        let mirror = try sides.begin(complaint) { () throws(MirrorError) in
-            try begin(source, sides.target, request, .path(records), resuming: resuming)
-        }
-        let run = MirrorRun(
-            command: "top", mirror: mirror, sides: sides, bitmap: nil,
-            leaveOut: creates ? "--create" : nil,
-            resumesItself: recording.resumeAuto, output: output)
-        try run.run()
-    }
+    func run() throws { try mirror() }
 
-    private func begin(
-        _ source: Disk, _ target: Disk, _ request: RecordedMirror.Request,
-        _ records: RecordedMirror.RecordPlace, resuming: Bool
+    func basis(of source: Disk, _ complaint: Complaint) -> MirrorBasis { MirrorBasis() }
+
+    func complete(_ request: inout RecordedMirror.Request) { request.base = base?.path }
+
+    func begin(
+        _ source: Disk, _ target: Disk, _ basis: MirrorBasis, _ records: RecordedMirror.RecordPlace
     ) throws(MirrorError) -> RecordedMirror {
-        try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
-        ) { () throws(MirrorError) in
-            try .resume(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
-        } anew: { () throws(MirrorError) in
+        try .top(
+            from: source, to: target, request: request, records: records, logger: output.logger)
+    }
+
+    func measure(
+        _ dryRun: DryRun, _ basis: MirrorBasis, _ complaint: Complaint
+    ) throws -> Measurement {
+        try complaint.perform { () throws(MirrorError) in
             try .top(
-                from: source, to: target, request: request, records: records,
-                logger: output.logger)
+                of: dryRun.source, base: base?.path, target: dryRun.newImage,
+                zeroes: tuning.zeroes)
         }
     }
 }
