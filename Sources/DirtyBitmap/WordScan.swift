@@ -14,7 +14,7 @@ private let blockWordCount = 32
 private let probeWordCount = 8
 
 /// The index of the first word in `range` that has a sought bit, or the end of `range`.
-func firstWord(in words: Span<UInt64>, flip: UInt64, range: Range<Int>) -> Int {
+package func firstWord(in words: Span<UInt64>, flip: UInt64, range: Range<Int>) -> Int {
     let end = range.upperBound
     var index = range.lowerBound
     let probeEnd = min(end, index &+ probeWordCount)

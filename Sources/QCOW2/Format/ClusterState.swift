@@ -13,8 +13,8 @@ package enum ClusterState: Sendable, Equatable {
 }
 
 extension ClusterState {
-    /// The state of a cluster whose parts are in these sets; one that is all alike has a name of its
-    /// own.
+    /// The state of a cluster whose parts are in these sets; where all parts are alike, the state
+    /// that has a name for that.
     ///
     /// Precondition: no part is in both sets, and there are data only where there is a cluster.
     init(host: Int64?, allocated: UInt32, zero: UInt32) {

@@ -29,7 +29,7 @@ struct ClusterMap: Sendable {
             guard tables[index] != 0 else {
                 guard content == .unallocated else { break }
                 let last = geometry.l1Index(of: limit - 1)
-                let next = firstNonzero(tables.span, from: index, to: last + 1)
+                let next = firstWord(in: tables.span, flip: 0, range: index..<(last + 1))
                 end = min(limit, geometry.start(ofTable: next))
                 continue
             }
@@ -104,7 +104,7 @@ private struct TableRun {
         var index = first
         switch content {
         case .unallocated:
-            return firstNonzero(words, from: first, to: last)
+            return firstWord(in: words, flip: 0, range: first..<last)
         case .zero:
             let ignored =
                 EntryBits.copied | EntryBits.offset & ~geometry.misaligned
@@ -157,20 +157,4 @@ private struct TableRun {
         case .compressed: return 0
         }
     }
-}
-
-/// The index of the first word in `from..<to` that is not 0, or `to`.
-///
-/// Eight words are looked at in one branch: most tables of a sparse image are empty, and are passed
-/// at the speed of memory.
-func firstNonzero(_ words: Span<UInt64>, from: Int, to: Int) -> Int {
-    var index = from
-    while to &- index >= 8 {
-        var union: UInt64 = 0
-        for lane in 0..<8 { union |= words[index &+ lane] }
-        if union != 0 { break }
-        index &+= 8
-    }
-    while index < to, words[index] == 0 { index &+= 1 }
-    return index
 }

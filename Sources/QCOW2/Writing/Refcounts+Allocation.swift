@@ -73,7 +73,7 @@ extension Refcounts {
         return clusters
     }
 
-    /// Half of what an offset can be: no sum of two of them is too large.
+    /// The longest file that is made: half of what an offset in an image can be.
     private static let fileBytesMax: Int64 = 1 << 55
 
     /// What holds a table can't be free. Refcounts that say so would have us overwrite it.
