@@ -97,6 +97,25 @@ extension Processes {
             expectSame(merged, top)
         }
 
+        /// What is read of it may be wrong. It can be saved all the same, and whoever does hears
+        /// of it.
+        @Test func `an image that is marked as corrupt`() throws {
+            let scratch = try Scratch()
+            let image = try QEMU.create(scratch.path("image.qcow2"), size: miB)
+            try QEMU.io(image, ["write -P 7 0 64K"])
+            let file = try FileHandle(forWritingTo: URL(fileURLWithPath: image))
+            try file.seek(toOffset: 79)
+            try file.write(contentsOf: Data([2]))
+            try file.close()
+            let target = scratch.path("target.raw")
+            for command in [["full", image, target, "--create"], ["compare", image, target]] {
+                let end = try scratch.run(command)
+                #expect(end.code == 0 && end.errors.contains("marked as corrupt"), "\(end)")
+            }
+            let info = try scratch.run("info", image)
+            #expect(info.output.contains("marked as corrupt"), "\(info)")
+        }
+
         /// A grown overlay hides what lies below it where it was made when that was longer.
         @Test func `a layer in the middle that is shorter than those around it`() throws {
             let scratch = try Scratch()

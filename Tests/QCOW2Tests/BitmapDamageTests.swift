@@ -80,6 +80,7 @@ import Testing
 
         // What is not understood is kept byte for byte when something else changes.
         let before = try directory(file).entries[1]
+        #expect(try bitmaps.lostByWriting().count == (before.isEnabled ? 1 : 0))
         try bitmaps.add("fourth")
         try bitmaps.clear("first")
         try bitmaps.markInUse()
@@ -104,6 +105,20 @@ import Testing
         try bitmaps.removeAll()
         #expect(try bitmaps.list() == ImageBitmapList())
         #expect(try BitmapAudit(file).lost == [])
+    }
+
+    @Test("A bitmap whose table is broken is named, and not called missing")
+    func brokenTable() throws {
+        let file = try image()
+        let entry = try directory(file).entries[1]
+        // Off the clusters.
+        file.poke([0, 0, 0, 0, 0, 0, 0x12, 0], at: Int(entry.tableOffset))
+        let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
+        let listed = try #require(try bitmaps.list().problems.first)
+        #expect(BitmapRig.problem { _ = try bitmaps.bitmap("second") } == listed)
+        #expect(listed.kind == .malformed && listed.description.contains("'second' is broken"))
+        #expect(try bitmaps.bitmap("first").dirtyBytes == 4096)
+        #expect(BitmapRig.problem { _ = try bitmaps.bitmap("none") }?.kind == .missing)
     }
 
     @Test("Extra data decides whether a bitmap may be used, and is kept")

@@ -61,7 +61,7 @@ extension Disk {
             geometry: device.geometry.withSize(chain.size),
             identity: device.identity.withSize(chain.size),
             caching: devices.map(\.caching).first { $0 != .direct } ?? .direct,
-            warnings: warnings, resolvedPath: device.resolvedPath,
+            warnings: warnings + chain.corruptionWarnings, resolvedPath: device.resolvedPath,
             devices: devices,
             image: chain, bitmaps: bitmaps ?? own, keepsContent: keepsContent,
             isNewOverlay: isNew && chain.layers.count > 1,
@@ -72,6 +72,14 @@ extension Disk {
 extension ImageChain {
     /// All files that the chain consists of, that of the image itself first.
     var devices: [StorageDevice] { layers.flatMap(\.devices) }
+
+    /// That what is read of the chain may be wrong, in sentences.
+    fileprivate var corruptionWarnings: [String] {
+        layers.filter { $0.header?.incompatible.contains(.corrupt) ?? false }.map {
+            "\($0.path) is marked as corrupt: a program found its tables damaged, and what is read "
+                + "of it may be wrong. `qemu-img check` tells what is."
+        }
+    }
 }
 
 extension Layer {

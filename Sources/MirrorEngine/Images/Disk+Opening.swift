@@ -84,6 +84,7 @@ extension Disk {
                 held: source.devices)
             try check(image, size: size, options)
             if options.create { try requireApart(image.chain, source) }
+            warnings += try image.bitmaps.lostByWriting()
             return Disk(image, isNew: options.create, warnings: warnings)
         } catch {
             // What was made for this and can't be used must not stay behind.

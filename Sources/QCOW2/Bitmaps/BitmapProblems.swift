@@ -31,7 +31,7 @@ extension ImageProblem {
     ) -> ImageProblem {
         ImageProblem(
             .unsupported, path, at: offset, "bitmap '\(name)' can't be used: \(what)",
-            remedy: "A newer program may know it. It is left as it is; or remove it.")
+            remedy: "A newer program may know it. Keep it for that, or remove it.")
     }
 
     static func noBitmap(

@@ -21,9 +21,20 @@ extension ImageBitmaps {
         let list = try list()
         if let found = list.bitmaps.first(where: { $0.name == name }) { return found }
         let directory = try BitmapDirectory.read(header, file)
-        if let flaw = directory.entries.first(where: { $0.name == Array(name.utf8) })?.flaw {
-            throw .image(flaw)
+        guard let entry = directory.entries.first(where: { $0.name == Array(name.utf8) }) else {
+            throw .image(.noBitmap(path, name: name, among: directory))
         }
-        throw .image(.noBitmap(path, name: name, among: directory))
+        // What the list has among its problems.
+        return try describe(entry, header, isOwn: false)
+    }
+
+    /// What a writer of the disk makes inconsistent for good, in sentences: enabled bitmaps that
+    /// can't be used, so that nothing can be marked in them. Reads the directory alone.
+    package func lostByWriting() throws(StorageError) -> [String] {
+        try BitmapDirectory.read(header, file).entries
+            .filter { $0.isEnabled && !$0.isInUse }
+            .compactMap { entry in
+                entry.flaw.map { "\($0) What is written now makes it inconsistent." }
+            }
     }
 }

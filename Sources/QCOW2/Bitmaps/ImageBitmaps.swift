@@ -57,7 +57,7 @@ public final class ImageBitmaps: Sendable {
         }
     }
 
-    private func describe(
+    func describe(
         _ entry: BitmapEntry, _ header: Header, isOwn: Bool
     ) throws(StorageError) -> ImageBitmap {
         if let flaw = entry.flaw { throw .image(flaw) }

@@ -130,6 +130,8 @@ struct WriterState: Sendable {
     mutating func prepare(keepsBitmaps: Bool = true) throws(StorageError) {
         var changed = header
         changed.autoclear.formIntersection(.known)
+        // It says something of a file that there is not.
+        if !header.incompatible.contains(.dataFile) { changed.autoclear.remove(.rawDataFile) }
         if !keepsBitmaps { changed.autoclear.remove(.bitmaps) }
         if changed != header { try replaceHeader(changed) }
     }

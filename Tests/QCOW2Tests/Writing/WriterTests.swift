@@ -84,7 +84,7 @@ import Testing
     @Test("A commit with nothing new does nothing, and unknown marks are taken off first")
     func quiet() throws {
         let image = try edit(try newImage()) {
-            $0.autoclear = AutoclearFeatures(rawValue: 1 << 40 | 1)
+            $0.autoclear = AutoclearFeatures(rawValue: 1 << 40 | 0b11)
         }
         let driver = try TargetDriver(image)
         try driver.commit()
