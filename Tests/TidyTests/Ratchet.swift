@@ -13,10 +13,10 @@ enum Ratchet {
             "Sources/BlockStorage/Options.swift": 4,
             "Sources/BlockStorage/StorageDevice.swift": 6,
             "Sources/BlockStorage/StorageError.swift": 1,
-            "Sources/MirrorEngine/CompareJob.swift": 7,
-            "Sources/MirrorEngine/FailureLog.swift": 3,
-            "Sources/MirrorEngine/MirrorOptions.swift": 4,
-            "Sources/MirrorEngine/MirrorReport.swift": 9,
+            "Sources/MirrorEngine/Compare/CompareJob.swift": 7,
+            "Sources/MirrorEngine/Job/FailureLog.swift": 3,
+            "Sources/MirrorEngine/Job/MirrorOptions.swift": 4,
+            "Sources/MirrorEngine/Job/MirrorReport.swift": 9,
         ],
     ]
 

@@ -18,7 +18,7 @@ extension Rule {
         ),
         ("Sources/QCOW2/Format/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
         ("Sources/QCOW2/Reading/Decompressor.swift", "zlib and libzstd work on memory by address"),
-        ("Sources/MirrorEngine/Clock.swift", "clock_gettime takes an address"),
+        ("Sources/MirrorEngine/Job/Clock.swift", "clock_gettime takes an address"),
         (
             "Sources/RingMirrorCLI/Process/",
             "arguments, signals, threads and standard streams are C's"
