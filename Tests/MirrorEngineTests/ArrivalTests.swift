@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    private static let seeds = (0..<RandomTest.events(default: 2000)).map {
+    private static let seeds = (0..<RandomTest.events(default: 10_000)).map {
         RandomTest.seed(default: 0xA44_1000) &+ UInt64($0)
     }
 

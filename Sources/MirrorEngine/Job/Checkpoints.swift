@@ -6,9 +6,10 @@ internal import Synchronization
 /// A checkpoint is: note what is not written yet, have the target's map note what is, flush the
 /// target, have the map make it last, and only if all of that succeeded tell the keeper of the
 /// state. What was noted is a superset of what the target lacks then, whatever is written
-/// meanwhile. One checkpoint is under way at a time, on whichever worker came first.
+/// meanwhile. One checkpoint is under way at a time: the first worker to come begins it.
 package final class Checkpoints: Sendable {
-    /// Takes what a target is not known to hold. Called on a worker's thread, so it must not block.
+    /// Takes what a target is not known to hold. Called on the thread that ends the checkpoint, or
+    /// on a worker's where there is none to be had, so it must not block.
     package typealias Keeper = @Sendable (_ remaining: borrowing DirtyBitmap) -> Void
 
     private struct State: ~Copyable {
