@@ -92,7 +92,7 @@ struct CompareRun {
 
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
     func compare() -> CompareReport {
-        for warning in first.warnings + second.warnings { output.warn(.device, warning) }
+        output.warnAbout([first, second])
         let words = JobWords(activity: "comparing", verb: "compared")
         return JobRun(job: job, words: words, output: output).run()
     }

@@ -30,7 +30,8 @@ import Testing
         var url = URL(fileURLWithPath: #filePath)
         for _ in 0..<3 { url.deleteLastPathComponent() }
         let source = try String(
-            contentsOf: url.appendingPathComponent("Sources/MirrorEngine/Recording/MirrorClaim.swift"),
+            contentsOf: url.appendingPathComponent(
+                "Sources/MirrorEngine/Recording/MirrorClaim.swift"),
             encoding: .utf8)
         let evidence = source.matches(of: /case \.[a-zA-Z]+: "([a-zA-Z]+)"/).map { String($0.1) }
         #expect(claims.count > 8 && evidence.count > 12)

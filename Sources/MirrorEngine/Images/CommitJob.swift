@@ -83,7 +83,7 @@ public enum CommitJob {
                 try makeRoom(in: image, for: layer.size, isRehearsal: isRehearsal)
                 growing = image.writer
             }
-            target = Disk(image)
+            target = Disk(image, warnings: try image.bitmaps.lostByWriting())
             below = image.chain.layers
         case .raw:
             // Of a disk that is asked whether it is large enough.

@@ -59,9 +59,12 @@ extension Job {
     /// earlier if the task that waits for it is cancelled, which the job does not notice.
     ///
     /// Each iteration is on its own, and takes a look at `progress` for each value: what a slow
-    /// reader does not fetch is never made. A job that nobody runs has no end.
+    /// reader does not fetch is never made. A job that nobody runs has no end. It sleeps on Swift's
+    /// runtime, so that it needs the threads of that, as `run` does.
+    ///
+    /// - Parameter interval: at least 1 ms; what is less counts as that.
     public func updates(every interval: Duration = .milliseconds(200)) -> JobUpdates {
-        JobUpdates(interval: interval) { self.progress }
+        JobUpdates(interval: max(interval, .milliseconds(1))) { self.progress }
     }
 
     /// Refuses a verb that no job of this kind takes.

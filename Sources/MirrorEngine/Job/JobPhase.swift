@@ -3,7 +3,7 @@
 /// The transitions and the verbs of each phase are tables, after those of QEMU's jobs
 /// (docs/interop/qmp: `JobStatus`, `JobVerb`); `JobPhaseTests` goes through all of both.
 public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
-    /// Made, and nothing was read or written for it.
+    /// Made; nothing was copied yet.
     case created
     /// It copies.
     case running

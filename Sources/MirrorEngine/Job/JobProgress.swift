@@ -83,10 +83,12 @@ public struct JobUpdates: AsyncSequence, Sendable {
 
         fileprivate init(updates: JobUpdates) { self.updates = updates }
 
-        /// The next look; nil after the one that saw the end, and if the task is cancelled.
+        /// The next look; nil after the one that saw the end and, after the first look, if the task
+        /// is cancelled.
         public mutating func next() async -> JobProgress? { await next(isolation: nil) }
 
-        /// The next look; nil after the one that saw the end, and if the task is cancelled.
+        /// The next look; nil after the one that saw the end and, after the first look, if the task
+        /// is cancelled.
         public mutating func next(isolation actor: isolated (any Actor)?) async -> JobProgress? {
             guard !hasEnded else { return nil }
             if hasBegun {

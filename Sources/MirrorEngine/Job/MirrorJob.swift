@@ -179,8 +179,11 @@ public final class MirrorJob: Job {
     /// How far the copying is.
     public var progress: JobProgress {
         let phase = phase
+        var pauseState = control.pauseState
+        // It may have been paused since.
+        if phase != .paused && phase != .standby { pauseState.error = nil }
         return JobProgress(
-            state.counters, phase, planned: state.planned, pauseState: control.pauseState)
+            state.counters, phase, planned: state.planned, pauseState: pauseState)
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {

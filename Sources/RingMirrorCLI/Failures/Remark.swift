@@ -51,9 +51,18 @@ extension OutputOptions {
 
     /// What is worth knowing about disks that were opened.
     func tellAbout(_ disks: Disk...) {
+        warnAbout(disks)
         for disk in disks {
-            for warning in disk.warnings { warn(.device, warning) }
             for note in disk.notes { self.note(.device, note) }
+        }
+    }
+
+    /// What makes disks weaker than one may expect. Two disks may share files, and what is said of
+    /// both is said once.
+    func warnAbout(_ disks: [Disk]) {
+        var said: Set<String> = []
+        for warning in disks.flatMap(\.warnings) where said.insert(warning).inserted {
+            warn(.device, warning)
         }
     }
 }

@@ -78,6 +78,7 @@ extension MirrorCommand {
             changesBitmaps: bitmapChoice?.changesImage(recording.store) ?? false,
             tuning.cache, guards, complaint)
         try recording.store.check(for: source, target, complaint)
+        try recording.store.requirePlace(complaint)
         let basis = try basis(of: source, complaint)
         let resuming = try recording.resumes(
             Self.mode, bitmap: bitmap, from: source, to: target, complaint)

@@ -59,7 +59,10 @@ struct MirrorEnding {
     func tellFailure(_ report: MirrorReport) -> ExitCode {
         if output.json { Events.print(Events.Report(report, claim: .notAMirror)) }
         output.noteMarks(report.markedBitmaps, of: target)
-        return explain(report, nil) ?? Exit.failed.asError
+        guard let code = explain(report, nil) else {
+            preconditionFailure("a job that succeeded has not failed")
+        }
+        return code
     }
 
     /// Says why the target is no mirror, and what to do about it; nil if it is one.

@@ -19,11 +19,15 @@ enum SignalHandlers {
     /// When the first signal came, in nanoseconds; 0 if none has.
     private static let first = Atomic<Int>(0)
 
+    /// Whether signals come here: where there are threads, one of them takes them.
+    private static let isInstalled = Atomic<Bool>(false)
+
     static var isStopping: Bool { first.load(ordering: .acquiring) != 0 }
 
-    /// From now on signals are about this. What they called before stays in memory: a handler may
-    /// just run it, and there are only a few in the life of the process.
+    /// From now on signals are about this. What they called before stays in memory, since a handler
+    /// may just run it; nothing does where a thread takes the signals.
     static func enter(_ activity: Activity) {
+        guard isInstalled.load(ordering: .acquiring) else { return }
         let calls = Calls(activity)
         current.store(
             unsafe UInt(bitPattern: Unmanaged.passRetained(calls).toOpaque()),
@@ -33,6 +37,7 @@ enum SignalHandlers {
     static func install(for numbers: [CInt]) {
         // The first use of a global runs its initialiser, which is nothing for a handler.
         _ = (current.load(ordering: .relaxed), isStopping)
+        isInstalled.store(true, ordering: .releasing)
         var action = sigaction()
         // Without SA_RESTART: what waits in the kernel is to return.
         unsafe action.__sigaction_handler.sa_handler = { _ in SignalHandlers.handle() }
