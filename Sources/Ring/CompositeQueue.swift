@@ -130,7 +130,8 @@ package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, Reques
             drivers[place].isReady = true
             return
         }
-        // What was cancelled or interrupted is begun again by the next wait.
+        // What was cancelled or interrupted is begun again by the next wait. Without an answer the
+        // queue is as good as broken: nobody would hear what its drivers have to tell.
         drivers[place].fruitlessPolls += 1
         let isTransient = [EINTR, EAGAIN, ECANCELED].contains(-result)
         if !isTransient || drivers[place].fruitlessPolls >= Self.patience {

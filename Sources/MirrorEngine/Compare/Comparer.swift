@@ -51,7 +51,9 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             startWork()
             if transfers.inFlight == 0 {
                 // With nothing on its way no run waits for a buffer either.
-                precondition(job.control.isStopping || free.count == slots.count)
+                precondition(
+                    job.control.isStopping || isDrained && free.count == slots.count,
+                    "a comparison ends before all was compared")
                 return
             }
             guard wait() else { return }

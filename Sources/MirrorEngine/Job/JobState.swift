@@ -36,6 +36,8 @@ package final class JobState: Sendable {
         var hasRetried = false
         /// The writers of the source are held back.
         var isQuiet = false
+        /// A pass could not begin, because nothing was left and nothing arrives any more.
+        var hasAll = false
         var isFlushing = false
     }
 
@@ -97,6 +99,8 @@ package final class JobState: Sendable {
             passes.number += 1
             return .copy(pass: passes.number)
         }
+        // After a stop what was told and not heard yet is not copied either.
+        if arrivals != nil, !passes.hasAll { dispenser.takeArrivals() }
         passes.isFlushing = true
         control.beginFlush()
         return .flush
@@ -121,7 +125,10 @@ package final class JobState: Sendable {
             quiesce(&passes)
             work = dispenser.beginPass(retrying: false)
         }
-        guard work > 0 else { return false }
+        guard work > 0 else {
+            passes.hasAll = true
+            return false
+        }
         // It goes over whole granules, also over the runs in them that are done already.
         let left = dispenser.remaining().dirtyBytes
         let planned = max(counters.planned.value, left)
@@ -166,22 +173,22 @@ package final class JobState: Sendable {
         control.fail(.ring(error))
     }
 
-    /// The flush of a checkpoint has succeeded. What follows waits for the storage, which no ring
-    /// may do: a thread does it.
+    /// The flush of a checkpoint has succeeded. What follows waits for the storage: a thread does
+    /// it, so that the ring goes on. Where an image's tables are written the ring may still have to
+    /// wait for those.
     func endCheckpoint() {
         guard !hasLostWrites else { return }
-        let thread = makeThread { [self] in commitCheckpoint() }
-        let last = committing.withLock { committing in
-            defer { committing = thread }
-            return committing
+        // The one before it has nothing left to do: checkpoints don't overlap.
+        waitForCheckpoint()
+        let hasThread = committing.withLock { committing in
+            committing = makeThread { [self] in commitCheckpoint() }
+            return committing != nil
         }
-        // It has nothing left to do: checkpoints don't overlap.
-        last?.join()
         // Without a thread the worker's has to do.
-        if thread == nil { commitCheckpoint() }
+        if !hasThread { commitCheckpoint() }
     }
 
-    /// Waits for the end of a checkpoint that is under way. Called before the last flush.
+    /// Waits for the end of a checkpoint's thread. Called before the last flush.
     func waitForCheckpoint() {
         committing.withLock { $0.take() }?.join()
     }
@@ -236,8 +243,9 @@ package final class JobState: Sendable {
     /// Success is not the absence of errors: it takes every planned byte done, and a flush after
     /// them.
     package func outcome() -> MirrorOutcome {
+        let hasAll = arrivals == nil || passes.withLock { $0.hasAll }
         let isComplete =
-            isFlushed && counters.done.value == planned && dispenser.isClean
+            isFlushed && hasAll && counters.done.value == planned && dispenser.isClean
         switch control.verdict {
         case .cancelled where !isComplete: return .cancelled
         case .cancelled, nil: break

@@ -25,8 +25,7 @@ package final class RunDispenser: Sendable {
     /// Dirty bytes that were taken from the bitmap and not handed out yet.
     fileprivate struct Stretch {
         var range: Range<Int64>
-        /// What the source said of where it begins, so that it isn't asked for each run. Not longer
-        /// than for a pass: what was a hole then may have been written since.
+        /// What the source said of where it begins.
         var extent: Range<Int64> = 0..<0
         var isZero = false
 
@@ -41,9 +40,13 @@ package final class RunDispenser: Sendable {
         var cursor: Int64 = 0
         /// Taken from the bitmap, and not yet handed out: at most one for each worker.
         var pending: [Stretch] = []
-        /// Handed out and not come back, in no order: as many as there are slots, and what workers
-        /// ask the source about.
+        /// Handed out and not come back, in no order: what is in slots, what waits to be zeroed
+        /// with its neighbours, and what workers ask the source about.
         var outstanding: [Range<Int64>] = []
+        /// What the source said last, so that it isn't asked for each stretch. Not longer than for
+        /// a pass: what was a hole then may have been written since.
+        var extent: Range<Int64> = 0..<0
+        var extentIsZero = false
         /// Workers that ask the source about a stretch.
         var asking = 0
     }
@@ -57,7 +60,8 @@ package final class RunDispenser: Sendable {
     ///
     /// - Parameters:
     ///   - unit: what runs are cut at multiples of where what is dirty goes on, a power of two.
-    ///   - slots: how many runs will be out at once, so that nothing allocates later.
+    ///   - slots: how many runs are out at once, but for zeros that wait for their neighbours: room
+    ///     is made for them.
     ///   - workers: how many threads ask for runs.
     ///   - arrivals: what tells of writes to the source; nil: nothing does.
     package init(
@@ -110,6 +114,7 @@ package final class RunDispenser: Sendable {
             let stretch = Stretch(
                 range: asked.range, extent: found.range, isZero: found.content == .zero)
             precondition(stretch.isKnown, "a map told of another place")
+            (state.extent, state.extentIsZero) = (stretch.extent, stretch.isZero)
             return state.handOut(stretch, limits)
         }
     }
@@ -162,6 +167,11 @@ package final class RunDispenser: Sendable {
         }
     }
 
+    /// Makes dirty what has arrived, for a job that will not copy it any more.
+    func takeArrivals() {
+        state.withLock { arrivals?.drain(into: &$0.working) }
+    }
+
     /// Whether anything failed in this pass and can be tried again.
     package var hasDeferred: Bool { state.withLock { $0.hasDeferred } }
 
@@ -206,7 +216,7 @@ extension RunDispenser.State {
             return nil
         }
         cursor = run.upperBound
-        return RunDispenser.Stretch(range: run)
+        return RunDispenser.Stretch(range: run, extent: extent, isZero: extentIsZero)
     }
 
     /// Hands the first run of a stretch out, and keeps the rest.
@@ -264,6 +274,7 @@ extension RunDispenser.State {
         precondition(outstanding.isEmpty && pending.isEmpty, "a pass begins while runs are out")
         if retrying, let bitmap = deferred.take() { working.merge(sameSize: bitmap) }
         cursor = 0
+        extent = 0..<0
     }
 
     /// What was handed out last is nowhere else. O(runs that are out) in a debug build, nothing in

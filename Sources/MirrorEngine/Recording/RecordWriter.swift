@@ -5,9 +5,9 @@ internal import Synchronization
 
 /// Keeps the record of a job in its store while the job runs.
 ///
-/// Checkpoints come on a worker's thread, which must not wait for the store's disk: the latest one
-/// is left here, and a thread that lives as long as there is something to write takes it. A store
-/// that can't be written costs the job its resuming and nothing else, and is said once.
+/// Checkpoints come perhaps on a worker's thread, which must not wait for the store's disk: the
+/// latest one is left here, and a thread that lives as long as there is something to write takes
+/// it. A store that can't be written costs the job its resuming and nothing else, and is said once.
 final class RecordWriter: Sendable {
     /// Makes the record when there is first something to record, so that short jobs leave no trace.
     typealias Begin = @Sendable () throws(BitmapStoreError) -> StoreJob

@@ -8,9 +8,9 @@ package enum Outcome: Sendable {
     /// owner says `retry`, `skip`, `change` or `abandon`.
     case failed(TransferIndex, Transfer, FailureCause, count: Int64)
     /// A control request has done what it is for. A hint ends so in any case.
-    case done(Control)
+    case done(ControlRequest)
     /// A control request has failed, and is over.
-    case undone(Control, FailureCause)
+    case undone(ControlRequest, FailureCause)
     /// The bytes in a buffer have been decompressed, or could not be.
     case unpacked(PackedIndex, isGood: Bool)
 }

@@ -65,7 +65,9 @@ struct RunReader {
         starved = IndexQueue(capacity: readings)
     }
 
-    subscript(index: ReadingIndex) -> Reading { readings[index.rawValue] }
+    subscript(index: ReadingIndex) -> Reading {
+        _read { yield readings[index.rawValue] }
+    }
 
     /// Begins a reading. Precondition: the one before it at this index is over.
     ///

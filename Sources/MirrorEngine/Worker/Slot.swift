@@ -70,7 +70,7 @@ extension ReadingIndex {
 
 extension [Slot] {
     subscript(index: SlotIndex) -> Slot {
-        get { self[index.rawValue] }
+        _read { yield self[index.rawValue] }
         _modify { yield &self[index.rawValue] }
     }
 }

@@ -15,7 +15,6 @@ package struct Transfer: Sendable {
         case writeZeros
         case punchHole, zeroRange
 
-        var isRead: Bool { self == .read || self == .readPacked }
         var isZeroing: Bool { self == .punchHole || self == .zeroRange || self == .writeZeros }
     }
 

@@ -17,7 +17,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package private(set) var retries: UInt64 = 0
     /// The queue broke: nothing that was in flight will be heard of again, and nothing may be
     /// started.
-    package private(set) var isForsaken = false
+    private var isForsaken = false
 
     private var transfers: [Transfer]
     private var controls: [PendingControl?]
@@ -26,7 +26,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private var unanswered = 0
 
     private struct PendingControl {
-        let control: Control
+        let control: ControlRequest
         var fruitlessTries: Int32 = 0
     }
 
@@ -60,7 +60,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     /// Starts a control request. Precondition: `hasRoom`.
-    package mutating func start(_ control: Control) {
+    package mutating func start(_ control: ControlRequest) {
         let index = free.removeLast()
         controls[index] = PendingControl(control: control)
         issueControl(index, control)
@@ -231,7 +231,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     // MARK: control requests
 
-    private mutating func issueControl(_ index: Int, _ control: Control) {
+    private mutating func issueControl(_ index: Int, _ control: ControlRequest) {
         queue.enqueue(control.request, token: ClientToken(.control, index).token)
     }
 

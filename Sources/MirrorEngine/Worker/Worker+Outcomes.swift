@@ -14,7 +14,7 @@ extension Worker where Queue: ~Copyable {
         }
     }
 
-    private mutating func finish(_ control: Control) {
+    private mutating func finish(_ control: ControlRequest) {
         switch control {
         // What is on the storage is of no use in the page cache.
         case .writeBack(let file, let range): transfers.start(.dropCache(file, range))
@@ -175,11 +175,6 @@ extension Worker where Queue: ~Copyable {
             }
         }
     }
-}
-
-extension FailureCause {
-    /// The errno; 0 where there is none.
-    var code: CInt { if case .errno(let code) = self { code } else { 0 } }
 }
 
 extension Transfer.Kind {

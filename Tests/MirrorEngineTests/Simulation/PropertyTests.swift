@@ -55,6 +55,8 @@ import Testing
             #expect(simulation.living != nil || job.planned == simulation.planned, replay)
             let isClean = remaining.isClean
             #expect(isClean, replay)
+            let isAllHeard = simulation.living?.unheard.isClean ?? true
+            #expect(isAllHeard, replay)
             if scenario.dirty == nil {
                 #expect(simulation.isEqualOnDisk, replay)
             }

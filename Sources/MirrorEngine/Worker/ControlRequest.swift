@@ -1,7 +1,7 @@
 package import Ring
 
 /// A request that moves no bytes of a run. Nobody waits for its end but the job.
-package enum Control: Sendable, Equatable {
+package enum ControlRequest: Sendable, Equatable {
     /// Waits until the file is on stable storage: at the job's end, with nothing in flight.
     case flush(FileIndex)
     /// The same for what has been written so far, while the job goes on.
