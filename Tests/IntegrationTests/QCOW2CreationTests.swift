@@ -36,7 +36,8 @@ extension Processes {
             let tiny = try scratch.loop(size: 128 * kiB)
             try scratch.expectTurnedDown(
                 ["full", source, tiny.path, "--target-format", "qcow2", "--create"],
-                codes: [Code.usage], naming: ["131072 bytes", "tables"], untouched: [tiny.path])
+                codes: [Code.usage], naming: ["131072 bytes", "before anything"],
+                untouched: [tiny.path])
             // The tables fit and the data does not: a note, for the disk may be a thin one.
             let end = try scratch.run([
                 "full", source, disk.path, "--target-format", "qcow2", "--create",
