@@ -21,6 +21,9 @@ internal import Glibc
     private var core: RingCore
     private var flights: [Flight]
     private var free: [Int]
+    /// One for each operation on each file.
+    private var supplies: [WorkerSupply]
+    private static let operations = Int(Request.Operation.cancel.rawValue) + 1
 
     private struct Flight {
         var request = Request.nop
@@ -28,6 +31,8 @@ internal import Glibc
         var isInFlight = false
         /// Somebody asked for the request to be cancelled.
         var isCancelled = false
+        /// The kernel got a nop in its place: this thread does it when that completes.
+        var isCarriedOut = false
     }
 
     /// Makes a ring for up to `depth` requests in flight over `files`, whose positions in the array
@@ -45,6 +50,8 @@ internal import Glibc
         self.buffers = buffers
         flights = Array(repeating: Flight(), count: depth)
         free = Array((0..<depth).reversed())
+        supplies = Array(
+            repeating: WorkerSupply(), count: files.count * Self.operations)
         unsafe times = .allocate(capacity: depth)
         unsafe times.initialize(repeating: ringmirror_time(), count: depth)
     }
@@ -73,8 +80,10 @@ internal import Glibc
     public mutating func enqueue(_ request: Request, token: Token) {
         precondition(inFlight < depth, "more requests than the ring was made for")
         let index = free.removeLast()
-        flights[index] = Flight(request: request, token: token, isInFlight: true)
-        core.enqueue(entry(request, index), token: Token(index))
+        let isCarriedOut = supply(request).map { !supplies[$0].takesNext() } ?? false
+        flights[index] = Flight(
+            request: request, token: token, isInFlight: true, isCarriedOut: isCarriedOut)
+        core.enqueue(entry(isCarriedOut ? .nop : request, index), token: Token(index))
     }
 
     /// Submits what was enqueued, and waits, in one system call.
@@ -92,19 +101,31 @@ internal import Glibc
         precondition(flight.isInFlight, "the kernel completed a request twice")
         flights[index].isInFlight = false
         free.append(index)
-        var result = completion.result
-        if result == -ECANCELED && !flight.isCancelled && flight.request.isFileCall {
-            result = carryOut(flight.request)
-        }
-        return Completion(token: flight.token, result: result)
+        return Completion(token: flight.token, result: result(of: flight, completion.result))
     }
 
+    /// The result of a request to whose entry the kernel has given this one.
+    ///
     /// What the kernel needs a worker thread for (flushes, holes, buffered files) it cancels where
     /// it can't start one: below a limit on processes (`ulimit -u`, pids.max), or while this thread
     /// gets many signals. It has to be done all the same: here, while everything else waits.
-    private func carryOut(_ request: Request) -> Int32 {
-        guard Int(request.file.rawValue) < files.count else { return -EBADF }
-        return request.carryOut(on: files[Int(request.file.rawValue)], buffers)
+    private mutating func result(of flight: Flight, _ result: Int32) -> Int32 {
+        guard let supply = supply(flight.request) else { return result }
+        let isRefused = result == -ECANCELED && !flight.isCancelled
+        if !flight.isCarriedOut {
+            if isRefused { supplies[supply].refused() } else { supplies[supply].served() }
+        }
+        guard isRefused || flight.isCarriedOut && result >= 0 else { return result }
+        return flight.request.carryOut(
+            on: files[Int(flight.request.file.rawValue)], buffers)
+    }
+
+    /// The position of the supply of workers that the request draws on; nil where this thread can't
+    /// do it in the kernel's place.
+    private func supply(_ request: Request) -> Int? {
+        guard request.isFileCall, Int(request.file.rawValue) < files.count else { return nil }
+        return Int(request.file.rawValue) * Self.operations
+            + Int(request.operation.rawValue)
     }
 
     /// The kernel's name for the first request in flight with this token, and notes that it is to

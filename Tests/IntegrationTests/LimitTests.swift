@@ -89,6 +89,23 @@ extension Processes {
             for io in ["uring", "threads"] { #expect(try mirror(bounds, io: io) == bounds.count) }
         }
 
+        /// Memory as a filesystem does no call at once, and the kernel has no thread for them. It
+        /// takes a tenth of a second to find that out, each time: the ring has to learn it.
+        @Test func `thousands of requests with one task`() throws {
+            let scene = try scene(Bound(kind: .nproc, value: 1))
+            let memory = try scene.scratch.mount("tmpfs", type: "tmpfs")
+            chmod(memory, 0o777)
+            try Shell.run("cp", scene.scratch.path("s"), memory + "/s")
+            chmod(memory + "/s", 0o666)
+            let command = [
+                "full", memory + "/s", memory + "/t", "--create", "--io", "uring",
+                "--request-size", "4K", "--verify",
+            ]
+            let end = try scene.start(command).wait(seconds: 60)
+            #expect(end.code == Code.done, "\(end)")
+            expectSame(memory + "/s", memory + "/t")
+        }
+
         /// Below 4 the loader of programs has no descriptor left.
         @Test func descriptors() throws { try sweep(Bound.each(.nofile, 4...20)) }
 
