@@ -7,8 +7,8 @@ internal import Ring
 final class Crew: @unchecked Sendable {
     /// What follows on a pass.
     enum Step: Sendable, Equatable {
-        /// All copy again. The first pass, which nobody has to ask for, is number 0.
-        case copy(pass: Int)
+        /// All copy again. For the first pass nobody has to ask.
+        case copy
         /// One of them flushes, and the others go on waiting.
         case flush
         /// All is done.
@@ -23,7 +23,7 @@ final class Crew: @unchecked Sendable {
     private var arrived = 0
     /// How often something was found out that is for all.
     private var round = 0
-    private var step = Step.copy(pass: 0)
+    private var step = Step.copy
 
     init(members: Int) {
         precondition(members > 0)

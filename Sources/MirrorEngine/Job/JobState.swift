@@ -97,7 +97,7 @@ package final class JobState: Sendable {
         }
         if !control.isStopping, beginPass(&passes) {
             passes.number += 1
-            return .copy(pass: passes.number)
+            return .copy
         }
         // After a stop what was told and not heard yet is not copied either.
         if arrivals != nil, !passes.hasAll { dispenser.takeArrivals() }

@@ -25,11 +25,13 @@ package final class RunDispenser: Sendable {
     /// Dirty bytes that were taken from the bitmap and not handed out yet.
     fileprivate struct Stretch {
         var range: Range<Int64>
-        /// What the source said of where it begins.
-        var extent: Range<Int64> = 0..<0
-        var isZero = false
+        /// What the source said last, perhaps of another place.
+        var extent: StorageExtent?
 
-        var isKnown: Bool { extent.contains(range.lowerBound) }
+        /// What the source said of where it begins.
+        var known: StorageExtent? {
+            extent.flatMap { $0.range.contains(range.lowerBound) ? $0 : nil }
+        }
     }
 
     fileprivate struct State: ~Copyable {
@@ -45,8 +47,7 @@ package final class RunDispenser: Sendable {
         var outstanding: [Range<Int64>] = []
         /// What the source said last, so that it isn't asked for each stretch. Not longer than for
         /// a pass: what was a hole then may have been written since.
-        var extent: Range<Int64> = 0..<0
-        var extentIsZero = false
+        var extent: StorageExtent?
         /// Workers that ask the source about a stretch.
         var asking = 0
     }
@@ -87,12 +88,12 @@ package final class RunDispenser: Sendable {
         let limits = Limits(data: dataLimit, zeros: zeroLimit, unit: unit)
         let taken = state.withLock { state -> (stretch: Stretch, run: Run?)? in
             guard let stretch = state.takeStretch(limits) else { return nil }
-            guard stretch.isKnown else {
+            guard let extent = stretch.known else {
                 state.outstanding.append(stretch.range)
                 state.asking += 1
                 return (stretch, nil)
             }
-            return (stretch, state.handOut(stretch, limits))
+            return (stretch, state.handOut(stretch.range, of: extent, limits))
         }
         guard let taken else { return nil }
         if let run = taken.run { return run }
@@ -111,11 +112,8 @@ package final class RunDispenser: Sendable {
         return state.withLock { state in
             state.asking -= 1
             state.takeBack(asked.range)
-            let stretch = Stretch(
-                range: asked.range, extent: found.range, isZero: found.content == .zero)
-            precondition(stretch.isKnown, "a map told of another place")
-            (state.extent, state.extentIsZero) = (stretch.extent, stretch.isZero)
-            return state.handOut(stretch, limits)
+            state.extent = found
+            return state.handOut(asked.range, of: found, limits)
         }
     }
 
@@ -202,9 +200,10 @@ extension RunDispenser.State {
                 best = index
                 continue
             }
+            let isKnown = stretch.known != nil
             let isBetter =
-                stretch.isKnown == pending[other].isKnown
-                ? stretch.range.lowerBound < pending[other].range.lowerBound : stretch.isKnown
+                isKnown == (pending[other].known != nil)
+                ? stretch.range.lowerBound < pending[other].range.lowerBound : isKnown
             if isBetter { best = index }
         }
         if let best {
@@ -216,32 +215,34 @@ extension RunDispenser.State {
             return nil
         }
         cursor = run.upperBound
-        return RunDispenser.Stretch(range: run, extent: extent, isZero: extentIsZero)
+        return RunDispenser.Stretch(range: run, extent: extent)
     }
 
     /// Hands the first run of a stretch out, and keeps the rest.
+    ///
+    /// - Parameter extent: what the source said of where the stretch begins.
     fileprivate mutating func handOut(
-        _ stretch: RunDispenser.Stretch, _ limits: RunDispenser.Limits
+        _ stretch: Range<Int64>, of extent: StorageExtent, _ limits: RunDispenser.Limits
     ) -> Run {
-        let start = stretch.range.lowerBound
-        let limit = stretch.isZero ? limits.zeros : limits.data
-        let cut = (start + limit) & ~(limits.unit - 1)
-        let end = min(stretch.range.upperBound, stretch.extent.upperBound, cut)
+        let start = stretch.lowerBound
+        precondition(extent.range.contains(start), "a map told of another place")
+        let isZero = extent.content == .zero
+        let cut = (start + (isZero ? limits.zeros : limits.data)).roundedDown(to: limits.unit)
+        let end = min(stretch.upperBound, extent.range.upperBound, cut)
         outstanding.append(start..<end)
-        if end < stretch.range.upperBound {
-            var rest = stretch
-            rest.range = end..<stretch.range.upperBound
-            pending.append(rest)
+        if end < stretch.upperBound {
+            pending.append(
+                RunDispenser.Stretch(range: end..<stretch.upperBound, extent: extent))
         }
         checkInvariants()
-        return Run(range: start..<end, isZero: stretch.isZero)
+        return Run(range: start..<end, isZero: isZero)
     }
 
     /// The next dirty bytes; if they go on, they end with a unit.
     private mutating func takeDirtyRun(_ limit: Int64, cutAt unit: Int64) -> Range<Int64>? {
         guard cursor < working.size, let run = working.takeDirtyRun(from: cursor, limit: limit)
         else { return nil }
-        let end = run.upperBound & ~(unit - 1)
+        let end = run.upperBound.roundedDown(to: unit)
         guard end > run.lowerBound, end < run.upperBound, run.upperBound < working.size,
             working.isDirty(at: run.upperBound)
         else { return run }
@@ -274,7 +275,7 @@ extension RunDispenser.State {
         precondition(outstanding.isEmpty && pending.isEmpty, "a pass begins while runs are out")
         if retrying, let bitmap = deferred.take() { working.merge(sameSize: bitmap) }
         cursor = 0
-        extent = 0..<0
+        extent = nil
     }
 
     /// What was handed out last is nowhere else. O(runs that are out) in a debug build, nothing in

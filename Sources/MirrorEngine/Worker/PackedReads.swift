@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import Ring
 
 /// The compressed stretches of a disk that are on their way: read by the ring into a buffer, then
@@ -65,9 +66,10 @@ struct PackedReads {
     /// The read of a stretch's compressed bytes, whose positions are those of the file.
     func transfer(_ index: PackedIndex) -> Transfer {
         let entry = self[index]
-        let mask = Int64(entry.extent.alignment) - 1
-        let start = entry.extent.hostOffset & ~mask
-        let end = (entry.extent.hostOffset + Int64(entry.extent.packedLength) + mask) & ~mask
+        let block = Int64(entry.extent.alignment)
+        let start = entry.extent.hostOffset.roundedDown(to: block)
+        let end = (entry.extent.hostOffset + Int64(entry.extent.packedLength))
+            .roundedUp(to: block)
         return Transfer(
             .readPacked, file: entry.file, owner: .packed(index), range: start..<end,
             bufferOffset: area.buffer(index).lowerBound, alignment: entry.extent.alignment,

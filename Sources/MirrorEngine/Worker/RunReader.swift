@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import Ring
 
 /// Brings runs of disks into memory: read from where they live, decompressed, or cleared. Copying
@@ -136,11 +137,11 @@ struct RunReader {
 
     /// Makes a stretch zero in memory.
     private mutating func clear(_ range: Range<Int64>, _ place: Int, _ buffers: BufferSlab) {
-        let mask = Int64(sides[readings[place].side].map.alignment) - 1
         var start = range.lowerBound
-        if start & mask != 0 && readings[place].outstanding > 0 {
+        let block = start.roundedUp(to: Int64(sides[readings[place].side].map.alignment))
+        if start < block && readings[place].outstanding > 0 {
             // The read before it asks for the whole block, and the kernel may still fill that.
-            let end = min((start + mask) & ~mask, range.upperBound)
+            let end = min(block, range.upperBound)
             readings[place].lateZeros.append(start..<end)
             start = end
         }

@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import DirtyBitmap
 
 /// How the memory of one ring is divided: runs on their way, compressed bytes that wait for their
 /// decompression, and zeros to write.
@@ -21,7 +22,7 @@ package struct SlabLayout: Sendable {
         let isRoomy = packed.count == 0 && largestRun <= requestSize
         let least = isRoomy ? largestRun : 2 * largestRun
         let page = PackedArea.page
-        runBytes = max((bufferBytes - packed.byteCount) & ~(page - 1), least)
+        runBytes = max((bufferBytes - packed.byteCount).roundedDown(to: page), least)
         self.packed = packed.starting(at: runBytes)
         let end = self.packed.range.upperBound
         zeros = end..<(end + requestSize)
@@ -47,8 +48,7 @@ package struct PackedArea: Sendable, Equatable {
     static func fitting(_ source: any SourceMap, atMost bytes: Int) -> PackedArea {
         guard source.packedLengthMax > 0 else { return PackedArea(start: 0, size: 0, count: 0) }
         // Read outward to whole blocks at both ends.
-        let longest = source.packedLengthMax + 2 * source.alignment
-        let size = (longest + page - 1) & ~(page - 1)
+        let size = (source.packedLengthMax + 2 * source.alignment).roundedUp(to: page)
         return PackedArea(start: 0, size: size, count: min(max(bytes / size, 2), countMax))
     }
 

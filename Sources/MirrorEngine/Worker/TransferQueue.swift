@@ -1,3 +1,4 @@
+internal import DirtyBitmap
 package import Ring
 
 /// Carries transfers out over a request queue, and does for them what every I/O needs: going on
@@ -157,7 +158,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         switch transfer.kind {
         case .read, .readPacked:
             // The end of the disk may be off the sector; a direct read has to ask for all of it.
-            count = (count + transfer.alignment - 1) & ~(transfer.alignment - 1)
+            count = count.roundedUp(to: transfer.alignment)
             request = .read(transfer.file, at: offset, count: Int(count), into: buffer)
         case .write:
             request = .write(transfer.file, at: offset, count: Int(count), from: buffer)
@@ -296,7 +297,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         // Steps of 16: a bad sector in 1 MiB costs three failing requests, not 2048 small ones.
         var stride = transfer.fullStride
         while stride >= transfer.requested { stride /= 16 }
-        transfers[index].stride = max(stride & ~(block - 1), block)
+        transfers[index].stride = max(stride.roundedDown(to: block), block)
         return true
     }
 

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import Ring
 
 /// What a worker does when a transfer has ended, well or badly.
@@ -113,9 +114,10 @@ extension Worker where Queue: ~Copyable {
 
     /// What can't be read costs whole blocks of the target, which may be larger than the source's.
     func wholeBlocks(_ range: Range<Int64>, _ index: SlotIndex) -> Range<Int64> {
-        let mask = Int64(max(plan.target.alignment, 512)) - 1
+        let block = Int64(max(plan.target.alignment, 512))
         let end = slots[index].range.upperBound
-        return (range.lowerBound & ~mask)..<min((range.upperBound + mask) & ~mask, end)
+        return range.lowerBound
+            .roundedDown(to: block)..<min(range.upperBound.roundedUp(to: block), end)
     }
 
     /// What a failed write costs of a run: in an image perhaps all that the run has of a cluster,
