@@ -162,7 +162,8 @@ extension GuardRefusal: CustomStringConvertible {
             "target \(target) is read-only: \(reason). Make it writable, or name another target."
         case .targetTooSmall(let target, let targetSize, let sourceSize):
             "target \(target) is too small: it holds \(targetSize) bytes, the source "
-                + "\(sourceSize), \(sourceSize - targetSize) more. Choose a larger target."
+                + "\(sourceSize), \(sourceSize - targetSize) more. Choose a larger target, or make "
+                + "this one larger."
         case .targetLarger(let target, let targetSize, let sourceSize):
             "target \(target) is larger than the source: \(targetSize) bytes against "
                 + "\(sourceSize). Check that it is the one you mean, then use --allow-larger; "

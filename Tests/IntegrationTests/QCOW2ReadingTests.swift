@@ -297,6 +297,27 @@ extension Integration {
             if command == "commit" { expectSame(merged, disk.path) }
         }
 
+        /// A disk doesn't grow as a file does.
+        @Test func `an overlay that is larger than the disk below it`() throws {
+            let scratch = try Scratch()
+            let disk = try scratch.loop("disk.img", size: 2 * miB, seed: 1)
+            let overlay = scratch.path("overlay.qcow2")
+            try QEMU.img(
+                "create", "-q", "-f", "qcow2", "-b", disk.path, "-F", "raw", overlay,
+                String(3 * miB))
+            try QEMU.io(overlay, ["write -P 5 100K 64K"])
+            for arguments in [["--dry-run"], [], ["--keep"]] {
+                try scratch.expectTurnedDown(
+                    ["commit", overlay] + arguments,
+                    naming: [
+                        "target \(disk.path) is too small", "\(2 * miB) bytes", "\(3 * miB)",
+                        "make this one larger",
+                    ], untouched: [overlay, scratch.path("disk.img")])
+            }
+            let end = try scratch.run("commit", overlay, "--json")
+            #expect(end.output.contains("\"targetTooSmall\""), "\(end)")
+        }
+
         @Test func `a disk into an image`() throws {
             let scratch = try Scratch()
             let disk = try scratch.loop(

@@ -86,11 +86,8 @@ public enum CommitJob {
             target = Disk(image, warnings: try image.bitmaps.lostByWriting())
             below = image.chain.layers
         case .raw:
-            // Of a disk that is asked whether it is large enough.
-            if baseDevice.geometry.size < layer.size,
-                !isRehearsal || baseDevice.kind == .disk
-            {
-                try DeviceFile(baseDevice).resize(to: layer.size)
+            if baseDevice.geometry.size < layer.size {
+                try makeRoom(on: baseDevice, for: layer.size, isRehearsal: isRehearsal)
             }
             target = Disk(baseDevice)
             below = [try Layer(raw: DeviceFile(baseDevice), device: baseDevice)]
@@ -131,6 +128,18 @@ public enum CommitJob {
                     remedy: "Use --keep to leave it as it is."))
         }
         return try ImageWriter(layer.file, header, brokenBitmaps: .passed)
+    }
+
+    /// A file grows; how large a disk is nobody here can change.
+    private static func makeRoom(
+        on device: StorageDevice, for size: Int64, isRehearsal: Bool
+    ) throws(StorageError) {
+        guard device.kind == .image else {
+            throw .refused(
+                .targetTooSmall(
+                    target: device.path, targetSize: device.geometry.size, sourceSize: size))
+        }
+        if !isRehearsal { try DeviceFile(device).resize(to: size) }
     }
 
     /// Until all is copied the image keeps its size, so that nothing shows that is not true.
