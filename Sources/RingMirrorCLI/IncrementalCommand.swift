@@ -83,6 +83,7 @@ struct IncrementalCommand: MirrorCommand {
     func validate() throws {
         var rules = rules
         rules.hasMap = map != nil
+        rules.hasMapOptions = mapping.isAsked
         try rules.refusal.refuse()
     }
 

@@ -44,6 +44,9 @@ struct MapOptions: ParsableArguments {
         help: ArgumentHelp("The peer to take, of a DRBD dump that has several.", valueName: "id"))
     var mapPeer: Int?
 
+    /// Whether any of them was given.
+    var isAsked: Bool { mapBlockSize != nil || mapThinDevice != nil || mapPeer != nil }
+
     /// Reads a map for a device, and says on standard error what was found.
     func read(
         _ map: MapArgument, deviceSize: Int64, _ output: OutputOptions, _ complaint: Complaint

@@ -12,6 +12,8 @@ struct MirrorRules {
     var bitmap: String?
     var bitmapMode: BitmapMode?
     var hasMap = false
+    /// An option was given that says how a map is read.
+    var hasMapOptions = false
     /// `--resume`, and not `--resume=auto`.
     var resume = false
     var resumeAuto = false
@@ -19,14 +21,20 @@ struct MirrorRules {
 
     /// What is wrong with the options; nil if nothing is.
     var refusal: String? {
-        changes ?? image.refusal ?? uselessBitmap ?? newTarget ?? resumedTarget ?? resumedMap
-            ?? zeros
+        changes ?? uselessMapOptions ?? image.refusal ?? uselessBitmap ?? newTarget
+            ?? resumedTarget ?? resumedMap ?? zeros
     }
 
     /// An incremental mirror has one list of changes; one that is resumed has it in its record.
     private var changes: String? {
         guard mode == .incremental, (bitmap == nil) != hasMap, hasMap || !resume else { return nil }
         return "say what is dirty: --bitmap NAME or --map FILE, one of them"
+    }
+
+    private var uselessMapOptions: String? {
+        guard hasMapOptions, !hasMap else { return nil }
+        return "--map-block-size, --map-thin-device and --map-peer say how a map is read: they go "
+            + "with --map FILE"
     }
 
     private var uselessBitmap: String? {

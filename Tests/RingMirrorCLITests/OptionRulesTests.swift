@@ -56,6 +56,33 @@ import Testing
         #expect(auto.refusal == text)
     }
 
+    @Test func `options for a map go with one`() {
+        let text =
+            "--map-block-size, --map-thin-device and --map-peer say how a map is read: they go "
+            + "with --map FILE"
+        #expect(rules(.incremental) { $0.hasMapOptions = true }.refusal == text)
+        let resumed = rules(.incremental) {
+            $0.bitmap = nil
+            $0.resume = true
+            $0.hasMapOptions = true
+        }
+        #expect(resumed.refusal == text)
+        let map = rules(.incremental) {
+            $0.bitmap = nil
+            $0.hasMap = true
+            $0.hasMapOptions = true
+        }
+        #expect(map.refusal == nil)
+        for option in ["--map-block-size=64K", "--map-thin-device=1", "--map-peer=0"] {
+            let line = ["incremental", "a", "b", "--bitmap", "nightly", option]
+            let error = #expect(throws: (any Error).self) {
+                _ = try RingMirrorCommand.parseAsRoot(line)
+            }
+            let said = error.map { RingMirrorCommand.message(for: $0) }
+            #expect(said?.contains("they go with --map FILE") == true, "\(said ?? "")")
+        }
+    }
+
     @Test func `a map is not resumed`() {
         let resumed = rules(.incremental) {
             $0.bitmap = nil
