@@ -22,6 +22,15 @@ extension Processes {
             try file.close()
         }
 
+        /// Where the directory of an image's bitmaps is.
+        private static func bitmaps(_ path: String) throws -> Int64 {
+            var part = try number(path, at: 100, bytes: 4)
+            while try number(path, at: part, bytes: 4) != 0x2385_2875 {
+                part += 8 + (try number(path, at: part + 4, bytes: 4) + 7) / 8 * 8
+            }
+            return try number(path, at: part + 24, bytes: 8)
+        }
+
         /// Every command that would write `image`, or clusters of it, is refused for this reason.
         private func expectUnwritten(
             _ image: String, in scratch: Scratch, source: String, overlay: String,
@@ -71,6 +80,21 @@ extension Processes {
             expectIdentical(source, image)
         }
 
+        /// As a commit leaves it that is killed: the next one says that it is lost.
+        @Test func `a bitmap of the base that is in use already`() throws {
+            let scratch = try Scratch()
+            let base = try QEMU.create(scratch.path("base.qcow2"), size: Self.size)
+            let overlay = try QEMU.create(scratch.path("overlay.qcow2"), over: (base, "qcow2"))
+            try QEMU.io(overlay, ["write -P 2 0 64K"])
+            try QEMU.img("bitmap", "--add", base, "b")
+            try Self.patch(base, at: try Self.bitmaps(base) + 12, [0, 0, 0, 3])
+            for arguments in [["--dry-run"], []] {
+                let end = try scratch.succeed(["commit", overlay] + arguments)
+                #expect(end.errors.contains("bitmap 'b' is inconsistent"), "\(end)")
+            }
+            #expect(try QEMU.bitmaps(base)["b"]?.isInUse == true)
+        }
+
         /// The bitmap has to be marked for what is written, and can't be.
         @Test func `a bitmap whose table is broken`() throws {
             let scratch = try Scratch()
@@ -80,12 +104,7 @@ extension Processes {
             let source = try QEMU.create(scratch.path("source.qcow2"), size: Self.size)
             try QEMU.io(source, ["write -P 3 0 4M"])
             try QEMU.img("bitmap", "--add", image, "b")
-            var part = try Self.number(image, at: 100, bytes: 4)
-            while try Self.number(image, at: part, bytes: 4) != 0x2385_2875 {
-                part += 8 + (try Self.number(image, at: part + 4, bytes: 4) + 7) / 8 * 8
-            }
-            let directory = try Self.number(image, at: part + 24, bytes: 8)
-            let table = try Self.number(image, at: directory, bytes: 8)
+            let table = try Self.number(image, at: try Self.bitmaps(image), bytes: 8)
             try Self.patch(image, at: table, [0x20, 0, 0, 0, 0, 0, 0, 0])
             #expect(throws: Shell.Failure.self) { try QEMU.io(image, ["write -P 1 0 512"]) }
             try expectUnwritten(

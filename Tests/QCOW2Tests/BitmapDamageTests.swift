@@ -107,6 +107,21 @@ import Testing
         #expect(try BitmapAudit(file).lost == [])
     }
 
+    @Test("An enabled bitmap that is in use already is named to whoever writes the disk")
+    func inUse() throws {
+        let file = try image()
+        let entry = try directory(file).entries[1]
+        file.poke([0, 0, 0, 3], at: Int(entry.offset) + 12)
+        let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
+        let lost = try bitmaps.lostByWriting()
+        #expect(lost.count == 1)
+        #expect(lost.first?.contains("bitmap 'second' is inconsistent") == true, "\(lost)")
+        // That it is, whatever is written now.
+        #expect(lost.first?.contains("makes it inconsistent") == false, "\(lost)")
+        file.poke([0, 0, 0, 1], at: Int(entry.offset) + 12)
+        #expect(try bitmaps.lostByWriting() == [])
+    }
+
     @Test("A bitmap whose table is broken is named, and not called missing")
     func brokenTable() throws {
         let file = try image()

@@ -29,12 +29,15 @@ public enum CommitJob {
 
     /// Opens what a commit would open, with every guard of it, and writes nothing.
     ///
-    /// - Returns: what would be copied into which image.
+    /// - Returns: what would be copied into which image, and in sentences what that would cost.
     public static func rehearse(
         _ path: FilePath, keepsOverlay: Bool = false
-    ) throws(MirrorError) -> (plan: Measurement, target: FilePath) {
+    ) throws(MirrorError) -> (plan: Measurement, target: FilePath, warnings: [String]) {
         let plan = try checked(path, keepsOverlay: keepsOverlay)
-        return (try .incremental(of: plan.source, dirty: plan.working), plan.target.path)
+        return (
+            try .incremental(of: plan.source, dirty: plan.working), plan.target.path,
+            plan.target.warnings
+        )
     }
 
     /// What would be done, with all guards: nothing grows, and the bitmaps of the image below can

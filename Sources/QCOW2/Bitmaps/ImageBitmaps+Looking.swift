@@ -28,13 +28,21 @@ extension ImageBitmaps {
         return try describe(entry, header, isOwn: false)
     }
 
-    /// What a writer of the disk makes inconsistent for good, in sentences: enabled bitmaps that
-    /// can't be used, so that nothing can be marked in them. Reads the directory alone.
+    /// What a writer of the disk makes inconsistent for good, or finds so, in sentences: enabled
+    /// bitmaps that can't be used, so that nothing can be marked in them. Reads the directory
+    /// alone.
+    ///
+    /// Precondition: this object has not marked any as in use itself.
     package func lostByWriting() throws(StorageError) -> [String] {
         try BitmapDirectory.read(header, file).entries
-            .filter { $0.isEnabled && !$0.isInUse }
+            .filter(\.isEnabled)
             .compactMap { entry in
-                entry.flaw.map { "\($0) What is written now makes it inconsistent." }
+                guard !entry.isInUse else {
+                    let problem = ImageProblem.inconsistentBitmap(
+                        path, at: entry.offset + 12, name: entry.shownName)
+                    return "\(problem) What is written now is not marked in it either."
+                }
+                return entry.flaw.map { "\($0) What is written now makes it inconsistent." }
             }
     }
 }

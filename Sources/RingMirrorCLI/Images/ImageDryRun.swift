@@ -33,9 +33,10 @@ struct ImageDryRun {
     /// What `commit` would copy into the image below.
     func commit(keep: Bool) throws {
         Signals.enter(.reading("opening \(overlay)"))
-        let (own, target) = try complaint.perform { () throws(MirrorError) in
+        let (own, target, warnings) = try complaint.perform { () throws(MirrorError) in
             try CommitJob.rehearse(overlay.path, keepsOverlay: keep)
         }
+        for warning in warnings { output.warn(.device, warning) }
         tell(into: target.string, size: own.size, bytes: own.dataBytes, zeros: own.zeroBytes)
     }
 
