@@ -17,8 +17,8 @@ enum Dress: String, CaseIterable, CustomTestStringConvertible {
 }
 
 extension Child {
-    /// Resumes a job whose trouble is over, and waits for its end. Requests that were on their way
-    /// before it was over may still fail, and pause the job once more.
+    /// Resumes a job whose trouble is over, and waits for its end. A filesystem may have the room
+    /// that was made a little later, and pause the job once more.
     fileprivate func resumeToEnd() throws -> End {
         for _ in 0..<60 where isRunning {
             send(SIGCONT)

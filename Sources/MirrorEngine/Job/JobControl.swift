@@ -16,6 +16,7 @@ package final class JobControl: Sendable {
     private let cancelled = Atomic<Bool>(false)
     /// The raw value of the phase.
     private let current = Atomic<UInt8>(JobPhase.created.rawValue)
+    private let resumptions = Atomic<Int>(0)
     private let state = Mutex(State())
 
     init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
@@ -103,7 +104,15 @@ package final class JobControl: Sendable {
     }
 
     /// Takes no lock: a signal handler may call it, between any two instructions.
-    func resume() { move(\.resuming) }
+    func resume() {
+        // First: what is asked for as soon as the job goes on has to count as later.
+        resumptions.add(1, ordering: .acquiringAndReleasing)
+        move(\.resuming)
+    }
+
+    /// How often somebody has said that the job may go on. What was asked for before the last time
+    /// may have failed of what is mended by now.
+    var resumes: Int { resumptions.load(ordering: .acquiring) }
 
     /// The error that the job waits with, and how many times it has begun to wait with one.
     var pausedBy: MirrorError? { pauseState.error }

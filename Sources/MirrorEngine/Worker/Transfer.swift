@@ -48,6 +48,8 @@ package struct Transfer: Sendable {
 
     var fullStride: Int64
     var requested: Int64 = 0
+    /// `TransferQueue.resumes` when the request was made.
+    var resumes = 0
     /// Bytes before `position` that its owner chose to leave out.
     var skipped: Int64 = 0
     var fruitlessTries: Int32 = 0

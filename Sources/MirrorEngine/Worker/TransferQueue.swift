@@ -16,6 +16,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Bytes of zeros for `.writeZeros`, and where they are in the slab.
     package let zeroArea: Range<Int>
     package private(set) var retries: UInt64 = 0
+    /// How often the job had been resumed, for each request to remember: an older number than the
+    /// true one is none too late.
+    var resumes = 0
     /// The queue broke: nothing that was in flight will be heard of again, and nothing may be
     /// started.
     private var isForsaken = false
@@ -169,6 +172,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .zeroRange: request = .zeroRange(transfer.file, at: offset, count: count)
         }
         transfers[index].requested = count
+        transfers[index].resumes = resumes
         queue.enqueue(request, token: ClientToken(.transfer, index).token)
     }
 

@@ -49,7 +49,8 @@ extension Worker where Queue: ~Copyable {
         }
         let (side, slot): (MirrorSide, SlotIndex)
         switch transfer.owner {
-        case .packed(let buffer): return failPackedRead(buffer, cause, transfer: index)
+        case .packed(let buffer):
+            return failPackedRead(buffer, cause, transfer: index, resumes: transfer.resumes)
         case .reading(let reading): (side, slot) = (.source, reading.slot)
         case .slot(let writing): (side, slot) = (.target, writing)
         }
@@ -71,8 +72,7 @@ extension Worker where Queue: ~Copyable {
             giveUp(index, transfer, failure, slot)
         case .stop:
             parked.append(.transfer(index))
-            job.control.pause(because: error)
-            job.log.paused(error)
+            pause(because: error, askedAfter: transfer.resumes)
         case .ignore:
             note(failure, slot, isRead: side == .source)
             postpone(side == .target ? cost(of: failure.range, slot) : failure.range, slot)
@@ -167,7 +167,16 @@ extension Worker where Queue: ~Copyable {
         }
     }
 
+    /// Has the job wait with an error, unless somebody has resumed it since the request that failed
+    /// was made: they may have mended that, and the same bytes are tried again first.
+    func pause(because error: MirrorError, askedAfter resumes: Int) {
+        guard resumes == job.control.resumes else { return }
+        job.control.pause(because: error)
+        job.log.paused(error)
+    }
+
     mutating func unpark() {
+        transfers.resumes = job.control.resumes
         let waiting = parked
         parked.removeAll(keepingCapacity: true)
         for one in waiting {

@@ -40,8 +40,12 @@ extension Worker where Queue: ~Copyable {
 
     /// Decides what it means that a compressed stretch can't be read, by a transfer that waits for
     /// an answer, or can't be decompressed.
+    ///
+    /// - Parameter resumes: how often the job had been resumed when the bytes were asked for; nil
+    ///   if they have come.
     mutating func failPackedRead(
-        _ index: PackedIndex, _ cause: FailureCause, transfer: TransferIndex?
+        _ index: PackedIndex, _ cause: FailureCause, transfer: TransferIndex?,
+        resumes: Int? = nil
     ) {
         let entry = reader.packed[index]
         let slot = entry.owner.slot
@@ -63,8 +67,7 @@ extension Worker where Queue: ~Copyable {
             giveUpPackedRead(index, failure, transfer)
         case .stop:
             parked.append(transfer.map { .transfer($0) } ?? .packed(index))
-            job.control.pause(because: error)
-            job.log.paused(error)
+            pause(because: error, askedAfter: resumes ?? job.control.resumes)
         case .ignore:
             note(failure, slot, isRead: true)
             postpone(failure.range, slot)

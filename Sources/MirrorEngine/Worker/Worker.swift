@@ -79,6 +79,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func copyPass() {
         isDrained = false
         while true {
+            transfers.resumes = job.control.resumes
             startCheckpoint()
             let delay = startWork()
             if transfers.inFlight == 0 {

@@ -186,6 +186,26 @@ import Testing
         #expect(simulation.isEqualOnDisk)
     }
 
+    /// What failed before there was room is heard of after the job was resumed, perhaps: it must be
+    /// tried again, and not pause the job once more.
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
+    func isPausedOnceByWhatFailedBefore(seed: UInt64) throws {
+        let disks = Disks()
+        disks.target.limitSpace(to: 300_000)
+        let simulation = try disks.simulation(.large(target: .enospc, seed: seed))
+        let control = simulation.job.control
+        simulation.kernel.onStep { _ in
+            guard control.isPaused else { return }
+            disks.target.makeRoom()
+            control.resume()
+        }
+        simulation.start()
+        let outcome = try simulation.finish { disks.target.makeRoom() }
+        #expect(outcome.isMirrored)
+        #expect(control.pauseState.pauses == 1)
+        #expect(simulation.isEqualOnDisk)
+    }
+
     /// A full target must fail the job where nobody asked to wait.
     @Test func reportsAFullTarget() throws {
         let disks = Disks()

@@ -144,8 +144,7 @@ final class Simulation: @unchecked Sendable {
         }
     }
 
-    /// Waits for the end, and does what an operator would at each pause: what failed before an
-    /// error was mended may be heard of only after the job was resumed, and pause it again.
+    /// Waits for the end, and does what an operator would at each pause.
     func finish(
         atPause act: () -> Void, sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> MirrorOutcome {
