@@ -173,6 +173,7 @@ package final class QCOW2Target: TargetMap {
             try writer.file.sync()
         }
         try state.commit()
+        try state.releaseAbandoned()
         try state.releaseReserved()
         state.checkInvariants()
         try writer.flushRefcounts()

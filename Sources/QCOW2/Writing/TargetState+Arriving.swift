@@ -49,7 +49,7 @@ extension TargetState {
     }
 
     /// Takes their places from the clusters that a range touches and that wait for bytes. They stay
-    /// counted: something is bad there, and bytes may still be on their way.
+    /// counted until the end: something is bad there, and bytes may still be on their way.
     ///
     /// - Returns: the range, and all of the clusters whose places are gone: what has come of them
     ///   is nowhere.
@@ -66,7 +66,11 @@ extension TargetState {
                 min(
                     widened.lowerBound, whole.lowerBound)..<max(
                     widened.upperBound, whole.upperBound)
-            if !pending.isNew { leavePlace(position) }
+            if pending.isNew {
+                abandon(.data(host: pending.host))
+            } else {
+                leavePlace(position)
+            }
             checkInvariants(ofTable: position.table)
         }
         assert(widened.clamped(to: range) == range, "some of what is lost would not be told")
@@ -87,6 +91,23 @@ extension TargetState {
         else { return }
         let state = ClusterState(host: nil, allocated: 0, zero: parts.zero)
         set(position, to: L2Entry(state))
+        abandon(old.state)
+    }
+
+    /// Notes a cluster that no table in memory leads to, and that nobody else may have yet.
+    private mutating func abandon(_ state: ClusterState) {
+        if let clusters = HostClusters(state, geometry) { abandoned.append(clusters) }
+    }
+
+    /// Gives back the places that were lost.
+    ///
+    /// Precondition: nothing is in flight, and what the tables in memory say is on stable storage.
+    mutating func releaseAbandoned() throws(StorageError) {
+        assert(dirtyTables.isEmpty && sealed.isEmpty, "a table may still lead to a lost place")
+        // As with what is dropped: nothing must be counted off twice.
+        while let clusters = abandoned.popLast() {
+            try writer.release(offset: clusters.offset, clusters: clusters.count)
+        }
     }
 
     /// Gives back the clusters whose bytes have not come, and will not. What has come of others is

@@ -6,7 +6,7 @@ extension TargetState {
         #if DEBUG
             for index in dirtyTables { checkInvariants(ofTable: index) }
             for index in sealed.keys { checkInvariants(ofTable: index) }
-            for clusters in dropped + sealedDrops {
+            for clusters in dropped + sealedDrops + abandoned {
                 assert(clusters.count > 0 && clusters.offset > 0, "the header was dropped")
                 assert(
                     clusters.offset & (geometry.clusterSize - 1) == 0,

@@ -22,6 +22,8 @@ struct TargetState: Sendable {
     /// Clusters that no table in memory refers to any more, and some on stable storage may.
     var dropped: [HostClusters] = []
     var sealedDrops: [HostClusters] = []
+    /// Clusters whose bytes have not come, in part, and to which some may still be on their way.
+    var abandoned: [HostClusters] = []
     /// Whether anything may be to be made last that is not sealed.
     var hasStarted = false
     var isFinished = false

@@ -102,8 +102,8 @@ import Testing
         target.wrote(4096..<12288)
         try driver.commit(isFinal: true)
         let found = NaiveImage(bytes: image.content)
-        #expect(found.problems() == [])
-        #expect(found.problems(strict: true).count == 2)
+        // The two lost places are given back when nothing is on its way to them any more.
+        #expect(found.problems(strict: true) == [])
         #expect(found.sector(at: 4096)?.first == 5 && found.sector(at: 11776)?.first == 5)
         #expect(found.sector(at: 0)?.first == 1)
     }
@@ -120,8 +120,12 @@ import Testing
         #expect(driver.target.lost(512..<1024) == 0..<4096)
         #expect(driver.target.readsAsZero(0..<4096))
         #expect(try driver.target.place(at: 0, limit: 4096).hostOffset != first.hostOffset)
+        try driver.commit()
+        // Bytes may still be on their way to the first place: it is nobody else's.
+        #expect(NaiveImage(bytes: image.content).problems(strict: true).count > 0)
+        #expect(try driver.target.place(at: 4096, limit: 8192).hostOffset != first.hostOffset)
         try driver.commit(isFinal: true)
-        #expect(NaiveImage(bytes: image.content).problems() == [])
+        #expect(NaiveImage(bytes: image.content).problems(strict: true) == [])
         #expect(NaiveImage(bytes: image.content).sector(at: 0)?.first == 0)
     }
 
