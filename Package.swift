@@ -1,15 +1,23 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// `make test` has what is tested optimized, with all its assertions: most tests are random and long,
+/// and take a tenth of the time. Not what takes longest to compile and has nothing to compute.
+let isOptimized = Context.environment["RINGMIRROR_OPTIMIZE_TESTS"] != nil
+let optimized: [SwiftSetting] =
+    isOptimized
+    ? [.unsafeFlags(["-O", "-assert-config", "Debug"], .when(configuration: .debug))] : []
+
 /// Every Swift target of ours: strict memory safety, and warnings are errors.
-let strictSettings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+let strictSettings: [SwiftSetting] =
+    optimized + [
+        .swiftLanguageMode(.v6),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ]
 
 /// Tests and their support code may use Foundation and plain pointers: no strict memory safety.
 let testSettings: [SwiftSetting] = [
@@ -35,10 +43,12 @@ func libraryShim(_ name: String, _ library: String) -> Target {
     .target(name: name, linkerSettings: [.linkedLibrary(library)])
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], computes: Bool = false
+) -> Target {
     .testTarget(
         name: name, dependencies: ["TestSupport"] + dependencies, cSettings: gnuSource,
-        swiftSettings: testSettings)
+        swiftSettings: testSettings + (computes ? optimized : []))
 }
 
 let package = Package(
@@ -90,26 +100,28 @@ let package = Package(
 
         .target(
             name: "TestSupport", dependencies: [systemPackage], path: "Tests/TestSupport",
-            cSettings: gnuSource, swiftSettings: testSettings),
-        tests("DirtyBitmapTests", ["DirtyBitmap"]),
+            cSettings: gnuSource, swiftSettings: testSettings + optimized),
+        tests("DirtyBitmapTests", ["DirtyBitmap"], computes: true),
         tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests("RingTests", ["Ring", "CLiburing"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
-        tests("QCOW2Tests", ["QCOW2", "DirtyBitmap", "BlockStorage", systemPackage]),
         tests(
-            "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage]),
+            "QCOW2Tests", ["QCOW2", "DirtyBitmap", "BlockStorage", systemPackage], computes: true),
+        tests(
+            "BitmapStoreTests", ["BitmapStore", "DirtyBitmap", "BlockStorage", systemPackage],
+            computes: true),
         tests(
             "MirrorEngineTests",
             [
                 "MirrorEngine", "DirtyBitmap", "Ring", "BlockStorage", systemPackage,
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ], computes: true),
         tests(
             "HistoryTests",
             [
                 "RingMirrorCLI", "MirrorEngine", "BitmapStore", "QCOW2", "DirtyBitmap",
                 "BlockStorage", systemPackage,
-            ]),
+            ], computes: true),
         tests("IntegrationTests", ["RingMirrorCLI", "RingMirror", systemPackage]),
         tests("RingMirrorCLITests", ["RingMirrorCLI", "RingMirror"]),
         tests("TidyTests", []),

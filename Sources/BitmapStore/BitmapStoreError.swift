@@ -3,7 +3,7 @@ public import DirtyBitmap
 public import SystemPackage
 
 /// Why a store could not do what was asked. The store is then as it was before.
-public enum BitmapStoreError: Error, Equatable, Sendable {
+public enum BitmapStoreError: Equatable, Sendable {
     /// No bitmap has this name; `existing` are the names that there are.
     case noSuchBitmap(name: String, existing: [String], path: FilePath)
     /// A bitmap has this name already.
@@ -66,17 +66,17 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
     case pathNotText(FilePath)
     /// The system failed us.
     case systemCall(call: String, path: FilePath, code: Errno, offset: Int64? = nil)
+}
 
-    /// What the failure means to a caller; the CLI makes exit codes of it.
-    public var category: StorageError.Category {
+extension BitmapStoreError: DescribedError {
+    public var category: ErrorCategory {
         switch self {
         case .noSuchBitmap, .nameTaken, .invalidName, .sizesDiffer, .rangeOutside, .bits, .notFound,
             .alreadyExists, .noSuchJob, .tooManyBitmaps, .readOnly, .pathNotText:
             .usage
         case .busy, .targetBusy, .inconsistent, .disabled, .wrongDevice, .wrongSize, .notAStore,
             .unsupportedVersion, .damaged, .truncated, .locked, .noLocks, .jobRunning,
-            .unknownTarget,
-            .bitmapRemade:
+            .unknownTarget, .bitmapRemade:
             .refused
         case .systemCall(_, _, .permissionDenied, _), .systemCall(_, _, .notPermitted, _),
             .systemCall(_, _, .readOnlyFileSystem, _),
@@ -85,129 +85,198 @@ public enum BitmapStoreError: Error, Equatable, Sendable {
         case .vanished, .unwritable, .systemCall: .failed
         }
     }
-}
 
-extension BitmapStoreError: CustomStringConvertible {
-    /// What happened, to which file, and what to do about it.
-    public var description: String {
+    public var code: ErrorCode {
+        switch self {
+        case .noSuchBitmap: .noSuchBitmap
+        case .nameTaken: .nameTaken
+        case .invalidName: .invalidName
+        case .busy: .bitmapBusy
+        case .targetBusy: .targetBusy
+        case .inconsistent: .bitmapInconsistent
+        case .disabled: .bitmapDisabled
+        case .sizesDiffer: .sizesDiffer
+        case .rangeOutside: .rangeOutside
+        case .bits: .invalidGranularity
+        case .wrongDevice: .wrongDevice
+        case .wrongSize: .wrongSize
+        case .notFound: .noStore
+        case .alreadyExists: .storeExists
+        case .notAStore: .notAStore
+        case .unsupportedVersion: .storeVersion
+        case .damaged: .storeDamaged
+        case .unwritable: .storeUnwritable
+        case .truncated: .storeTruncated
+        case .locked: .storeLocked
+        case .noLocks: .storeNoLocks
+        case .readOnly: .storeReadOnly
+        case .vanished: .storeVanished
+        case .noSuchJob: .noSuchJob
+        case .jobRunning: .jobRunning
+        case .tooManyBitmaps: .tooManyBitmaps
+        case .unknownTarget: .otherTarget
+        case .bitmapRemade: .bitmapRemade
+        case .pathNotText: .unsupportedName
+        case .systemCall: .systemCall
+        }
+    }
+
+    public var path: FilePath? {
+        switch self {
+        case .noSuchBitmap(_, _, let path), .nameTaken(_, let path), .inconsistent(_, let path),
+            .wrongDevice(let path, _), .wrongSize(let path, _, _), .notFound(let path),
+            .alreadyExists(let path), .notAStore(let path, _), .unsupportedVersion(let path, _),
+            .damaged(let path, _, _), .unwritable(let path, _), .truncated(let path, _, _),
+            .locked(let path, _), .noLocks(let path, _), .readOnly(let path), .vanished(let path),
+            .noSuchJob(_, let path), .tooManyBitmaps(let path, _), .pathNotText(let path),
+            .systemCall(_, let path, _, _):
+            path
+        case .targetBusy(let target, _), .unknownTarget(_, let target, _): target
+        case .invalidName, .busy, .disabled, .sizesDiffer, .rangeOutside, .bits, .jobRunning,
+            .bitmapRemade:
+            nil
+        }
+    }
+
+    public var offset: Int64? {
+        switch self {
+        case .damaged(_, let offset, _): offset
+        case .systemCall(_, _, _, let offset): offset
+        default: nil
+        }
+    }
+
+    public var problem: String {
         switch self {
         case .noSuchBitmap, .nameTaken, .invalidName, .busy, .targetBusy, .inconsistent, .disabled,
             .noSuchJob, .jobRunning, .tooManyBitmaps, .unknownTarget, .bitmapRemade:
-            bitmapText
+            bitmapProblem
         case .sizesDiffer(let size, let other):
-            "the bitmaps describe disks of different sizes, \(size) and \(other) bytes: only "
-                + "bitmaps of the same size can be combined"
+            "the bitmaps describe disks of different sizes, \(size) and \(other) bytes"
         case .rangeOutside(let range, let size):
             "bytes \(range.lowerBound) to \(range.upperBound) are not within the disk's \(size) "
-                + "bytes: cut the range"
+                + "bytes"
         case .bits(let error): error.description
         case .pathNotText(let path):
-            "the name of \(path) is not valid UTF-8, and can't be recorded: rename it."
-        default: fileText
+            "the name of \(path) is not valid UTF-8, and can't be recorded"
+        default: fileProblem
         }
     }
 
-    private var bitmapText: String {
+    private var bitmapProblem: String {
         switch self {
-        case .noSuchBitmap(let name, let existing, let path):
-            "\(path) has no bitmap '\(name)'. "
-                + (existing.isEmpty
-                    ? "It has none at all; add one with `ringmirror bitmap add`."
-                    : "It has: \(existing.joined(separator: ", ")).")
-        case .nameTaken(let name, let path):
-            "\(path) has a bitmap '\(name)' already. Choose another name, or remove that one."
-        case .invalidName(let name, let why):
-            "'\(name)' can't be the name of a bitmap: \(why). Give the bitmap another one."
-        case .busy(let name, let holder):
-            "bitmap '\(name)' is in use by \(holder). Wait for it to end, or stop it."
-        case .targetBusy(let target, let holder):
-            "\(target) is being written by \(holder). Wait for it to end, or stop it."
+        case .noSuchBitmap(let name, _, let path): "\(path) has no bitmap '\(name)'"
+        case .nameTaken(let name, let path): "\(path) has a bitmap '\(name)' already"
+        case .invalidName(let name, let why): "'\(name)' can't be the name of a bitmap: \(why)"
+        case .busy(let name, let holder): "bitmap '\(name)' is in use by \(holder)"
+        case .targetBusy(let target, let holder): "\(target) is being written by \(holder)"
         case .inconsistent(let name, let path):
             "bitmap '\(name)' in \(path) is inconsistent: its recorder died, and what was written "
-                + "meanwhile is not known. Remove it, add it again, and mirror everything once."
-        case .disabled(let name):
-            "bitmap '\(name)' is disabled and records nothing. Enable it first."
-        case .noSuchJob(let id, let path):
-            "\(path) has no job \(id). It has ended, or was forgotten."
-        case .jobRunning(let id, let holder):
-            "job \(id) runs in \(holder). Wait for it to end, or stop it."
-        case .unknownTarget(let name, let target, let known):
-            "bitmap '\(name)' does not know \(target), which may lack more than is marked. "
-                + "It knows: \(known.joined(separator: ", ")). "
-                + "Mirror everything to the new one once."
+                + "meanwhile is not known"
+        case .disabled(let name): "bitmap '\(name)' is disabled and records nothing"
+        case .noSuchJob(let id, let path): "\(path) has no job \(id)"
+        case .jobRunning(let id, let holder): "job \(id) runs in \(holder)"
+        case .unknownTarget(let name, let target, _):
+            "bitmap '\(name)' does not know \(target), which may lack more than is marked"
         case .bitmapRemade(let name):
             "bitmap '\(name)' in the image was cleared or made anew by something else since its "
-                + "last job, so that it does not tell any more what was written. Mirror everything "
-                + "once."
-        case .tooManyBitmaps(let path, let limit):
-            "\(path) is full: it has room for \(limit). Remove bitmaps, or forget targets or jobs "
-                + "that are no longer needed."
+                + "last job, so that it does not tell any more what was written"
+        case .tooManyBitmaps(let path, let limit): "\(path) is full: it has room for \(limit)"
         default: ""
         }
     }
 
-    private var fileText: String {
+    private var fileProblem: String {
         switch self {
         case .wrongDevice(let path, let difference):
-            "\(path) belongs to another disk or image: \(difference). Nothing was changed. If the "
-                + "storage really is another one, move the file away and start with a full mirror."
+            "\(path) belongs to another disk or image: \(difference). Nothing was changed"
         case .wrongSize(let path, let stored, let actual):
             "\(path) is for \(stored) bytes of storage, which now has \(actual) bytes. Nothing was "
-                + "changed. Move the file away and start with a full mirror."
-        case .notFound(let path):
-            "\(path): there is no bitmap store. `ringmirror bitmap add` makes one."
-        case .alreadyExists(let path):
-            "\(path) exists already. Open it instead, or choose another name."
+                + "changed"
+        case .notFound(let path): "\(path): there is no bitmap store"
+        case .alreadyExists(let path): "\(path) exists already"
         case .notAStore(let path, let why):
-            "\(path) is not a bitmap store: \(why). Nothing was changed. Move it away, or remove "
-                + "it if nobody needs it: that is where bitmaps are kept."
+            "\(path) is not a bitmap store: \(why). Nothing was changed"
         case .unsupportedVersion(let path, let what):
-            "\(path) can't be read by this version of ringmirror: \(what). Nothing was changed. "
-                + "Use the version that wrote it."
+            "\(path) can't be read by this version of ringmirror: \(what). Nothing was changed"
         case .damaged(let path, let offset, let why):
-            "\(path) is damaged at offset \(offset): \(why). Nothing was changed. Restore it from "
-                + "a backup, or remove it and start with a full mirror."
+            "\(path) is damaged at offset \(offset): \(why). Nothing was changed"
         case .unwritable(let path, let why):
             "\(path) was to be written so that it could not be read again: \(why). Nothing was "
-                + "changed. That is a fault of ringmirror: please report it."
+                + "changed"
         case .truncated(let path, let length, let needed):
-            "\(path) is truncated: it has \(length) bytes and needs \(needed). Nothing was "
-                + "changed. Restore it from a backup, or remove it and start with a full mirror."
+            "\(path) is truncated: it has \(length) bytes and needs \(needed). Nothing was changed"
         case .locked(let path, let holder):
             "\(path) is locked by \(holder.map(\.description) ?? "another process") for longer "
-                + "than 10 s. Wait for it, or stop it."
+                + "than 10 s"
         case .noLocks(let path, let code):
             "\(path): this filesystem can't lock files (\(code)), so that two processes could "
-                + "spoil the store. Keep it on a local filesystem."
-        case .readOnly(let path):
-            "\(path) was opened for reading only. Open it for writing to change it."
-        case .vanished(let path):
-            "\(path) was removed or replaced by another process. Run the command again."
+                + "spoil the store"
+        case .readOnly(let path): "\(path) was opened for reading only"
+        case .vanished(let path): "\(path) was removed or replaced by another process"
         case .systemCall(let call, let path, let code, let offset):
-            "\(path): \(call)\(offset.map { " at offset \($0)" } ?? "") failed: "
-                + "\(code).\(Self.remedy(for: code))"
+            "\(path): \(call)\(offset.map { " at offset \($0)" } ?? "") failed: \(code)"
         default: ""
         }
     }
 
-    private static func remedy(for code: Errno) -> String {
+    public var remedy: Remedy {
+        switch self {
+        case .noSuchBitmap(_, let existing, _):
+            existing.isEmpty
+                ? "It has none at all; \(.addBitmap)."
+                : "It has: \(existing.joined(separator: ", "))."
+        case .nameTaken: "Choose another name, or remove that one."
+        case .invalidName: "Give the bitmap another one."
+        case .busy, .targetBusy, .jobRunning: "Wait for it to end, or stop it."
+        case .inconsistent: "Remove it, add it again, and mirror everything once."
+        case .disabled: "Enable it first."
+        case .sizesDiffer: "Only bitmaps of the same size can be combined."
+        case .rangeOutside: "Cut the range."
+        case .bits: .none
+        case .wrongDevice:
+            "If the storage really is another one, move the file away and start with a full mirror."
+        case .wrongSize: "Move the file away and start with a full mirror."
+        case .notFound: "\(.addBitmap), which makes one."
+        case .alreadyExists: "Open it instead, or choose another name."
+        case .notAStore:
+            "Move it away, or remove it if nobody needs it: that is where bitmaps are kept."
+        case .unsupportedVersion: "Use the version that wrote it."
+        case .damaged, .truncated:
+            "Restore it from a backup, or remove it and start with a full mirror."
+        case .unwritable: "That is a fault of ringmirror: please report it."
+        case .locked: "Wait for it, or stop it."
+        case .noLocks: "Keep it on a local filesystem."
+        case .readOnly: "Open it for writing to change it."
+        case .vanished: "Run the command again."
+        case .noSuchJob: "It has ended, or was forgotten."
+        case .tooManyBitmaps:
+            "Remove bitmaps, or forget targets or jobs that are no longer needed."
+        case .unknownTarget(_, _, let known):
+            "It knows: \(known.joined(separator: ", ")). Mirror everything to the new one once."
+        case .bitmapRemade: "Mirror everything once."
+        case .pathNotText: "Rename it."
+        case .systemCall(_, _, let code, _): Self.remedy(for: code)
+        }
+    }
+
+    private static func remedy(for code: Errno) -> Remedy {
         switch code {
         case .noSpace, .diskQuotaExceeded:
-            " Nothing is lost. Free some space, and run the command again."
-        case .readOnlyFileSystem:
-            " Make the filesystem writable, or keep the store elsewhere (--bitmaps FILE)."
-        case .permissionDenied: " Run as the user who owns it, or as root."
+            "Nothing is lost. Free some space, and run the command again."
+        case .readOnlyFileSystem: "Make the filesystem writable, or \(.moveStore)."
+        case .permissionDenied: "Run as the user who owns it, or as root."
         case .notPermitted:
-            " Run as the user who owns it, or as root; `lsattr` tells whether it is immutable."
-        case .ioError: " Its disk has errors; `dmesg` says more."
-        case .tooManySymbolicLinkLevels: " It must not be a symbolic link: name the file itself."
+            "Run as the user who owns it, or as root; `lsattr` tells whether it is immutable."
+        case .ioError: "Its disk has errors; `dmesg` says more."
+        case .tooManySymbolicLinkLevels: "It must not be a symbolic link: name the file itself."
         case .fileTooLarge:
-            " The filesystem or a limit (ulimit -f) does not allow so large a file."
+            "The filesystem or a limit (ulimit -f) does not allow so large a file."
         case .tooManyOpenFiles, .tooManyOpenFilesInSystem:
-            " Too many files are open: raise the limit (ulimit -n)."
-        case .noSuchFileOrDirectory: " Make the directory first."
-        case .notDirectory: " A file stands where its name has a directory: choose another name."
-        default: ""
+            "Too many files are open: raise the limit (ulimit -n)."
+        case .noSuchFileOrDirectory: "Make the directory first."
+        case .notDirectory: "A file stands where its name has a directory: choose another name."
+        default: .none
         }
     }
 }

@@ -15,7 +15,7 @@ struct DirectAccess {
     static func open(
         _ opened: OpenedObject, access: Access, choice: CacheChoice
     ) throws(StorageError) -> DirectAccess {
-        guard choice != .buffered else { return buffered("it was asked for (--cache buffered)") }
+        guard choice != .buffered else { return buffered("it was asked for") }
         let mode = access == .readOnly ? O_RDONLY : O_RDWR
         let descriptor: Descriptor
         do throws(Errno) {

@@ -2,9 +2,9 @@ public import SystemPackage
 
 /// Why a guard held a job back. Nothing was written.
 ///
-/// There is no general way around a guard: the few that may be passed name the option of their
-/// own that does it. A target in use has none.
-public enum GuardRefusal: Error, Equatable, Sendable {
+/// There is no general way around a guard: the remedy of the few that may be passed names the one
+/// that does it. A target in use has none.
+public enum GuardRefusal: Equatable, Sendable {
     case sourceIsTarget(source: FilePath, target: FilePath)
     /// Not the same, yet writing the one changes the other.
     case overlaps(source: FilePath, target: FilePath, how: String)
@@ -143,54 +143,102 @@ extension Use: CustomStringConvertible {
     }
 }
 
-extension GuardRefusal: CustomStringConvertible {
-    /// What is in the way, and how to go on.
-    public var description: String {
+extension GuardRefusal: DescribedError {
+    public var category: ErrorCategory { .refused }
+
+    public var code: ErrorCode {
+        switch self {
+        case .sourceIsTarget: .sameStorage
+        case .overlaps: .overlap
+        case .targetInUse: .targetInUse
+        case .sourceInUse: .sourceInUse
+        case .readOnlyTarget: .readOnlyTarget
+        case .targetTooSmall: .targetTooSmall
+        case .targetLarger: .targetLarger
+        case .carriesSignature: .carriesSignature
+        case .holdsData: .holdsData
+        case .alreadyExistsForCreate: .targetExists
+        case .missingWithoutCreate: .targetMissing
+        case .underDev: .underDev
+        case .lockedByOther: .locked
+        case .openByProcess: .openElsewhere
+        case .unverifiable: .unverifiable
+        }
+    }
+
+    public var path: FilePath? {
+        switch self {
+        case .sourceIsTarget(_, let target), .overlaps(_, let target, _),
+            .targetInUse(let target, _), .readOnlyTarget(let target, _),
+            .targetTooSmall(let target, _, _), .targetLarger(let target, _, _),
+            .carriesSignature(let target, _, _), .holdsData(let target, _, _),
+            .alreadyExistsForCreate(let target),
+            .missingWithoutCreate(let target), .underDev(let target),
+            .openByProcess(let target, _):
+            target
+        case .sourceInUse(let path, _), .lockedByOther(let path, _), .unverifiable(let path, _):
+            path
+        }
+    }
+
+    public var problem: String {
         switch self {
         case .sourceIsTarget(let source, let target):
-            "source \(source) and target \(target) are the same storage. Name another target."
+            "source \(source) and target \(target) are the same storage"
         case .overlaps(let source, let target, let how):
             "source \(source) and target \(target) overlap: \(how). Writing the target would "
-                + "change the source. Name another target."
-        case .targetInUse(let target, let uses):
-            "target \(target) is in use: \(list(uses)). No option overrides "
-                + "this: \(remedies(uses)), then try again."
-        case .sourceInUse(let source, let uses):
-            "source \(source) is in use: \(list(uses)). A copy taken now may mix data "
-                + "from different times: \(remedies(uses)), then try again."
-        case .readOnlyTarget(let target, let reason):
-            "target \(target) is read-only: \(reason). Make it writable, or name another target."
+                + "change the source"
+        case .targetInUse(let target, let uses): "target \(target) is in use: \(list(uses))"
+        case .sourceInUse(let source, let uses): "source \(source) is in use: \(list(uses))"
+        case .readOnlyTarget(let target, let reason): "target \(target) is read-only: \(reason)"
         case .targetTooSmall(let target, let targetSize, let sourceSize):
             "target \(target) is too small: it holds \(targetSize) bytes, the source "
-                + "\(sourceSize), \(sourceSize - targetSize) more. Choose a larger target, or make "
-                + "this one larger."
+                + "\(sourceSize), \(sourceSize - targetSize) more"
         case .targetLarger(let target, let targetSize, let sourceSize):
-            "target \(target) is larger than the source: \(targetSize) bytes against "
-                + "\(sourceSize). Check that it is the one you mean, then use --allow-larger; "
-                + "the last \(targetSize - sourceSize) bytes will stay as they are."
+            "target \(target) is larger than the source: \(targetSize) bytes against \(sourceSize)"
         case .carriesSignature(let target, let storage, let signatures):
-            "target \(target) (\(storage)) carries data: \(list(signatures)). Check that it is "
-                + "the one you mean, then pass --overwrite to destroy it."
+            "target \(target) (\(storage)) carries data: \(list(signatures))"
         case .holdsData(let target, let storage, let found):
-            "target \(target) (\(storage)) is not empty: \(found). Check that it is the one you "
-                + "mean, and not the source, then pass --overwrite to destroy what it holds."
-        case .alreadyExistsForCreate(let target):
-            "target \(target) exists already. Leave --create out to write to what is there."
-        case .missingWithoutCreate(let target):
-            "target \(target) does not exist. Check the name, or use --create to make a new "
-                + "image file."
+            "target \(target) (\(storage)) is not empty: \(found)"
+        case .alreadyExistsForCreate(let target): "target \(target) exists already"
+        case .missingWithoutCreate(let target): "target \(target) does not exist"
         case .underDev(let target):
-            "target \(target): there is no such device, and no file is ever made under /dev. "
-                + "Check the name; `lsblk` lists the disks."
+            "target \(target): there is no such device, and no file is ever made under /dev"
         case .lockedByOther(let path, let holder):
             "\(path) is locked by \(holder?.description ?? "another process"): another mirror, "
-                + "a virtual machine or udev uses it. Wait for it or stop it, then run again."
+                + "a virtual machine or udev uses it"
         case .openByProcess(let target, let processes):
-            "target \(target) is open for writing in \(list(processes)). Stop "
-                + "\(processes.count == 1 ? "it" : "them"), then run again."
+            "target \(target) is open for writing in \(list(processes))"
         case .unverifiable(let path, let missing):
             "\(path): it cannot be told what it is and who else uses it, because \(missing) cannot "
-                + "be read. Run as root, with /proc and /sys mounted."
+                + "be read"
+        }
+    }
+
+    public var remedy: Remedy {
+        switch self {
+        case .sourceIsTarget, .overlaps: "Name another target."
+        case .targetInUse(_, let uses):
+            "No option overrides this: \(remedies(uses)), then try again."
+        case .sourceInUse(_, let uses):
+            "A copy taken now may mix data from different times: \(remedies(uses)), then try "
+                + "again."
+        case .readOnlyTarget: "Make it writable, or name another target."
+        case .targetTooSmall: "Choose a larger target, or make this one larger."
+        case .targetLarger(_, let targetSize, let sourceSize):
+            "Check that it is the one you mean, then \(.allowLarger); the last "
+                + "\(targetSize - sourceSize) bytes will stay as they are."
+        case .carriesSignature:
+            "Check that it is the one you mean, then \(.overwrite)."
+        case .holdsData:
+            "Check that it is the one you mean, and not the source, then \(.overwrite)."
+        case .alreadyExistsForCreate: "\(.openExisting)."
+        case .missingWithoutCreate: "Check the name, or \(.create)."
+        case .underDev: "Check the name; `lsblk` lists the disks."
+        case .lockedByOther: "Wait for it or stop it, then run again."
+        case .openByProcess(_, let processes):
+            "Stop \(processes.count == 1 ? "it" : "them"), then run again."
+        case .unverifiable: "Run as root, with /proc and /sys mounted."
         }
     }
 

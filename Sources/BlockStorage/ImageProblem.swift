@@ -1,7 +1,7 @@
 public import SystemPackage
 
 /// Why a file that is there can't be used as the image that it is said to be.
-public struct ImageProblem: Error, Equatable, Sendable {
+public struct ImageProblem: Equatable, Sendable {
     /// What kind of trouble it is.
     public enum Kind: Sendable, Equatable {
         /// It breaks the rules of its format.
@@ -17,40 +17,50 @@ public struct ImageProblem: Error, Equatable, Sendable {
     }
 
     /// The file.
-    public let path: FilePath
+    public let file: FilePath
     /// What kind of trouble it is.
     public let kind: Kind
     /// Where in the file, in bytes; nil if it is about no one place.
     public let offset: Int64?
     /// What is wrong: a clause without a full stop.
     public let what: String
-    /// What to do about it: a sentence with a full stop, or nothing.
-    public let remedy: String
+    /// What to do about it.
+    public let remedy: Remedy
 
     /// A problem of the file at `path`.
     public init(
         _ kind: Kind, _ path: FilePath, at offset: Int64? = nil, _ what: String,
-        remedy: String = ""
+        remedy: Remedy = .none
     ) {
         self.kind = kind
-        self.path = path
+        file = path
         self.offset = offset
         self.what = what
         self.remedy = remedy
     }
+}
 
-    var category: StorageError.Category {
+extension ImageProblem: DescribedError {
+    public var category: ErrorCategory {
         switch kind {
         case .unsupported, .missing, .full: .usage
         case .malformed, .refused: .refused
         }
     }
-}
 
-extension ImageProblem: CustomStringConvertible {
-    /// What is wrong, where, and what to do about it.
-    public var description: String {
-        let place = offset.map { ", at offset \($0)" } ?? ""
-        return "\(path)\(place): \(what).\(remedy.isEmpty ? "" : " " + remedy)"
+    public var code: ErrorCode {
+        switch kind {
+        case .malformed: .imageMalformed
+        case .unsupported: .imageUnsupported
+        case .missing: .imageLacks
+        case .refused: .imageRefused
+        case .full: .imageFull
+        }
+    }
+
+    public var path: FilePath? { file }
+
+    public var problem: String {
+        "\(file)\(offset.map { ", at offset \($0)" } ?? ""): \(what)"
     }
 }

@@ -60,12 +60,12 @@ struct CompareCommand: ParsableCommand {
             cache: tuning.cache, allowSourceInUse: true, namedFileOnly: files.noBacking)
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                self.first.path, format: formats.firstFormat, formatOption: "--first-format",
+                self.first.path, format: formats.firstFormat, role: .first,
                 foreignFormats: .note, options: options)
         }
         let second = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                self.second.path, format: formats.secondFormat, formatOption: "--second-format",
+                self.second.path, format: formats.secondFormat, role: .second,
                 foreignFormats: .note, options: options)
         }
         let run = CompareRun(
@@ -103,7 +103,7 @@ struct CompareRun {
             throw Exit.interrupted.asError
         }
         if let error = report.error {
-            Message.say("\(error)")
+            Message.say(error.told)
             switch error {
             case .writtenMeanwhile, .movedMeanwhile:
                 Message.say("no difference was found, and that proves nothing")
@@ -111,7 +111,7 @@ struct CompareRun {
             }
             throw Exit.failed.asError
         }
-        if let disturbance = report.disturbance { output.warn(.mirror, "\(disturbance)") }
+        if let disturbance = report.disturbance { output.warn(.mirror, disturbance.told) }
         if report.isIdentical {
             if report.padding > 0 {
                 let longer = report.sizes.first > report.sizes.second ? first : second
@@ -161,7 +161,7 @@ extension Events.Comparison {
     init(_ report: CompareReport, event: String) {
         self.event = event
         identical = report.compared > 0 || !report.isIdentical ? report.isIdentical : nil
-        error = report.error.map { "\($0)" }
+        error = report.error.map(\.told)
         code = report.error.map { Failure($0).code }
         firstSize = report.sizes.first
         secondSize = report.sizes.second

@@ -97,7 +97,7 @@ struct DryRun {
         } catch .refused(.holdsData(_, _, let found)) {
             lost = ["\(found)"]
         } catch .image(let problem) where problem.kind == .refused {
-            lost = ["what the image \(problem.path) has in it"]
+            lost = ["what the image \(problem.file) has in it"]
         } catch {
             // What agreeing does not help against is found again.
         }
@@ -204,8 +204,8 @@ struct DryRun {
             throw complaint.end(
                 Failure(
                     .systemCall,
-                    "can't make a copy of \(store) to try this on: \(error). Set TMPDIR to a "
-                        + "directory that takes it.", path: store, .failed))
+                    "can't make a copy of \(store) to try this on: \(error)",
+                    remedy: "Set TMPDIR to a directory that takes it.", path: store, .failed))
         }
     }
 

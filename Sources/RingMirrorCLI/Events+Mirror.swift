@@ -9,7 +9,7 @@ extension Events.Progress {
             read: progress.read, written: progress.written, zeroed: progress.zeroed,
             skipped: progress.skipped, bytesPerSecond: line.bytesPerSecond,
             etaSeconds: line.etaSeconds, paused: progress.isPaused,
-            pausedBy: progress.pausedBy.map { "\($0)" }, phase: progress.activity.rawValue,
+            pausedBy: progress.pausedBy.map(\.told), phase: progress.activity.rawValue,
             saved: line.saved > 0 ? line.saved : nil)
     }
 }
@@ -54,7 +54,7 @@ extension Events.Report {
         self.bitmap = bitmap
         resumableFrom = record?.resumableFrom?.string
         saved = record.flatMap { $0.resumableFrom == nil ? nil : $0.saved }
-        recordError = record?.recordError.map { "\($0)" }
+        recordError = record?.recordError.map(\.told)
         seconds = report.seconds
         cpuSeconds = report.cpuSeconds
         bytesPerSecond = Int64(report.rate)

@@ -64,9 +64,9 @@ enum Events {
 
     struct Failure: Encodable {
         let event = "error"
-        let code: ErrorCode
-        let message: String
+        let code, message: String
         let path, remedy: String?
+        let offset: Int64?
         let exitCode: Int32
 
         init(_ failure: RingMirrorCLI.Failure) {
@@ -74,6 +74,7 @@ enum Events {
             message = VisibleText.line(failure.message)
             path = failure.path
             remedy = failure.remedy
+            offset = failure.offset
             exitCode = failure.exit.rawValue
         }
     }
@@ -99,7 +100,7 @@ enum Events {
         let event = "report"
         let outcome: String
         let error: String?
-        let code: ErrorCode?
+        let code: String?
         let claim: String
         let evidence: [Evidence]
         let markedBitmaps: [String]
@@ -127,7 +128,7 @@ enum Events {
         /// Nil where less than all was compared, or nothing.
         var identical: Bool?
         let error: String?
-        let code: ErrorCode?
+        let code: String?
         let firstSize, secondSize, compared, read, differingBytes: Int64
         let differingClusters: Int
         let clusterSize: Int64

@@ -18,27 +18,14 @@ enum Exit: Int32 {
 
     var asError: ExitCode { ExitCode(rawValue) }
 
-    init(_ error: StorageError) { self.init(error.category) }
-
-    init(_ category: StorageError.Category) {
-        switch category {
-        case .usage: self = .usage
-        case .refused: self = .refused
-        case .failed: self = .failed
-        }
-    }
-
-    init(_ error: MirrorError) {
-        switch error {
-        case .storage(let error): self.init(error)
-        case .store(let error): self.init(error.category)
-        case .invalidOption, .nothingToResume, .ambiguousBitmap: self = .usage
-        case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites,
-            .marksTaken, .olderThanMarks:
-            self = .refused
-        case .verificationFailed: self = .different
-        case .cancelled: self = .interrupted
-        default: self = .failed
-        }
+    init(_ category: ErrorCategory) {
+        self =
+            switch category {
+            case .usage: .usage
+            case .refused: .refused
+            case .different: .different
+            case .interrupted: .interrupted
+            case .failed: .failed
+            }
     }
 }

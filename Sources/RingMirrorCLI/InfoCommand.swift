@@ -31,7 +31,7 @@ struct InfoCommand: ParsableCommand {
         let complaint = Complaint(output: output)
         let disk = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                path.path, format: format, formatOption: "--format", foreignFormats: .note,
+                path.path, format: format, role: .only, foreignFormats: .note,
                 options: SourceOptions(
                     allowSourceInUse: true, namedFileOnly: files.noBacking))
         }

@@ -204,17 +204,17 @@ extension Failure {
         switch error {
         case .exists:
             self.init(
-                .outputExists, "\(file) exists already. Choose another name, or pass --overwrite.",
-                path: file.path, .refused)
+                .outputExists, "\(file) exists already",
+                remedy: "Choose another name, or pass --overwrite.", path: file.path, .refused)
         case .isNeeded(let why):
             self.init(
-                .outputExists, "\(file) is not replaced: \(why). Choose another name.",
+                .outputExists, "\(file) is not replaced: \(why)", remedy: "Choose another name.",
                 path: file.path, .refused)
         case .notFlushed(let folder, let code):
             self.init(
                 .outputUnwritable,
-                "\(file) was written, but its directory \(folder) could not be flushed: \(code). A "
-                    + "power cut could still undo it.", path: file.path, .failed)
+                "\(file) was written, but its directory \(folder) could not be flushed: \(code)",
+                remedy: "A power cut could still undo it.", path: file.path, .failed)
         case .systemCall(let code):
             self.init(
                 .outputUnwritable, "can't write \(file): \(code)", path: file.path, .failed)

@@ -33,10 +33,12 @@ struct PathArgument: ExpressibleByArgument, Hashable {
     var isStandardStream: Bool { argument == "-" }
 
     /// What to say of a name that other tools know and that is no file's; nil if it may be one.
-    static func unsupportedName(_ name: String) -> String? {
+    static func unsupportedName(_ name: String) -> (problem: String, remedy: String)? {
         if name == "-" {
-            return "standard input and output are not supported: name a disk or an image file "
-                + "(./- for a file of that name)"
+            return (
+                "standard input and output are not supported",
+                "Name a disk or an image file (./- for a file of that name)."
+            )
         }
         guard let colon = name.firstIndex(of: ":"), colon != name.startIndex else { return nil }
         let scheme = name[..<colon]
@@ -45,8 +47,12 @@ struct PathArgument: ExpressibleByArgument, Hashable {
             scheme.allSatisfy({ $0.isASCII && ($0.isLetter || "+.".contains($0)) })
         else { return nil }
         // The path has lost slashes by now, so that it is not quoted.
-        return "\(scheme):… is a URL, and URLs are not supported. Name a disk or an image file"
-            + (scheme.hasPrefix("nbd") ? "; nbd-client or nbdfuse makes one of an export." : ".")
+        return (
+            "\(scheme):… is a URL, and URLs are not supported",
+            "Name a disk or an image file"
+                + (scheme.hasPrefix("nbd")
+                    ? "; nbd-client or nbdfuse makes one of an export." : ".")
+        )
     }
 
     static var defaultCompletionKind: CompletionKind { .file() }

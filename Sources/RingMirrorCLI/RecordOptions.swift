@@ -26,16 +26,16 @@ struct StoreOptions: ParsableArguments {
             throw complaint.end(
                 Failure(
                     .sameStorage,
-                    "target \(target) is where the bitmaps and records of \(source.path) are kept. "
-                        + "Name another target.", path: target.path, .refused))
+                    "target \(target) is where the bitmaps and records of \(source.path) are kept",
+                    remedy: "Name another target.", path: target.path, .refused))
         }
         guard let file else { return }
         if let input = source.devices.first(where: { $0.isSame(as: place) }) {
             throw complaint.end(
                 Failure(
                     .sameStorage,
-                    "--bitmaps \(file) is \(input.path), which is read. Name another file.",
-                    path: place, .refused))
+                    "--bitmaps \(file) is \(input.path), which is read",
+                    remedy: "Name another file.", path: place, .refused))
         }
         do throws(BitmapStoreError) {
             _ = try BitmapStore.open(place, for: source.identity, access: .readOnly)
@@ -55,8 +55,8 @@ struct StoreOptions: ParsableArguments {
         throw complaint.end(
             Failure(
                 .notFound,
-                "--bitmaps \(place): nothing can be made in directory \(folder). Make it first, or "
-                    + "choose another place.", path: folder, .usage))
+                "--bitmaps \(place): nothing can be made in directory \(folder)",
+                remedy: "Make it first, or choose another place.", path: folder, .usage))
     }
 
     /// Which bitmap is meant by a name, in one place for all commands.

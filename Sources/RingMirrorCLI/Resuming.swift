@@ -58,7 +58,7 @@ extension RecordOptions {
                 guard resumeAuto, mayOverwrite || isLeftOver(target, from: source) else {
                     throw error
                 }
-                output.warn(.begunAnew, "beginning anew: \(error)")
+                output.warn(.begunAnew, "beginning anew: \(error.told)")
                 return try anew()
             default: throw error
             }
@@ -88,7 +88,7 @@ extension StoreOptions {
         throw complaint.end(
             Failure(
                 .notFound,
-                "--bitmaps \(path): there is no directory \(folder). Make it first, or choose "
-                    + "another place.", path: folder, .usage))
+                "--bitmaps \(path): there is no directory \(folder)",
+                remedy: "Make it first, or choose another place.", path: folder, .usage))
     }
 }

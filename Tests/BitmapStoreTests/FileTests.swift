@@ -147,7 +147,7 @@ import Testing
             Issue.record("it was opened for writing")
         } catch {
             #expect(error == .systemCall(call: "open", path: path, code: .readOnlyFileSystem))
-            #expect(error.description.contains("--bitmaps"))
+            #expect(error.remedy.ways == [.moveStore])
         }
     }
 

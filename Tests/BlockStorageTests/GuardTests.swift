@@ -298,6 +298,6 @@ struct DirectAccessTests {
             try openSource("/proc/version", SourceOptions(cache: .direct))
         }
         #expect(error?.category == .usage)
-        #expect(error?.description.contains("--cache buffered") == true)
+        #expect(error?.remedy.ways == [.buffer])
     }
 }

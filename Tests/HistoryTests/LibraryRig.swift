@@ -279,23 +279,11 @@ final class LibraryRig: Rig {
     }
 
     private static func ending(_ error: any Error) -> Ending {
-        let category: StorageError.Category
-        switch error {
-        case let error as StorageError: category = error.category
-        case let error as BitmapStoreError: category = error.category
-        case let error as MirrorError:
-            switch error {
-            case .storage(let error): category = error.category
-            case .store(let error): category = error.category
-            case .invalidOption, .nothingToResume: category = .usage
-            default: category = .refused
-            }
-        default: category = .failed
-        }
-        switch category {
-        case .usage: return .unusable("\(error)")
-        case .refused: return .refused("\(error)")
-        case .failed: return .failed("\(error)")
+        guard let error = error as? any DescribedError else { return .failed("\(error)") }
+        return switch error.category {
+        case .usage: .unusable("\(error)")
+        case .refused, .different: .refused("\(error)")
+        case .failed, .interrupted: .failed("\(error)")
         }
     }
 }

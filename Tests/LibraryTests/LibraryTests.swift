@@ -233,7 +233,7 @@ struct LibraryTests {
             Issue.record("a missing image was opened")
         } catch {
             #expect(error.category == .refused)
-            #expect("\(error)".contains("--create"))
+            #expect(error.code == .targetMissing && error.remedy.ways == [.create])
         }
     }
 }

@@ -201,7 +201,7 @@ import Testing
         second.poke(try header.encoded(for: second.path), at: 0)
         let old = ImageBitmaps(try BitmapRig.Writer(second))
         let problem = try #require(BitmapRig.problem { try old.add("a") })
-        #expect(problem.remedy.contains("amend"))
+        #expect(problem.remedy.description.contains("amend"))
         #expect(try old.list() == ImageBitmapList())
 
         let large = try BitmapRig.image(clusterBits: 16, size: 3 << 40)
@@ -238,7 +238,9 @@ import Testing
         #expect(list.bitmaps.isEmpty && list.problems.isEmpty)
         #expect(list.notes.count == 1)
         let problem = try #require(BitmapRig.problem { _ = try later.load("a") })
-        #expect(problem.kind == .missing && problem.remedy.contains("does not know bitmaps"))
+        #expect(
+            problem.kind == .missing && problem.remedy.description.contains("does not know bitmaps")
+        )
         #expect(BitmapRig.problem { try later.remove("a") }?.kind == .missing)
         // Nothing of the former ones comes back.
         try later.add("b")

@@ -248,7 +248,7 @@ struct BitmapInteropTests {
             ] as [() throws -> Void] {
                 let problem = BitmapRig.problem(body)
                 #expect(problem?.kind == .refused)
-                #expect(problem?.remedy.contains("mirror everything once") == true)
+                #expect(problem?.remedy.description.contains("mirror everything once") == true)
             }
         }
         #expect(try bitmaps.list().bitmaps.allSatisfy { $0.dirtyBytes == $0.size })

@@ -149,7 +149,7 @@ import Testing
                 to: URL(fileURLWithPath: scratch.path(name)))
         }
         func guess(_ name: String) throws -> ImageFormat {
-            try ImageFormat.guess(at: FilePath(scratch.path(name)), option: "--source-format")
+            try ImageFormat.guess(at: FilePath(scratch.path(name)), as: .source)
         }
         #expect(try guess("good.qcow2") == .qcow2)
         #expect(try guess("raw.img") == .raw)

@@ -63,9 +63,10 @@ import Testing
             ("nbd:unix:/s", "nbd:… is"), ("https://h/e", "https:… is"),
         ] {
             let path = FilePath(name).string
-            let text = try #require(PathArgument.unsupportedName(path))
-            #expect(text.hasPrefix(start) && text.hasSuffix("."), "\(text)")
-            #expect(text.contains("nbdfuse") == name.hasPrefix("nbd"), "\(text)")
+            let mistake = try #require(PathArgument.unsupportedName(path))
+            #expect(mistake.problem.hasPrefix(start), "\(mistake)")
+            #expect(mistake.remedy.hasSuffix("."), "\(mistake)")
+            #expect(mistake.remedy.contains("nbdfuse") == name.hasPrefix("nbd"), "\(mistake)")
         }
     }
 

@@ -14,7 +14,8 @@ import Testing
 
     @Test func `every code of an error is in the document`() throws {
         let text = try Self.document("json.md")
-        let missing = ErrorCode.allCases.map(\.rawValue).filter { !text.contains("`\($0)`") }
+        let codes = ErrorCode.allCases.map(\.rawValue) + CommandCode.allCases.map(\.rawValue)
+        let missing = codes.filter { !text.contains("`\($0)`") }
         #expect(missing.isEmpty)
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import RingMirror
 import Testing
 
 @testable import RingMirrorCLI
@@ -25,11 +26,47 @@ import Testing
 
     @Test func `what to do is told apart`() {
         let failure = Failure(
-            .notFound, "a. b.img: no such file. Check the name; look twice.", path: "a. b.img",
-            .usage)
+            .notFound, "a. b.img: no such file", remedy: "Check the name; look twice.",
+            path: "a. b.img", .usage)
+        #expect(failure.message == "a. b.img: no such file. Check the name; look twice.")
         #expect(failure.remedy == "Check the name; look twice.")
-        #expect(Failure(.other, "no more than this", .failed).remedy == nil)
-        #expect(Failure(.other, "a. b", remedy: "", .failed).remedy == nil)
+        let more = failure.adding("Or make it.")
+        #expect(more.message == failure.message + " Or make it.")
+        #expect(more.remedy == "Check the name; look twice. Or make it.")
+        #expect(Failure(.systemCall, "a. b", .failed).remedy == nil)
+    }
+}
+
+/// What the library says about errors, in the command line's words.
+@Suite struct FailureTests {
+    @Test func `ways are options and commands`() {
+        let larger = Failure(
+            StorageError.refused(.targetLarger(target: "/t", targetSize: 2048, sourceSize: 512)))
+        #expect(
+            larger.remedy
+                == "Check that it is the one you mean, then use --allow-larger; the last 1536 "
+                + "bytes will stay as they are.")
+        #expect(larger.code == "targetLarger" && larger.path == "/t" && larger.exit == .refused)
+        #expect(larger.message.hasPrefix("target /t is larger than the source"))
+        #expect(larger.message.hasSuffix(larger.remedy ?? "-"))
+        let old = Failure(MirrorError.nothingToResume(target: "/t", store: "/s"))
+        #expect(old.remedy == "Run without --resume." && old.exit == .usage)
+        let differing = Failure(
+            MirrorError.verificationFailed(
+                source: "/s", target: "/t", offset: 4096, bytes: 1, cause: .lost))
+        #expect(differing.offset == 4096 && differing.exit == .different)
+        let memory = Failure(MirrorError.ring(.outOfMemory))
+        #expect(memory.code == "noRing" && memory.remedy?.hasSuffix("or lower --depth.") == true)
+    }
+
+    @Test func `what was never meant to be a file is a mistake in its name`() {
+        for failure in [
+            Failure(StorageError.notFound(path: "nbd:/x")),
+            Failure(MirrorError.storage(.notFound(path: "nbd:/x"))),
+        ] {
+            #expect(failure.code == "unsupportedName" && failure.exit == .usage)
+            #expect(failure.remedy?.hasPrefix("Name a disk") == true)
+        }
     }
 }
 

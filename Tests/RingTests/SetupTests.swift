@@ -162,10 +162,10 @@ struct RingErrorTests {
         ),
         (.disabled(sysctl: 1), ["kernel.io_uring_disabled=1", "kernel.io_uring_group"]),
         (.forbidden, ["seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register"]),
-        (.outOfMemory, ["memory", "ulimit -l", "--depth"]),
+        (.outOfMemory, ["memory", "ulimit -l"]),
         (
             .noBufferMemory(bytes: 64 << 20, needed: 74 << 20, code: ENOMEM),
-            ["64 MiB", "74 MiB", "Cannot allocate", "--depth"]
+            ["64 MiB", "74 MiB", "Cannot allocate", "raise the limit"]
         ),
         (.systemCall("io_uring_enter", code: EBADF), ["io_uring_enter", "Bad file descriptor"]),
     ]

@@ -3,7 +3,12 @@ import Foundation
 /// What is said about the code, and whether it can be found.
 extension Rule {
     /// Members that say nothing new: their protocol documents them.
-    private static let witnesses = ["var description:", "static func ==", "func hash("]
+    private static let witnesses = [
+        "var description:", "static func ==", "func hash(",
+        // Those of DescribedError.
+        "var category: ErrorCategory", "var code: ErrorCode", "var path: FilePath?",
+        "var offset: Int64?", "var problem: String {", "var remedy: Remedy {",
+    ]
 
     static let documentation = Rule("Every public declaration is documented") {
         $0.isSource && $0.isSwift
@@ -30,6 +35,25 @@ extension Rule {
             rest = rest.drop { $0 == " " }
         }
         return rest
+    }
+
+    /// What the command line calls its ways; names of others' options are no concern of the rule.
+    private static let commandWords = [
+        "`ringmirror ", "--allow-", "--bitmaps", "--cache", "--create", "--depth", "--io ",
+        "--keep", "--new-target", "--on-source-error", "--on-target-error", "--overwrite",
+        "--request-size", "--resume", "--rings", "--target-is-zero", "--verify=", "-format raw",
+    ]
+
+    static let options = Rule("No text of the library names an option or a command") {
+        $0.isSource && $0.isSwift && $0.module != "RingMirrorCLI"
+    } check: { file in
+        file.lines.enumerated().compactMap { index, line in
+            guard !line.trimmed.hasPrefix("//"),
+                let word = commandWords.first(where: { line.contains($0) })
+            else { return nil }
+            return file.violation(
+                index + 1, "\(word.trimmingCharacters(in: .whitespaces)): use a Way instead")
+        }
     }
 
     static let links = Rule("Links lead to files that are there") {

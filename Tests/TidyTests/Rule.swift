@@ -36,7 +36,7 @@ struct Rule: Sendable, CustomTestStringConvertible {
     static let all: [Rule] = [
         lineLength, functionLength, fileLength, imports, headers, unsafeCode, crashes, printing,
         leftovers,
-        uncheckedBuilds, machinePaths, whitespace, documentation, links,
+        uncheckedBuilds, machinePaths, whitespace, documentation, options, links,
     ]
 }
 

@@ -92,6 +92,7 @@ struct RuleTests {
         Sample(.documentation, "/// a\nlet b = 1\n@safe public final class C {}\n", [3]),
         Sample(.documentation, "/// a\n\n    public static let b = 1\n", [3]),
         Sample(.documentation, "@available(*, deprecated)\npublic init() {}\n", [2]),
+        Sample(.options, "a\nb(\"use --create\")\nc(\"run `ringmirror full`\")\n", [2, 3]),
         Sample(.links, "a\n[b](nothing.md)\n[c](docs/nothing.md#d)\n", [2, 3], path: "README.md"),
         Sample(.links, "![b](nothing.svg)\n", [1], path: "docs/README.md"),
     ]
@@ -143,6 +144,8 @@ struct RuleTests {
                 + "public import Ring\nfunc e() {}\npublic var description: String { f }\n"
                 + "let g = \"\"\"\n    public h\n    \"\"\"\n",
             []),
+        Sample(.options, "// see --create\nlet a = \"`gpg --list`\"\n", []),
+        Sample(.options, "b(\"use --create\")\n", [], path: "Sources/RingMirrorCLI/A.swift"),
         Sample(
             .links,
             "[a](README.md#b) [c](https://d.e) [f](#g) [h](docs/)\n```\n[i](j)\n```\n", [],

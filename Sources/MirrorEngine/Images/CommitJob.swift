@@ -128,7 +128,7 @@ public enum CommitJob {
                 ImageProblem(
                     .unsupported, layer.path,
                     "its data is in a file of its own, which can't be emptied here",
-                    remedy: "Use --keep to leave it as it is."))
+                    remedy: "\(.keepOverlay)."))
         }
         return try ImageWriter(layer.file, header, brokenBitmaps: .passed)
     }

@@ -8,7 +8,7 @@ extension Disk {
     ///
     /// - Parameters:
     ///   - format: nil: as name and content say, together (see `ImageFormat.guess`).
-    ///   - formatOption: what messages call the way to say the format.
+    ///   - role: what the disk is to the caller, for messages.
     ///   - foreignFormats: what to do about a file that is a container of a format unknown here,
     ///     unless `format` says that it is raw.
     ///   - changesBitmaps: open a qcow2 image so that the bitmaps in it may be changed: as a file
@@ -16,15 +16,15 @@ extension Disk {
     /// - Throws: a `GuardRefusal` if anybody may write it meanwhile and `allowSourceInUse` was not
     ///   given; an `ImageProblem` for an image that can't be used.
     public static func openSource(
-        _ path: FilePath, format: ImageFormat? = nil, formatOption: String = "--source-format",
+        _ path: FilePath, format: ImageFormat? = nil, role: DiskRole = .source,
         foreignFormats: ForeignFormatChoice = .refuse, changesBitmaps: Bool = false,
         options: SourceOptions = SourceOptions()
     ) throws(StorageError) -> Disk {
-        switch try format.or(guessing: path, option: formatOption) {
+        switch try format.or(guessing: path, as: role) {
         case .raw:
             let device = try StorageDevice.openSource(path, options: options)
             guard format == nil, let foreign = device.foreignFormat else { return Disk(device) }
-            let problem = ImageProblem(foreign, path, formatOption)
+            let problem = ImageProblem(foreign, path, as: role)
             guard foreignFormats == .note else { throw .image(problem) }
             return Disk(device, warnings: [problem.description])
         case .qcow2:
@@ -58,7 +58,7 @@ extension Disk {
         newImage: NewImageOptions? = nil, options: TargetOptions = TargetOptions()
     ) throws(StorageError) -> Disk {
         let format = try (format ?? (options.create ? ImageFormat(forNew: path) : nil))
-            .or(guessing: path, option: "--target-format")
+            .or(guessing: path, as: .target)
         try checkBacking(of: newImage, path, options)
         let size = source.geometry.size
         var newImage = newImage ?? NewImageOptions(size: size)
@@ -213,7 +213,7 @@ extension Disk {
         throw .image(
             ImageProblem(
                 .missing, device.path, "there is no qcow2 image on it",
-                remedy: "--create makes one, over what is there."))
+                remedy: "\(.create), over what is there."))
     }
 
     static func wholeSectors(_ size: Int64) -> Int64 { (size + 511) & ~511 }
@@ -236,7 +236,7 @@ extension Disk {
         throw .image(
             ImageProblem(
                 .refused, path, "the image has something in it, which a mirror would overwrite",
-                remedy: "Use --overwrite if it may be."))
+                remedy: "\(.overwrite) if it may be."))
     }
 
     /// What all layers above `base` have themselves, or the first one if there is none.
@@ -258,10 +258,10 @@ extension Disk {
 extension ImageFormat? {
     /// The format, or what name and content of a file say together.
     fileprivate func or(
-        guessing path: FilePath, option: String
+        guessing path: FilePath, as role: DiskRole
     ) throws(StorageError) -> ImageFormat {
         if let self { return self }
-        return try .guess(at: path, option: option)
+        return try .guess(at: path, as: role)
     }
 }
 
@@ -274,12 +274,12 @@ public enum ForeignFormatChoice: Sendable {
 }
 
 extension ImageProblem {
-    fileprivate init(_ foreign: ForeignFormat, _ path: FilePath, _ option: String) {
+    fileprivate init(_ foreign: ForeignFormat, _ path: FilePath, as role: DiskRole) {
         self.init(
             .refused, path,
             "it is \(foreign.name), and its bytes are not those of the disk in it",
             remedy:
-                "Make a raw disk of it first (`\(foreign.conversion)`), or say \(option) raw to "
-                + "take the file as it is.")
+                "Make a raw disk of it first (`\(foreign.conversion)`), or "
+                + "\(.format(role, is: "raw")) to take the file as it is.")
     }
 }

@@ -152,7 +152,7 @@ extension ImageChain {
                 .refused, top.path,
                 "it has snapshots inside \(which), such as '\(snapshot.name)', and they would "
                     + "read differently afterwards",
-                remedy: "`qemu-img snapshot -d` removes those that are not needed; or make a copy "
-                    + "with `ringmirror full`."))
+                remedy: "`qemu-img snapshot -d` removes those that are not needed; or "
+                    + "\(.mirrorInFull) to have a copy."))
     }
 }

@@ -3,11 +3,10 @@ internal import SystemPackage
 
 /// What can be wrong with bitmaps in an image, in one voice.
 extension ImageProblem {
-    private static let removeAll =
-        "`ringmirror bitmap remove --all` removes all bitmaps and leaves the disk's data alone; "
-        + "then start anew with a full mirror."
-    private static let startAnew =
-        "Remove it, add it again, and mirror everything once."
+    private static let removeAll: Remedy =
+        "\(.removeAllBitmaps), which leaves the disk's data alone; then start anew with a full "
+        + "mirror."
+    private static let startAnew = "Remove it, add it again, and mirror everything once."
 
     /// The directory can't be read to its end.
     static func brokenDirectory(
@@ -23,7 +22,7 @@ extension ImageProblem {
     ) -> ImageProblem {
         ImageProblem(
             .malformed, path, at: offset, "bitmap '\(name)' is broken: \(what)",
-            remedy: name.isEmpty ? removeAll : startAnew)
+            remedy: name.isEmpty ? removeAll : Remedy(startAnew))
     }
 
     static func unknownBitmap(
@@ -38,11 +37,11 @@ extension ImageProblem {
         _ path: FilePath, name: String, among directory: BitmapDirectory
     ) -> ImageProblem {
         let names = directory.entries.map(\.shownName)
-        let remedy =
+        let remedy: Remedy =
             if directory.isStale {
-                BitmapDirectory.staleNote
+                Remedy(BitmapDirectory.staleNote)
             } else if names.isEmpty {
-                "It has none at all; add one with `ringmirror bitmap add`."
+                "It has none at all; \(.addBitmap)."
             } else {
                 "It has: \(names.joined(separator: ", "))."
             }
@@ -55,7 +54,7 @@ extension ImageProblem {
             .refused, path, at: offset,
             "bitmap '\(name)' is inconsistent: a program that recorded in it has the image open, "
                 + "or died, and what was written meanwhile is not known",
-            remedy: "If no program has the image open: " + startAnew.lowercasedFirst)
+            remedy: "If no program has the image open: \(startAnew.lowercasedFirst)")
     }
 
     static func bitmapNameTaken(_ path: FilePath, name: String) -> ImageProblem {

@@ -69,7 +69,7 @@ public struct BitmapTransaction: ~Copyable {
 
     private func requireRoom(_ name: String, _ granularity: Granularity) throws(StorageError) {
         let path = file.path
-        func refuse(_ kind: ImageProblem.Kind, _ what: String, _ remedy: String) -> StorageError {
+        func refuse(_ kind: ImageProblem.Kind, _ what: String, _ remedy: Remedy) -> StorageError {
             .image(ImageProblem(kind, path, what, remedy: remedy))
         }
         if let flaw = ImageBitmapName.flaw(in: name) {

@@ -15,11 +15,11 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
     /// Bytes alone decide nothing: the owner of a raw disk can write there what a qcow2 image
     /// begins with, and would be given any file that it names as its backing file.
     ///
-    /// - Parameter option: the option that settles the matter, for the message.
+    /// - Parameter role: what the disk is to the caller, for the message.
     /// - Throws: `ImageProblem.refused` if name and bytes disagree, and what keeps the bytes from
     ///   being read: a guess without them could take an image for the disk in it.
     public static func guess(
-        at path: FilePath, option: String
+        at path: FilePath, as role: DiskRole
     ) throws(StorageError) -> ImageFormat {
         let descriptor: Descriptor
         do throws(Errno) {
@@ -37,7 +37,7 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
         } catch {
             throw .systemCall(call: "read", path: path, code: error, offset: 0)
         }
-        return try guess(path, beginning: beginning, option: option)
+        return try guess(path, beginning: beginning, as: role)
     }
 
     /// The format of a file that is to be made, by its name.
@@ -46,7 +46,7 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
     }
 
     static func guess(
-        _ path: FilePath, beginning: [UInt8], option: String
+        _ path: FilePath, beginning: [UInt8], as role: DiskRole
     ) throws(StorageError) -> ImageFormat {
         let isNamed = path.extension?.lowercased() == "qcow2"
         // What is no qcow2 image in spite of the mark is known as a foreign format; by a name that
@@ -61,14 +61,14 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
                 ImageProblem(
                     .refused, path, at: 0,
                     "it is named as a qcow2 image and does not begin as one",
-                    remedy: "Say \(option) raw if it is raw all the same."))
+                    remedy: "\(.format(role, is: "raw")) if it is raw all the same."))
         case (false, true):
             throw .image(
                 ImageProblem(
                     .refused, path, at: 0,
                     "it begins as a qcow2 image and is not named as one, "
                         + "and a raw disk can be made to look so",
-                    remedy: "Say \(option) qcow2, or \(option) raw."))
+                    remedy: "\(.format(role, is: "qcow2")), or \(.format(role, is: "raw"))."))
         }
     }
 }

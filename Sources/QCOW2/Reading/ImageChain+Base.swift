@@ -24,7 +24,7 @@ extension ImageChain {
         throw .image(
             ImageProblem(
                 .missing, top.path, "\(base) is not below it",
-                remedy: "`ringmirror info \(top.path)` shows what is."))
+                remedy: "\(.inspect(top.path.string))."))
     }
 
     /// The same; nil if none is named.

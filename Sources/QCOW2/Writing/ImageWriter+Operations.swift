@@ -52,7 +52,7 @@ extension ImageWriter {
                     ImageProblem(
                         .unsupported, file.path, at: 72,
                         "an image whose data is in a file of its own can't be emptied",
-                        remedy: "Use --keep."))
+                        remedy: "\(.keepOverlay)."))
             }
             try state.prepare()
             let l1 = try L1Table.read(of: state.header, in: file, strictness: .writing)

@@ -32,7 +32,7 @@ public struct NewImageOptions: Sendable, Equatable {
     ///
     /// - Throws: `ImageProblem.unsupported` if there can't be such an image.
     func header(for path: FilePath) throws(StorageError) -> Header {
-        func refusal(_ what: String, _ remedy: String = "") -> StorageError {
+        func refusal(_ what: String, _ remedy: Remedy = .none) -> StorageError {
             .image(ImageProblem(.unsupported, path, what, remedy: remedy))
         }
         guard clusterSize.nonzeroBitCount == 1, (512...(2 << 20)).contains(clusterSize) else {

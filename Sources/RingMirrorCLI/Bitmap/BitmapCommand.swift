@@ -62,7 +62,7 @@ struct BitmapOptions: ParsableArguments {
     func disk(_ path: PathArgument, _ access: Access = .readOnly) throws -> Disk {
         try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                path.path, format: imageFormat, formatOption: "--image-format",
+                path.path, format: imageFormat, role: .bitmapOwner,
                 changesBitmaps: access == .readWrite && store.file == nil,
                 options: SourceOptions(
                     allowSourceInUse: true, namedFileOnly: files.noBacking))

@@ -43,7 +43,7 @@ struct BitmapDiffCommand: ParsableCommand {
         let first = try options.disk(self.first, .readWrite)
         let second = try options.complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
-                self.second.path, format: secondFormat, formatOption: "--second-format",
+                self.second.path, format: secondFormat, role: .second,
                 options: SourceOptions(
                     allowSourceInUse: true, namedFileOnly: options.files.noBacking))
         }
@@ -75,8 +75,9 @@ struct BitmapDiffCommand: ParsableCommand {
             second: second, output: options.output, event: "compare")
         let report = run.compare()
         if let error = report.error ?? report.disturbance {
+            let failure = Failure(error)
             throw options.complaint.end(
-                Failure(error).code, "\(error); bitmap '\(into)' is as it was", Exit(error))
+                failure.told("\(failure.message); bitmap '\(into)' is as it was", failure.exit))
         }
         let found = run.job.differences()
         let home = try options.home(of: into, orNewOf: first)

@@ -33,8 +33,8 @@ struct BitmapForgetCommand: ParsableCommand {
         guard !forgotten.isEmpty else {
             throw options.complaint.end(
                 .otherTarget,
-                "bitmap '\(one.name)' does not know \(wanted). `ringmirror bitmap list` shows "
-                    + "its targets.", .usage)
+                "bitmap '\(one.name)' does not know \(wanted)",
+                remedy: "`ringmirror bitmap list` shows its targets.", .usage)
         }
         for found in forgotten {
             if options.output.json {

@@ -323,7 +323,7 @@ enum BitmapHome {
             []
         } image: { (image) throws(StorageError) in
             let list = try image.list()
-            return list.notes + list.problems.map(\.description)
+            return list.notes + list.problems.map(\.told)
         }
     }
 

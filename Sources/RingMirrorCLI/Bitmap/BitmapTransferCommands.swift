@@ -41,8 +41,9 @@ struct BitmapExportCommand: ParsableCommand {
         // Standard output is where the map goes.
         if options.output.json && file.isStandardStream {
             throw options.complaint.end(
-                .commandLine, "--json needs a FILE for the map: standard output has the events",
-                .usage)
+                Failure(
+                    .commandLine, "--json needs a FILE for the map: standard output has the events",
+                    .usage))
         }
         let targets = try options.attempt { () throws(MirrorError) in try home.targetPaths() }
         do throws(OutputFileError) {

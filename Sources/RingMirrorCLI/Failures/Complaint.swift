@@ -10,8 +10,10 @@ struct Complaint {
         return failure.exit.asError
     }
 
-    func end(_ code: ErrorCode, _ message: String, _ exit: Exit) -> ExitCode {
-        end(Failure(code, message, exit))
+    func end(
+        _ code: ErrorCode, _ problem: String, remedy: String? = nil, _ exit: Exit
+    ) -> ExitCode {
+        end(Failure(code, problem, remedy: remedy, exit))
     }
 
     func end(_ error: StorageError) -> ExitCode { end(Failure(error)) }

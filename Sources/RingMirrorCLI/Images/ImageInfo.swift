@@ -43,7 +43,7 @@ struct ImageInfo: Encodable {
                 name: facts.name, state: facts.state.rawValue,
                 granularity: facts.granularity.bytes, dirtyBytes: facts.dirtyBytes)
         }
-        notes = (list?.notes ?? []) + (list?.problems ?? []).map(\.description)
+        notes = (list?.notes ?? []) + (list?.problems ?? []).map(\.told)
     }
 
     /// For people: a title, and what there is to say.

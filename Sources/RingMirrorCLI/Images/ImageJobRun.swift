@@ -64,7 +64,7 @@ struct ImageJobRun {
         if output.json { Events.print(Events.Report(report, claim: ended.claim.kind)) }
         output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
-            say("\(error)")
+            say(error.told)
             say("the command is not done, and nothing is lost: run it again")
             throw Exit.failed.asError
         }
@@ -74,7 +74,7 @@ struct ImageJobRun {
             Output.line("\(verb) \(ByteSize.text(report.planned)) \(report.pace)")
             if let reason = report.ringRefusal { Output.line(reason.threadsLine) }
         case .failed(let error):
-            say("\(error)")
+            say(error.told)
             sayWhatIsLeft(report)
             throw Exit.failed.asError
         case .cancelled:

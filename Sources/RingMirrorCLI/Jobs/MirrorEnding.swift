@@ -50,7 +50,7 @@ struct MirrorEnding {
             } ?? "the record of the job could not be removed"
         let failure = Failure(error)
         Complaint.report(
-            failure.told("\(words.statement(ended.claim)), but \(what): \(error)", .failed),
+            failure.told("\(words.statement(ended.claim)), but \(what): \(error.told)", .failed),
             json: output.json)
         throw Exit.failed.asError
     }
@@ -72,10 +72,10 @@ struct MirrorEnding {
         switch report.outcome {
         case .mirrored: return nil
         case .failed(let error):
-            say("\(error)")
+            say(error.told)
             listFailures(report)
             sayNotAMirror(report, recorded)
-            return (Exit(error) == .different ? Exit.different : Exit.failed).asError
+            return (error.category == .different ? Exit.different : Exit.failed).asError
         case .cancelled:
             say("interrupted")
             sayNotAMirror(report, recorded)
@@ -103,7 +103,7 @@ struct MirrorEnding {
                 + "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied"
                 + (report.flushed ? "" : ", and not flushed"))
         if let error = recorded?.recordError {
-            say("the progress could not be recorded: \(error)")
+            say("the progress could not be recorded: \(error.told)")
         }
         if let recorded, let store = recorded.resumableFrom {
             say(

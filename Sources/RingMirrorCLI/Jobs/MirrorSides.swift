@@ -72,15 +72,15 @@ struct MirrorSides {
         _ complaint: Complaint
     ) throws {
         if let mistake = PathArgument.unsupportedName(path.path.string) {
-            throw complaint.end(.unsupportedName, mistake, .usage)
+            throw complaint.end(.unsupportedName, mistake.problem, remedy: mistake.remedy, .usage)
         }
         let folder = path.path.removingLastComponent()
         guard folder.isEmpty || Files.isDirectory(folder) else {
             throw complaint.end(
                 Failure(
                     .notFound,
-                    "\(path): there is no directory \(folder). Make it first, or choose another "
-                        + "place.", path: folder, .usage))
+                    "\(path): there is no directory \(folder)",
+                    remedy: "Make it first, or choose another place.", path: folder, .usage))
         }
         try checkStore(beside: path, for: source, format, complaint)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import RingMirror
 
 /// Messages for people, all in one form: `ringmirror: …`, `ringmirror: warning: …`,
 /// `ringmirror: note: …`, each a line of standard error.

@@ -61,7 +61,8 @@ struct JobWatch {
     }
 
     private func announce(_ error: MirrorError) {
-        output.warn(.paused, "paused: \(error.withoutAdvice)")
+        // How to avoid a failure is no help to somebody whose job waits.
+        output.warn(.paused, "paused: \(error.problem)")
         Message.say(
             "fix this, then run `kill -CONT \(Output.processID)` to continue, or press Ctrl-C to "
                 + "stop", .warning)
@@ -69,14 +70,6 @@ struct JobWatch {
 }
 
 extension MirrorError {
-    /// What happened. How to avoid a failure is no help to somebody whose job waits.
-    fileprivate var withoutAdvice: String {
-        guard case .transfer(_, let name, let verb, let offset, let count, let cause) = self else {
-            return "\(self)"
-        }
-        return "\(name): \(verb) \(count) bytes at offset \(offset) failed: \(cause)"
-    }
-
     fileprivate var isOutOfSpace: Bool {
         guard case .transfer(_, _, _, _, _, .errno(let code)) = self else { return false }
         return [.noSpace, .diskQuotaExceeded].contains(Errno(rawValue: code))

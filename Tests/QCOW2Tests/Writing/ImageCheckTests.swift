@@ -174,7 +174,7 @@ struct ImageCheckTests {
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         let found = try #require(try problem(of: path))
         #expect(found.kind == .refused && found.offset == 5 * 65536)
-        #expect(found.remedy.contains("qemu-img check -r all \(path)"))
+        #expect(found.remedy.description.contains("qemu-img check -r all \(path)"))
         #expect(try Qemu.read(path) == bytes)
         try Shell.run("qemu-img", "check", "-q", "-r", "all", path)
         #expect(try problem(of: path) == nil)

@@ -148,7 +148,7 @@ import Testing
         header.incompatible.insert(.dataFile)
         let writer = try ImageWriter(image, header)
         let error = #expect(throws: StorageError.self) { try writer.makeEmpty() }
-        #expect(error?.description.contains("Use --keep.") == true)
+        #expect(error?.remedy.ways == [.keepOverlay])
         #expect(image.events.isEmpty)
     }
 

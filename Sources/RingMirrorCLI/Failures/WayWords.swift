@@ -1,0 +1,53 @@
+import RingMirror
+
+extension Way {
+    /// What the command line calls the way: a clause that begins with a verb.
+    var command: String {
+        switch self {
+        case .create: "use --create to make a new image file"
+        case .openExisting: "leave --create out to write to what is there"
+        case .overwrite: "use --overwrite to destroy what it holds"
+        case .allowLarger: "use --allow-larger"
+        case .buffer: "use --cache buffered or --cache auto"
+        case .format(let role, let format): "say \(role.formatOption) \(format)"
+        case .takeAsMirror: "say --new-target to accept the target as it is"
+        case .verifyAll: "use --verify=all to compare everything after the copy"
+        case .writeZeros: "leave --target-is-zero out"
+        case .beginAnew: "run without --resume"
+        case .beginAnewOver:
+            "begin anew without --resume (a full mirror with --overwrite, and without --create)"
+        case .ignoreSourceErrors: "use --on-source-error ignore to copy everything else"
+        case .waitForSpace: "use --on-target-error enospc to wait for it"
+        case .keepOverlay: "use --keep to leave the overlay as it is"
+        case .fewerRequests: "lower --depth"
+        case .lessMemory: "lower --depth or --request-size"
+        case .addBitmap: "add one with `ringmirror bitmap add`"
+        case .moveStore: "keep the store elsewhere (--bitmaps FILE)"
+        case .removeAllBitmaps: "remove all bitmaps with `ringmirror bitmap remove --all`"
+        case .findDifferences:
+            "find what was written by comparing, with `ringmirror bitmap diff`"
+        case .mirrorInFull: "make a new mirror with `ringmirror full`"
+        case .resumeFull: "go on with `ringmirror full --resume`"
+        case .inspect(let name): "see `ringmirror info \(name)`"
+        }
+    }
+}
+
+extension DiskRole {
+    /// The option that says what format the disk has.
+    var formatOption: String {
+        switch self {
+        case .source: "--source-format"
+        case .target: "--target-format"
+        case .first: "--first-format"
+        case .second: "--second-format"
+        case .bitmapOwner: "--image-format"
+        case .only: "--format"
+        }
+    }
+}
+
+extension DescribedError {
+    /// What is wrong and what to do about it, in the command line's words.
+    var told: String { text(\.command) }
+}
