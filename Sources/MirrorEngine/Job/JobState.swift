@@ -174,8 +174,7 @@ package final class JobState: Sendable {
     }
 
     /// The flush of a checkpoint has succeeded. What follows waits for the storage: a thread does
-    /// it, so that the ring goes on. Where an image's tables are written the ring may still have to
-    /// wait for those.
+    /// it, so that the ring goes on.
     func endCheckpoint() {
         guard !hasLostWrites else { return }
         // The one before it has nothing left to do: checkpoints don't overlap.

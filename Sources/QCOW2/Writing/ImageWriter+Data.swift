@@ -70,12 +70,17 @@ extension ImageWriter {
         }
     }
 
-    /// Writes the refcounts. They last after the next sync.
-    ///
-    /// - Returns: whether there was anything to write.
-    @discardableResult
-    func flushRefcounts() throws(StorageError) -> Bool {
-        try state.withLock { (state) throws(StorageError) in try state.refcounts.flush() }
+    /// Writes the refcounts. They last after the next sync. Clusters can be taken meanwhile.
+    func flushRefcounts() throws(StorageError) {
+        var new = try state.withLock { (state) throws(StorageError) in
+            try state.refcounts.writeBlocks().new
+        }
+        while !new.isEmpty {
+            try file.sync()
+            new = try state.withLock { (state) throws(StorageError) in
+                try state.refcounts.writeEntries(of: new)
+            }
+        }
     }
 
     /// Cuts off what the file has grown ahead. It is never made shorter than `floor`.

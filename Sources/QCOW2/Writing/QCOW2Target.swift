@@ -23,6 +23,9 @@ package final class QCOW2Target: TargetMap {
     private let writer: ImageWriter
     private let changes: ChangedBytes?
     private let state: Mutex<TargetState>
+    /// Held by whoever makes changes last, through all flushes, and taken before `state`. Who asks
+    /// for a place does not need it, unless too much has changed in memory.
+    private let committing = Mutex<Void>(())
     /// The file never becomes shorter than it was.
     private let initialLength: Int64
     /// Where the page cache begins to be used for data, because the disk ends off a block.
@@ -88,11 +91,6 @@ package final class QCOW2Target: TargetMap {
         initialLength = try writer.file.length()
     }
 
-    deinit {
-        let isOpen = state.withLock { $0.hasStarted && !$0.isFinished }
-        if isOpen { try? writer.truncate(floor: initialLength) }
-    }
-
     package var controlFile: Int { 1 }
 
     package var zeroesPlaces: Bool { false }
@@ -111,9 +109,9 @@ package final class QCOW2Target: TargetMap {
         precondition(offset >= 0 && offset < limit && limit <= size)
         let isDirect = offset < tailStart
         let range = offset..<(isDirect ? min(limit, tailStart) : limit)
+        try begin()
         let place = try state.withLock { (state) throws(StorageError) in
-            try begin(&state)
-            return try state.place(at: offset, limit: range.upperBound)
+            try state.place(at: offset, limit: range.upperBound)
         }
         changes?.add(offset..<place.end)
         return HostExtent(
@@ -122,26 +120,49 @@ package final class QCOW2Target: TargetMap {
     }
 
     package func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 {
-        let done = try state.withLock { (state) throws(StorageError) in
-            try begin(&state)
-            return try state.zero(range)
-        }
+        try begin()
+        let done = try state.withLock { (state) throws(StorageError) in try state.zero(range) }
         if done > 0 { changes?.add(range.lowerBound..<(range.lowerBound + done)) }
         return done
     }
 
     /// What has to be before a change.
-    private func begin(_ state: inout TargetState) throws(StorageError) {
+    private func begin() throws(StorageError) {
         try writer.requireSound()
-        if !state.hasStarted {
-            try writer.prepare(keepsBitmaps: changes != nil)
-            try changes?.bitmaps.beforeFirstChange()
-            state.hasStarted = true
+        let isOverfull = try state.withLock { (state) throws(StorageError) in
+            if !state.hasStarted {
+                try writer.prepare(keepsBitmaps: changes != nil)
+                try changes?.bitmaps.beforeFirstChange()
+                state.hasStarted = true
+            }
+            return state.isOverfull
         }
-        guard state.isOverfull else { return }
-        state.seal()
-        try writer.file.sync()
-        try state.commit()
+        guard isOverfull else { return }
+        try committing.withLock { (_) throws(StorageError) in
+            // Somebody may have written it meanwhile.
+            let batch = try state.withLock { (state) throws(StorageError) -> CommitBatch? in
+                guard state.isOverfull else { return nil }
+                state.seal()
+                return try state.takeSealed()
+            }
+            try write(batch, isFlushed: false)
+        }
+    }
+
+    /// Makes a batch last.
+    ///
+    /// - Precondition: `committing` is held.
+    /// - Parameter isFlushed: whether what its tables lead to was flushed after it was sealed.
+    private func write(_ batch: CommitBatch?, isFlushed: Bool) throws(StorageError) {
+        guard let batch else { return }
+        do throws(StorageError) {
+            if !isFlushed { try writer.file.sync() }
+            try batch.write(by: writer)
+        } catch {
+            state.withLock { $0.putBack(batch) }
+            throw error
+        }
+        try state.withLock { (state) throws(StorageError) in try state.noteCommitted(batch) }
     }
 
     package func wrote(_ range: Range<Int64>) { state.withLock { $0.wrote(range) } }
@@ -157,31 +178,57 @@ package final class QCOW2Target: TargetMap {
     package func seal() { state.withLock { $0.seal() } }
 
     package func commit(isFinal: Bool) throws(StorageError) {
-        try state.withLock { (state) throws(StorageError) in
+        try committing.withLock { (_) throws(StorageError) in
             // Also with nothing sealed: whoever hears no error takes what he wrote for safe.
             try writer.requireSound()
-            guard state.hasStarted else { return }
-            guard isFinal else { return try state.commit() }
-            try finish(&state)
+            guard state.withLock({ $0.hasStarted }) else { return }
+            guard isFinal else {
+                let batch = try state.withLock { (state) throws(StorageError) in
+                    try state.takeSealed()
+                }
+                return try write(batch, isFlushed: true)
+            }
+            do throws(StorageError) {
+                try commitAll()
+            } catch {
+                // Now, and not later: how long the file is when the job ends is recorded.
+                try? writer.truncate(floor: initialLength)
+                throw error
+            }
         }
     }
 
-    private func finish(_ state: inout TargetState) throws(StorageError) {
-        let hasWritten = try state.giveUpWaiting()
-        if hasWritten || !state.dirtyTables.isEmpty {
+    private func commitAll() throws(StorageError) {
+        let isFlushed = try giveUpWaiting()
+        let batch = try state.withLock { (state) throws(StorageError) in try state.takeSealed() }
+        try write(batch, isFlushed: isFlushed)
+        try finish()
+    }
+
+    /// Seals what has changed since the last flush, once nothing more will come.
+    ///
+    /// - Returns: whether all that was sealed was flushed after it was written.
+    private func giveUpWaiting() throws(StorageError) -> Bool {
+        try state.withLock { (state) throws(StorageError) in
+            let hasWritten = try state.giveUpWaiting()
+            guard hasWritten || !state.dirtyTables.isEmpty else { return true }
             state.seal()
-            try writer.file.sync()
+            return false
         }
-        try state.commit()
-        try state.releaseAbandoned()
-        try state.releaseReserved()
-        state.checkInvariants()
+    }
+
+    /// Gives back what is not needed, when all is committed and nobody asks for a place any more.
+    private func finish() throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            try state.releaseAbandoned()
+            try state.releaseReserved()
+            state.checkInvariants()
+        }
         try writer.flushRefcounts()
         try writer.file.sync()
         try changes?.finish()
         try writer.truncate(floor: initialLength)
         try writer.file.sync()
-        state.isFinished = true
     }
 }
 

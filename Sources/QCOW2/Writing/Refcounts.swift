@@ -209,26 +209,44 @@ extension Refcounts {
     /// - Returns: whether anything was written.
     @discardableResult
     mutating func flush() throws(StorageError) -> Bool {
-        var hasWritten = false
+        var (hasWritten, new) = try writeBlocks()
+        while !new.isEmpty {
+            try file.sync()
+            new = try writeEntries(of: new)
+        }
+        return hasWritten
+    }
+
+    /// The first step of `flush`, for whoever does not wait for the disk meanwhile: writes blocks.
+    ///
+    /// - Returns: whether anything was written; and the blocks to which the table doesn't lead yet,
+    ///   which `writeEntries` is to be given after the next sync, for as long as there are any.
+    mutating func writeBlocks() throws(StorageError) -> (hasWritten: Bool, new: Set<Int>) {
         checkInvariants()
+        var hasWritten = false
         for index in blocks.numbers where blocks[index].isDirty {
             try write(index)
             hasWritten = true
         }
-        guard !dirtyEntries.isEmpty else { return hasWritten }
-        // The table must not lead to a block that isn't there.
-        try file.sync()
-        while !dirtyEntries.isEmpty {
-            // Nor to one that is counted by a block to which it doesn't lead yet.
-            let entries = dirtyEntries.filter { index in
-                let counting = position(of: table[index] >> Int64(clusterBits)).block
-                return counting == index || !dirtyEntries.contains(counting)
-            }
-            try writeEntries(entries.sorted())
-            dirtyEntries.subtract(entries)
-            if !dirtyEntries.isEmpty { try file.sync() }
+        return (hasWritten, dirtyEntries)
+    }
+
+    /// Has the table lead to blocks that are on stable storage, but not to those that are counted
+    /// by a block to which it doesn't lead yet.
+    ///
+    /// - Returns: those, for which a sync has to come first.
+    mutating func writeEntries(of new: Set<Int>) throws(StorageError) -> Set<Int> {
+        // The table may have moved meanwhile, with entries for all.
+        let waiting = new.intersection(dirtyEntries)
+        let entries = waiting.filter { index in
+            let counting = position(of: table[index] >> Int64(clusterBits)).block
+            return counting == index || !dirtyEntries.contains(counting)
         }
-        return true
+        precondition(
+            waiting.isEmpty || !entries.isEmpty, "blocks of refcounts that count each other")
+        try writeEntries(entries.sorted())
+        dirtyEntries.subtract(entries)
+        return waiting.subtracting(entries)
     }
 
     /// Writes a block that is in memory.

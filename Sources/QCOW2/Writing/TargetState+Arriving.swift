@@ -103,7 +103,9 @@ extension TargetState {
     ///
     /// Precondition: nothing is in flight, and what the tables in memory say is on stable storage.
     mutating func releaseAbandoned() throws(StorageError) {
-        assert(dirtyTables.isEmpty && sealed.isEmpty, "a table may still lead to a lost place")
+        assert(
+            dirtyTables.isEmpty && sealed.isEmpty && committing.isEmpty,
+            "a table may still lead to a lost place")
         // As with what is dropped: nothing must be counted off twice.
         while let clusters = abandoned.popLast() {
             try writer.release(offset: clusters.offset, clusters: clusters.count)

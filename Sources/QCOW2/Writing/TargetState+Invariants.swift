@@ -6,6 +6,10 @@ extension TargetState {
         #if DEBUG
             for index in dirtyTables { checkInvariants(ofTable: index) }
             for index in sealed.keys { checkInvariants(ofTable: index) }
+            for index in committing {
+                assert(tables.contains(index), "a table that is being written is not in memory")
+                assert(tables[index].host != 0, "a table that is being written has no place")
+            }
             for clusters in dropped + sealedDrops + abandoned {
                 assert(clusters.count > 0 && clusters.offset > 0, "the header was dropped")
                 assert(

@@ -19,6 +19,8 @@ struct TargetState: Sendable {
     var dirtyTables: Set<Int> = []
     /// What the next commit writes.
     var sealed: [Int: SealedTable] = [:]
+    /// Tables that a commit is writing.
+    var committing: Set<Int> = []
     /// Clusters that no table in memory refers to any more, and some on stable storage may.
     var dropped: [HostClusters] = []
     var sealedDrops: [HostClusters] = []
@@ -26,7 +28,6 @@ struct TargetState: Sendable {
     var abandoned: [HostClusters] = []
     /// Whether anything may be to be made last that is not sealed.
     var hasStarted = false
-    var isFinished = false
 
     /// Tables in memory take so much at most, unless all of them are in use; and the changed ones
     /// among them.
@@ -103,6 +104,7 @@ struct TargetState: Sendable {
     /// Gives back the clusters of tables in which nothing was changed in the end.
     mutating func releaseReserved() throws(StorageError) {
         for index in tables.numbers where sealed[index] == nil {
+            precondition(committing.isEmpty, "the cluster of a table that is being written")
             let table = tables[index]
             guard hasReserved(index, table) else { continue }
             assert(table.isClean, "the cluster of a table that has changed is given back")
@@ -116,7 +118,8 @@ struct TargetState: Sendable {
         guard tables.count >= limit else { return }
         tables.remove(
             tables.leastUsed(limit / 4) { index, table in
-                table.isClean && sealed[index] == nil && !hasReserved(index, table)
+                table.isClean && sealed[index] == nil && !committing.contains(index)
+                    && !hasReserved(index, table)
             })
     }
 

@@ -26,6 +26,8 @@ final class MemoryImage: ImageFile, @unchecked Sendable {
     /// Bytes that the file may have at most.
     var limit = Int.max
     var isDisk = false
+    /// What others do while the file is synced. Not while it does that itself.
+    var duringSync: (() throws -> Void)?
 
     init(_ content: [UInt8] = []) { self.content = content }
 
@@ -43,6 +45,13 @@ final class MemoryImage: ImageFile, @unchecked Sendable {
 
     func sync() throws(StorageError) {
         syncs += 1
+        if let others = duringSync {
+            duringSync = nil
+            do { try others() } catch {
+                throw .systemCall(call: "sync", path: path, code: .ioError)
+            }
+            duringSync = others
+        }
         try record(.sync)
     }
 

@@ -107,6 +107,38 @@ import Testing
         #expect(image.writes == writes + 1 && image.syncs == syncs)
     }
 
+    @Test("Places are to be had while a commit waits for the disk")
+    func placesDuringCommit() throws {
+        let image = try newImage()
+        let driver = try TargetDriver(image)
+        let ones = [UInt8](repeating: 1, count: 4096)
+        try driver.start(0..<4096, ones)
+        try driver.arriveAll()
+        driver.target.seal()
+        var waits = 0
+        image.duringSync = {
+            waits += 1
+            let offset = Int64(waits) * 8192
+            try driver.start(offset..<(offset + 4096), ones)
+            try driver.arriveAll()
+            #expect(try driver.zero((offset + 4096)..<(offset + 8192)) == 4096)
+            _ = driver.target.readsAsZero(0..<8192)
+        }
+        try driver.target.commit(isFinal: false)
+        image.duringSync = nil
+        // After the refcounts, the tables, and the L1 table.
+        #expect(waits >= 3)
+        let early = NaiveImage(bytes: image.content)
+        #expect(early.problems() == [] && early.sector(at: 0) == [UInt8](repeating: 1, count: 512))
+        #expect(early.sector(at: 8192) != early.sector(at: 0), "what was not sealed was committed")
+        try driver.commit(isFinal: true)
+        let found = NaiveImage(bytes: image.content)
+        #expect(found.problems(strict: true) == [])
+        for number in 0...waits {
+            #expect(found.sector(at: number * 8192) == [UInt8](repeating: 1, count: 512))
+        }
+    }
+
     private final class Recorder: ForeignBitmaps {
         let log = Mutex<[String]>([])
         func beforeFirstChange() throws(StorageError) { log.withLock { $0.append("before") } }
