@@ -12,7 +12,6 @@ enum Ratchet {
             "Sources/BlockStorage/GuardRefusal.swift": 6,
             "Sources/BlockStorage/Options.swift": 4,
             "Sources/BlockStorage/StorageDevice.swift": 6,
-            "Sources/BlockStorage/StorageError.swift": 1,
             "Sources/MirrorEngine/Compare/CompareJob.swift": 7,
             "Sources/MirrorEngine/Job/FailureLog.swift": 3,
             "Sources/MirrorEngine/Job/MirrorOptions.swift": 4,

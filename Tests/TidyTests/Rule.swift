@@ -34,7 +34,8 @@ struct Rule: Sendable, CustomTestStringConvertible {
     }
 
     static let all: [Rule] = [
-        lineLength, functionLength, fileLength, imports, headers, unsafeCode, crashes, printing,
+        lineLength, functionLength, fileLength, fileName, imports, headers, unsafeCode, crashes,
+        printing,
         leftovers,
         uncheckedBuilds, machinePaths, whitespace, documentation, options, links,
     ]

@@ -50,6 +50,8 @@ struct RuleTests {
         Sample(.fileLength, String(repeating: "a\n", count: 401), [401]),
         Sample(
             .fileLength, String(repeating: "a\n", count: 601), [601], path: "Tests/A/A.swift"),
+        Sample(.fileName, "struct Good {}\n", [1]),
+        Sample(.fileName, "// Bad\n    struct Bad {}\nextension Good {}\n", [1]),
         Sample(
             .imports, "import Glibc\npublic import Foundation\n", [2]),
         Sample(.imports, "@testable import struct DirtyBitmap.DirtyBitmap\n", [1]),
@@ -108,6 +110,14 @@ struct RuleTests {
             []),
         Sample(.functionLength, "let a = S.init(b)\n" + longFunction(10), []),
         Sample(.fileLength, String(repeating: "a\n", count: 400), []),
+        Sample(.fileName, "import Glibc\n\n@safe public struct BadThing {}\n", []),
+        Sample(
+            .fileName, "extension Bad where A == B {\n}\n", [],
+            path: "Sources/Ring/Bad+Good.swift"),
+        Sample(
+            .fileName, "package func badThing() {}\n", [], path: "Sources/Ring/BadThing.swift"),
+        Sample(
+            .fileName, "struct SlotIndex {}\n", [], path: "Sources/Ring/Indices.swift"),
         Sample(.imports, "internal import CLiburing\nimport Glibc\n// import Foundation\n", []),
         Sample(
             .imports, "import FoundationEssentials\n", [],

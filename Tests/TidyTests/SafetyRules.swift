@@ -8,15 +8,18 @@ extension Rule {
             "no array can hold atomics: they can't be moved"
         ),
         ("Sources/BlockStorage/SystemCalls.swift", "ioctls, stat, statx: C structures by address"),
-        ("Sources/BlockStorage/TextCalls.swift", "paths, links and directories by address"),
+        ("Sources/BlockStorage/SystemCalls+Text.swift", "paths, links and directories by address"),
         ("Sources/BlockStorage/FileSizeSignal.swift", "sets of signals are given by address"),
-        ("Sources/BlockStorage/LockCalls.swift", "fcntl fills structures by address"),
+        ("Sources/BlockStorage/SystemCalls+Locks.swift", "fcntl fills structures by address"),
         ("Sources/BlockStorage/SignatureProbe.swift", "libblkid hands out pointers"),
         (
             "Sources/BitmapStore/StoreCalls.swift",
             "fstat, renames: structures and names by address"
         ),
-        ("Sources/QCOW2/Format/BigEndianWords.swift", "millions of numbers, byte by byte too slow"),
+        (
+            "Sources/QCOW2/Format/Array+BigEndianWords.swift",
+            "millions of numbers, byte by byte too slow"
+        ),
         ("Sources/QCOW2/Reading/Decompressor.swift", "zlib and libzstd work on memory by address"),
         ("Sources/MirrorEngine/Job/Clock.swift", "clock_gettime takes an address"),
         (

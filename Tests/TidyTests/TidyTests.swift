@@ -17,6 +17,22 @@ struct TidyTests {
         report(manifest.violations(files: SourceTree.files), rule: Ratchet.manifest)
     }
 
+    @Test("Everything that is declared is used somewhere")
+    func declarations() {
+        let unused = UnusedDeclarations.violations(files: SourceTree.files)
+        #expect(unused.isEmpty, "\(unused.map(\.description).joined(separator: "\n"))")
+    }
+
+    @Test("What nobody uses is found")
+    func unusedIsFound() {
+        let text = "struct A { let b = 1; func c() {} }\nlet d = A().b\nswitch d { case e: d }\n"
+        let file = SourceFile(path: "Sources/Ring/A.swift", text: text)
+        let user = SourceFile(path: "Tests/RingTests/A.swift", text: "// c()\nd\n")
+        #expect(
+            UnusedDeclarations.violations(files: [file, user])
+                == [Violation(path: file.path, line: 1, why: "nobody uses c")])
+    }
+
     @Test("The ratchet names only rules and files that exist")
     func ratchetIsCurrent() {
         let rules = Set(Rule.all.map(\.name) + [Ratchet.manifest])
