@@ -39,9 +39,10 @@ release: packages
 demo: release
 	@docs/demo.sh .build/release/ringmirror
 
+# With optimization, and all assertions: see Package.swift.
 test: test-packages lint
-	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build
+	RINGMIRROR_OPTIMIZE_TESTS=1 $(SWIFT) build --build-tests
+	RINGMIRROR_OPTIMIZE_TESTS=1 $(SWIFT) test --skip-build
 	$(SWIFT) build $(RELEASE)
 	@if [ "$$(id -u)" = 0 ]; then \
 	    echo "running the benchmarks small, to see that they work; their figures mean nothing at this size"; \
@@ -67,7 +68,7 @@ outside: packages
 # Every sanitizer rebuilds everything, so each has a build folder of its own.
 sanitize: test-packages
 	# What a broken ring leaks on purpose, and what the test library leaks, is no finding.
-	ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no \
+	ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no RINGMIRROR_OPTIMIZE_TESTS=1 \
 	    $(SWIFT) test --sanitize=address --scratch-path .build-address
 	# The thread sanitizer doesn't see the standard library's Mutex on Linux, and calls what it
 	# protects a race: only what works without one is worth running.
