@@ -181,6 +181,15 @@ extension GuardRefusal: DescribedError {
         }
     }
 
+    public var offset: Int64? {
+        switch self {
+        case .holdsData(_, _, .nonzero(let offset)), .holdsData(_, _, .unreadable(let offset, _)):
+            offset
+        case .carriesSignature(_, _, let signatures): signatures.first?.offset
+        default: nil
+        }
+    }
+
     public var problem: String {
         switch self {
         case .sourceIsTarget(let source, let target):

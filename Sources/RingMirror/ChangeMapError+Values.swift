@@ -7,6 +7,12 @@ extension ChangeMapError {
     /// What it means to a caller.
     public var category: ErrorCategory { .usage }
 
+    /// Where in the file, in bytes; nil if that is not known.
+    public var offset: Int64? {
+        guard case .byte(let offset) = place else { return nil }
+        return Int64(offset)
+    }
+
     /// Which error it is, for programs.
     public var code: ErrorCode {
         switch kind {

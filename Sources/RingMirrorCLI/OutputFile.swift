@@ -216,8 +216,13 @@ extension Failure {
                 "\(file) was written, but its directory \(folder) could not be flushed: \(code)",
                 remedy: "A power cut could still undo it.", path: file.path, .failed)
         case .systemCall(let code):
+            let isUsage = [
+                Errno.noSuchFileOrDirectory, .notDirectory, .isDirectory, .permissionDenied,
+            ].contains(code)
             self.init(
-                .outputUnwritable, "can't write \(file): \(code)", path: file.path, .failed)
+                .outputUnwritable, "can't write \(file): \(code)",
+                remedy: isUsage ? "Choose another place." : nil, path: file.path,
+                isUsage ? .usage : .failed)
         }
     }
 }

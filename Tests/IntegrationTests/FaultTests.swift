@@ -348,12 +348,14 @@ extension Integration {
         }
 
         /// Starts a mirror that takes seconds, and waits until it has done something.
-        private func slow(_ scratch: Scratch, _ source: String, _ target: String) throws -> Child {
+        private func slow(
+            _ scratch: Scratch, _ source: String, _ target: String, _ more: String...
+        ) throws -> Child {
             let child = try scratch.start(
                 [
                     "full", source, target, "--overwrite", "--json", "--speed", "6M",
                     "--request-size", "256K",
-                ])
+                ] + more)
             #expect(child.wait(until: { $0.output.contains("\"event\":\"progress\"") }))
             return child
         }
@@ -383,6 +385,21 @@ extension Integration {
             let end = try child.wait(seconds: 20)
             #expect(end.code == Code.failed, "\(end)")
             #expect(end.errors.contains("shrank"), "\(end)")
+        }
+
+        /// What the job still writes makes it as long again, so that its size at the end tells
+        /// nothing.
+        @Test(arguments: ["uring", "threads"])
+        func `a target image that is cut`(io: String) throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = try scratch.image("target", size: Self.size, seed: 2)
+            let child = try slow(scratch, source, target, "--io", io)
+            #expect(truncate(target, 4096) == 0)
+            let end = try child.wait(seconds: 20)
+            #expect(end.code == Code.failed, "\(end)")
+            #expect(end.errors.contains("the target shrank"), "\(end)")
+            #expect(end.errors.contains("NOT a mirror"), "\(end)")
         }
 
         @Test(

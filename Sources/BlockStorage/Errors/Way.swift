@@ -12,6 +12,8 @@ public enum Way: Sendable, Hashable {
     case allowLarger
     /// Go through the page cache, or choose between that and direct I/O.
     case buffer
+    /// Open the files that an image names.
+    case openReferred
     /// Say what format a disk has.
     case format(DiskRole, is: String)
 
@@ -78,6 +80,7 @@ extension Way: CustomStringConvertible {
         case .overwrite: "allow what it holds to be overwritten"
         case .allowLarger: "allow a larger target"
         case .buffer: "allow buffered I/O"
+        case .openReferred: "allow the files that it names to be opened"
         case .format(_, let format): "say that its format is \(format)"
         case .takeAsMirror: "accept the target as it is"
         case .verifyAll: "compare everything after the copy"

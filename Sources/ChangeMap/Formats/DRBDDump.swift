@@ -113,7 +113,7 @@ private struct DRBDReader {
                 throw source.error(
                     .unsupported, at: tokens.place,
                     "version \(excerpt(version.utf8)) of DRBD's metadata isn't supported",
-                    remedy: "v08 and v09 are.")
+                    remedy: "Those of v08 and v09 are.")
             }
         case "la-size-sect", "bm-byte-per-bit":
             guard numbers[key] == nil, let value = values.first, values.count == 1 else {

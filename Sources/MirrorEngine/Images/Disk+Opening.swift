@@ -175,7 +175,7 @@ extension Disk {
                 ImageProblem(
                     .unsupported, path,
                     "a new image can't stand on another file where none but itself may be opened",
-                    remedy: "Make it without a backing file, or allow that."))
+                    remedy: "Make it without a backing file, or \(.openReferred)."))
         }
         guard
             path.removingLastComponent().pushing(FilePath(name)).lexicallyNormalized()

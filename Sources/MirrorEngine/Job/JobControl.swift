@@ -91,15 +91,17 @@ package final class JobControl: Sendable {
         stopping.store(true, ordering: .releasing)
     }
 
-    func pause(because error: MirrorError? = nil) {
+    /// - Returns: whether the job begins to wait with this error, and did not wait with one before.
+    @discardableResult
+    func pause(because error: MirrorError? = nil) -> Bool {
         state.withLock { state in
+            defer { move(\.pausing) }
             // Resuming takes no lock, so that it leaves the error behind.
             if !isPaused { state.pausedBy = nil }
-            if let error, state.pausedBy == nil {
-                state.pausedBy = error
-                state.pauses += 1
-            }
-            move(\.pausing)
+            guard let error, state.pausedBy == nil else { return false }
+            state.pausedBy = error
+            state.pauses += 1
+            return true
         }
     }
 

@@ -40,7 +40,7 @@ package final class JobLog: Sendable {
     /// Whoever runs the job sees the pause in its progress, if they have a thread to look with.
     func paused(_ error: MirrorError) {
         let isSeen = !hasFewThreads.load(ordering: .relaxed)
-        logger?.log(level: isSeen ? .info : .warning, "paused: \(error)")
+        logger?.log(level: isSeen ? .info : .warning, "paused: \(error.problem)")
     }
 
     func checkpointFailed(_ error: BitmapStoreError) {

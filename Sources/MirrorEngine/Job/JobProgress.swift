@@ -39,7 +39,9 @@ extension JobProgress {
             phase: phase, activity: phase == .flushing ? .flushing : .copying, planned: planned,
             done: counters.done.value, read: counters.read.value,
             written: counters.written.value, zeroed: counters.zeroed.value,
-            skipped: counters.skipped.value, pausedBy: pauseState.error,
+            skipped: counters.skipped.value,
+            // It may have been paused since.
+            pausedBy: phase == .paused || phase == .standby ? pauseState.error : nil,
             pauses: pauseState.pauses)
     }
 

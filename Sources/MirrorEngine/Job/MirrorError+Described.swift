@@ -223,7 +223,7 @@ extension MissedWriteCause {
             + "proves it."
         return switch self {
         case .nothingMarked: "\(.findDifferences) and mark it, or \(everything)"
-        case .disabled: "\(.findDifferences), or \(everything)"
+        case .disabled: "\(.findDifferences) or \(everything)"
         case .beyondMarks:
             "If it is not the source that was meant, give that one. Else \(everything)"
         }

@@ -179,11 +179,8 @@ public final class MirrorJob: Job {
     /// How far the copying is.
     public var progress: JobProgress {
         let phase = phase
-        var pauseState = control.pauseState
-        // It may have been paused since.
-        if phase != .paused && phase != .standby { pauseState.error = nil }
         return JobProgress(
-            state.counters, phase, planned: state.planned, pauseState: pauseState)
+            state.counters, phase, planned: state.planned, pauseState: control.pauseState)
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {

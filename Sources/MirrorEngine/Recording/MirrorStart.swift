@@ -75,7 +75,7 @@ struct MirrorStart {
             } catch {
                 warnings.append(
                     "what the targets of bitmap '\(name)' lack can't be kept, so that it serves "
-                        + "this one target alone: \(error)")
+                        + "this one target alone: \(error.problem)")
                 return nil
             }
         } catch {

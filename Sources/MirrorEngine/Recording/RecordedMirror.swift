@@ -200,6 +200,6 @@ public final class RecordedMirror: Job {
                     cause: cause(of: offset)))
         }
         if case .cancelled = comparison.error { return .cancelled }
-        return comparison.error.map { .failed(.verificationIncomplete("\($0)")) }
+        return comparison.error.map { .failed(.verificationIncomplete($0.problem)) }
     }
 }

@@ -74,8 +74,10 @@ extension Worker where Queue: ~Copyable {
             parked.append(.transfer(index))
             pause(because: error, askedAfter: transfer.resumes)
         case .ignore:
-            note(failure, slot, isRead: side == .source)
-            postpone(side == .target ? cost(of: failure.range, slot) : failure.range, slot)
+            let lost = side == .target ? cost(of: failure.range, slot) : failure.range
+            note(
+                FailedRange(side: side, range: lost, cause: cause), slot, isRead: side == .source)
+            postpone(lost, slot)
             if let finished = transfers.skip(
                 index, count: failure.range.upperBound - transfer.position)
             {
@@ -171,8 +173,7 @@ extension Worker where Queue: ~Copyable {
     /// was made: they may have mended that, and the same bytes are tried again first.
     func pause(because error: MirrorError, askedAfter resumes: Int) {
         guard resumes == job.control.resumes else { return }
-        job.control.pause(because: error)
-        job.log.paused(error)
+        if job.control.pause(because: error) { job.log.paused(error) }
     }
 
     mutating func unpark() {

@@ -13,8 +13,7 @@ extension Worker where Queue: ~Copyable {
         } catch {
             guard shouldWait(error) else { throw error }
             if let first = backlog.popFirst() { backlog.append(first) }
-            job.control.pause(because: .storage(error))
-            job.log.paused(.storage(error))
+            if job.control.pause(because: .storage(error)) { job.log.paused(.storage(error)) }
             return false
         }
     }
@@ -145,6 +144,16 @@ extension Worker where Queue: ~Copyable {
         let stride =
             kind.isZeroing && kind != .writeZeros ? JobPlan.zeroLimit : Int64(plan.requestSize)
         let range = offset..<(offset + min(extent.length, stride))
+        // The last bytes would make a file whole again that something else has truncated, and
+        // nothing would tell any more that it has lost others. After them, its size tells.
+        let movesBytes = !kind.isZeroing || kind == .writeZeros
+        if movesBytes, range.upperBound == plan.target.size,
+            let error = shrinkage(of: .target)
+        {
+            job.control.fail(error)
+            giveUp(index)
+            return
+        }
         slots[index].cursor = range.upperBound
         slots[index].outstanding += 1
         // All else was counted when it was read.

@@ -236,7 +236,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     /// Starts nothing more for the slot's run, which stays dirty.
-    private mutating func giveUp(_ index: SlotIndex) {
+    mutating func giveUp(_ index: SlotIndex) {
         slots[index].isIncomplete = true
         slots[index].cursor = slots[index].range.upperBound
         if slots[index].phase == .reading { reader.giveUp(index.reading) }

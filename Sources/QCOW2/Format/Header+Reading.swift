@@ -86,7 +86,7 @@ struct HeaderReader {
                     ImageProblem(
                         .unsupported, path, at: 104,
                         "compression type \(bytes[104]) is not known",
-                        remedy: "zlib (0) and zstd (1) are."))
+                        remedy: "Those of zlib (0) and zstd (1) are."))
             }
             header.compression = compression
         }

@@ -35,7 +35,13 @@ public enum ImageFormat: String, Sendable, CaseIterable, Codable {
         do throws(Errno) {
             beginning = try SystemCalls.read(descriptor.raw, at: 0, count: 8)
         } catch {
-            throw .systemCall(call: "read", path: path, code: error, offset: 0)
+            throw .image(
+                ImageProblem(
+                    .refused, path, at: 0,
+                    "its first bytes can't be read to see its format: \(error)",
+                    remedy:
+                        "\(.format(role, is: "raw")) if it is a raw disk; `dmesg` says more of a "
+                        + "device with errors."))
         }
         return try guess(path, beginning: beginning, as: role)
     }

@@ -117,6 +117,6 @@ struct ChainOpener {
             ImageProblem(
                 .refused, image,
                 "it needs the \(what) \"\(shown)\", and no file may be opened but the image itself",
-                remedy: "Allow that if you trust whoever made the image."))
+                remedy: "\(.openReferred) if you trust whoever made the image."))
     }
 }

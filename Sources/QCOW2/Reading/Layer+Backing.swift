@@ -22,7 +22,7 @@ extension Layer {
                 ImageProblem(
                     .unsupported, path,
                     "its backing file \"\(name)\" is of the format \"\(text)\"",
-                    remedy: "raw and qcow2 can be read."))
+                    remedy: "What can be read is raw and qcow2."))
         }
         let referred = ReferredFile(name: name, what: "backing file", image: path)
         let image = device.map { FilePath($0.resolvedPath) } ?? path

@@ -77,7 +77,7 @@ struct BitmapDiffCommand: ParsableCommand {
         if let error = report.error ?? report.disturbance {
             let failure = Failure(error)
             throw options.complaint.end(
-                failure.told("\(failure.message); bitmap '\(into)' is as it was", failure.exit))
+                failure.told("bitmap '\(into)' is as it was: \(failure.message)", failure.exit))
         }
         let found = run.job.differences()
         let home = try options.home(of: into, orNewOf: first)

@@ -28,15 +28,9 @@ struct CommandLineMistake: Error {
     }
 
     func report() {
-        if ProcessArguments.wantsJSON {
-            Events.print(
-                Events.Failure(Failure(.commandLine, message, remedy: reference, .usage)))
-        }
-        guard let help else {
-            let end = message.last.map { ".?!".contains($0) } == true ? "" : "."
-            Message.say("\(message)\(end) \(reference)")
-            return
-        }
+        let failure = Failure(.commandLine, message, remedy: reference + ".", .usage)
+        if ProcessArguments.wantsJSON { Events.print(Events.Failure(failure)) }
+        guard let help else { return Message.say(failure.message) }
         for line in help.split(separator: "\n", omittingEmptySubsequences: false) {
             Output.errorLine(String(line))
         }

@@ -68,8 +68,8 @@ struct Failure {
 
     init(_ error: ChangeMapError) {
         self.init(
-            code: error.code.rawValue, error.description, path: error.file, remedy: error.remedy,
-            Exit(error.category))
+            code: error.code.rawValue, error.description, path: error.file, offset: error.offset,
+            remedy: error.remedy, Exit(error.category))
     }
 
     private init(described error: any DescribedError) { self.init(error) }
@@ -89,7 +89,9 @@ struct Failure {
     }
 
     private static func message(_ problem: String, _ remedy: String?) -> String {
-        remedy.map { "\(problem). \($0)" } ?? problem
+        guard let remedy else { return problem }
+        let isSentence = problem.last.map { ".?!".contains($0) } == true
+        return isSentence ? "\(problem) \(remedy)" : "\(problem). \(remedy)"
     }
 }
 

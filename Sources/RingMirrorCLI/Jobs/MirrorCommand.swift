@@ -104,9 +104,11 @@ extension MirrorCommand {
                 resuming: resuming)
         }
         let run = MirrorRun(
-            command: Self.mode.rawValue, mirror: mirror, sides: sides, bitmap: bitmap,
-            leaveOut: creates ? "--create" : basis.map == nil ? nil : "--map",
-            resumesItself: recording.resumeAuto, output: output)
+            command: Self.mode.rawValue, mirror: mirror,
+            ending: MirrorEnding(
+                sides: sides, bitmap: bitmap,
+                leaveOut: creates ? "--create" : basis.map == nil ? nil : "--map",
+                resumesItself: recording.resumeAuto, output: output))
         try run.run()
     }
 

@@ -6,17 +6,12 @@ struct MirrorRun {
     /// The name of the command.
     let command: String
     let mirror: RecordedMirror
-    let sides: MirrorSides
-    /// The named bitmap that the mirror works on.
-    let bitmap: String?
-    /// The option that --resume does not go with, if the command had it.
-    var leaveOut: String?
-    /// The same command line resumes the job.
-    var resumesItself = false
-    let output: OutputOptions
+    /// What is said at the end.
+    let ending: MirrorEnding
 
-    private var source: Disk { sides.source }
-    private var target: Disk { sides.target }
+    private var source: Disk { ending.sides.source }
+    private var target: Disk { ending.sides.target }
+    private var output: OutputOptions { ending.output }
     /// Bytes that an interrupted job had done before this one resumed it.
     private var saved: Int64 { mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0 }
 
@@ -26,10 +21,7 @@ struct MirrorRun {
         announceStart()
         let words = JobWords(activity: command, saved: saved)
         let report = JobRun(job: mirror, words: words, output: output).run()
-        try MirrorEnding(
-            sides: sides, bitmap: bitmap, leaveOut: leaveOut, resumesItself: resumesItself,
-            output: output
-        ).tell(report)
+        try ending.tell(report)
     }
 
     private func announceStart() {
@@ -37,7 +29,7 @@ struct MirrorRun {
             Events.print(
                 Events.Start(
                     command: command, source: source.path.string, target: target.path.string,
-                    size: source.geometry.size, bitmap: bitmap,
+                    size: source.geometry.size, bitmap: ending.bitmap,
                     resumedFrom: mirror.resumed?.startedAt,
                     saved: mirror.resumed == nil ? nil : saved))
         }
