@@ -177,6 +177,8 @@ extension Worker where Queue: ~Copyable {
     }
 
     mutating func unpark() {
+        // Among them may be the last bytes, which would hide that: see `start`.
+        if !parked.isEmpty, let error = shrinkage(of: .target) { return job.control.fail(error) }
         transfers.resumes = job.control.resumes
         let waiting = parked
         parked.removeAll(keepingCapacity: true)

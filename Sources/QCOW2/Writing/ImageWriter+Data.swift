@@ -70,6 +70,13 @@ extension ImageWriter {
         }
     }
 
+    /// Throws if the file has become shorter, and bytes up to `end` would make it as long again.
+    func requireLength(before end: Int64) throws(StorageError) {
+        try state.withLock { (state) throws(StorageError) in
+            if end >= state.refcounts.length { _ = try state.refcounts.lengthNow() }
+        }
+    }
+
     /// Writes the refcounts. They last after the next sync. Clusters can be taken meanwhile.
     func flushRefcounts() throws(StorageError) {
         var new = try state.withLock { (state) throws(StorageError) in
@@ -87,7 +94,7 @@ extension ImageWriter {
     func truncate(floor: Int64) throws(StorageError) {
         guard !file.isDisk else { return }
         try state.withLock { (state) throws(StorageError) in
-            let length = try file.length()
+            let length = try state.refcounts.lengthNow()
             let end = try state.refcounts.usedEnd(from: length, floor: min(floor, length))
             if end < length {
                 try file.resize(to: end)

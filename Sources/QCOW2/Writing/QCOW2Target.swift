@@ -113,6 +113,8 @@ package final class QCOW2Target: TargetMap {
         let place = try state.withLock { (state) throws(StorageError) in
             try state.place(at: offset, limit: range.upperBound)
         }
+        // The last bytes of the file would make it whole again that something else has truncated.
+        try writer.requireLength(before: place.host + (place.end - offset))
         changes?.add(offset..<place.end)
         return HostExtent(
             file: isDirect ? 0 : 1, hostOffset: place.host, length: place.end - offset,

@@ -135,7 +135,7 @@ struct Refcounts: Sendable {
     /// in it is taken: nothing is taken that the file can't hold.
     mutating func reach(_ end: Int64, step: Int64 = 1) throws(StorageError) {
         guard end > length else { return }
-        length = try file.length()
+        length = try lengthNow()
         guard end > length else { return }
         let ahead = end.dividedRoundingUp(by: step) * step
         do throws(StorageError) {
@@ -147,6 +147,18 @@ struct Refcounts: Sendable {
             try file.resize(to: end)
             length = end
         }
+    }
+
+    /// How long the file is. Nobody else may make it shorter: what it then had is lost, and growing
+    /// it again would hide that.
+    func lengthNow() throws(StorageError) -> Int64 {
+        let now = try file.length()
+        guard now < length, !file.isDisk else { return now }
+        throw .image(
+            ImageProblem(
+                .malformed, file.path, at: now,
+                "it had \(length) bytes, and has \(now): something else has truncated it",
+                remedy: "Find out what did, then make it anew."))
     }
 
     /// The end of the last cluster in use, in bytes. `floor` if it is before that.

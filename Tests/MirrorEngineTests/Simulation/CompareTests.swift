@@ -39,7 +39,8 @@ import Testing
                 work()
                 end.signal()
             }
-            guard end.wait(timeout: .now() + Simulation.patience) == .success else { throw Simulation.Hang() }
+            guard end.wait(timeout: .now() + Simulation.patience) == .success
+            else { throw Simulation.Hang() }
             for violation in kernel.violations {
                 Issue.record("\(violation)", sourceLocation: sourceLocation)
             }

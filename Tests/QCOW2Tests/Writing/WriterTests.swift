@@ -139,6 +139,22 @@ import Testing
         }
     }
 
+    @Test("A file that something else makes shorter is found out, though it grows again")
+    func truncated() throws {
+        let image = try newImage()
+        let driver = try TargetDriver(image, growth: 1 << 20)
+        let ones = [UInt8](repeating: 1, count: 65536)
+        try driver.start(0..<65536, ones)
+        try driver.arriveAll()
+        let length = try image.length()
+        try image.resize(to: 16384)
+        try driver.start(65536..<131072, ones)
+        try driver.arriveAll()
+        #expect(try image.length() > 65536 && image.length() < length)
+        let error = #expect(throws: StorageError.self) { try driver.commit(isFinal: true) }
+        #expect(error?.problem.contains("something else has truncated it") == true)
+    }
+
     private final class Recorder: ForeignBitmaps {
         let log = Mutex<[String]>([])
         func beforeFirstChange() throws(StorageError) { log.withLock { $0.append("before") } }
