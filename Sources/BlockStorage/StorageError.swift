@@ -18,6 +18,8 @@ public enum StorageError: Equatable, Sendable {
     /// tell it from others. `name` has the bytes that are not as `\\xNN`.
     case nameNotUTF8(name: String)
     case systemCall(call: String, path: FilePath, code: Errno, offset: Int64? = nil)
+    /// Another process has written the target of a job; `writer` says which, as a phrase.
+    case writtenByOther(path: FilePath, writer: String)
     case refused(GuardRefusal)
     /// The file is there, and what is in it can't be used.
     case image(ImageProblem)
@@ -31,7 +33,7 @@ extension StorageError: DescribedError {
             .usage
         case .refused(let refusal): refusal.category
         case .image(let problem): problem.category
-        case .changedWhileOpening, .systemCall: .failed
+        case .changedWhileOpening, .writtenByOther, .systemCall: .failed
         }
     }
 
@@ -46,6 +48,7 @@ extension StorageError: DescribedError {
         case .changedWhileOpening: .changedWhileOpening
         case .nameNotUTF8: .nameNotUTF8
         case .systemCall: .systemCall
+        case .writtenByOther: .writtenMeanwhile
         case .refused(let refusal): refusal.code
         case .image(let problem): problem.code
         }
@@ -55,7 +58,8 @@ extension StorageError: DescribedError {
         switch self {
         case .notFound(let path), .isDirectory(let path), .notADiskOrFile(let path, _),
             .permissionDenied(let path, _), .noMedium(let path), .directIORefused(let path, _),
-            .changedWhileOpening(let path), .systemCall(_, let path, _, _):
+            .changedWhileOpening(let path), .systemCall(_, let path, _, _),
+            .writtenByOther(let path, _):
             path
         case .nameNotUTF8: nil
         case .refused(let refusal): refusal.path
@@ -69,7 +73,7 @@ extension StorageError: DescribedError {
         case .refused(let refusal): refusal.offset
         case .image(let problem): problem.offset
         case .notFound, .isDirectory, .notADiskOrFile, .permissionDenied, .noMedium,
-            .directIORefused, .changedWhileOpening, .nameNotUTF8:
+            .directIORefused, .changedWhileOpening, .nameNotUTF8, .writtenByOther:
             nil
         }
     }
@@ -93,6 +97,8 @@ extension StorageError: DescribedError {
             "\(path): another program has a lease on it and did not give it up within 10 s"
         case .systemCall(let call, let path, let code, let offset):
             "\(path): \(call)\(offset.map { " at offset \($0)" } ?? "") failed: \(code)"
+        case .writtenByOther(let path, let writer):
+            "\(path) was written by something else while the job ran: \(writer)"
         case .refused(let refusal): refusal.problem
         case .image(let problem): problem.problem
         }
@@ -112,6 +118,7 @@ extension StorageError: DescribedError {
         case .systemCall("open", _, .resourceTemporarilyUnavailable, _):
             "File servers (Samba, NFS) take leases; /proc/locks has its process and the inode. "
                 + "Close the file there, then run again."
+        case .writtenByOther: "Stop what writes it, then run the command again."
         case .systemCall(_, _, let code, _): Self.remedy(for: code)
         case .refused(let refusal): refusal.remedy
         case .image(let problem): problem.remedy

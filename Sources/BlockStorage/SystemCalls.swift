@@ -14,8 +14,8 @@ package final class Descriptor: Sendable {
 /// The system calls this module makes, each behind a safe signature; the plain ones serve other
 /// modules too.
 ///
-/// This file, `TextCalls.swift`, `LockCalls.swift`, `SignatureProbe.swift`, `FileSizeSignal.swift`
-/// and nothing else in the module handles pointers.
+/// Nothing else in the module handles pointers but `SignatureProbe`, `FileSizeSignal` and
+/// `ForeignWriters`.
 package enum SystemCalls {
     /// How long an opening waits for others to give up their leases on a file.
     private static let leaseMilliseconds: UInt32 = 10_000

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -218,4 +219,44 @@ int ringmirror_rename_new(int directory, const char *from, const char *to) {
         return errno;
     unlinkat(directory, from, 0);
     return 0;
+}
+
+int ringmirror_watch_writes(int fd) {
+    // A handle of the file in each note needs no privileges; a descriptor would.
+    int notices =
+        fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY);
+    if (notices < 0)
+        return -1;
+    if (fanotify_mark(notices, FAN_MARK_ADD, FAN_MODIFY, fd, NULL) < 0) {
+        int failure = errno;
+        close(notices);
+        errno = failure;
+        return -1;
+    }
+    return notices;
+}
+
+int ringmirror_unwatch_writes(int notices, int fd) {
+    return fanotify_mark(notices, FAN_MARK_REMOVE, FAN_MODIFY, fd, NULL) < 0 ? errno : 0;
+}
+
+int ringmirror_foreign_writer(int notices, int *pid) {
+    char bytes[4096] __attribute__((aligned(__alignof__(struct fanotify_event_metadata))));
+    pid_t own = getpid();
+    for (;;) {
+        ssize_t length = read(notices, bytes, sizeof bytes);
+        if (length < 0 && errno == EINTR)
+            continue;
+        if (length <= 0)
+            return length < 0 && errno == EAGAIN ? 0 : 2;
+        struct fanotify_event_metadata *event = (void *)bytes;
+        for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length)) {
+            if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
+                return 2;
+            if (event->pid != own) {
+                *pid = event->pid;
+                return 1;
+            }
+        }
+    }
 }

@@ -89,6 +89,7 @@ extension Processes {
         /// What happens to the files while the job runs.
         enum Meanwhile: String, CaseIterable, CustomTestStringConvertible {
             case sourceWritten, sourceGrown, targetRemoved, targetReplaced, targetGrown
+            case targetWritten, targetCutAndGrown, targetPunched
 
             var testDescription: String { rawValue }
 
@@ -101,10 +102,24 @@ extension Processes {
                     try FileManager.default.copyItem(atPath: source, toPath: target + ".new")
                     rename(target + ".new", target)
                 case .targetGrown: truncate(target, Int(Claims.size + miB))
+                case .targetWritten: try Content.write(9, to: target, 0..<4 * kiB)
+                case .targetCutAndGrown:
+                    truncate(target, Int(4 * kiB))
+                    truncate(target, Int(Claims.size))
+                case .targetPunched:
+                    try Shell.run("fallocate", "--punch-hole", "--length", "4096", target)
                 }
             }
 
-            var isOfSource: Bool { self == .sourceWritten || self == .sourceGrown }
+            var code: String {
+                switch self {
+                case .sourceWritten, .sourceGrown, .targetWritten, .targetCutAndGrown,
+                    .targetPunched:
+                    "writtenMeanwhile"
+                case .targetGrown: "targetResized"
+                case .targetRemoved, .targetReplaced: "movedMeanwhile"
+                }
+            }
         }
 
         /// Runs a mirror in which something happens once it has begun to write.
@@ -135,14 +150,31 @@ extension Processes {
             #expect(end.code == Code.failed, "\(end)")
             let report = try end.report()
             #expect(report.text("outcome") == "failed", "\(end)")
-            #expect(
-                report.text("code")
-                    == (meanwhile.isOfSource
-                        ? "writtenMeanwhile"
-                        : meanwhile == .targetGrown ? "targetResized" : "movedMeanwhile"),
-                "\(end)")
+            #expect(report.text("code") == meanwhile.code, "\(end)")
             guard meanwhile != .sourceGrown else { return }
             #expect(try scratch.dirtyBytes(source, "n") == miB)
+        }
+
+        @Test func `a target written in mid-job lacks everything from then on`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(5, to: source, 0..<2 * miB)
+            try scratch.bitmap("mark", source, "n", "0+2M")
+            let child = try scratch.start([
+                "incremental", source, target, "--bitmap", "n", "--speed", "1M",
+                "--request-size", "64K",
+            ])
+            // The first 64 KiB of both are the same when they were copied.
+            let hasBegun = child.wait(until: { _ in
+                (try? Shell.run("cmp", "-s", "-n", "65536", source, target)) != nil
+            })
+            #expect(hasBegun && child.isRunning, "\(child.errors)")
+            try Content.write(9, to: target, 6 * miB..<6 * miB + 4 * kiB)
+            let end = try child.wait()
+            #expect(end.code == Code.failed && end.errors.contains("process"), "\(end)")
+            let report = try scratch.increment(source, target, "--bitmap", "n")
+            #expect(report.number("planned") == Self.size)
+            expectSame(source, target)
         }
 
         @Test func `a source in use makes a copy that mixes points in time`() throws {

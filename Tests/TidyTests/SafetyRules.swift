@@ -10,6 +10,7 @@ extension Rule {
         ("Sources/BlockStorage/SystemCalls.swift", "ioctls, stat, statx: C structures by address"),
         ("Sources/BlockStorage/SystemCalls+Text.swift", "paths, links and directories by address"),
         ("Sources/BlockStorage/FileSizeSignal.swift", "sets of signals are given by address"),
+        ("Sources/BlockStorage/ForeignWriters.swift", "fanotify's notes come by address"),
         ("Sources/BlockStorage/SystemCalls+Locks.swift", "fcntl fills structures by address"),
         ("Sources/BlockStorage/SignatureProbe.swift", "libblkid hands out pointers"),
         (

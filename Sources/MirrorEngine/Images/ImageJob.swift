@@ -79,12 +79,14 @@ public final class ImageJob: Job {
     public func runAndWait() -> ImageJobReport {
         defer { job.control.end() }
         let report = job.copy()
+        defer { target.endWatch() }
         job.control.settle()
         let ended = ImageJobReport(
             report, of: kind,
             check: { () throws(MirrorError) in
                 try ending.watch.requireUnwritten()
                 for device in ending.places { try device.requireInPlace() }
+                try target.requireUndisturbed()
             },
             ending: ending.run)
         renewWitness(isDone: ended.mirror.outcome.isMirrored)

@@ -16,7 +16,8 @@ package final class JobState: Sendable {
     private let arrivals: (any ChangeSource)?
     /// Makes the thread that ends a checkpoint; nil if there is none to be had.
     private let makeThread: MakeThread
-    /// Throws if something that was written to the target is lost, whoever was told.
+    /// Throws if something that was written to the target is lost, whoever was told, or if
+    /// something else has written it.
     private let requireNothingLost: @Sendable () throws(MirrorError) -> Void
 
     // Shared by the workers, and read by whoever watches.
@@ -46,7 +47,7 @@ package final class JobState: Sendable {
         var retries: UInt64 = 0
         var statistics = QueueStatistics()
         var flushed = false
-        /// Something was lost though every flush has succeeded.
+        /// Something was lost, or written over, though every flush has succeeded.
         var hasHiddenLosses = false
         /// A flush has failed, or a ring is broken: what was written since the last good one may be
         /// gone, or still be written over.
@@ -215,7 +216,7 @@ package final class JobState: Sendable {
             results.withLock { results in
                 results.hasLostWrites = true
                 results.hasHiddenLosses = true
-                results.flushed = false
+                if !error.isOtherWriter { results.flushed = false }
             }
             control.fail(error)
             return false

@@ -114,3 +114,14 @@ extension MissedWriteCause: CustomStringConvertible {
         }
     }
 }
+
+extension MirrorError {
+    /// Whether it says that something else has written the target: what the job has written there
+    /// came to the storage all the same.
+    var isOtherWriter: Bool {
+        switch self {
+        case .storage(.writtenByOther), .targetResized: true
+        default: false
+        }
+    }
+}

@@ -80,7 +80,7 @@ public final class MirrorJob: Job {
         state = JobState(
             plan: plan, working: working.coarsened(to: plan.blockSize),
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
-            requireNothingLost: { () throws(MirrorError) in try target.flush() },
+            requireNothingLost: { () throws(MirrorError) in try target.requireNothingLost() },
             log: JobLog(logger))
     }
 
@@ -91,7 +91,8 @@ public final class MirrorJob: Job {
     /// is all that was dirty at its beginning.
     package func undone() -> DirtyBitmap? { state.undone() }
 
-    /// Whether the target has lost what its flushes had promised, so that nothing is known of it.
+    /// Whether the target has lost what its flushes had promised, or something else has written
+    /// it, so that nothing is known of it.
     var hasHiddenLosses: Bool { state.hasHiddenLosses }
 
     /// Throws what keeps jobs from reaching the kernel here by this method: an old kernel, a
@@ -121,6 +122,7 @@ public final class MirrorJob: Job {
         let start = Clock.now
         let processor = Clock.processor
         let bits = state.dispenser.remaining()
+        target.watchWriters()
         source.readAnew()
         target.readAnew()
         do throws(BitmapStoreError) {

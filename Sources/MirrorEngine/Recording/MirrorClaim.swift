@@ -71,6 +71,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     case sourceTouched(String)
     /// What is lost below a file of either side, on its way to the storage, would not be noticed.
     case lossUnseen(String)
+    /// Another process that wrote the target while the job ran would not be noticed, because the
+    /// kernel or the filesystem tells of none.
+    case writersUnseen(String)
     /// The path of a file of the source leads to another file by now, or to none: what was copied
     /// is the one that it led to at the beginning.
     case sourceMoved(String)
@@ -110,6 +113,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten: "sourceWritten"
         case .sourceTouched: "sourceTouched"
         case .lossUnseen: "lossUnseen"
+        case .writersUnseen: "writersUnseen"
         case .sourceMoved: "sourceMoved"
         case .targetStandsOn: "targetStandsOn"
         case .targetUntouched: "targetUntouched"
@@ -146,7 +150,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
         case .sourceTouched(let how):
             "the source's own times show no write meanwhile, but \(how), which can hide one"
-        case .lossUnseen(let why): why
+        case .lossUnseen(let why), .writersUnseen(let why): why
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "
                 + "led to at the beginning"

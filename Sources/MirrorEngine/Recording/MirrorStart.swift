@@ -34,6 +34,8 @@ struct MirrorStart {
         }
         self.source = source
         self.target = target
+        // What is written after the first look at it has to be noticed.
+        target.watchWriters()
         held = HeldContent(of: target)
         self.request = request
         self.records = records

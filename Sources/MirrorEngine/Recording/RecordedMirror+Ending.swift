@@ -86,7 +86,7 @@ extension RecordedMirror {
         // What can't be reached may be as the job left it: the record must not say that it changed.
         let witness = target.witnessIfReached()
         do throws(BitmapStoreError) {
-            if job.hasHiddenLosses {
+            if job.hasHiddenLosses || target.hasOtherWriter {
                 try giveUp(witness)
                 try distrustTarget()
             } else if copied, case .failed = report.outcome {

@@ -1,0 +1,102 @@
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import BlockStorage
+
+/// Who else writes a target while this process does.
+@Suite struct ForeignWritersTests {
+    /// What other processes do to a file of 1 MiB.
+    enum Deed: String, CaseIterable, CustomTestStringConvertible {
+        case write, append, cut, cutAndGrow, punch, replaceByCopying
+
+        var testDescription: String { rawValue }
+
+        func happen(to path: String) throws {
+            switch self {
+            case .write: try shell("dd if=/dev/zero of=\(path) bs=4k count=1 conv=notrunc")
+            case .append: try shell("echo more >>\(path)")
+            case .cut: try shell("truncate -s 4K \(path)")
+            case .cutAndGrow: try shell("truncate -s 4K \(path); truncate -s 1M \(path)")
+            case .punch: try shell("fallocate --punch-hole --length 4K \(path)")
+            case .replaceByCopying: try shell("cp /dev/null \(path)")
+            }
+        }
+
+        private func shell(_ command: String) throws {
+            try Shell.run("sh", "-c", command + " 2>&1")
+        }
+    }
+
+    private func target(in scratch: Scratch) throws -> (device: StorageDevice, path: String) {
+        let path = try scratch.file("target", size: 1 << 20)
+        return (try StorageDevice.openForChange(FilePath(path), apartFrom: []), path)
+    }
+
+    private func writer(of device: StorageDevice) -> String? {
+        do throws(StorageError) { try device.requireNoOtherWriter() } catch {
+            guard case .writtenByOther(_, let writer) = error else {
+                Issue.record("\(error)")
+                return nil
+            }
+            return writer
+        }
+        return nil
+    }
+
+    @Test(arguments: Deed.allCases)
+    func `another process is noticed`(_ deed: Deed) throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        #expect(device.blindnessToWriters == nil)
+        try deed.happen(to: path)
+        let found = try #require(writer(of: device))
+        #expect(found.hasPrefix("process "), "\(found)")
+        // What is known stays known.
+        device.endWatch()
+        #expect(writer(of: device) == found)
+    }
+
+    @Test func `what this process writes is its own`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        for offset in 0..<100 {
+            try SystemCalls.write(device.bufferedDescriptor, [1, 2], at: Int64(offset * 5000))
+        }
+        try SystemCalls.truncate(device.descriptor, to: 2 << 20)
+        // Reading is no writing, nor is it to change the times.
+        try Shell.run("cat", path)
+        try Shell.run("touch", path)
+        #expect(writer(of: device) == nil)
+        // Nor do many notices of its own hide one of another's.
+        try Deed.write.happen(to: path)
+        #expect(writer(of: device) != nil)
+    }
+
+    @Test func `what was written before is not heard of, nor what comes after`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        try Deed.write.happen(to: path)
+        #expect(writer(of: device) == nil)
+        device.watchWriters()
+        device.watchWriters()
+        #expect(writer(of: device) == nil)
+        device.endWatch()
+        try Deed.write.happen(to: path)
+        #expect(writer(of: device) == nil)
+    }
+
+    @Test(.enabled(if: LoopDevice.isAvailable, "needs root and loop devices"))
+    func `a disk is watched by its node`() throws {
+        let scratch = try Scratch()
+        let loop = try scratch.loop(size: 1 << 20)
+        let device = try StorageDevice.openForChange(FilePath(loop.path), apartFrom: [])
+        device.watchWriters()
+        #expect(writer(of: device) == nil)
+        try Deed.write.happen(to: loop.path)
+        #expect(writer(of: device) != nil)
+    }
+}
