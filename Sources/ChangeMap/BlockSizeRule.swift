@@ -38,7 +38,7 @@ struct BlockSizeRule {
         guard place == nil else { throw source.malformed(place, problem) }
         let (sectors, overflows) = bytes.multipliedReportingOverflow(by: 512)
         throw source.error(
-            .option, problem + (bytes < least ? " (is that sectors?)" : ""),
+            .option(.blockSize), problem + (bytes < least ? " (is that sectors?)" : ""),
             remedy: bytes < least && !overflows
                 ? "Give the block size in bytes: \(bytes) sectors are \(sectors) bytes."
                 : "Give the block size in bytes.")

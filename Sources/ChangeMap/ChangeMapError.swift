@@ -9,7 +9,7 @@ public struct ChangeMapError: Error, Sendable, Hashable {
         /// The format is known, and this version or variant of it isn't supported.
         case unsupported
         /// The format needs an option that wasn't given, or one that fits the file.
-        case option
+        case option(Option)
         /// The text breaks the rules of its format, or is cut off.
         case malformed
         /// Entries overlap, come in the wrong order, or leave gaps where there may be none.
@@ -20,6 +20,11 @@ public struct ChangeMapError: Error, Sendable, Hashable {
         case untrustworthy
         /// More input or more entries than are taken.
         case tooLarge
+    }
+
+    /// What the caller can say of a file: a value of `ChangeMapOptions`.
+    public enum Option: Sendable, Hashable {
+        case blockSize, thinDevice, peer
     }
 
     /// Where in the file.

@@ -79,7 +79,7 @@ import Testing
 
     @Test func `The block size has to be given`() {
         for size in [nil, 0, -1] as [Int64?] {
-            expectError(.option, "dmsetup table") { () throws(ChangeMapError) in
+            expectError(.option(.blockSize), "dmsetup table") { () throws(ChangeMapError) in
                 try ChangeMap.read(Text.era1, .init(blockSize: size))
             }
         }
@@ -150,10 +150,10 @@ import Testing
     }
 
     @Test func `One of several devices has to be named`() {
-        expectError(.option, "1 and 2", "dev_id") { () throws(ChangeMapError) in
+        expectError(.option(.thinDevice), "1 and 2", "dev_id") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.thinDump)
         }
-        expectError(.option, "no device 3", "1, 2") { () throws(ChangeMapError) in
+        expectError(.option(.thinDevice), "no device 3", "1, 2") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.thinDump, .init(thinDevice: 3))
         }
     }

@@ -88,10 +88,10 @@ import Testing
     }
 
     @Test func `One of several peers has to be named`() {
-        expectError(.option, "1, 4") { () throws(ChangeMapError) in
+        expectError(.option(.peer), "1, 4") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.drbd09, size: size)
         }
-        expectError(.option, "peer 2", "1, 4") { () throws(ChangeMapError) in
+        expectError(.option(.peer), "peer 2", "1, 4") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.drbd09, size: size, .init(peer: 2))
         }
     }

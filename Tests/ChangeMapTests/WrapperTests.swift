@@ -74,14 +74,14 @@ import Testing
 @Suite struct BlockSizeTests {
     @Test(arguments: [1, 8, 128, 512, 4095])
     func `blocks smaller than any of dm-era's are refused`(size: Int64) {
-        expectError(.option, "is that sectors?", "\(size * 512) bytes") {
+        expectError(.option(.blockSize), "is that sectors?", "\(size * 512) bytes") {
             () throws(ChangeMapError) in
             try ChangeMap.read(Text.era1, .init(blockSize: size))
         }
     }
 
     @Test func `blocks that are no whole sectors are refused`() {
-        expectError(.option, "multiples of 512") { () throws(ChangeMapError) in
+        expectError(.option(.blockSize), "multiples of 512") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.era1, .init(blockSize: 65535))
         }
     }

@@ -169,6 +169,7 @@ extension Processes {
             """.write(toFile: file, atomically: true, encoding: .utf8)
             let missing = try scratch.run("bitmap", "import", source, "b", file, "--create")
             #expect(missing.code == Code.usage, "\(missing)")
+            #expect(missing.errors.contains("--map-block-size"), "\(missing)")
             let end = try scratch.bitmap(
                 "import", source, "b", file, "--create", "--map-block-size", "64K")
             #expect(end.errors.contains("era"), "\(end)")

@@ -94,6 +94,22 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// What the caller answered for is answered for as long as the job lasts.
+        @Test func `a target that was vouched for is resumed`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            // As if restored from a copy: another time, the same bytes.
+            try Content.write(1, to: target, 0..<4 * kiB)
+            try Content.write(1, to: source, 0..<4 * kiB)
+            try Content.write(7, to: source, miB..<7 * miB)
+            try scratch.bitmap("mark", source, "n", "0-7M")
+            let command = ["incremental", source, target, "--bitmap", "n"]
+            try expectRefused(scratch, command, "foreignWrites")
+            try interrupt(scratch, command + ["--new-target"])
+            try scratch.mirrorOnwards(command + ["--resume"])
+            expectSame(source, target)
+        }
+
         @Test func `a refused target does not become a known one`() throws {
             let scratch = try Scratch()
             let (source, _) = try mirrored(scratch)

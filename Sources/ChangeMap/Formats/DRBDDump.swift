@@ -215,14 +215,14 @@ extension DRBDReader {
         if let wantedPeer {
             guard bitmapIndexes[Int64(wantedPeer)] != nil else {
                 throw source.error(
-                    .option, "the dump has no bitmap of peer \(wantedPeer)",
+                    .option(.peer), "the dump has no bitmap of peer \(wantedPeer)",
                     remedy: "It has bitmaps of \(shown): give one of these.")
             }
             return Int64(wantedPeer)
         }
         guard peers.count == 1 else {
             throw source.error(
-                .option, "the dump has bitmaps of several peers: \(shown)",
+                .option(.peer), "the dump has bitmaps of several peers: \(shown)",
                 remedy: "Give the node id of one of them.")
         }
         return peers[0]

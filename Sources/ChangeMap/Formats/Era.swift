@@ -28,7 +28,7 @@ extension ChangeMap {
     ) throws(ChangeMapError) -> ChangeMap {
         guard let blockSize, blockSize > 0 else {
             throw source.error(
-                .option, "era_invalidate doesn't write how large its blocks are",
+                .option(.blockSize), "era_invalidate doesn't write how large its blocks are",
                 remedy: "Give the block size: `dmsetup table` shows it behind the two devices of "
                     + "the era target, in sectors of 512 bytes.")
         }

@@ -118,7 +118,7 @@ private struct ThinDumpHandler: MapElementHandler {
         guard wanted != nil || devices.count == 1 else {
             let shown = devices.sorted().map(String.init).joined(separator: " and ")
             throw source.error(
-                .option, at: element.place, "the dump has several devices, among them \(shown)",
+                .option(.thinDevice), at: element.place, "the dump has several devices, among them \(shown)",
                 remedy: "Give the number of the device (dev_id).")
         }
         isInWanted = wanted == nil || wanted == device
@@ -166,7 +166,7 @@ extension ChangeMap {
         if let wanted, !handler.devices.contains(wanted) {
             let shown = handler.devices.sorted().prefix(20).map(String.init)
             throw source.error(
-                .option, "the dump has no device \(wanted)",
+                .option(.thinDevice), "the dump has no device \(wanted)",
                 remedy: "It has \(shown.joined(separator: ", ")): give one of these.")
         }
         return try extents.finish(.thinDump, gaps: .zero)

@@ -335,8 +335,10 @@ extension MirrorStart {
     ) throws(MirrorError) {
         var looks = [job.targetWitness]
         var doubts = job.doubts
-        // A full job takes nothing of what was there before for a mirror.
-        if job.mode != .full, let bitmap = job.bitmap {
+        // A full job takes nothing of what was there before for a mirror, and of what the user
+        // answered for when the job began nothing else was believed.
+        let isVouched = doubts.contains { $0.kind == .vouched }
+        if job.mode != .full, !isVouched, let bitmap = job.bitmap {
             do throws(BitmapStoreError) {
                 if let known = try store.target(target.identity, of: bitmap) {
                     looks.append(known.witness)

@@ -67,9 +67,20 @@ struct Failure {
     }
 
     init(_ error: ChangeMapError) {
-        self.init(
+        let failure = Failure(
             code: error.code.rawValue, error.description, path: error.file, offset: error.offset,
             remedy: error.remedy, Exit(error.category))
+        guard case .option(let option) = error.kind else {
+            self = failure
+            return
+        }
+        let name =
+            switch option {
+            case .blockSize: "--map-block-size"
+            case .thinDevice: "--map-thin-device"
+            case .peer: "--map-peer"
+            }
+        self = failure.adding("The option is `\(name)`.")
     }
 
     private init(described error: any DescribedError) { self.init(error) }
