@@ -44,8 +44,7 @@ import Testing
         }
     }
 
-    @Test("Marks that were made since the last look are told from those before")
-    func additions() throws {
+    @Test func `marks that were made since the last look are told from those before`() throws {
         let (disk, store) = try makeStore()
         try store.mark("n", [0..<512])
         #expect(try history(store).hasNewMarks)
@@ -65,8 +64,7 @@ import Testing
         #expect(try history(found).history == history(store).history)
     }
 
-    @Test("What takes marks away or forgets them is kept in mind")
-    func wholeness() throws {
+    @Test func `what takes marks away or forgets them is kept in mind`() throws {
         let (_, store) = try makeStore()
         #expect(try history(store).history.isWhole)
         try store.mark("n", [0..<512])
@@ -91,8 +89,8 @@ import Testing
         times.map { WriteWitness(size: Int64(Self.size), modified: $0, statusChanged: $0) }
     }
 
-    @Test("A state of the source from before a mark is known, also when it was taken")
-    func olderStates() throws {
+    @Test
+    func `a state of the source from before a mark is known, also when it was taken`() throws {
         let (disk, store) = try makeStore()
         try store.mark("n", [0..<512], sourceWitness: { self.changed(3, 7) })
         try store.mark("n", [0..<512], sourceWitness: { self.changed(3, 8) })
@@ -113,8 +111,8 @@ import Testing
         #expect(merged.isOlder(changed(10)) && !merged.isOlder(changed(11)))
     }
 
-    @Test("Marks of an older state than those before show that the source was rolled back")
-    func rollback() throws {
+    @Test
+    func `marks of an older state than those before show that the source was rolled back`() throws {
         let (_, store) = try makeStore()
         try mirrored(store, ["x", "y"])
         try store.mark("n", [0..<512], sourceWitness: { self.changed(8) })
@@ -124,8 +122,8 @@ import Testing
         #expect(try !history(store).history.isOlder(changed(6)))
     }
 
-    @Test("A bitmap with newer marks forgets a target that an older state was mirrored to")
-    func olderStateOnTarget() throws {
+    @Test
+    func `a bitmap with newer marks forgets a target that an older state was mirrored to`() throws {
         let (_, store) = try makeStore()
         try store.add("m", granularity: .min)
         try mirrored(store, ["x", "y"])
@@ -144,8 +142,8 @@ import Testing
         #expect(try store.bitmap("n").targets.isEmpty)
     }
 
-    @Test("A snapshot that is mirrored while marks are taken takes no lack away, and is no look")
-    func marksMeanwhile() throws {
+    @Test
+    func `mirroring a snapshot while marks are taken takes no lack away, and is no look`() throws {
         let (_, store) = try makeStore()
         try store.add("m", granularity: .min)
         try mirrored(store, ["x"])
@@ -170,8 +168,8 @@ import Testing
         #expect(lacked == [512, 0])
     }
 
-    @Test("What compared all of a target makes it known anew to every bitmap that knows it")
-    func proof() throws {
+    @Test
+    func `what compared all of a target makes it known anew to all bitmaps that know it`() throws {
         let (_, store) = try makeStore()
         try store.add("m", granularity: .min)
         try mirrored(store, ["x"])
@@ -184,8 +182,8 @@ import Testing
         #expect(try store.bitmap("n").targets.map(\.witness) == [witness(31)])
     }
 
-    @Test("A missed write makes every target lack everything but the one that is copied whole")
-    func missedWrite() throws {
+    @Test
+    func `a missed write makes every target lack everything but the one copied whole`() throws {
         let (_, store) = try makeStore()
         try mirrored(store, ["x", "y"])
         let job = try store.beginJob(request(.full, to: "y", seen: 2, missed: true))
@@ -196,8 +194,7 @@ import Testing
         #expect(try history(store).history.look?.witness == witness(2))
     }
 
-    @Test("A job that has yet to compare everything does not settle a missed write")
-    func missedWriteCompared() throws {
+    @Test func `a job that has yet to compare everything does not settle a missed write`() throws {
         let (_, store) = try makeStore()
         try mirrored(store, ["x", "y"])
         let job = try store.beginJob(request(.incremental, to: "y", seen: 2, missed: true))
@@ -209,10 +206,10 @@ import Testing
         #expect(try lacked(store) == [Int64(Self.size), 0])
     }
 
-    @Test(
-        "What was written while a bitmap was disabled, all targets lack",
-        arguments: [(1, 1, false, 0), (1, 2, true, 0), (0, 1, false, 1), (1, 0, false, 1)])
-    func pause(before: Int, after: Int, isMissed: Bool, doubts: Int) throws {
+    @Test(arguments: [(1, 1, false, 0), (1, 2, true, 0), (0, 1, false, 1), (1, 0, false, 1)])
+    func `what was written while a bitmap was disabled, all targets lack`(
+        before: Int, after: Int, isMissed: Bool, doubts: Int
+    ) throws {
         let (_, store) = try makeStore()
         try mirrored(store, ["x"])
         try store.setRecording("n", false, sourceWitness: before == 0 ? [] : witness(before))
@@ -225,8 +222,7 @@ import Testing
         #expect(try history(store).history.paused == nil)
     }
 
-    @Test("A comparison makes a target known that lacks what is marked")
-    func comparison() throws {
+    @Test func `a comparison makes a target known that lacks what is marked`() throws {
         let (_, store) = try makeStore()
         try mirrored(store, ["x"])
         try store.mark("n", [0..<512])
@@ -239,8 +235,7 @@ import Testing
         #expect(try history(store).history.look?.witness == witness(3))
     }
 
-    @Test("A bitmap from before there were histories is judged by its last success")
-    func completion() {
+    @Test func `a bitmap from before there were histories is judged by its last success`() {
         let none = BitmapHistory(lastSuccess: [], hasMarks: false, hasTargets: false)
         #expect(none.look == nil && none.isWhole && none.additions == 0)
         let known = BitmapHistory(lastSuccess: witness(1), hasMarks: true, hasTargets: true)

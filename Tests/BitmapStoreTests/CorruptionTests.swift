@@ -20,8 +20,8 @@ import Testing
         return (twin.disk.content, states)
     }
 
-    @Test("Whatever happens to the bytes, it is noticed or does no harm", arguments: 1...4)
-    func fuzz(seed: UInt64) throws {
+    @Test(arguments: 1...4)
+    func `whatever happens to the bytes, it is noticed or does no harm`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let (content, states) = try example(&random)
         for step in 0..<RandomTest.events(default: 400) {
@@ -69,8 +69,8 @@ import Testing
     }
 
     /// Damage that a checksum can't find, because whoever made it computed it anew.
-    @Test("Impossible directories are refused, with right checksums too", arguments: 1...4)
-    func resealed(seed: UInt64) throws {
+    @Test(arguments: 1...4)
+    func `impossible directories are refused, with right checksums too`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let (content, _) = try example(&random)
         let known = try Generation.load(MemoryFile(MemoryDisk(content: content)), known: nil)
@@ -97,8 +97,7 @@ import Testing
         }
     }
 
-    @Test("Absurd superblocks with right checksums are refused")
-    func absurdSuperblocks() throws {
+    @Test func `absurd superblocks with right checksums are refused`() throws {
         let (disk, _) = try makeStore(disk("source", size: 40_100))
         let good = try Generation.load(MemoryFile(disk), known: nil).superblock
         func refuses(_ change: (inout Superblock) -> Void) -> Bool {
@@ -127,8 +126,7 @@ import Testing
         #expect(refuses { $0.directory = Reference(offset: .max - 4095, checksum: 0) })
     }
 
-    @Test("Other versions, byte orders and files are refused by what they are")
-    func foreign() throws {
+    @Test func `other versions, byte orders and files are refused by what they are`() throws {
         let (disk, _) = try makeStore(disk("source", size: 40_100))
         func refusal(_ change: (inout [UInt8]) -> Void) -> String? {
             var bytes = disk.content
@@ -152,8 +150,7 @@ import Testing
         #expect(refusal { $0.replaceSubrange(8..<12, with: [1, 2, 3, 4]) } == "unsupportedVersion")
     }
 
-    @Test("Entries and fields of later versions are skipped, or refused if they must be known")
-    func laterVersions() throws {
+    @Test func `entries and fields of later versions are skipped, or refused if needed`() throws {
         let catalog = Catalog(device: disk("source", size: 4096))
         var writer = FieldWriter()
         writer.put(99, Array("later".utf8))

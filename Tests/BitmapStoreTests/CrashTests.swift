@@ -7,8 +7,8 @@ import Testing
 
 /// Whatever is lost, a store has the state before a transaction or the one after it.
 @Suite struct CrashTests {
-    @Test("A process may be killed, or the power go, at any write", arguments: 1...6)
-    func anyWrite(seed: UInt64) throws {
+    @Test(arguments: 1...6)
+    func `a process may be killed, or the power go, at any write`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let twin = try Twin(size: 40_100, shifts: [9, 10, 12])
         var before = try Snapshot.read(twin.disk)
@@ -124,8 +124,7 @@ import Testing
         }
     }
 
-    @Test("A call that fails leaves the state before it, and the next try works")
-    func failingCalls() throws {
+    @Test func `a call that fails leaves the state before it, and the next try works`() throws {
         for failure in 0..<12 {
             for failures in 1...3 {
                 let twin = try Twin(size: 40_100, shifts: [9])
@@ -152,8 +151,7 @@ import Testing
         }
     }
 
-    @Test("After a checkpoint that failed, the next one is recorded whole")
-    func failingCheckpoints() throws {
+    @Test func `after a checkpoint that failed, the next one is recorded whole`() throws {
         for failure in 0..<12 {
             for failures in 1...4 {
                 let twin = try Twin(size: 40_100, shifts: [9])
@@ -181,8 +179,8 @@ import Testing
         }
     }
 
-    @Test("A damaged superblock costs nothing, and is repaired by the next transaction")
-    func damagedSlot() throws {
+    @Test
+    func `a damaged superblock costs nothing, and is repaired by the next transaction`() throws {
         for slot in 0..<2 {
             let twin = try Twin(size: 40_100, shifts: [9])
             _ = twin.apply(.add("a", shift: 9, disabled: false))

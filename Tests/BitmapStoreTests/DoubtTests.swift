@@ -41,8 +41,7 @@ import Testing
         try doubts(disk, bitmap).map(\.kind)
     }
 
-    @Test("A new overlay has what its base lacks, and its doubts")
-    func overlays() throws {
+    @Test func `a new overlay has what its base lacks, and its doubts`() throws {
         let (disk, store) = try store("b")
         try store.beginJob(request(.incremental, "b")).finish(.success)
         try store.mark("b", [512..<1024])
@@ -62,8 +61,7 @@ import Testing
         #expect(try kinds(disk) == [.assumed])
     }
 
-    @Test("Times that show nothing are kept as such")
-    func witnesses() throws {
+    @Test func `times that show nothing are kept as such`() throws {
         let (disk, store) = try store("b")
         let seen = WriteWitness(size: 1, modified: 2, timesShowWrites: false)
         try store.beginJob(request(.full, "b")).finish(.success, targetWitness: [seen])
@@ -72,8 +70,7 @@ import Testing
         #expect(try #require(target).witness == [seen])
     }
 
-    @Test("A target that became known without proof is in doubt after any number of increments")
-    func increments() throws {
+    @Test func `a target known without proof is in doubt after any number of increments`() throws {
         let (disk, store) = try store("b")
         var first = request(.incremental, "b")
         first.samplePlaces = 64
@@ -92,8 +89,8 @@ import Testing
         #expect(try kinds(disk) == [])
     }
 
-    @Test("Where a job has died, what is written after the next job is seen by other bitmaps too")
-    func deaths() throws {
+    @Test
+    func `where a job has died, what is written after the next one is seen by others too`() throws {
         let (disk, store) = try store("b", "c")
         let looks = (1...4).map { WriteWitness(size: 1, modified: $0) }
         try store.beginJob(request(.full, "b")).finish(.success, targetWitness: [looks[0]])
@@ -108,8 +105,8 @@ import Testing
         #expect(target.witness == [looks[2]] && target.doubts.map(\.kind) == [.unseen])
     }
 
-    @Test("Who answers for a target is remembered, and other targets are not in doubt for that")
-    func vouched() throws {
+    @Test
+    func `who answers for a target is remembered, and no other target is in doubt for it`() throws {
         let (disk, store) = try store("b")
         try store.beginJob(request(.full, "b", to: "y")).finish(.success)
         var vouched = request(.incremental, "b")
@@ -124,8 +121,7 @@ import Testing
         #expect(try kinds(disk) == [])
     }
 
-    @Test("A bitmap in an image remembers it too")
-    func image() throws {
+    @Test func `a bitmap in an image remembers it too`() throws {
         let (disk, store) = try store()
         let marks = DirtyBitmap(size: Int64(Self.size), granularity: .min)
         var first = request(.incremental, nil)
@@ -136,8 +132,8 @@ import Testing
         #expect(target.doubts.map(\.kind) == [.assumed])
     }
 
-    @Test("A proof ends every doubt, of all bitmaps that know the target, and no other job does")
-    func proof() throws {
+    @Test
+    func `a proof, and no other job, ends every doubt of all bitmaps with the target`() throws {
         let (disk, store) = try store("b", "c")
         for name in ["b", "c"] {
             try store.beginJob(request(.incremental, name)).finish(.success)
@@ -148,9 +144,9 @@ import Testing
         #expect(try kinds(disk) == [] && kinds(disk, "c") == [])
     }
 
-    @Test(
-        "A full mirror that rests on a promise is in doubt of that alone", arguments: [true, false])
-    func promises(isRecorded: Bool) throws {
+    @Test(arguments: [true, false])
+    func `a full mirror that rests on a promise is in doubt of that alone`(isRecorded: Bool) throws
+    {
         let (disk, store) = try store("b", "c")
         for name in ["b", "c"] {
             try store.beginJob(request(.incremental, name)).finish(.success)
@@ -169,8 +165,8 @@ import Testing
         #expect(try kinds(disk) == [] && kinds(disk, "c") == [])
     }
 
-    @Test("A job that ends halfway leaves its doubt behind", arguments: [true, false])
-    func halfway(dies: Bool) throws {
+    @Test(arguments: [true, false])
+    func `a job that ends halfway leaves its doubt behind`(dies: Bool) throws {
         let (disk, store) = try store("b")
         try store.mark("b", [0..<1024])
         var job: StoreJob? = try store.beginJob(
@@ -183,8 +179,7 @@ import Testing
         #expect(try kinds(disk) == [.assumed, .touched], "what a writing command makes of it")
     }
 
-    @Test("A job that is resumed takes its doubts along, and gets more")
-    func resuming() throws {
+    @Test func `a job that is resumed takes its doubts along, and gets more`() throws {
         let (disk, store) = try store("b")
         try store.mark("b", [0..<1024])
         let id = try store.beginJob(request(.incremental, "b")).record.id
@@ -194,8 +189,8 @@ import Testing
         #expect(try kinds(disk) == [.assumed, .unseen])
     }
 
-    @Test("A target that turned out to differ is to be copied whole, which leaves no doubt")
-    func distrust() throws {
+    @Test
+    func `a target that turned out to differ is copied whole, which leaves no doubt`() throws {
         let (disk, store) = try store("b")
         try store.beginJob(request(.incremental, "b")).finish(.success)
         try store.distrust(BitmapStoreTests.disk("x", size: Self.size))
@@ -203,8 +198,8 @@ import Testing
         #expect(try store.targets(of: .stored("b"))[0].lackedBytes == Int64(Self.size))
     }
 
-    @Test("What was not recorded is in doubt, unless all was copied", arguments: JobMode.allCases)
-    func earlier(mode: JobMode) throws {
+    @Test(arguments: JobMode.allCases)
+    func `what was not recorded is in doubt, unless all was copied`(mode: JobMode) throws {
         guard mode != .top else { return }
         let (_, store) = try store("b")
         try store.beginJob(request(mode, "b")).finish(.success, isProven: true)
@@ -234,8 +229,8 @@ import Testing
         return result.bytes
     }
 
-    @Test("One doubt twice, a time that can't be and a sample that can't be are refused")
-    func absurd() throws {
+    @Test
+    func `one doubt twice, a time that can't be and a sample that can't be are refused`() throws {
         let (_, store) = try store("b")
         try store.beginJob(request(.incremental, "b")).finish(.success)
         let catalog = try store.look { view throws(BitmapStoreError) in view.catalog }
@@ -251,8 +246,7 @@ import Testing
         }
     }
 
-    @Test("Each doubt is a phrase of its own, with its day and its sample")
-    func text() {
+    @Test func `each doubt is a phrase of its own, with its day and its sample`() {
         let texts = Kind.allCases.map { TargetDoubt($0, samplePlaces: 64, at: 1_700_000_000).text }
         #expect(Set(texts).count == Kind.allCases.count)
         #expect(texts.allSatisfy { $0.hasPrefix("on 2023-11-14 22:13:20 UTC ") })

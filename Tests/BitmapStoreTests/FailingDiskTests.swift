@@ -70,8 +70,8 @@ import Testing
         }
     }
 
-    @Test("Whatever fails, a store has a state that it may have", arguments: 1...8)
-    func anyOrder(seed: UInt64) throws {
+    @Test(arguments: 1...8)
+    func `whatever fails, a store has a state that it may have`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         var world = try World(size: 40_100)
         var failedSyncs: UInt64 = 0

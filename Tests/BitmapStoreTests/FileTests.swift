@@ -24,8 +24,7 @@ import Testing
         return nil
     }
 
-    @Test("A new store is whole, private, and never made over something")
-    func creating() throws {
+    @Test func `a new store is whole, private, and never made over something`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("x.bitmaps"))
         let store = try BitmapStore.openOrCreate(path, for: device)
@@ -43,8 +42,7 @@ import Testing
                 == "systemCall")
     }
 
-    @Test("What is no store is refused and left alone")
-    func otherFiles() throws {
+    @Test func `what is no store is refused and left alone`() throws {
         let scratch = try Scratch()
         let real = FilePath(scratch.path("real"))
         _ = try BitmapStore.create(real, for: device)
@@ -71,8 +69,7 @@ import Testing
     }
 
     /// A process that is killed meanwhile leaves what there is while the store is filled.
-    @Test("A store that is being made has no name until it is whole")
-    func making() throws {
+    @Test func `a store that is being made has no name until it is whole`() throws {
         let scratch = try Scratch()
         func names() throws -> [String] {
             try FileManager.default.contentsOfDirectory(atPath: scratch.path("."))
@@ -100,8 +97,7 @@ import Testing
         #expect(try names() == ["store"])
     }
 
-    @Test("A store of another disk, or of this one at another size, is refused")
-    func otherDevices() throws {
+    @Test func `a store of another disk, or of this one at another size, is refused`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         _ = try BitmapStore.create(path, for: device)
@@ -118,8 +114,8 @@ import Testing
         #expect(open(device) == "truncated")
     }
 
-    @Test("A store that was opened for reading changes nothing, also on a read-only filesystem")
-    func readOnly() throws {
+    @Test
+    func `a store opened for reading changes nothing, also on a read-only filesystem`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)
@@ -131,10 +127,8 @@ import Testing
         #expect(try reader.load("b").dirtyBytes == 65536)
     }
 
-    @Test(
-        "A read-only filesystem can be listed and says why it can't be changed",
-        .enabled(if: isRoot))
-    func readOnlyFilesystem() throws {
+    @Test(.enabled(if: isRoot))
+    func `a read-only filesystem can be listed and says why it can't be changed`() throws {
         let scratch = try Scratch()
         let point = try scratch.mount("none", type: "tmpfs", options: "size=1m")
         let path = FilePath(point + "/store")
@@ -151,8 +145,8 @@ import Testing
         }
     }
 
-    @Test("A full filesystem costs nothing but the transaction", .enabled(if: isRoot))
-    func noSpace() throws {
+    @Test(.enabled(if: isRoot))
+    func `a full filesystem costs nothing but the transaction`() throws {
         let scratch = try Scratch()
         let point = try scratch.mount("none", type: "tmpfs", options: "size=64k")
         let path = FilePath(point + "/store")
@@ -185,8 +179,7 @@ import Testing
         #expect(try store.load("b").dirtyBytes == 512)
     }
 
-    @Test("A store whose file was removed or replaced is not written to")
-    func vanished() throws {
+    @Test func `a store whose file was removed or replaced is not written to`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)
@@ -196,8 +189,7 @@ import Testing
         #expect(refusal { _ = try store.bitmaps() } == "vanished")
     }
 
-    @Test("Only a store with nothing in it is removed")
-    func removing() throws {
+    @Test func `only a store with nothing in it is removed`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)

@@ -34,8 +34,8 @@ import Testing
         return bits
     }
 
-    @Test("Any row of unions and differences, with pages that are shared, full and clean")
-    func anyFormula() throws {
+    @Test
+    func `any row of unions and differences, with pages that are shared, full and clean`() throws {
         var random = RandomTest.generator(defaultSeed: 7)
         let (_, store) = try makeStore(disk("source", size: Int(Self.size)))
         for round in 0..<RandomTest.events(default: 40) {
@@ -90,8 +90,8 @@ import Testing
         #expect(stored == result, "\(place)")
     }
 
-    @Test("Merging from memory rounds as bitmaps do, at any granularity", arguments: [9, 12, 16])
-    func fromMemory(shift: Int) throws {
+    @Test(arguments: [9, 12, 16])
+    func `merging from memory rounds as bitmaps do, at any granularity`(shift: Int) throws {
         var random = RandomTest.generator(defaultSeed: UInt64(shift))
         let (_, store) = try makeStore(disk("source", size: Int(Self.size)))
         let granularity = try Granularity(bytes: 1 << Int64(shift))

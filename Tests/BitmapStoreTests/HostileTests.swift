@@ -223,8 +223,7 @@ import Testing
         Array(all.shuffled(using: &random).prefix(RandomTest.events(default: 150)))
     }
 
-    @Test("Each byte of the directory may be another one")
-    func directory() throws {
+    @Test func `each byte of the directory may be another one`() throws {
         var random = RandomTest.generator(defaultSeed: 1)
         let forgery = try Forgery(example())
         for place in places(forgery.directory, &random) {
@@ -238,8 +237,7 @@ import Testing
         }
     }
 
-    @Test("Each byte of tables and pages may be another one")
-    func blocks() throws {
+    @Test func `each byte of tables and pages may be another one`() throws {
         var random = RandomTest.generator(defaultSeed: 2)
         let forgery = try Forgery(example())
         let uses = forgery.generation.uses
@@ -259,8 +257,7 @@ import Testing
         }
     }
 
-    @Test("Numbers at their limits are refused or are right")
-    func numbers() throws {
+    @Test func `numbers at their limits are refused or are right`() throws {
         let forgery = try Forgery(example())
         let limits: [Int64] = [.min, -1, 0, 1, 1 << 61, .max - 1, .max]
         let changes: [@Sendable (inout Catalog, Int64) -> Void] = [
@@ -294,8 +291,7 @@ import Testing
         }
     }
 
-    @Test("More tables than memory should hold are read again each time")
-    func manyTables() throws {
+    @Test func `more tables than memory should hold are read again each time`() throws {
         var cache = TableCache()
         let (disk, store) = try makeStore(disk("source", size: 1 << 33))
         try store.add("a", granularity: .min)

@@ -46,8 +46,7 @@ import Testing
             uniqueKeysWithValues: targets.map { ($0.path.string, $0.lackedBytes / 512) })
     }
 
-    @Test("Each target gets what it lacks, and a job says what may be cleared in the image")
-    func rotating() throws {
+    @Test func `each target gets what it lacks, and a job says what the image may clear`() throws {
         let store = try makeStore()
         try run(store, request(.full, to: "x"), marks: "00000000")
         try run(store, request(.full, to: "y"), marks: "00000000")
@@ -59,16 +58,14 @@ import Testing
         #expect(try lacked(store, marks: "00000000") == ["x": 1, "y": 0])
     }
 
-    @Test("With the mode never, nothing may be cleared")
-    func never() throws {
+    @Test func `with the mode never, nothing may be cleared`() throws {
         let store = try makeStore()
         try run(store, request(.full), marks: "00000000")
         #expect(try run(store, request(.incremental, .never), marks: "10000000").cleared == nil)
         #expect(try lacked(store, marks: "10000000") == ["x": 1])
     }
 
-    @Test("A process that dies before the image is cleared leaves too many marks, never too few")
-    func crashBeforeClearing() throws {
+    @Test func `who dies before clearing the image leaves too many marks, never too few`() throws {
         let store = try makeStore()
         try run(store, request(.full, to: "x"), marks: "00000000")
         try run(store, request(.full, to: "y"), marks: "00000000")
@@ -84,8 +81,8 @@ import Testing
         ("00000000", 9), ("10000000", 9), ("10111111", 9), ("1111", 10), ("1100", 10),
     ]
 
-    @Test("One that has lost marks or has another granularity knows no target", arguments: 0..<5)
-    func remaking(index: Int) throws {
+    @Test(arguments: 0..<5)
+    func `one that has lost marks or has another granularity knows no target`(index: Int) throws {
         let (digits, shift) = Self.remade[index]
         let marks = ModelBits(digits, shift: shift)
         let store = try makeStore()
@@ -104,8 +101,7 @@ import Testing
         #expect(known.map(\.path.string) == ["x"])
     }
 
-    @Test("A job whose bitmap has lost marks can't be resumed")
-    func resumingRemade() throws {
+    @Test func `a job whose bitmap has lost marks can't be resumed`() throws {
         let store = try makeStore()
         try run(store, request(.full), marks: "00000000")
         func die() throws {
@@ -120,8 +116,7 @@ import Testing
         #expect(ModelBits(try job.loadRemaining()).digits == "11000100")
     }
 
-    @Test("What another job has cleared since, a job that is resumed copies too")
-    func resumingAfterOthers() throws {
+    @Test func `what another job has cleared since, a job that is resumed copies too`() throws {
         let store = try makeStore()
         func die() throws {
             let job = try store.beginJob(
@@ -138,8 +133,8 @@ import Testing
         #expect(try lacked(store, marks: "00000000") == ["x": 0, "y": 1])
     }
 
-    @Test("What is cleared by its user, the targets lack; jobs on it are dropped and told")
-    func clearing() throws {
+    @Test
+    func `what is cleared by its user, the targets lack; jobs on it are dropped and told`() throws {
         let store = try makeStore()
         try run(store, request(.full, to: "x"), marks: "00000000")
         func die() throws {
@@ -156,8 +151,8 @@ import Testing
         #expect(try run(store, request(to: "x"), marks: "00000000").copied == "10000001")
     }
 
-    @Test("Clearing a bitmap that something else has cleared tells what is no longer known")
-    func clearingRemade() throws {
+    @Test
+    func `clearing a bitmap that something else cleared tells what is no longer known`() throws {
         let store = try makeStore()
         try run(store, request(.full), marks: "00000000")
         try run(store, request(.incremental, .never), marks: "11000000")
@@ -169,8 +164,8 @@ import Testing
         #expect(try store.history(of: .image("n"))?.history.isWhole == false)
     }
 
-    @Test("A bitmap of the store and one of the image may have one name, and are two")
-    func twoOfOneName() throws {
+    @Test
+    func `a bitmap of the store and one of the image may have one name, and are two`() throws {
         let store = try makeStore()
         try store.add("n", granularity: .min, bits: ModelBits("00001111").bitmap())
         try run(store, request(.full), marks: "00000000")

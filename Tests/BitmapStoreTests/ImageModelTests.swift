@@ -8,10 +8,10 @@ import Testing
 
 /// Bitmaps that an image keeps itself, and what the store knows of their targets.
 @Suite struct ImageModelTests {
-    @Test(
-        "The store and the image do what the model does, and no target loses a bit",
-        arguments: [(40_100, 9), (40_100, 10), (40_100, 12), (1, 9), (5_000, 31)])
-    func model(size: Int, shift: Int) throws {
+    @Test(arguments: [(40_100, 9), (40_100, 10), (40_100, 12), (1, 9), (5_000, 31)])
+    func `the store and the image do what the model does, and no target loses a bit`(
+        size: Int, shift: Int
+    ) throws {
         var random = RandomTest.generator(defaultSeed: UInt64(size + shift))
         let twin = try ImageTwin(size: size, shift: shift)
         for step in 0..<RandomTest.events(default: 800) {
@@ -64,10 +64,10 @@ import Testing
         return try store.beginJob(request, imageMarks: ModelBits(marks).bitmap())
     }
 
-    @Test(
-        "What the job to another target cleared in the image, a resumed job still copies",
-        arguments: BitmapMode.allCases)
-    func resumedAfterAnother(mode: BitmapMode) throws {
+    @Test(arguments: BitmapMode.allCases)
+    func `what the job to another target cleared in the image, a resumed job still copies`(
+        mode: BitmapMode
+    ) throws {
         let (_, store) = try makeStore(disk("source", size: Self.size))
         // A job to one target ends halfway.
         let first = try begin(store, mode, to: "x", [0, 1])
@@ -90,8 +90,8 @@ import Testing
         #expect(targets.allSatisfy { $0.lackedBytes == 0 })
     }
 
-    @Test("Two interrupted jobs: what the one clears when it is resumed, the other still copies")
-    func resumedOneAfterTheOther() throws {
+    @Test
+    func `what one interrupted job clears when it is resumed, the other still copies`() throws {
         let (_, store) = try makeStore(disk("source", size: Self.size))
         let first = try begin(store, .onSuccess, to: "x", [0])
         try first.finish(.failure, remaining: ModelBits([]).bitmap())
@@ -103,8 +103,8 @@ import Testing
         #expect(ModelBits(try last.loadRemaining()).contains(ModelBits([7])))
     }
 
-    @Test("What something else has taken away is seen, also where a job died that had taken it")
-    func remadeAfterDeath() throws {
+    @Test
+    func `what something else took away is seen, also where a job died that had taken it`() throws {
         let (_, store) = try makeStore(disk("source", size: Self.size))
         var job: StoreJob? = try begin(store, .always, to: "x", [0, 1])
         try job?.checkpoint(ModelBits([]).bitmap())
@@ -122,8 +122,7 @@ import Testing
         #expect(next.forgottenTargets.map(\.path) == ["x"])
     }
 
-    @Test("A job that goes on while the image's bitmap takes no marks says so")
-    func resumedUnrecorded() throws {
+    @Test func `a job that goes on while the image's bitmap takes no marks says so`() throws {
         let (_, store) = try makeStore(disk("source", size: Self.size))
         let job = try begin(store, .onSuccess, to: "x", [0])
         try job.finish(.failure)

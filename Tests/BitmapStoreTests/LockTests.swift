@@ -18,8 +18,7 @@ import Testing
             target: disk("target", size: 1 << 30), targetPath: "/dev/target")
     }
 
-    @Test("Threads with stores of their own, and with a common one, lose nothing of each other's")
-    func threads() throws {
+    @Test func `threads with stores of their own, and with a common one, lose nothing`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let common = try BitmapStore.create(path, for: device)
@@ -36,8 +35,8 @@ import Testing
         #expect(try common.generation == 102)
     }
 
-    @Test("A job is seen by others while it lives, and as interrupted when it is gone")
-    func liveness() throws {
+    @Test
+    func `a job is seen by others while it lives, and as interrupted when it is gone`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)
@@ -79,10 +78,8 @@ import Testing
         time.sleep(1000)
         """
 
-    @Test(
-        "A job of another process is busy until that process is killed",
-        .enabled(if: Shell.has("python3"), "python3 is what takes the lock"))
-    func otherProcess() throws {
+    @Test(.enabled(if: Shell.has("python3"), "python3 is what takes the lock"))
+    func `a job of another process is busy until that process is killed`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)
@@ -101,10 +98,8 @@ import Testing
         #expect(try store.resumeJob(id).loadRemaining().dirtyBytes == 65536)
     }
 
-    @Test(
-        "Who keeps the store locked is named",
-        .enabled(if: Shell.has("flock"), "flock(1) is what keeps it locked"))
-    func holder() throws {
+    @Test(.enabled(if: Shell.has("flock"), "flock(1) is what keeps it locked"))
+    func `who keeps the store locked is named`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         _ = try BitmapStore.create(path, for: device)
@@ -126,8 +121,7 @@ import Testing
         _ = try BitmapStore.open(path, for: nil, access: .readOnly)
     }
 
-    @Test("A recorder's marks are kept, and its death is remembered")
-    func recording() throws {
+    @Test func `a recorder's marks are kept, and its death is remembered`() throws {
         let scratch = try Scratch()
         let path = FilePath(scratch.path("store"))
         let store = try BitmapStore.create(path, for: device)

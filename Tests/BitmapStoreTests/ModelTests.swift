@@ -7,11 +7,12 @@ import Testing
 
 @Suite struct ModelTests {
     @Test(
-        "A store does what its model does, whatever happens",
         arguments: [
             (40_100, [9, 10, 12], 1500), (1, [9, 31], 300), (33_000 * 512 + 5, [9, 11], 60),
         ])
-    func model(size: Int, shifts: [Int], count: Int) throws {
+    func `a store does what its model does, whatever happens`(size: Int, shifts: [Int], count: Int)
+        throws
+    {
         var random = RandomTest.generator(defaultSeed: UInt64(size))
         let twin = try Twin(size: size, shifts: shifts)
         for step in 0..<RandomTest.events(default: count) {

@@ -7,8 +7,7 @@ import Testing
 @testable import BitmapStore
 
 @Suite struct PlaceTests {
-    @Test("The state directory is where the environment and the user say")
-    func stateDirectory() {
+    @Test func `the state directory is where the environment and the user say`() {
         func place(_ isRoot: Bool, _ variables: [String: FilePath]) -> FilePath {
             StorePlace.stateDirectory(isRoot: isRoot) { variables[$0] }
         }
@@ -27,8 +26,7 @@ import Testing
             place(false, ["XDG_STATE_HOME": "s", "HOME": "/me"]) == "/me/.local/state/ringmirror")
     }
 
-    @Test("An image has one store, whatever link it is named by")
-    func image() throws {
+    @Test func `an image has one store, whatever link it is named by`() throws {
         let scratch = try Scratch()
         let image = try scratch.file("disk.img", size: 4096)
         symlink(image, scratch.path("link"))
@@ -39,8 +37,7 @@ import Testing
         #expect(StorePlace.path(for: device) == place)
     }
 
-    @Test("Directories are made for their owner alone, and once")
-    func directories() throws {
+    @Test func `directories are made for their owner alone, and once`() throws {
         let scratch = try Scratch()
         let store = FilePath(scratch.path("a/b/store"))
         try StorePlace.makeDirectory(for: store)

@@ -45,8 +45,8 @@ import Testing
         { $0.recorders.append(RecorderEntry(id: 77, bitmap: 1, holder: $0.jobs[0].holder)) },
     ]
 
-    @Test("What would be refused when it is read is refused before it counts", arguments: 0..<16)
-    func flaw(index: Int) throws {
+    @Test(arguments: 0..<16)
+    func `what would be refused when it is read is refused before it counts`(index: Int) throws {
         let (disk, store) = try makeStore(disk("source", size: size))
         try store.add("a")
         try store.add("b")
@@ -61,8 +61,7 @@ import Testing
         #expect(try openStore(disk).bitmaps().map(\.name) == ["a", "b"])
     }
 
-    @Test("The last generation that can be is not written over")
-    func lastGeneration() throws {
+    @Test func `the last generation that can be is not written over`() throws {
         let (disk, _) = try makeStore(disk("source", size: size))
         var superblock = try Generation.load(MemoryFile(disk), known: nil).superblock
         superblock.generation = .max - 1
@@ -78,8 +77,7 @@ import Testing
         #expect(try openStore(last).generation == .max - 1)
     }
 
-    @Test("A bitmap in an image whose name the store can't have is refused by that")
-    func imageNames() throws {
+    @Test func `a bitmap in an image whose name the store can't have is refused by that`() throws {
         let (disk, store) = try makeStore(disk("source", size: size))
         let marks = DirtyBitmap(size: Int64(size), granularity: .default)
         for name in ["a\tb", "", "\u{7f}", String(repeating: "x", count: 1024)] {
@@ -151,8 +149,8 @@ import Testing
         ]
     }
 
-    @Test("The fullest store can be read, and each command says what there is no room for")
-    func fullest() throws {
+    @Test
+    func `the fullest store can be read, and each command says what there is no room for`() throws {
         let (disk, store) = try fill(
             bitmaps: 4096, images: 4096, jobs: 4000, recorders: 96, targets: 8192)
         let full = [4096, 4096, 4000, 96, 8192]
@@ -173,8 +171,7 @@ import Testing
         #expect(try count(disk) == full)
     }
 
-    @Test("Each running job has room for the target that it may end with")
-    func targets() throws {
+    @Test func `each running job has room for the target that it may end with`() throws {
         let (disk, store) = try fill(
             bitmaps: 3, images: 0, jobs: 1, recorders: 0, targets: Catalog.targetsMax - 2)
         let id = try #require(try store.jobs().first?.id)

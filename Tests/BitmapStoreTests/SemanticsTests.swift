@@ -58,8 +58,8 @@ import Testing
         return store
     }
 
-    @Test("A bitmap becomes what its mode and the end of the job say", arguments: table.indices)
-    func becomes(index: Int) throws {
+    @Test(arguments: table.indices)
+    func `a bitmap becomes what its mode and the end of the job say`(index: Int) throws {
         let (mode, end, expected) = Self.table[index]
         let store = try run(mode, end)
         #expect(try bits(store) == expected, "what reading says")
@@ -70,8 +70,8 @@ import Testing
         #expect((try store.bitmaps()[0].lastSuccess != nil) == (end == .success))
     }
 
-    @Test("A resumed job goes on with what remained and what was marked", arguments: table.indices)
-    func resuming(index: Int) throws {
+    @Test(arguments: table.indices)
+    func `a resumed job goes on with what remained and what was marked`(index: Int) throws {
         let (mode, end, _) = Self.table[index]
         guard end != .success else { return }
         let store = try run(mode, end)
@@ -84,16 +84,15 @@ import Testing
         #expect(try store.jobs().isEmpty)
     }
 
-    @Test("What was brought in while a job lay interrupted is copied by its resumption")
-    func importing() throws {
+    @Test
+    func `what was brought in while a job lay interrupted is copied by its resumption`() throws {
         let store = try run(.onSuccess, .death)
         try store.merge(into: "b", bits: ModelBits("10000000").bitmap())
         let job = try store.resumeJob(try store.jobs()[0].id)
         #expect(ModelBits(try job.loadRemaining()).digits == "11110010")
     }
 
-    @Test("Clearing and removing drop what could have been resumed, and say so")
-    func dropping() throws {
+    @Test func `clearing and removing drop what could have been resumed, and say so`() throws {
         var store = try run(.always, .failure)
         #expect(try store.clear("b").count == 1)
         #expect(try store.jobs().isEmpty && bits(store) == "00000000")
@@ -102,8 +101,7 @@ import Testing
         #expect(try store.jobs().isEmpty)
     }
 
-    @Test("A job to the same target takes the place of an interrupted one")
-    func sameTarget() throws {
+    @Test func `a job to the same target takes the place of an interrupted one`() throws {
         let store = try run(.always, .death)
         let old = try store.jobs()[0]
         let job = try store.beginJob(
@@ -114,9 +112,9 @@ import Testing
         #expect(ModelBits(try job.loadRemaining()).digits == "01110010")
     }
 
-    @Test(
-        "What was marked while a full mirror ran, its target lacks still", arguments: [true, false])
-    func markedBehindFull(isUnchanged: Bool) throws {
+    @Test(arguments: [true, false])
+    func `what was marked while a full mirror ran, its target lacks still`(isUnchanged: Bool) throws
+    {
         let (_, store) = try makeStore(disk("source", size: 8 * 512))
         func begin(_ mode: JobMode, _ bitmap: BitmapReference?, _ target: String) throws -> StoreJob
         {
@@ -139,8 +137,8 @@ import Testing
         #expect(lacked == (isUnchanged ? "00000000" : "10100000"))
     }
 
-    @Test("A finer and a coarser bitmap merge without losing a byte, all of them or none")
-    func merging() throws {
+    @Test
+    func `a finer and a coarser bitmap merge without losing a byte, all of them or none`() throws {
         let (_, store) = try makeStore(disk("source", size: 8 * 512))
         try store.add("fine", granularity: .min)
         try store.add("coarse", granularity: Granularity(bytes: 2048))
@@ -158,8 +156,8 @@ import Testing
         }
     }
 
-    @Test("Names are checked", arguments: ["", "a\nb", String(repeating: "x", count: 1024)])
-    func names(name: String) throws {
+    @Test(arguments: ["", "a\nb", String(repeating: "x", count: 1024)])
+    func `names are checked`(name: String) throws {
         let (_, store) = try makeStore(disk("source", size: 8 * 512))
         #expect(throws: BitmapStoreError.self) { try store.add(name) }
         try store.add(String(repeating: "x", count: 1023))

@@ -10,8 +10,8 @@ import Testing
 @Suite struct SizeTests {
     private let terabytes16 = 16 << 40
 
-    @Test("Clearing one granule of 16 TiB writes a few blocks at the next checkpoint")
-    func fewBlocks() throws {
+    @Test
+    func `clearing one granule of 16 TiB writes a few blocks at the next checkpoint`() throws {
         let (disk, store) = try makeStore(disk("source", size: terabytes16))
         try store.add("b")
         // Every 64th page of the bitmap takes a block, so that every table does.
@@ -62,8 +62,8 @@ import Testing
         return [disk.readBytes - overheadRead, disk.writtenBytes - overheadWritten]
     }
 
-    @Test("A job that ends well reads and writes only pages that were marked meanwhile")
-    func successOfFew() throws {
+    @Test
+    func `a job that ends well reads and writes only pages that were marked meanwhile`() throws {
         let (disk, store) = try sparse()
         var job = try store.beginJob(request("b", size: 8 << 40))
         #expect(try cost(disk) { try job.finish(.success) } == [0, 0])
@@ -83,8 +83,7 @@ import Testing
         #expect(try store.load("b").isEqual(to: expected))
     }
 
-    @Test("A job that fails reads and writes only pages that changed")
-    func failureOfFew() throws {
+    @Test func `a job that fails reads and writes only pages that changed`() throws {
         let (disk, store) = try sparse()
         var remaining = try store.load("b")
         let job = try store.beginJob(request("b", size: 8 << 40, .always))
@@ -101,8 +100,8 @@ import Testing
         #expect(resuming[0] <= 7 * blockBytes && resuming[1] == 0, "\(resuming)")
     }
 
-    @Test("Merging one bitmap into another reads and writes only pages that both have")
-    func mergeOfFew() throws {
+    @Test
+    func `merging one bitmap into another reads and writes only pages that both have`() throws {
         let (disk, store) = try sparse()
         try store.add("c")
         #expect(try cost(disk) { try store.merge(into: "c", from: ["b"]) } == [0, 0])
@@ -113,8 +112,7 @@ import Testing
         #expect(try store.bitmap("b").dirtyBytes == 11 * 65536)
     }
 
-    @Test("Loading reads only pages that are neither clean nor full")
-    func loadOfFew() throws {
+    @Test func `loading reads only pages that are neither clean nor full`() throws {
         let (disk, store) = try sparse()
         try store.mark("b", [4 << 40..<5 << 40])
         var dirtyBytes: Int64 = 0
@@ -123,8 +121,7 @@ import Testing
         #expect(found[0] == 8 * blockBytes)
     }
 
-    @Test("Empty and full bitmaps of any size take no blocks")
-    func noBlocks() throws {
+    @Test func `empty and full bitmaps of any size take no blocks`() throws {
         let (disk, store) = try makeStore(disk("source", size: terabytes16))
         try store.add("b")
         try store.add("c", granularity: Granularity(bytes: 4096))
@@ -135,8 +132,7 @@ import Testing
         #expect(try store.bitmaps().map(\.dirtyBytes) == [Int64(terabytes16), Int64(terabytes16)])
     }
 
-    @Test("A copy for a job takes no blocks, and the file does not grow without end")
-    func sharing() throws {
+    @Test func `a copy for a job takes no blocks, and the file does not grow without end`() throws {
         // Smaller than the others: every round looks at all words.
         let (disk, store) = try makeStore(disk("source", size: 1 << 40))
         try store.add("b")

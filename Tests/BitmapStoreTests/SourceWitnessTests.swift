@@ -18,8 +18,7 @@ import Testing
         return request
     }
 
-    @Test("Who knew how its files were knows how they are, and nobody else does")
-    func renewing() throws {
+    @Test func `who knew how its files were knows how they are, and nobody else does`() throws {
         let (disk, store) = try makeStore(disk("source", size: Self.size))
         for (name, seen) in [("a", 1), ("b", 2)] {
             try store.add(name, granularity: .min)

@@ -18,8 +18,7 @@ import Testing
         try Generation.load(MemoryFile(disk), known: nil).superblock.version
     }
 
-    @Test("Everything in it is there")
-    func reading() throws {
+    @Test func `everything in it is there`() throws {
         let (disk, store) = try fixture()
         let bitmaps = try store.bitmaps()
         #expect(bitmaps.map(\.name) == ["nightly", "fresh", "off"])
@@ -39,8 +38,7 @@ import Testing
         #expect(disk.content == VersionOneFixture.content, "reading changes nothing")
     }
 
-    @Test("Its last success is a target that lacks what is marked")
-    func lastSuccess() throws {
+    @Test func `its last success is a target that lacks what is marked`() throws {
         let (_, store) = try fixture()
         let target = try #require(try store.bitmap("nightly").targets.first)
         #expect(target.path == "/srv/images/t.img" && target.lackedBytes == 2 * 65536)
@@ -52,8 +50,7 @@ import Testing
         #expect(try store.bitmap("off").targets.isEmpty)
     }
 
-    @Test("A job that died in it can be resumed, and makes its target known")
-    func interrupted() throws {
+    @Test func `a job that died in it can be resumed, and makes its target known`() throws {
         let (_, store) = try fixture()
         // That version has worked it into the bitmap: what was left, and what was marked after.
         #expect(try store.load("fresh").dirtyBytes == 4096 + 3)
@@ -65,8 +62,8 @@ import Testing
         #expect(target.path == "/srv/images/u.img" && target.lackedBytes == 0)
     }
 
-    @Test("What changes it writes it in the format of today, with all that was in it")
-    func writing() throws {
+    @Test
+    func `what changes it writes it in the format of today, with all that was in it`() throws {
         let (disk, store) = try fixture()
         let before = try Snapshot.read(disk)
         #expect(try version(disk) == 1)
@@ -83,8 +80,7 @@ import Testing
         #expect(slots[0..<512] == slots[blockBytes..<blockBytes + 512])
     }
 
-    @Test("A kill or a power cut while it is written anew leaves one or the other")
-    func crashing() throws {
+    @Test func `a kill or a power cut while it is written anew leaves one or the other`() throws {
         let (disk, store) = try fixture()
         var random = RandomTest.generator(defaultSeed: 1)
         let before = try Snapshot.read(disk)
@@ -105,8 +101,7 @@ import Testing
         }
     }
 
-    @Test("Marks that a failed job took from another target count as lacking")
-    func lostMarks() throws {
+    @Test func `marks that a failed job took from another target count as lacking`() throws {
         let (_, store) = try makeStore(disk("source", size: 8 * 512))
         try store.add("b", granularity: .min)
         try store.mark("b", [0..<1024])
