@@ -18,7 +18,7 @@ import Testing
     }
 
     @Test(arguments: ["sysfs", "proc"])
-    func nothingIsOpened(hidden: String) throws {
+    func `nothing is opened`(hidden: String) throws {
         let machine = try Fixture()
         if hidden == "proc" { try machine.device("sda", 8, 0) }
         let scratch = try Scratch()
@@ -42,7 +42,7 @@ import Testing
         #expect(throws: StorageError.notFound(path: new)) { try StorageDevice.openSource(new) }
     }
 
-    @Test func aWitnessIsEmpty() throws {
+    @Test func `a witness is empty`() throws {
         let machine = try Fixture()
         let witness = machine.view.witness(of: DeviceNumber(major: 8, minor: 0), size: 512)
         #expect(witness == WriteWitness(size: 512))

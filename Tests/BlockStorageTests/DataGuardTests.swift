@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test(arguments: [0, 20_497, 34_603_009, 67_108_863] as [Int64])
-    func oneByteOfAFileIsFound(offset: Int64) throws {
+    func `one byte of a file is found`(offset: Int64) throws {
         let target = try scratch.file("target", size: Self.size)
         _ = try openTarget(target, for: source)
         write(1, at: offset, to: target)
@@ -49,14 +49,14 @@ import Testing
         _ = try openTarget(target, for: source, TargetOptions(holdsMirror: true))
     }
 
-    @Test func zerosAreNoData() throws {
+    @Test func `zeros are no data`() throws {
         let target = try scratch.file("target", size: Self.size)
         write(Int(3 * mebibyte), at: 5 * mebibyte, to: target, byte: 0)
         _ = try openTarget(target, for: source)
     }
 
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func aDiskIsSampled() throws {
+    func `a disk is sampled`() throws {
         let loop = try scratch.loop(size: Self.size)
         _ = try openTarget(loop.path, for: source)
         // A quarter of the disk, without its ends.
@@ -71,7 +71,7 @@ import Testing
     }
 
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func aFormatIsMadeOverNothing() throws {
+    func `a format is made over nothing`() throws {
         let loop = try scratch.loop(size: Self.size)
         write(4, at: 0, to: loop.path)
         let options = TargetOptions(create: true, holdsMirror: true)
@@ -88,7 +88,7 @@ import Testing
     }
 
     @Test(arguments: Self.layouts)
-    func placesLieInTheStretchesAndAreEnough(stretches: [Range<Int64>]) {
+    func `places lie in the stretches and are enough`(stretches: [Range<Int64>]) {
         let places = DataGuard.places(in: stretches)
         let length = stretches.map(\.count).reduce(0, +)
         for place in places {
@@ -108,7 +108,7 @@ import Testing
         #expect(gaps.allSatisfy { $0 <= length / 64 + 65536 })
     }
 
-    @Test func whatIsShortIsReadWhole() {
+    @Test func `what is short is read whole`() {
         let stretches: [Range<Int64>] = [0..<mebibyte / 2, mebibyte..<mebibyte + 4096]
         #expect(DataGuard.places(in: stretches) == stretches)
         #expect(DataGuard.places(in: []).isEmpty)

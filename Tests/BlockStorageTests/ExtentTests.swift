@@ -18,7 +18,7 @@ import Testing
         return found
     }
 
-    @Test func emptyFileHasNoExtents() throws {
+    @Test func `an empty file has no extents`() throws {
         let scratch = try Scratch()
         let device = try openSource(scratch.file("a", size: 0))
         #expect(device.geometry.size == 0)
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test(arguments: [1, 511, 512, 4097, mebibyte - 1])
-    func aHoleReachesTheVeryEnd(size: Int64) throws {
+    func `a hole reaches the very end`(size: Int64) throws {
         let scratch = try Scratch()
         let device = try openSource(scratch.file("a", size: size))
         #expect(try extents(of: device) == [StorageExtent(range: 0..<size, content: .zero)])
@@ -34,7 +34,7 @@ import Testing
         #expect(!device.readsAsZero(0..<size + 1))
     }
 
-    @Test func dataBetweenHolesIsFound() throws {
+    @Test func `data between holes is found`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("a", size: 4 * mebibyte)
         write(4096, at: mebibyte, to: path)
@@ -49,7 +49,7 @@ import Testing
         #expect(device.readsAsZero(0..<mebibyte))
     }
 
-    @Test func shortHolesAreFoldedIntoTheirData() throws {
+    @Test func `short holes are folded into their data`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("a", size: mebibyte)
         for index in 0..<8 { write(4096, at: Int64(index) * 32768, to: path) }
@@ -59,7 +59,7 @@ import Testing
     }
 
     /// The cost of one question is bounded, so an endless comb of tiny holes comes in pieces.
-    @Test func aLongCombComesInPieces() throws {
+    @Test func `a long comb comes in pieces`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("a", size: 1024 * 8192)
         for index in 0..<1024 { write(4096, at: Int64(index) * 8192, to: path) }
@@ -71,7 +71,7 @@ import Testing
         #expect(found.count > 2 && found.count < 10)
     }
 
-    @Test func reservedAndUnwrittenSpaceReadsAsZero() throws {
+    @Test func `reserved and unwritten space reads as zero`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("a", size: mebibyte)
         let descriptor = open(path, O_RDWR)
@@ -81,7 +81,7 @@ import Testing
         #expect(device.readsAsZero(0..<mebibyte))
     }
 
-    @Test func aShrunkenFileIsNoHole() throws {
+    @Test func `a shrunken file is no hole`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("a", size: mebibyte)
         let device = try openSource(path)
@@ -94,7 +94,7 @@ import Testing
 
     /// Random files against a naive twin: data must never be called zero, long holes must be seen.
     @Test(arguments: 0..<8)
-    func agreesWithANaiveTwin(seed: Int) throws {
+    func `extents agree with a naive twin`(seed: Int) throws {
         var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 &+ 1
         func next(_ bound: Int) -> Int {
             state ^= state << 13
@@ -128,7 +128,7 @@ import Testing
     }
 
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func disksAreDataThroughout() throws {
+    func `disks are data throughout`() throws {
         let scratch = try Scratch()
         let device = try openSource(scratch.loop(size: 4 * mebibyte).path)
         #expect(try device.extent(at: 512).content == .data)

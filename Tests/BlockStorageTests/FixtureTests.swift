@@ -4,7 +4,7 @@ import Testing
 @testable import BlockStorage
 
 @Suite struct ParserTests {
-    @Test func mountLinesAreParsed() throws {
+    @Test func `mount lines are parsed`() throws {
         let line: Substring =
             #"36 35 98:0 / /mnt/a\040b\134c rw,noatime master:1 shared:2 - ext4 /dev/x\011y rw"#
         let mount = try #require(Mount(line: line))
@@ -19,14 +19,14 @@ import Testing
         (#"rw,lowerdir=/a\134:b:/c,upperdir=/u\134\054x"#, ["/u,x", "/a:b", "/c"]),
         ("ro,lowerdir=/a::/data", ["/a", "/data"]),
     ])
-    func anOverlayNamesItsLayers(options: String, layers: [String]) throws {
+    func `an overlay names its layers`(options: String, layers: [String]) throws {
         let text = "40 35 0:52 / /m rw - overlay none \(options)"
         let overlay = try #require(Mount(line: text[...]).flatMap { Overlay($0) })
         #expect(overlay.layers == layers && !overlay.isVolatile)
         #expect(overlay.places(of: "/m/d/f") == layers.map { $0 + "/d/f" })
     }
 
-    @Test func aBoundPartOfAnOverlayIsFound() throws {
+    @Test func `a bound part of an overlay is found`() throws {
         let text: Substring = "40 35 0:52 /sub /m rw - overlay none rw,lowerdir=/a,volatile"
         let overlay = try #require(Mount(line: text).flatMap { Overlay($0) })
         #expect(overlay.places(of: "/m/f") == ["/a/sub/f"] && overlay.isVolatile)
@@ -37,14 +37,16 @@ import Testing
     }
 
     @Test(arguments: ["", "1 2 3", "36 35 x:0 / / rw - ext4 /dev/x rw", "1 2 8:1 / / rw a b c d"])
-    func otherLinesAreNot(line: String) { #expect(Mount(line: line[...]) == nil) }
+    func `other lines are no mounts`(line: String) { #expect(Mount(line: line[...]) == nil) }
 
     @Test(arguments: [
         (#"\04"#, #"\04"#), (#"\0400"#, " 0"), (#"\\"#, #"\\"#), (#"\999"#, #"\999"#),
     ])
-    func octalIsUndone(text: String, expected: String) { #expect(unescapeOctal(text) == expected) }
+    func `octal is undone`(text: String, expected: String) {
+        #expect(unescapeOctal(text) == expected)
+    }
 
-    @Test func deviceNumbersAreDecoded() {
+    @Test func `device numbers are decoded`() {
         #expect(DeviceNumber(encoded: 0x0801) == DeviceNumber(major: 8, minor: 1))
         #expect(DeviceNumber(encoded: 0x10_3f05) == DeviceNumber(major: 0x3f, minor: 0x105))
         #expect(DeviceNumber("8:1") == DeviceNumber(major: 8, minor: 1))
@@ -53,7 +55,7 @@ import Testing
 }
 
 @Suite struct UseFixtureTests {
-    @Test func aMountAboveMappedStorageIsSeenFromTheDisk() throws {
+    @Test func `a mount above mapped storage is seen from the disk`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sda", 8, 0)
         let sibling = try machine.device("sda1", 8, 1, on: "sda", start: 2048, sectors: 2048)
@@ -75,7 +77,7 @@ import Testing
         #expect(guarding.findings(on: sibling).uses.isEmpty)
     }
 
-    @Test func aWholeDiskInUseCoversItsPartitions() throws {
+    @Test func `a whole disk in use covers its partitions`() throws {
         let machine = try Fixture()
         try machine.device("nvme0n1", 259, 0)
         let part = try machine.device("nvme0n1p1", 259, 1, on: "nvme0n1", start: 8, sectors: 8)
@@ -85,7 +87,7 @@ import Testing
                 == [.mounted(device: "/dev/nvme0n1", at: "/data")])
     }
 
-    @Test func everyMemberOfABtrfsIsInUse() throws {
+    @Test func `every member of a btrfs is in use`() throws {
         let machine = try Fixture()
         let first = try machine.device("sdb", 8, 16)
         let second = try machine.device("sdc", 8, 32)
@@ -99,7 +101,7 @@ import Testing
                 == [.filesystemMember(device: "/dev/sdc", filesystem: "btrfs 1234")])
     }
 
-    @Test func mountsOfContainersCount() throws {
+    @Test func `mounts of containers count`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sdb", 8, 16)
         try machine.link("/proc/self/ns/mnt", to: "mnt:[1]")
@@ -110,7 +112,7 @@ import Testing
                 == [.mounted(device: "/dev/sdb", at: "/inside")])
     }
 
-    @Test func swapFilesAndExportsAreFound() throws {
+    @Test func `swap files and exports are found`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sdb", 8, 16)
         let file = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
@@ -128,7 +130,7 @@ import Testing
                 == [.exported(device: "/dev/sdb", by: "NVMe subsystem store, namespace 1")])
     }
 
-    @Test func whatSharesTheFileBelowALoopIsInTheWay() throws {
+    @Test func `what shares the file below a loop is in the way`() throws {
         let machine = try Fixture()
         let file = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
         let target = try machine.loop("loop0", 0, over: file, path: "/images/a (deleted)")
@@ -144,7 +146,7 @@ import Testing
 
     /// The kernel gives a file of an overlay and the one that it is stored in two numbers.
     @Test(arguments: [true, false])
-    func usesOfALayerCountForTheOverlay(isShownUsed: Bool) throws {
+    func `uses of a layer count for the overlay`(isShownUsed: Bool) throws {
         let machine = try Fixture()
         let shown = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 52), inode: 12)
         let stored = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
@@ -167,7 +169,7 @@ import Testing
     }
 
     /// What another layer hides is another file.
-    @Test func aHiddenFileOfALayerIsApart() throws {
+    @Test func `a hidden file of a layer is apart`() throws {
         let machine = try Fixture()
         try machine.device("sda", 8, 0)
         let upper = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
@@ -183,12 +185,12 @@ import Testing
         #expect(survey.aliases(of: "/lower/f").isEmpty)
     }
 
-    @Test func aBlindGuardSaysSo() throws {
+    @Test func `a blind guard says so`() throws {
         let machine = try Fixture()
         #expect(throws: Survey.Blindness.self) { try machine.survey() }
     }
 
-    @Test func writersAreToldFromReaders() throws {
+    @Test func `writers are told from readers`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sdb", 8, 16)
         for (pid, flags) in [(70, "0100000"), (71, "0100002"), (72, "0100001")] {
@@ -221,7 +223,7 @@ import Testing
         return false
     }
 
-    @Test func partitionsOverlapByTheirSectors() throws {
+    @Test func `partitions overlap by their sectors`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sda", 8, 0)
         let first = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
@@ -234,7 +236,7 @@ import Testing
         #expect(try verdict(machine, disk, disk) == .same)
     }
 
-    @Test func aFileOfAnOverlayIsTheOneOfItsLayer() throws {
+    @Test func `a file of an overlay is the one of its layer`() throws {
         let machine = try Fixture()
         try machine.device("sda", 8, 0)
         let shown = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 52), inode: 12)
@@ -249,7 +251,7 @@ import Testing
         #expect(try verdict(machine, shown, other, paths: ("/m/d/f", "/lower/d/g")) == .apart)
     }
 
-    @Test func logicalVolumesKeepApartAndMappedCopiesDoNot() throws {
+    @Test func `logical volumes keep apart and mapped copies do not`() throws {
         let machine = try Fixture()
         try machine.device("sda", 8, 0)
         let member = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
@@ -270,7 +272,7 @@ import Testing
         #expect(isOverlap(try verdict(machine, member, volumes[1])))
     }
 
-    @Test func twoPathsToOneDiskAreOneDisk() throws {
+    @Test func `two paths to one disk are one disk`() throws {
         let machine = try Fixture()
         let wwid = ["device/wwid": "naa.5000c500a1b2c3d4"]
         let one = try machine.device("sda", 8, 0, attributes: wwid)
@@ -280,7 +282,7 @@ import Testing
         #expect(isOverlap(try verdict(machine, one, part)))
     }
 
-    @Test func bridgesThatRepeatTheirSerialStayApart() throws {
+    @Test func `bridges that repeat their serial stay apart`() throws {
         let machine = try Fixture()
         let wwid = ["device/wwid": "t10.ATA cheap bridge 0123456789"]
         let one = try machine.device("sda", 8, 0, attributes: wwid)
@@ -288,7 +290,7 @@ import Testing
         #expect(try verdict(machine, one, other) == .apart)
     }
 
-    @Test func filesLieOnTheirDisks() throws {
+    @Test func `files lie on their disks`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sda", 8, 0)
         let part = try machine.device("sda1", 8, 1, on: "sda", start: 10, sectors: 10)
@@ -307,7 +309,7 @@ import Testing
         #expect(isOverlap(try verdict(machine, disk, loop)))
     }
 
-    @Test func filesOfABtrfsAreFoundByTheirMount() throws {
+    @Test func `files of a btrfs are found by their mount`() throws {
         let machine = try Fixture()
         let first = try machine.device("sdb", 8, 16)
         let second = try machine.device("sdc", 8, 32)

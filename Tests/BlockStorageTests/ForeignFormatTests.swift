@@ -17,10 +17,10 @@ import Testing
     ]
 
     @Test(
-        "What qemu-img makes is known by name", .enabled(if: Shell.has("qemu-img")),
+        .enabled(if: Shell.has("qemu-img")),
         arguments: formats.keys.sorted(),
         ["", "-o subformat=fixed", "-o subformat=streamOptimized"])
-    func images(format: String, option: String) throws {
+    func `what qemu-img makes is known by name`(format: String, option: String) throws {
         let scratch = try Scratch()
         let raw = try scratch.file("raw", size: 1 << 20)
         let image = scratch.path("image")
@@ -36,10 +36,8 @@ import Testing
         #expect(name?.contains(Self.formats[format] ?? "?") == true, "\(name ?? "nothing")")
     }
 
-    @Test(
-        "What is compressed is known by its program",
-        arguments: ["gzip", "xz", "zstd", "bzip2", "lz4", "lzip", "lzop"])
-    func compressed(program: String) throws {
+    @Test(arguments: ["gzip", "xz", "zstd", "bzip2", "lz4", "lzip", "lzop"])
+    func `what is compressed is known by its program`(program: String) throws {
         let scratch = try Scratch()
         let raw = try scratch.file("raw", size: 1 << 20)
         guard Shell.has(program) else { return }
@@ -62,8 +60,7 @@ import Testing
         return ForeignFormat.recognise(beginning: padded, end: [], name: name)?.name
     }
 
-    @Test("What has no number of its own is known by its header")
-    func shapes() throws {
+    @Test func `what has no number of its own is known by its header`() throws {
         for level in [0, 6, 9] {
             let command = "xz --format=lzma -\(level) -c raw"
             let name = try made("packed", by: command, needs: "xz")
@@ -159,8 +156,8 @@ import Testing
         [0x45, 0x52, 0x08, 0x00], [0x0e, 0x1f], [0x5d, 0xc3], [0x78, 0x03], [0x90],
     ]
 
-    @Test("Boot sectors are none of them, whatever the file's name", arguments: boots)
-    func boot(beginning: [UInt8]) {
+    @Test(arguments: boots)
+    func `boot sectors are none of them, whatever the file's name`(beginning: [UInt8]) {
         var random = RandomTest.generator(defaultSeed: 31)
         for name in ["disk", "disk.lzma", "disk.Z", "disk.zz", "disk.zlib", "disk.tar"] {
             for _ in 0..<RandomTest.events(default: 200) {
@@ -184,8 +181,7 @@ import Testing
         }
     }
 
-    @Test("Raw disks are none of them, whatever is on them")
-    func raw() throws {
+    @Test func `raw disks are none of them, whatever is on them`() throws {
         #expect(ForeignFormat.recognise(beginning: [], end: [], name: "") == nil)
         let zeros = [UInt8](repeating: 0, count: 512)
         #expect(ForeignFormat.recognise(beginning: zeros, end: zeros, name: "a.lzma") == nil)
@@ -209,8 +205,8 @@ import Testing
         }
     }
 
-    @Test("A disk is a disk, whatever it begins with", .enabled(if: LoopDevice.isAvailable))
-    func disks() throws {
+    @Test(.enabled(if: LoopDevice.isAvailable))
+    func `a disk is a disk, whatever it begins with`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let handle = try #require(FileHandle(forUpdatingAtPath: path))
@@ -227,14 +223,14 @@ import Testing
         try #require(SystemCalls.path(bytes))
     }
 
-    @Test func bytesAreShown() {
+    @Test func `bytes that are no text are shown`() {
         #expect(PathText.escaped(Array("ä/€/😀".utf8)) == "ä/€/😀")
         #expect(PathText.escaped([0x62, 0xe4, 0x63, 0xff]) == "b\\xe4c\\xff")
         #expect(PathText.escaped([0xe2, 0x82]) == "\\xe2\\x82")
         #expect(PathText.escaped([0x05, 0x80]) == "\u{5}\\x80")
     }
 
-    @Test func sourcesAndTargetsOfSuchNamesAreRefused() throws {
+    @Test func `sources and targets of such names are refused`() throws {
         let scratch = try Scratch()
         let directory = Array(scratch.path.utf8) + [UInt8(ascii: "/")]
         let odd = try path(directory + [0x62, 0xe4])
@@ -261,7 +257,7 @@ import Testing
         _ = other
     }
 
-    @Test func nothingIsMadeInSuchADirectory() throws {
+    @Test func `nothing is made in such a directory`() throws {
         let scratch = try Scratch()
         let source = try StorageDevice.openSource(FilePath(try scratch.file("s", size: 4096)))
         try Shell.run(

@@ -25,7 +25,7 @@ struct GuardTests {
         return uses
     }
 
-    @Test func anEmptyDiskIsTakenAndReleased() throws {
+    @Test func `an empty disk is taken and released`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         do {
             let target = try openTarget(loop.path, for: source)
@@ -38,7 +38,7 @@ struct GuardTests {
         _ = try openTarget(loop.path, for: source)
     }
 
-    @Test func aMountedDiskIsRefused() throws {
+    @Test func `a mounted disk is refused`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         try Shell.run("mkfs.ext4", "-q", loop.path)
         let point = try scratch.mount(loop.path)
@@ -54,7 +54,7 @@ struct GuardTests {
     }
 
     @Test(.enabled(if: Machine.has("mkfs.btrfs"), "needs mkfs.btrfs"))
-    func aMountedBtrfsIsRefused() throws {
+    func `a mounted btrfs is refused`() throws {
         let one = try scratch.loop(size: 128 * mebibyte)
         let two = try scratch.loop(size: 128 * mebibyte)
         try Shell.run("mkfs.btrfs", "-q", "-m", "single", "-d", "single", one.path, two.path)
@@ -80,7 +80,7 @@ struct GuardTests {
         #expect(access(image, F_OK) != 0)
     }
 
-    @Test func activeSwapIsRefused() throws {
+    @Test func `active swap is refused`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         try Shell.run("mkswap", loop.path)
         try Shell.run("swapon", loop.path)
@@ -89,7 +89,7 @@ struct GuardTests {
         #expect(uses(of: loop.path) == [.swap(loop.path)])
     }
 
-    @Test func anActiveSwapFileIsRefused() throws {
+    @Test func `an active swap file is refused`() throws {
         let path = scratch.path("swapfile")
         try Shell.run("dd", "if=/dev/zero", "of=\(path)", "bs=1M", "count=64", "status=none")
         chmod(path, 0o600)
@@ -99,7 +99,7 @@ struct GuardTests {
         #expect(uses(of: path) == [.swap(path)])
     }
 
-    @Test func partitionsProtectTheirDiskAndNotEachOther() throws {
+    @Test func `partitions protect their disk and not each other`() throws {
         let loop = try scratch.loop(size: 132 * mebibyte)
         let first = try loop.addPartition(1, start: 2048, sectors: 64 * 2048)
         let second = try loop.addPartition(2, start: 66 * 2048, sectors: 64 * 2048)
@@ -109,7 +109,7 @@ struct GuardTests {
         _ = try openTarget(second, for: source)
     }
 
-    @Test func aPartitionOfTheSourceIsRefused() throws {
+    @Test func `a partition of the source is refused`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         let part = try loop.addPartition(1, start: 2048, sectors: 2048)
         let sibling = try loop.addPartition(2, start: 4096, sectors: 2048)
@@ -123,7 +123,7 @@ struct GuardTests {
         _ = try openTarget(sibling, for: try openSource(part))
     }
 
-    @Test func theSameDiskUnderAnotherNameIsRefused() throws {
+    @Test func `the same disk under another name is refused`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         let link = scratch.path("by-id")
         try #require(symlink(loop.path, link) == 0)
@@ -133,7 +133,7 @@ struct GuardTests {
                 == .sourceIsTarget(source: FilePath(loop.path), target: FilePath(link)))
     }
 
-    @Test func loopsAndTheirFilesAreOneStorage() throws {
+    @Test func `loops and their files are one storage`() throws {
         let image = try scratch.file("image", size: 64 * mebibyte)
         let file = try openSource(image)
         let loop = try scratch.loop(over: image)
@@ -149,7 +149,7 @@ struct GuardTests {
         #expect(uses(of: image) == [.loop(device: loop.path, over: image)])
     }
 
-    @Test func aStackOfLoopsIsSeenThrough() throws {
+    @Test func `a stack of loops is seen through`() throws {
         let bottom = try scratch.loop(size: 64 * mebibyte)
         let top = try scratch.loop(over: bottom.path)
         try Shell.run("mkfs.ext4", "-q", top.path)
@@ -163,13 +163,13 @@ struct GuardTests {
         #expect(uses(of: beside.path).contains(.mounted(device: top.path, at: point)))
     }
 
-    @Test func aDiskOfNoSizeIsNoSource() throws {
+    @Test func `a disk of no size is no source`() throws {
         let loop = try scratch.loop(size: mebibyte)
         loop.detach()
         #expect(storageError { try openSource(loop.path) } == .noMedium(path: FilePath(loop.path)))
     }
 
-    @Test func aClaimWithoutATraceIsRespected() throws {
+    @Test func `a claim without a trace is respected`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         let claim = open(loop.path, O_RDONLY | O_EXCL | O_CLOEXEC)
         try #require(claim >= 0)
@@ -181,7 +181,7 @@ struct GuardTests {
         }
     }
 
-    @Test func aReadOnlyDiskIsRefused() throws {
+    @Test func `a read-only disk is refused`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte, readOnly: true)
         guard case .readOnlyTarget? = refusal({ try openTarget(loop.path, for: source) }) else {
             Issue.record("a read-only disk was accepted")
@@ -189,7 +189,7 @@ struct GuardTests {
         }
     }
 
-    @Test func aPlainWriterIsNamed() throws {
+    @Test func `a plain writer is named`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         let holder = try Holder(writing: loop.path)
         let process = ProcessName(pid: holder.pid, command: "sleep")
@@ -198,7 +198,7 @@ struct GuardTests {
                 == .openByProcess(target: FilePath(loop.path), processes: [process]))
     }
 
-    @Test func sizesOfDisksMustMatch() throws {
+    @Test func `sizes of disks must match`() throws {
         let loop = try scratch.loop(size: 32 * mebibyte)
         guard case .targetTooSmall? = refusal({ try openTarget(loop.path, for: source) }) else {
             Issue.record("a small disk was accepted")
@@ -212,7 +212,7 @@ struct GuardTests {
         _ = try openTarget(large.path, for: source, TargetOptions(allowLarger: true))
     }
 
-    @Test func theLockOfAnotherIsRespected() throws {
+    @Test func `the lock of another is respected`() throws {
         let loop = try scratch.loop(size: 64 * mebibyte)
         let descriptor = open(loop.path, O_RDONLY | O_CLOEXEC)
         defer { close(descriptor) }
@@ -229,7 +229,7 @@ struct GuardTests {
     }
 
     @Test(arguments: ["ext4", "xfs", "swap", "gpt", "dos"])
-    func whatADiskCarriesIsRefusedByName(kind: String) throws {
+    func `what a disk carries is refused by name`(kind: String) throws {
         let size: Int64 = kind == "xfs" ? 320 : 64
         let source = try openSource(scratch.file("matching", size: size * mebibyte))
         let loop = try scratch.loop(size: size * mebibyte)
@@ -260,7 +260,7 @@ struct GuardTests {
 @Suite(.serialized, .enabled(if: Machine.canUseLoops, Machine.needsLoops))
 struct DirectAccessTests {
     @Test(arguments: ["ext4", "xfs", "btrfs"])
-    func filesystemsOnDisks(kind: String) throws {
+    func `filesystems on disks take direct access`(kind: String) throws {
         guard Shell.has("mkfs.\(kind)") else { return }
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 320 * mebibyte)
@@ -276,7 +276,7 @@ struct DirectAccessTests {
         #expect(try device.extent(at: 0).content == .zero)
     }
 
-    @Test func tmpfsTakesItAndSaysSo() throws {
+    @Test func `tmpfs takes direct access or says so`() throws {
         let scratch = try Scratch()
         let image = try scratch.mount("none", type: "tmpfs") + "/image"
         let descriptor = open(image, O_RDWR | O_CREAT, 0o600)
@@ -287,7 +287,7 @@ struct DirectAccessTests {
         #expect(device.caching != .direct || !device.notes.isEmpty)
     }
 
-    @Test func whatRefusesItIsReadThroughTheCache() throws {
+    @Test func `what refuses direct access is read through the cache`() throws {
         // procfs has regular files and no direct I/O.
         let device = try openSource("/proc/version")
         guard case .buffered = device.caching else {

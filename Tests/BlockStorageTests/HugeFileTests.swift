@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test(.enabled(if: access("/dev/shm", W_OK) == 0))
-    func theLargestAreRefused() throws {
+    func `the largest files are refused`() throws {
         #expect(try opened(Int64.max - (4 << 30))?.geometry.size == Int64.max - (4 << 30))
         for size in [Int64.max, Int64.max - 511, Int64.max - (4 << 30) + 1] {
             let error = #expect(throws: StorageError.self) { _ = try opened(size) }

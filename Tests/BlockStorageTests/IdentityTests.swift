@@ -155,8 +155,8 @@ import Testing
         ),
     ]
 
-    @Test("What changed is told, and what may change is not", arguments: cases.indices)
-    func difference(index: Int) {
+    @Test(arguments: cases.indices)
+    func `what changed is told, and what may change is not`(index: Int) {
         let (name, old, new, difference) = Self.cases[index]
         let known = Self.identity(old)
         let now = Self.identity(new)
@@ -164,8 +164,7 @@ import Testing
         #expect((known.difference(from: now) == nil) == (difference == nil), "\(name)")
     }
 
-    @Test("An image is told by its inode and filesystem")
-    func images() {
+    @Test func `an image is told by its inode and filesystem`() {
         func image(_ inode: UInt64, _ major: UInt32, _ minor: UInt32) -> DeviceIdentity {
             var identity = DeviceIdentity(size: 4096)
             identity.inode = inode
@@ -189,8 +188,7 @@ import Testing
         #expect(born(1, 1).difference(from: image(1, 8, 17)) != nil)
     }
 
-    @Test("A file with the inode of one that was removed is another file")
-    func inodesAreUsedAgain() {
+    @Test func `a file with the inode of one that was removed is another file`() {
         func image(birth: Int64?, generation: UInt32? = nil) -> DeviceIdentity {
             var identity = DeviceIdentity(size: 4096)
             identity.inode = 12
@@ -214,8 +212,7 @@ import Testing
         #expect(image(birth: nil, generation: 4).difference(from: numbered) != nil)
     }
 
-    @Test("Removing and making a file makes it another")
-    func remadeFiles() throws {
+    @Test func `removing and making a file makes it another`() throws {
         let scratch = try Scratch()
         func identity() throws -> DeviceIdentity {
             try StorageDevice.openSource(FilePath(scratch.path("image"))).identity
@@ -233,8 +230,7 @@ import Testing
         }
     }
 
-    @Test("Names of stores are safe, short and different for different disks")
-    func storeNames() {
+    @Test func `names of stores are safe, short and different for different disks`() {
         let disks = [
             Self.identity { $0.wwn = "naa.5000" }, Self.identity { $0.wwn = "naa/5000" },
             Self.identity { $0.wwn = "naa_5000" }, Self.identity { $0.serial = "naa.5000" },
@@ -259,10 +255,8 @@ import Testing
         #expect(resized.storeName == names[0])
     }
 
-    @Test(
-        "A loop device over the same file is the same disk, whatever its number",
-        .enabled(if: LoopDevice.isAvailable))
-    func loops() throws {
+    @Test(.enabled(if: LoopDevice.isAvailable))
+    func `a loop device over the same file is the same disk, whatever its number`() throws {
         let scratch = try Scratch()
         let first = try scratch.loop(over: scratch.file("image", size: 1 << 20))
         let second = try scratch.loop(over: scratch.path("image"))

@@ -51,7 +51,7 @@ private final class ForeignLocks {
                 path: FilePath(path), permission: permission, isInUse: isInUse, holders: [own]))
     }
 
-    @Test func everyRoleHasItsBytes() throws {
+    @Test func `every role has its bytes`() throws {
         do {
             let device = try openSource(path)
             #expect(try locked() == [100, 201, 203])
@@ -75,7 +75,7 @@ private final class ForeignLocks {
         }
     }
 
-    @Test func readersOfOneFileKeepNobodyOut() throws {
+    @Test func `readers of one file keep nobody out`() throws {
         let one = try openSource(path)
         let other = try openSource(path)
         #expect(one.node == other.node)
@@ -85,7 +85,7 @@ private final class ForeignLocks {
         (101, ImageLock.Permission.write, true), (103, .resize, true),
         (200, .consistentRead, false),
     ])
-    func aSourceIsRefused(byte: Int, permission: ImageLock.Permission, isInUse: Bool) throws {
+    func `a source is refused`(byte: Int, permission: ImageLock.Permission, isInUse: Bool) throws {
         let locks = try ForeignLocks(path, [byte])
         let use = lock(permission, isInUse: isInUse)
         let refused = refusal { try openSource(path) }
@@ -98,7 +98,7 @@ private final class ForeignLocks {
     }
 
     @Test(arguments: [100, 201, 203])
-    func aSourceIsReadBesideReaders(byte: Int) throws {
+    func `a source is read beside readers`(byte: Int) throws {
         let locks = try ForeignLocks(path, [byte])
         let device = try openSource(path)
         #expect(device.warnings.isEmpty)
@@ -110,7 +110,7 @@ private final class ForeignLocks {
         ([103], .resize, true), ([200], .consistentRead, false), ([201], .write, false),
         ([203], .resize, false), ([100, 101, 103, 201, 203], .write, true),
     ])
-    func aTargetIsRefused(
+    func `a target is refused`(
         bytes: [Int], permission: ImageLock.Permission, isInUse: Bool
     ) throws {
         let locks = try ForeignLocks(path, bytes)
@@ -123,7 +123,7 @@ private final class ForeignLocks {
     }
 
     /// A reader that lets others write: QEMU would go ahead, but nobody knows what it relies on.
-    @Test func nothingIsChangedBelowAReader() throws {
+    @Test func `nothing is changed below a reader`() throws {
         let reader = try ForeignLocks(path, [100])
         guard
             case .lockedByOther? = refusal({
@@ -137,7 +137,7 @@ private final class ForeignLocks {
     }
 
     /// libvirt's lock daemon locks byte 0.
-    @Test func locksOfOtherKindsAreRespected() throws {
+    @Test func `locks of other kinds are respected`() throws {
         let source = try openSource(scratch.file("source", size: mebibyte))
         do {
             let locks = try ForeignLocks(path, [0], exclusive: true)
@@ -156,7 +156,7 @@ private final class ForeignLocks {
         withExtendedLifetime(locks) {}
     }
 
-    @Test func withoutAHolderTheMessageStillSaysWhatToDo() {
+    @Test func `without a holder the message still says what to do`() {
         let use = Use.imageLock(
             ImageLock(path: "/images/vm.qcow2", permission: .write, isInUse: true, holders: []))
         #expect(
@@ -223,7 +223,7 @@ struct QEMULockTests {
     }
 
     @Test(arguments: ["raw", "qcow2"])
-    func aMachineThatWritesKeepsUsOut(format: String) throws {
+    func `a machine that writes keeps us out`(format: String) throws {
         let path = try image(format)
         let machine = try daemon(path, format, readOnly: false)
         let process = ProcessName(pid: Int(machine.pid), command: "qemu-storage-da")
@@ -250,7 +250,7 @@ struct QEMULockTests {
     }
 
     @Test(arguments: ["raw", "qcow2"])
-    func aMachineThatReadsLetsUsRead(format: String) throws {
+    func `a machine that reads lets us read`(format: String) throws {
         let path = try image(format)
         let machine = try daemon(path, format, readOnly: true)
         let process = ProcessName(pid: Int(machine.pid), command: "qemu-storage-da")
@@ -271,7 +271,7 @@ struct QEMULockTests {
     }
 
     @Test(arguments: ["raw", "qcow2"])
-    func ourTargetIsLeftAlone(format: String) throws {
+    func `our target is left alone`(format: String) throws {
         let path = try image(format)
         for open in [
             { try openFormat(path) },
@@ -291,7 +291,7 @@ struct QEMULockTests {
     }
 
     @Test(arguments: ["raw", "qcow2"])
-    func aTargetIsNotReadHalfWritten(format: String) throws {
+    func `a target is not read half-written`(format: String) throws {
         let path = try image(format)
         let target = try openFormat(path)
         #expect(try isLockedOut("qemu-io", "-r", "-f", format, "-c", "read 0 4k", path))
@@ -299,7 +299,7 @@ struct QEMULockTests {
     }
 
     @Test(arguments: ["raw", "qcow2"])
-    func ourSourceIsReadAndNotWritten(format: String) throws {
+    func `our source is read and not written`(format: String) throws {
         let path = try image(format)
         let device = try openSource(path)
         #expect(try isLockedOut("qemu-io", "-f", format, "-c", "write 0 4k", path))
@@ -312,7 +312,7 @@ struct QEMULockTests {
 
     /// The exclusive claim does not stop QEMU, and its locks are on disks too.
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func disksAreLockedAsWell() throws {
+    func `disks are locked as well`() throws {
         let loop = try scratch.loop(size: mebibyte)
         do {
             let target = try openTarget(loop.path, for: source)

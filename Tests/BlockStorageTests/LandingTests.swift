@@ -7,14 +7,14 @@ import Testing
 
 /// How long is waited for what a process left behind, and for what not.
 @Suite(.serialized) struct LandingTests {
-    @Test func whatIsFreeIsNotWaitedFor() {
+    @Test func `what is free is not waited for`() {
         var landing = Landing()
         let isFree = landing.wait(for: "/d", isOrphaned: { true }, until: { true })
         #expect(isFree)
         #expect(landing == Landing() && landing.notes("/d").isEmpty)
     }
 
-    @Test func aMomentIsNotWorthAWord() {
+    @Test func `a moment is not worth a word`() {
         var landing = Landing()
         var looks = 0
         let isFree = landing.wait(
@@ -26,7 +26,7 @@ import Testing
         #expect(isFree && landing.notes("/d").isEmpty)
     }
 
-    @Test func whatALivingProcessHasIsGivenUp() {
+    @Test func `what a living process has is given up`() {
         var landing = Landing()
         var looks = 0
         let isFree = landing.wait(
@@ -38,7 +38,7 @@ import Testing
         #expect(!isFree && looks == 3 && landing.notes("/d").isEmpty)
     }
 
-    @Test func whatADeadOneLeftIsWaitedForAndTold() {
+    @Test func `what a dead process left is waited for and told`() {
         let told = Mutex<[String]>([])
         StorageWait.observe { text in told.withLock { $0.append(text) } }
         defer { StorageWait.observe(nil) }
@@ -66,7 +66,7 @@ import Testing
     }
 
     /// Until somebody takes over, and then no longer.
-    @Test func aLivingProcessEndsTheWait() {
+    @Test func `a living process ends the wait`() {
         var landing = Landing()
         var asked = 0
         let isFree = landing.wait(
@@ -78,7 +78,7 @@ import Testing
         #expect(!isFree && asked == 3)
     }
 
-    @Test func errorsEndTheWait() {
+    @Test func `errors end the wait`() {
         #expect(throws: Errno.ioError) {
             var landing = Landing()
             _ = try landing.wait(
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func theDeadAreTold() throws {
+    @Test func `the dead are told`() throws {
         let machine = try Fixture()
         for (pid, state) in [(70, "S"), (71, "Z"), (72, "X"), (73, "D")] {
             try machine.text("/proc/\(pid)/stat", "\(pid) (a) Z (b) \(state) 1 1 1 0 -1")
@@ -97,7 +97,7 @@ import Testing
             ])
     }
 
-    @Test func aDiskIsOrphanedIfNothingHasIt() throws {
+    @Test func `a disk is orphaned if nothing has it`() throws {
         let machine = try Fixture()
         let disk = try machine.device("sdb", 8, 16)
         #expect(Landing.isOrphaned(disk, isClaimed: true, machine.view))
@@ -108,7 +108,7 @@ import Testing
         #expect(!Landing.isOrphaned(held, isClaimed: true, machine.view))
     }
 
-    @Test func aBlindLookWaitsForNothing() throws {
+    @Test func `a blind look waits for nothing`() throws {
         let disk = NodeIdentity.block(DeviceNumber(major: 8, minor: 16))
         #expect(!Landing.isOrphaned(disk, isClaimed: true, try Fixture().view))
     }

@@ -38,7 +38,7 @@ import Testing
         return nil
     }
 
-    @Test func aMappedSourceIsInUse() throws {
+    @Test func `a mapped source is in use`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let mapper = try mapper(of: path, in: scratch)
@@ -77,7 +77,7 @@ import Testing
         #expect(processes.map(\.pid) == [Int(mapper.pid)], sourceLocation: sourceLocation)
     }
 
-    @Test func aMappedTargetIsRefused() throws {
+    @Test func `a mapped target is refused`() throws {
         let scratch = try Scratch()
         let source = try StorageDevice.openSource(FilePath(scratch.file("s", size: 1 << 20)))
         let path = try scratch.file("t", size: 1 << 20)
@@ -86,7 +86,7 @@ import Testing
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable))
-    func aMappedDiskIsInUse() throws {
+    func `a mapped disk is in use`() throws {
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 1 << 20)
         let mapper = try mapper(of: loop.path, in: scratch)
@@ -103,7 +103,7 @@ import Testing
 
     /// A mapping that only reads keeps the file open for writing if its descriptor could write.
     @Test(arguments: ["mmap.MAP_SHARED", "mmap.MAP_PRIVATE"])
-    func aMappingOfAWritableDescriptorNamesItsProcess(_ kind: String) throws {
+    func `a mapping of a writable descriptor names its process`(_ kind: String) throws {
         let scratch = try Scratch()
         let source = try StorageDevice.openSource(FilePath(scratch.file("s", size: 1 << 20)))
         let path = try scratch.file("t", size: 1 << 20)
@@ -121,7 +121,7 @@ import Testing
     }
 
     /// A file server gives up its lease when it is asked to.
-    @Test func aLeaseOfAnotherIsWaitedFor() throws {
+    @Test func `a lease of another is waited for`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("t", size: 4096)
         let program = """
@@ -140,7 +140,7 @@ import Testing
         #expect(error.description.contains("lease"))
     }
 
-    @Test func aMappingToReadIsNoUse() throws {
+    @Test func `a mapping to read is no use`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let mapper = try mapper(of: path, writable: false, in: scratch)
@@ -148,7 +148,7 @@ import Testing
         _ = mapper
     }
 
-    @Test func theKernelAnswers() throws {
+    @Test func `the kernel says whether a file has writers`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 4096)
         let reader = try SystemCalls.open(FilePath(path), O_RDONLY)
@@ -159,14 +159,14 @@ import Testing
         _ = writer
     }
 
-    @Test func whereThereAreNoLeasesTheScanIsLeft() throws {
+    @Test func `where there are no leases, the scan is left`() throws {
         let reader = try SystemCalls.open("/dev/null", O_RDONLY)
         #expect(SystemCalls.writers(of: reader) == .unknown)
     }
 
     /// Leases are asked for while others open and write the file: each break of one sends a signal,
     /// whose usual action ends the process.
-    @Test func aBrokenLeaseDoesNoHarm() throws {
+    @Test func `a broken lease does no harm`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 4096)
         let reader = try SystemCalls.open(FilePath(path), O_RDONLY)
@@ -179,7 +179,7 @@ import Testing
         #expect(SystemCalls.writers(of: reader) == .none)
     }
 
-    @Test func mappingsAreRead() throws {
+    @Test func `mappings are read`() throws {
         let machine = try Fixture()
         let file = NodeIdentity.file(device: DeviceNumber(major: 0xfe, minor: 1), inode: 77)
         try machine.text(

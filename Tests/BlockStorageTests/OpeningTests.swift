@@ -8,13 +8,13 @@ import Testing
 @_silgen_name("setfsuid") private func setfsuid(_ user: UInt32) -> CInt
 
 @Suite struct OpeningTests {
-    @Test func aMissingPathIsUsage() throws {
+    @Test func `a missing path is an error of usage`() throws {
         let error = storageError { try openSource("/nonexistent/disk") }
         #expect(error == .notFound(path: "/nonexistent/disk"))
         #expect(error?.category == .usage)
     }
 
-    @Test func whatIsNeitherDiskNorFileIsNamed() throws {
+    @Test func `what is neither disk nor file is named`() throws {
         let scratch = try Scratch()
         #expect(
             storageError { try openSource(scratch.path) }
@@ -35,7 +35,7 @@ import Testing
     }
 
     @Test(.enabled(if: geteuid() == 0, "needs root, to give up its rights"))
-    func noPermissionIsUsage() throws {
+    func `a lack of permission is an error of usage`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("source", size: 4096)
         _ = setfsuid(65534)
@@ -45,7 +45,7 @@ import Testing
         #expect(error?.category == .usage)
     }
 
-    @Test func anImageIsDescribed() throws {
+    @Test func `an image is described`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("source", size: mebibyte + 1)
         let device = try openSource(path)
@@ -56,7 +56,7 @@ import Testing
         #expect(try device.currentSize() == mebibyte + 1)
     }
 
-    @Test func descriptorsHaveTheRightFlags() throws {
+    @Test func `descriptors have the right flags`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: mebibyte))
         let target = try openTarget(
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    @Test func bufferedAccessCanBeChosen() throws {
+    @Test func `buffered access can be chosen`() throws {
         let scratch = try Scratch()
         let device = try openSource(
             scratch.file("source", size: 4096), SourceOptions(cache: .buffered))
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func linksAreFollowedOnce() throws {
+    @Test func `links are followed once`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("source", size: 4096)
         let link = scratch.path("link")
@@ -97,7 +97,7 @@ import Testing
     }
 
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops), arguments: [512, 4096])
-    func aDiskIsDescribed(sectorSize: Int) throws {
+    func `a disk is described`(sectorSize: Int) throws {
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 16 * mebibyte, sectorSize: sectorSize, directIO: true)
         let device = try openSource(loop.path)
@@ -114,7 +114,7 @@ import Testing
     }
 
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func aPartitionHasTheQueueOfItsDisk() throws {
+    func `a partition has the queue of its disk`() throws {
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 16 * mebibyte)
         let partition = try loop.addPartition(1, start: 2048, sectors: 8192)
@@ -124,7 +124,7 @@ import Testing
         #expect(device.identity.partition == 1 && device.identity.partitionStart == 2048)
     }
 
-    @Test func anIdentityCanBeGivenTheSizeOfItsDisk() throws {
+    @Test func `an identity can be given the size of its disk`() throws {
         let scratch = try Scratch()
         let known = try openSource(scratch.file("source", size: 4096)).identity
         let disk = known.withSize(mebibyte)
@@ -132,7 +132,7 @@ import Testing
         #expect(disk.withSize(4096) == known)
     }
 
-    @Test func identitySurvivesCoding() throws {
+    @Test func `identity survives coding`() throws {
         var identity = DeviceIdentity(size: 4096)
         identity.serial = "S1"
         identity.deviceNumber = DeviceNumber(major: 259, minor: 1)
@@ -142,7 +142,7 @@ import Testing
 }
 
 @Suite struct TargetImageTests {
-    @Test func aNewImageIsMadeOnRequest() throws {
+    @Test func `a new image is made on request`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: mebibyte + 511))
         let path = scratch.path("target")
@@ -158,7 +158,7 @@ import Testing
         #expect(status.st_mode & 0o777 == 0o600)
     }
 
-    @Test func createNeverTakesWhatIsThere() throws {
+    @Test func `create never takes what is there`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 4096))
         let path = try scratch.file("target", size: 4096)
@@ -173,7 +173,7 @@ import Testing
         #expect(access(scratch.path("nowhere"), F_OK) != 0)
     }
 
-    @Test func nothingIsEverMadeUnderDev() throws {
+    @Test func `nothing is ever made under /dev`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 4096))
         let link = scratch.path("dev")
@@ -200,7 +200,7 @@ import Testing
 
     /// It is a filesystem of its own, and for files.
     @Test(.enabled(if: isMountPoint("/dev/shm")))
-    func sharedMemoryUnderDevTakesFiles() throws {
+    func `shared memory under /dev takes files`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 4096))
         let path = "/dev/shm/ringmirror-test-\(getpid())-made"
@@ -209,7 +209,7 @@ import Testing
         #expect(made.geometry.size == 4096)
     }
 
-    @Test func aMissingDirectoryIsNotFound() throws {
+    @Test func `a missing directory is not found`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 4096))
         let error = storageError {
@@ -218,7 +218,7 @@ import Testing
         #expect(error == .notFound(path: FilePath(scratch.path("no"))))
     }
 
-    @Test func sizesMustMatch() throws {
+    @Test func `sizes must match`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 8192))
         let small = try scratch.file("small", size: 8191)
@@ -233,7 +233,7 @@ import Testing
         #expect(target.geometry.size == 8193 && !target.startsZero)
     }
 
-    @Test func theSameFileUnderAnyNameIsRefused() throws {
+    @Test func `the same file under any name is refused`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("source", size: 8192)
         let hard = scratch.path("hard")
@@ -247,7 +247,7 @@ import Testing
         }
     }
 
-    @Test func twoMirrorsOntoOneImageAreKeptApart() throws {
+    @Test func `two mirrors onto one image are kept apart`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 8192))
         let path = try scratch.file("target", size: 8192)
@@ -263,7 +263,7 @@ import Testing
         #expect(target.access == .readWrite)
     }
 
-    @Test func aProcessThatWritesItIsNamed() throws {
+    @Test func `a process that writes the target is named`() throws {
         let scratch = try Scratch()
         let source = try openSource(scratch.file("source", size: 8192))
         let path = try scratch.file("target", size: 8192)

@@ -32,8 +32,8 @@ import Testing
             isCompound: isCompound, backupEnd: nil, listBytes: 0)
     }
 
-    @Test("Sectors of another size", arguments: [(512, 4096), (4096, 512), (512, 2048)])
-    func otherSectors(counted: Int64, seen: Int64) {
+    @Test(arguments: [(512, 4096), (4096, 512), (512, 2048)])
+    func `sectors of another size`(counted: Int64, seen: Int64) {
         for table in [gpt(counted), mbr(counted)] {
             for source in [disk(counted), image()] {
                 let note = PartitionTableNote(table, from: source, to: disk(seen))
@@ -47,8 +47,7 @@ import Testing
         }
     }
 
-    @Test("An image is a disk of 512-byte sectors to most")
-    func images() {
+    @Test func `an image is a disk of 512-byte sectors to most`() {
         let note = PartitionTableNote(gpt(4096), from: disk(4096), to: image())
         #expect(note?.problem == .otherSectors(table: 4096, target: 512))
         #expect(PartitionTableNote(gpt(512), from: disk(512), to: image()) == nil)
@@ -56,8 +55,7 @@ import Testing
         #expect(inside?.text.contains("--sector-size 4096 DISK`") == true)
     }
 
-    @Test("A larger target has the backup of a GPT in its middle")
-    func larger() {
+    @Test func `a larger target has the backup of a GPT in its middle`() {
         for target in [disk(512, Self.size + 512), image(Self.size + 512)] {
             let note = PartitionTableNote(gpt(512), from: disk(512), to: target)
             #expect(note?.problem == .backupNotAtEnd)
@@ -80,8 +78,7 @@ import Testing
         #expect(both?.problem == .otherSectors(table: 512, target: 4096))
     }
 
-    @Test("A new table is offered only where it can have these partitions")
-    func convertible() {
+    @Test func `a new table is offered only where it can have these partitions`() {
         func isOffered(_ table: PartitionTable, to target: Side) -> Bool? {
             PartitionTableNote(table, from: image(), to: target)?.text.contains("sfdisk --dump")
         }
@@ -102,8 +99,7 @@ import Testing
         #expect(isOffered(mbr(512, isCompound: true), to: disk(4096)) == false)
     }
 
-    @Test("Names are words of a command line, whatever is in them")
-    func names() {
+    @Test func `names are words of a command line, whatever is in them`() {
         func word(_ path: String) -> String? {
             let target = disk(512, 2 * Self.size, path)
             let text = PartitionTableNote(gpt(512), from: image(), to: target)?.text

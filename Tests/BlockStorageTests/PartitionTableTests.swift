@@ -8,8 +8,8 @@ import Testing
 @Suite struct PartitionTableTests {
     static let size: Int64 = 64 << 20
 
-    @Test("A GPT says what it counts in by where it is", arguments: [512, 1024, 2048, 4096])
-    func gpt(sectorSize: Int64) {
+    @Test(arguments: [512, 1024, 2048, 4096])
+    func `a GPT says what it counts in by where it is`(sectorSize: Int64) {
         let first = Int64(1 << 20) / sectorSize
         let table = DiskBytes.gpt(
             sectorSize, Self.size, [first...first + 99, first + 200...first + 299]
@@ -26,8 +26,8 @@ import Testing
         #expect(table?.isCompound == false)
     }
 
-    @Test("An MBR counts in what is assumed", arguments: [512, 4096])
-    func mbr(assumed: Int64) {
+    @Test(arguments: [512, 4096])
+    func `an MBR counts in what is assumed`(assumed: Int64) {
         let disk = DiskBytes.mbr(Self.size, [(0x83, 256, 1024), (0x07, 2048, 100)])
         let table = disk.table(assumed: assumed)
         #expect(table?.kind == .mbr)
@@ -45,8 +45,7 @@ import Testing
         #expect(far.table(assumed: assumed) == nil)
     }
 
-    @Test("A GPT without what protects it, or with more than that beside it")
-    func protection() {
+    @Test func `a GPT without what protects it, or with more than that beside it`() {
         var disk = DiskBytes.gpt(512, Self.size, [2048...4095])
         disk.bytes[446 + 4] = 0x83
         #expect(disk.table()?.kind == .mbr)
@@ -58,8 +57,8 @@ import Testing
         #expect(hybrid.table()?.isCompound == true)
     }
 
-    @Test("A bit that is not as it was written makes a GPT none", arguments: [512, 4096])
-    func damage(sectorSize: Int64) {
+    @Test(arguments: [512, 4096])
+    func `a bit that is not as it was written makes a GPT none`(sectorSize: Int64) {
         let good = DiskBytes.gpt(sectorSize, Self.size, [512...1023])
         let header = Int(sectorSize)
         let list = Int(2 * sectorSize)
@@ -74,8 +73,7 @@ import Testing
         #expect(disk.table() != nil)
     }
 
-    @Test("Numbers that can't be are found behind checksums that are right")
-    func nonsense() {
+    @Test func `numbers that can't be are found behind checksums that are right`() {
         func disk(_ change: (inout DiskBytes) -> Void) -> PartitionTable? {
             var disk = DiskBytes.gpt(512, Self.size, [2048...4095])
             change(&disk)
@@ -105,8 +103,7 @@ import Testing
         }
     }
 
-    @Test("What begins with a filesystem has no partition table")
-    func filesystems() throws {
+    @Test func `what begins with a filesystem has no partition table`() throws {
         let scratch = try Scratch()
         let tools = ["mkfs.fat", "mkfs.ext4 -q", "mkfs.xfs -q", "mkfs.btrfs -q", "mkswap -q"]
         for tool in tools where Shell.has(String(tool.split(separator: " ")[0])) {
@@ -129,14 +126,12 @@ import Testing
         #expect(DiskBytes(bytes: [UInt8](repeating: 0, count: 8192), size: 8192).table() == nil)
     }
 
-    @Test("The checksum is the one that everybody has")
-    func checksum() {
+    @Test func `the checksum is the one that everybody has`() {
         #expect(CRC32.checksum(of: "123456789".utf8) == 0xcbf4_3926)
         #expect(CRC32.checksum(of: []) == 0)
     }
 
-    @Test("Short disks and bytes that can't be read")
-    func short() {
+    @Test func `short disks and bytes that can't be read`() {
         let disk = DiskBytes.gpt(512, Self.size, [2048...4095])
         for size in [0, 1, 511, 512, 513, 1024, 4096, 17407] {
             let cut = DiskBytes(bytes: Array(disk.bytes.prefix(size)), size: Int64(size))
@@ -153,8 +148,7 @@ import Testing
     }
 
     /// Nothing traps, and what has no checksum of its own is no GPT.
-    @Test("Random bytes around what makes a table")
-    func fuzz() {
+    @Test func `random bytes around what makes a table`() {
         var random = RandomTest.generator(defaultSeed: 0x6B7)
         for round in 0..<RandomTest.events(default: 300) {
             let sectorSize: Int64 = [512, 1024, 2048, 4096].randomElement(using: &random)!

@@ -11,7 +11,7 @@ import Testing
 
     init() throws { scratch = try Scratch() }
 
-    @Test func aNewFileIsEmptyAndTakesDirectAccess() throws {
+    @Test func `a new file is empty and takes direct access`() throws {
         let path = scratch.path("target")
         let device = try openFormat(path, create: true)
         #expect(device.geometry.size == 0 && device.startsZero)
@@ -25,7 +25,7 @@ import Testing
                 == .missingWithoutCreate(target: FilePath(scratch.path("missing"))))
     }
 
-    @Test func whatIsThereIsOpenedAsItIs() throws {
+    @Test func `what is there is opened as it is`() throws {
         let path = try scratch.file("target", size: 4096)
         // As a partition table would have it.
         write(1, at: 510, to: path, byte: 0x55)
@@ -36,7 +36,7 @@ import Testing
         #expect(access(path, F_OK) == 0)
     }
 
-    @Test func onlyWhatThisOpeningMadeIsRemoved() throws {
+    @Test func `only what this opening made is removed`() throws {
         let path = scratch.path("target")
         do {
             let device = try openFormat(path, create: true)
@@ -51,7 +51,7 @@ import Testing
         #expect(access(path, F_OK) == 0)
     }
 
-    @Test func growingIsNoTrouble() throws {
+    @Test func `a file that grows is no trouble`() throws {
         let device = try openFormat(scratch.path("target"), create: true)
         let file = DeviceFile(device)
         try file.resize(to: mebibyte)
@@ -62,7 +62,7 @@ import Testing
         #expect(!device.readsAsZero(0..<mebibyte) && !device.readsAsZero(0..<2 * mebibyte))
     }
 
-    @Test func theSizeCountsForADiskAlone() throws {
+    @Test func `the size counts for a disk alone`() throws {
         let path = try scratch.file("target", size: 4096)
         _ = try openFormat(path)
         #expect(
@@ -79,7 +79,7 @@ import Testing
         #expect(new.geometry.size == 12345)
     }
 
-    @Test func everyFileOfTheSourceCounts() throws {
+    @Test func `every file of the source counts`() throws {
         let paths = try ["top", "middle", "base"].map { try scratch.file($0, size: 8192) }
         let sources = try paths.map { try openSource($0) }
         for path in paths {
@@ -99,7 +99,7 @@ import Testing
     }
 
     /// The base of a chain is written while what stands on it is read.
-    @Test func whatIsChangedMustExist() throws {
+    @Test func `what is changed must exist`() throws {
         let overlay = try openSource(scratch.file("overlay", size: 8192))
         let path = scratch.path("base")
         let error = storageError {
@@ -117,7 +117,7 @@ import Testing
 
     @Test(
         .enabled(if: Machine.has("mkfs.ext4"), "needs root, loop devices and mkfs.ext4"))
-    func signaturesAreTheFirstSourcesIfItIsADisk() throws {
+    func `signatures are the first source's if it is a disk`() throws {
         let disk = try scratch.file("disk", size: 16 * mebibyte)
         try Shell.run("mkfs.ext4", "-q", "-F", disk)
         let mirror = scratch.path("mirror")
@@ -141,7 +141,7 @@ import Testing
 
     /// Where the kernel states no alignment, a trial at the end of the file proves nothing.
     @Test(.enabled(if: Machine.canUseLoops, Machine.needsLoops))
-    func anEmptyFileOfUnknownAlignmentIsTakenForALargeOne() throws {
+    func `an empty file of unknown alignment is taken for a large one`() throws {
         let path = try scratch.mount("none", type: "tmpfs") + "/target"
         let device = try openFormat(path, create: true)
         guard let direct = device.directDescriptor else { return }

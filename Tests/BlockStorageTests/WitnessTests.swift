@@ -54,7 +54,7 @@ import Testing
     ]
 
     @Test(arguments: disks.indices)
-    func disksAreJudged(index: Int) {
+    func `disks are judged`(index: Int) {
         let (change, verdict) = Self.disks[index]
         let before = WriteWitness(size: 4096, counters: Self.counted)
         var after = before
@@ -65,7 +65,7 @@ import Testing
     }
 
     /// It counts as a write of no sectors.
-    @Test func aFlushIsNoWrite() {
+    @Test func `a flush is no write`() {
         let before = WriteWitness(size: 4096, counters: Self.counted)
         var after = before
         after.counters?.writes += 1
@@ -90,7 +90,7 @@ import Testing
     ]
 
     @Test(arguments: files.indices, [false, true])
-    func filesAreJudged(index: Int, isLoop: Bool) {
+    func `files are judged`(index: Int, isLoop: Bool) {
         let (change, verdict) = Self.files[index]
         let before = WriteWitness(size: 4096, modified: 20, statusChanged: 20)
         var after = before
@@ -108,7 +108,7 @@ import Testing
         }
     }
 
-    @Test func movedCountersOfALoopAreAWriteEvenIfTheTimesStandStill() {
+    @Test func `moved counters of a loop are a write even if the times stand still`() {
         let before = WriteWitness(
             size: 4096, modified: 20, statusChanged: 20, counters: Self.counted)
         var after = before
@@ -119,14 +119,14 @@ import Testing
                 == .written("the kernel counted 2 writes (16 sectors of 512 bytes)"))
     }
 
-    @Test func witnessesAreCoded() throws {
+    @Test func `witnesses are coded`() throws {
         let witness = WriteWitness(
             size: 1, modified: 2, statusChanged: 3, counters: Self.counted)
         #expect(try JSONCoding.roundTrip(witness) == witness)
     }
 
     /// Files of a server, which it writes itself.
-    @Test func timesThatNeedNotMoveProveNothing() {
+    @Test func `times that need not move prove nothing`() {
         let before = WriteWitness(
             size: 4096, modified: 20, statusChanged: 20, timesShowWrites: false)
         guard case .unknown = before.evidence(since: before) else {
@@ -141,7 +141,7 @@ import Testing
         }
     }
 
-    @Test func aStateOfBeforeIsTold() {
+    @Test func `a state from before is told`() {
         let second: Int64 = 1_000_000_000
         let (old, new) = (
             WriteWitness(size: 1, modified: 9 * second, statusChanged: 10),
@@ -160,7 +160,7 @@ import Testing
 
     /// Files keep later times than there are numbers for.
     @Test(.enabled(if: access("/dev/shm", W_OK) == 0), arguments: ["2263", "2300", "1677"])
-    func timesBeyondAllNumbersAreNoTrap(year: String) throws {
+    func `times beyond all numbers are no trap`(year: String) throws {
         let path = "/dev/shm/ringmirror-test-\(getpid())-\(year)"
         defer { unlink(path) }
         try Shell.run("dd", "if=/dev/zero", "of=" + path, "bs=4096", "count=1", "status=none")
@@ -181,7 +181,7 @@ import Testing
             (4_102_444_799_999_999_999, "2099-12-31 23:59:59.999 UTC"),
             (.max, "2262-04-11 23:47:16.854 UTC"), (.min, "1677-09-21 00:12:43.145 UTC"),
         ] as [(Int64, String)])
-    func times(nanoseconds: Int64, text: String) {
+    func `times are told in UTC`(nanoseconds: Int64, text: String) {
         #expect(UTCTime(nanoseconds).description == text)
     }
 }
@@ -212,7 +212,7 @@ import Testing
         Issue.record("the clock of files stands still")
     }
 
-    @Test func writesToAFileAreSeen() throws {
+    @Test func `writes to a file are seen`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let image = try device(path)
@@ -234,7 +234,7 @@ import Testing
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable))
-    func writesToALoopAreSeenOnBothWays() throws {
+    func `writes to a loop are seen on both ways`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let loop = try scratch.loop(over: path)
@@ -260,7 +260,7 @@ import Testing
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable))
-    func writesBelowALoopOverALoopAreSeen() throws {
+    func `writes below a loop over a loop are seen`() throws {
         let scratch = try Scratch()
         let path = try scratch.file("image", size: 1 << 20)
         let disk = try device(try scratch.loop(over: try scratch.loop(over: path).path).path)
@@ -282,7 +282,7 @@ import Testing
         return machine
     }
 
-    @Test func countersOfADiskAreRead() throws {
+    @Test func `counters of a disk are read`() throws {
         let machine = try machine()
         try machine.device(
             "sda", 8, 0,
@@ -300,7 +300,7 @@ import Testing
                         discards: 3, sectorsDiscarded: 24)))
     }
 
-    @Test func countersThatAreSwitchedOffProveNothing() throws {
+    @Test func `counters that are switched off prove nothing`() throws {
         let machine = try machine()
         try machine.device(
             "zram0", 253, 0, attributes: ["stat": Self.zeros, "queue/iostats": "0"])
@@ -314,7 +314,7 @@ import Testing
     }
 
     @Test(arguments: ["boot", "stat"])
-    func whatIsMissingIsUnknown(missing: String) throws {
+    func `what is missing is unknown`(missing: String) throws {
         let machine = try Fixture()
         if missing != "boot" { try machine.text("/proc/sys/kernel/random/boot_id", "boot") }
         try machine.device(
@@ -323,7 +323,7 @@ import Testing
             machine.view.witness(of: DeviceNumber(major: 8, minor: 0), size: 512).counters == nil)
     }
 
-    @Test func writesBesideThePartitionsAreSeen() throws {
+    @Test func `writes beside the partitions are seen`() throws {
         let machine = try machine()
         func stat(_ writes: Int) -> String {
             "0 0 0 0 \(writes) 0 \(8 * writes) 0 0 0 0 0 0 0 0 0 0"
@@ -349,7 +349,7 @@ import Testing
         }
     }
 
-    @Test func aLoopOverADiskIsToldByThatDisk() throws {
+    @Test func `a loop over a disk is told by that disk`() throws {
         let machine = try machine()
         let below = try machine.device(
             "sdb", 8, 16, attributes: ["stat": "0 0 0 0 6 0 8 0 0 0 0 0 0 0", "queue/iostats": "1"])
@@ -358,7 +358,7 @@ import Testing
         #expect(witness.counters?.writes == 6 && witness.counters?.isComplete == true)
     }
 
-    @Test func aLoopWhoseFileIsNotFoundIsNotBelieved() throws {
+    @Test func `a loop whose file is not found is not believed`() throws {
         let machine = try machine()
         let file = NodeIdentity.file(device: DeviceNumber(major: 8, minor: 1), inode: 12)
         _ = try machine.loop("loop0", 0, over: file, path: "/gone (deleted)")

@@ -6,7 +6,7 @@ import Testing
 
 /// Where a punched hole is taken for zeros.
 @Suite struct ZeroingTests {
-    @Test func onlyFilesystemsThatAreKnownArePunched() {
+    @Test func `only filesystems that are known are punched`() {
         for filesystem in [Filesystem.ext4, .xfs, .btrfs, .tmpfs, .f2fs] {
             #expect(filesystem.punchesHoles == true)
         }
@@ -17,7 +17,7 @@ import Testing
     }
 
     /// A loop device makes a hole in its file of the command to zero.
-    @Test func loopsOverFilesOfServersAreNotPunched() throws {
+    @Test func `loops over files of servers are not punched`() throws {
         let file = NodeIdentity.file(device: DeviceNumber(major: 0, minor: 50), inode: 12)
         func answer(_ filesystem: Filesystem?, found: Bool = true) throws -> Bool? {
             let machine = try Fixture()
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable))
-    func realLoopsAre() throws {
+    func `real loops are punched`() throws {
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 1 << 20)
         let device = try StorageDevice.openSource(FilePath(loop.path))
