@@ -11,7 +11,7 @@ import Testing
         ExtentCollector(source, order: order, unit: unit, overhang: overhang)
     }
 
-    @Test func `Neighbours of one meaning become one extent`() throws {
+    @Test func `neighbours of one meaning become one extent`() throws {
         var extents = collector()
         try extents.add(0, count: 10, .copy, at: .line(1))
         try extents.add(10, count: 10, .copy, at: .line(2))
@@ -21,7 +21,7 @@ import Testing
         #expect(map.lines == ["copy 0..<20", "zero 20..<30", "zero 40..<50"])
     }
 
-    @Test func `Unsorted entries are sorted and joined`() throws {
+    @Test func `unsorted entries are sorted and joined`() throws {
         var extents = collector(.any)
         for start in [30, 10, 20, 50, 0] as [Int64] {
             try extents.add(start, count: 10, .copy, at: .line(1))
@@ -30,7 +30,7 @@ import Testing
             try extents.finish(.ranges, gaps: .skip).lines == ["copy 0..<40", "copy 50..<60"])
     }
 
-    @Test func `Units overflow past the end, not around it`() {
+    @Test func `units overflow past the end, not around it`() {
         for (first, count) in [
             (Int64.max, Int64(1)), (1, .max), (.max / 4096 + 1, 1), (0, .max / 4096 + 1), (3, 1),
             (0, 4),
@@ -43,13 +43,13 @@ import Testing
         }
     }
 
-    @Test func `A last unit is cut at the end of the disk`() throws {
+    @Test func `a last unit is cut at the end of the disk`() throws {
         var extents = collector(unit: 4096)
         try extents.add(1, count: 2, .copy, at: .line(1))
         #expect(try extents.finish(.ranges, gaps: .skip).lines == ["copy 4096..<10000"])
     }
 
-    @Test func `Entries don't reach behind the size that the file gives`() throws {
+    @Test func `entries don't reach behind the size that the file gives`() throws {
         for unit in [1, 512] as [Int64] {
             expectError(.beyondDevice, "its own map") { () throws(ChangeMapError) in
                 var extents = collector(unit: unit)
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func `Nothing and less than nothing are no entries`() {
+    @Test func `nothing and less than nothing are no entries`() {
         for (first, count) in [(Int64(0), Int64(0)), (0, -1), (-1, 1), (-1, .min), (.min, .max)] {
             expectError(.malformed, "line 7") { () throws(ChangeMapError) in
                 var extents = collector()

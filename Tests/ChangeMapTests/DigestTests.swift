@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct DigestTests {
     /// From the standards, and for lengths around a block from other programs.
-    @Test func `Known answers`() {
+    @Test func `known answers`() {
         #expect(SHA1.text("abc") == "a9993e364706816aba3e25717850c26c9cd0d89d")
         #expect(SHA1.text("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709")
         #expect(
@@ -50,13 +50,13 @@ import Testing
             "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"
         ),
     ])
-    func `All lengths around a block`(count: Int, sha1: String, sha256: String) {
+    func `all lengths around a block`(count: Int, sha1: String, sha256: String) {
         let text = String(repeating: "a", count: count)
         #expect(SHA1.text(text) == sha1)
         #expect(SHA256.text(text) == sha256)
     }
 
-    @Test func `Parts are hashed as one`() {
+    @Test func `parts are hashed as one`() {
         let bytes = Array("abc".utf8)
         #expect(SHA1.hexadecimal(of: [bytes[..<1], [], bytes[1...]]) == SHA1.text("abc"))
     }

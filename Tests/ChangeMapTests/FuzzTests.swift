@@ -8,7 +8,7 @@ import Testing
 /// A crash or a hang here is the failure. `RINGMIRROR_EVENTS` makes it longer.
 @Suite struct FuzzTests {
     @Test(arguments: Sample.all)
-    func `Mutated files are read safely`(sample: Sample) {
+    func `mutated files are read safely`(sample: Sample) {
         let seed = RandomTest.seed(default: 0xF022)
         for event in 0..<UInt64(RandomTest.events(default: 200)) {
             var random = SeededGenerator(seed: seed &+ event)

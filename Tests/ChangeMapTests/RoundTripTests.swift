@@ -6,7 +6,7 @@ import Testing
 /// That what is written says exactly what the bitmap said.
 @Suite struct RoundTripTests {
     @Test(arguments: ChangeMap.writableFormats)
-    func `A random bitmap comes back`(format: ChangeMapFormat) throws {
+    func `a random bitmap comes back`(format: ChangeMapFormat) throws {
         var random = RandomTest.generator(defaultSeed: 0xC4A2_6E0F)
         for _ in 0..<RandomTest.events(default: 40) {
             let bitmap = try randomBitmap(&random)
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(arguments: ChangeMap.writableFormats, [0, 1, 512, 1 << 20 + 1] as [Int64])
-    func `All, nothing, and disks of no size come back`(
+    func `all, nothing, and disks of no size come back`(
         format: ChangeMapFormat, size: Int64
     ) throws {
         var bitmap = DirtyBitmap(size: size, granularity: .min)
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(arguments: [ChangeMapFormat.ddrescue, .ranges, .ringmirror])
-    func `What we write is recognised`(format: ChangeMapFormat) throws {
+    func `what we write is recognised`(format: ChangeMapFormat) throws {
         var bitmap = DirtyBitmap(size: 1 << 20)
         for _ in 0..<2 {
             let again = try readBack(bitmap, format, options: .init())
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test func `Formats that can't say 'unchanged' can't be written`() {
+    @Test func `formats that can't say 'unchanged' can't be written`() {
         let bitmap = DirtyBitmap(size: 512)
         for format in ChangeMapFormat.allCases
         where !ChangeMap.writableFormats.contains(format) {
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    @Test func `Our own format is a contract with files on disks`() throws {
+    @Test func `our own format is a contract with files on disks`() throws {
         var bitmap = DirtyBitmap(size: 200_000)
         bitmap.set(65536..<65537)
         bitmap.set(199_999..<200_000)

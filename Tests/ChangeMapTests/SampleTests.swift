@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct SampleTests {
     @Test(arguments: Sample.all)
-    func `A file of a tool means what the tool meant`(sample: Sample) throws {
+    func `a file of a tool means what the tool meant`(sample: Sample) throws {
         let map = try sample.read()
         #expect(map.format == sample.format)
         #expect(map.lines == sample.extents)
@@ -13,7 +13,7 @@ import Testing
     }
 
     @Test(arguments: Sample.all)
-    func `The format may be named as well as recognised`(sample: Sample) throws {
+    func `the format may be named as well as recognised`(sample: Sample) throws {
         var options = sample.options
         options.format = sample.format
         let named = try ChangeMap.read(
@@ -21,13 +21,13 @@ import Testing
         #expect(named.extents == (try sample.read()).extents)
     }
 
-    @Test func `Every format has a sample`() {
+    @Test func `every format has a sample`() {
         let missing = Set(ChangeMapFormat.allCases).subtracting(Sample.all.map(\.format))
         #expect(missing.isEmpty)
     }
 
     @Test(arguments: Sample.all)
-    func `A file that is cut off is an error, or leaves more to copy`(sample: Sample) throws {
+    func `a file that is cut off is an error, or leaves more to copy`(sample: Sample) throws {
         let whole = try marked(sample.read(), sample)
         for count in stride(from: 0, to: sample.bytes.count - 1, by: 7) {
             let part = Array(sample.bytes[..<count])
@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test(arguments: Sample.all)
-    func `A disk one sector smaller is refused`(sample: Sample) {
+    func `a disk one sector smaller is refused`(sample: Sample) {
         // These know no size, and the last thing that they say lies before the end.
         let known: Set<ChangeMapFormat> = [.era, .thinDelta, .thinDump, .ranges]
         guard !known.contains(sample.format), sample.name != "ddrescuelog" else { return }
@@ -63,7 +63,7 @@ import Testing
     }
 
     @Test(arguments: Sample.all)
-    func `What a larger disk has more counts as changed`(sample: Sample) throws {
+    func `what a larger disk has more counts as changed`(sample: Sample) throws {
         let known: Set<ChangeMapFormat> = [.era, .thinDelta, .thinDump, .ranges]
         guard !known.contains(sample.format), sample.name != "ddrescuelog" else { return }
         let size = sample.deviceSize + 65536
@@ -76,7 +76,7 @@ import Testing
 }
 
 @Suite struct MarkTests {
-    @Test func `Copy and zero are dirty, skip is clean, and rounding goes outward`() throws {
+    @Test func `copy and zero are dirty, skip is clean, and rounding goes outward`() throws {
         let text = """
             0 65536 1 dirty
             65536 131072 0 clean
@@ -92,7 +92,7 @@ import Testing
         #expect(map.dirtyBytes == 65536 + 512)
     }
 
-    @Test func `What was dirty stays dirty`() throws {
+    @Test func `what was dirty stays dirty`() throws {
         let map = try ChangeMap.read("0 512\n", size: 65536)
         var bitmap = DirtyBitmap(size: 65536, granularity: .min)
         bitmap.set(65024..<65536)
@@ -100,7 +100,7 @@ import Testing
         #expect(bitmap.dirtyBytes == 1024)
     }
 
-    @Test func `Gaps that read as zeros are dirty`() throws {
+    @Test func `gaps that read as zeros are dirty`() throws {
         let map = try ChangeMap.read(Text.thinDump, .init(thinDevice: 1))
         var bitmap = DirtyBitmap(size: 1 << 24)
         map.mark(in: &bitmap)

@@ -2,7 +2,7 @@ import ChangeMap
 import Testing
 
 @Suite struct XMLTests {
-    @Test func `Document types, and what comes with them, are refused`() {
+    @Test func `document types, and what comes with them, are refused`() {
         let bomb = """
             <?xml version="1.0"?><!DOCTYPE blocks [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>
             <blocks><block block="&b;"/></blocks>
@@ -24,7 +24,7 @@ import Testing
         "< blocks/>", "<blocks></ blocks>", "<blocks></blocks x>", "<", "<>", " ", "</blocks>",
         "<\u{0}b\u{0}l\u{0}", "<blocks a b='1'/>", "<blocks/ >", "<'/>",
     ])
-    func `What isn't well-formed is refused`(text: String) {
+    func `what isn't well-formed is refused`(text: String) {
         expectError(.malformed, "line 1") { () throws(ChangeMapError) in
             try ChangeMap.read(text, .init(format: .era, blockSize: 4096))
         }
@@ -35,13 +35,13 @@ import Testing
         "<blocks a = '1' b=\">\"/>",
         "<?xml version='1.0'?><!-- <a> -- > --><blocks><!-- --></blocks><!---->",
     ])
-    func `What is well-formed is read, however it is laid out`(text: String) throws {
+    func `what is well-formed is read, however it is laid out`(text: String) throws {
         let map = try ChangeMap.read(text, .init(blockSize: 4096))
         #expect(map.format == .era)
         #expect(map.extents.isEmpty)
     }
 
-    @Test func `Bytes that aren't text are an error like any other`() {
+    @Test func `bytes that aren't text are an error like any other`() {
         var bytes = Array("<blocks><bl".utf8) + [0xFF, 0xFE, 0x80, 0]
         bytes += Array("ock block='1'/></blocks>".utf8)
         let input = bytes
@@ -52,14 +52,14 @@ import Testing
         }
     }
 
-    @Test func `Deep nesting is refused, not followed`() {
+    @Test func `deep nesting is refused, not followed`() {
         let text = String(repeating: "<blocks>", count: 100_000)
         expectError(.malformed) { () throws(ChangeMapError) in
             try ChangeMap.read(text, .init(format: .era, blockSize: 4096))
         }
     }
 
-    @Test func `Elements that a format doesn't have are refused with their line`() {
+    @Test func `elements that a format doesn't have are refused with their line`() {
         for (text, format) in [
             ("<blocks>\n<blok block=\"1\"/></blocks>", ChangeMapFormat.era),
             ("<blocks>\n<block><block block=\"1\"/></block></blocks>", .era),
@@ -77,7 +77,7 @@ import Testing
 @Suite struct EraTests {
     private let options = ChangeMapOptions(blockSize: 1 << 20)
 
-    @Test func `The block size has to be given`() {
+    @Test func `the block size has to be given`() {
         for size in [nil, 0, -1] as [Int64?] {
             expectError(.option(.blockSize), "dmsetup table") { () throws(ChangeMapError) in
                 try ChangeMap.read(Text.era1, .init(blockSize: size))
@@ -85,12 +85,12 @@ import Testing
         }
     }
 
-    @Test func `Old versions miss blocks, so that each map has a warning`() throws {
+    @Test func `old versions miss blocks, so that each map has a warning`() throws {
         let map = try ChangeMap.read(Text.era09, .init(blockSize: 65536))
         #expect(map.warnings.contains { $0.contains("1.3.3") })
     }
 
-    @Test func `The last block may be short, but nothing lies behind it`() throws {
+    @Test func `the last block may be short, but nothing lies behind it`() throws {
         let text = "<blocks><block block=\"16\"/></blocks>"
         let map = try ChangeMap.read(text, size: 1 << 24 + 512, options)
         #expect(map.lines == ["copy 16777216..<16777728"])
@@ -104,13 +104,13 @@ import Testing
         "<block block=\"-1\"/>", "<block block=\"1x\"/>", "<block block=\"0x1\"/>",
         "<block block=\"99999999999999999999\"/>", "<range begin=\"1\"/>",
     ])
-    func `Damaged entries are refused`(entry: String) {
+    func `damaged entries are refused`(entry: String) {
         expectError(.malformed, "line 1") { () throws(ChangeMapError) in
             try ChangeMap.read("<blocks>\(entry)</blocks>", options)
         }
     }
 
-    @Test func `Blocks that overflow are past the end`() {
+    @Test func `blocks that overflow are past the end`() {
         for entry in [
             "<block block=\"\(Int64.max)\"/>", "<range begin=\"0\" end=\"\(Int64.max)\"/>",
         ] {
@@ -127,7 +127,7 @@ import Testing
             + "</superblock>"
     }
 
-    @Test func `What only the left device has becomes zero`() throws {
+    @Test func `what only the left device has becomes zero`() throws {
         let map = try ChangeMap.read(delta("<left_only begin=\"1\" length=\"2\"/>"))
         #expect(map.lines == ["zero 65536..<196608"])
         let verbose = delta(
@@ -135,7 +135,7 @@ import Testing
         #expect(try ChangeMap.read(verbose).extents == map.extents)
     }
 
-    @Test func `A file without a comparison, or with two, is refused`() {
+    @Test func `a file without a comparison, or with two, is refused`() {
         for text in [
             "<superblock data_block_size=\"128\"/>",
             "<superblock data_block_size=\"128\"><diff/><diff/></superblock>",
@@ -149,7 +149,7 @@ import Testing
         }
     }
 
-    @Test func `One of several devices has to be named`() {
+    @Test func `one of several devices has to be named`() {
         expectError(.option(.thinDevice), "1 and 2", "dev_id") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.thinDump)
         }
@@ -158,7 +158,7 @@ import Testing
         }
     }
 
-    @Test func `Shared mappings are followed, and only once for each device`() throws {
+    @Test func `shared mappings are followed, and only once for each device`() throws {
         let shared = """
             <superblock data_block_size="128">
               <def name="a"><range_mapping origin_begin="2" data_begin="0" length="3"/></def>
@@ -179,7 +179,7 @@ import Testing
         }
     }
 
-    @Test func `Metadata of other targets is refused`() {
+    @Test func `metadata of other targets is refused`() {
         let text = "<superblock block_size=\"128\" nr_blocks=\"10\" current_era=\"5\"></superblock>"
         expectError(.unsupported, "era_invalidate") { () throws(ChangeMapError) in
             try ChangeMap.read(text)
@@ -189,14 +189,14 @@ import Testing
 
 @Suite struct BmapTests {
     @Test(arguments: [Text.bmap, Text.bmap13])
-    func `Damage shows in the checksum`(text: String) {
+    func `damage shows in the checksum`(text: String) {
         let damaged = text.replacing("<Range", with: "<Range ", maxReplacements: 1)
         expectError(.untrustworthy, "checksum") { () throws(ChangeMapError) in
             try ChangeMap.read(damaged)
         }
     }
 
-    @Test func `Other checksums and versions can't be checked`() {
+    @Test func `other checksums and versions can't be checked`() {
         let md5 = Text.bmap.replacing("sha256", with: "md5")
         expectError(.unsupported, "md5") { () throws(ChangeMapError) in try ChangeMap.read(md5) }
         for version in ["1.1", "3.0", "2", "", "x.y", "-1.4"] {
@@ -207,7 +207,7 @@ import Testing
         }
     }
 
-    @Test func `Version 1_2 has no checksum, and its map a warning`() throws {
+    @Test func `version 1_2 has no checksum, and its map a warning`() throws {
         let map = try ChangeMap.read(Text.bmap12, size: 10000)
         #expect(map.warnings.contains { $0.contains("checksum") })
     }
@@ -221,7 +221,7 @@ import Testing
         ("<BlockSize> 4096 </BlockSize>", "", .malformed),
         ("> 10000 <", "> 10000 10000 <", .malformed),
     ])
-    func `Numbers that don't fit together are refused`(
+    func `numbers that don't fit together are refused`(
         old: String, new: String, kind: ChangeMapError.Kind
     ) {
         expectError(kind) { () throws(ChangeMapError) in
@@ -231,7 +231,7 @@ import Testing
 }
 
 @Suite struct QemuTests {
-    @Test func `The map of a dirty bitmap isn't taken for one of data`() throws {
+    @Test func `the map of a dirty bitmap isn't taken for one of data`() throws {
         expectError(.ambiguous, "entry 2", "x-dirty-bitmap", "qemu-dirty or qemu-map") {
             () throws(ChangeMapError) in try ChangeMap.read(Text.qemuDirty)
         }
@@ -240,13 +240,13 @@ import Testing
         #expect(map.warnings.contains { $0.contains("qemu-dirty") })
     }
 
-    @Test func `The map of data isn't taken for one of a dirty bitmap`() {
+    @Test func `the map of data isn't taken for one of a dirty bitmap`() {
         expectError(.ambiguous, "entry 1", "qemu-map") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.qemuRaw, .init(format: .qemuDirty))
         }
     }
 
-    @Test func `Sizes rounded up to sectors are cut, and empty images are no puzzle`() throws {
+    @Test func `sizes rounded up to sectors are cut, and empty images are no puzzle`() throws {
         let text = "[{ \"start\": 0, \"length\": 1024, \"zero\": true, \"data\": false}]"
         #expect(try ChangeMap.read(text, size: 1000).lines == ["zero 0..<1000"])
         expectError(.beyondDevice, "entry 1") { () throws(ChangeMapError) in
@@ -256,7 +256,7 @@ import Testing
         #expect(try ChangeMap.read(empty, size: 0).extents.isEmpty)
     }
 
-    @Test func `Compressed and whatever else comes is passed over`() throws {
+    @Test func `compressed and whatever else comes is passed over`() throws {
         let text =
             "[{\"start\":0,\"length\":512,\"depth\":0,\"present\":true,\"zero\":false,"
             + "\"data\":true,\"compressed\":true,\"later\":[{}]}]"
@@ -270,11 +270,11 @@ import Testing
         ("[{\"start\":\"0\",\"length\":512,\"zero\":true,\"data\":true}]", "'start'"),
         ("[{\"start\":0,\"length\":512,\"zero\":true,\"data\":true}", "well-formed"),
     ])
-    func `Damaged lists are refused`(text: String, word: String) {
+    func `damaged lists are refused`(text: String, word: String) {
         expectError(.malformed, word) { () throws(ChangeMapError) in try ChangeMap.read(text) }
     }
 
-    @Test func `The output for people is refused`() {
+    @Test func `the output for people is refused`() {
         expectError(.unsupported, "--output=json") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.qemuHuman)
         }
@@ -282,7 +282,7 @@ import Testing
 }
 
 @Suite struct NBDInfoTests {
-    @Test func `A type without a description that is known needs a name`() throws {
+    @Test func `a type without a description that is known needs a name`() throws {
         let text = "0 512 1 something\n"
         expectError(.ambiguous, "nbdinfo or nbdinfo-dirty") { () throws(ChangeMapError) in
             try ChangeMap.read(text, size: 512)
@@ -296,7 +296,7 @@ import Testing
         #expect(data.lines == ["copy 0..<512"])
     }
 
-    @Test func `A description that contradicts is believed more than the name`() {
+    @Test func `a description that contradicts is believed more than the name`() {
         expectError(.ambiguous, "nbdinfo-dirty") { () throws(ChangeMapError) in
             try ChangeMap.read("0 512 1 dirty\n", size: 512, .init(format: .nbdinfo))
         }
@@ -305,12 +305,12 @@ import Testing
         }
     }
 
-    @Test func `A hole that isn't said to be zero is copied`() throws {
+    @Test func `a hole that isn't said to be zero is copied`() throws {
         let map = try ChangeMap.read("0 512 1 hole\n512 512 2 zero\n", size: 1024)
         #expect(map.lines == ["copy 0..<512", "zero 512..<1024"])
     }
 
-    @Test func `Depths, sums and unknown types are refused`() {
+    @Test func `depths, sums and unknown types are refused`() {
         expectError(.unsupported, "allocation-depth") { () throws(ChangeMapError) in
             try ChangeMap.read("0 512 2 backing depth 2\n")
         }
@@ -332,13 +332,13 @@ import Testing
     }
 
     @Test(arguments: [1, 2])
-    func `Without a snapshot to start from, what is missing was never written`(version: Int) throws
+    func `without a snapshot to start from, what is missing was never written`(version: Int) throws
     {
         #expect(try read(RBDBuilder.typical(version: version)).gaps == .skip)
         #expect(try read(RBDBuilder.typical(version: version, from: nil)).gaps == .zero)
     }
 
-    @Test func `Unknown records of version 2 are passed over, those of version 1 can't be`() throws
+    @Test func `unknown records of version 2 are passed over, those of version 1 can't be`() throws
     {
         for version in [1, 2] {
             var diff = RBDBuilder(version: version)
@@ -356,7 +356,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2])
-    func `Records that lie about their size are refused`(version: Int) {
+    func `records that lie about their size are refused`(version: Int) {
         for (offset, length, kind) in [
             (UInt64(0), UInt64(1) << 21, ChangeMapError.Kind.beyondDevice),
             (1 << 63, 1, .malformed),
@@ -371,7 +371,7 @@ import Testing
         }
     }
 
-    @Test func `Data that is missing, and anything behind the end, is refused`() {
+    @Test func `data that is missing, and anything behind the end, is refused`() {
         var diff = RBDBuilder(version: 2)
         diff.zero(0, 512)
         diff.end()

@@ -5,7 +5,7 @@ import Testing
 @Suite struct DdrescueTests {
     private static let head = "0x00000000 ? 1\n"
 
-    @Test func `Only finished blocks are skipped, and numbers are C's`() throws {
+    @Test func `only finished blocks are skipped, and numbers are C's`() throws {
         let map = try ChangeMap.read(
             Self.head + "0 512 +\n0x200 01000 -\n1024 0x200 * # bad\n1536 512 /\n2048 2048 ?\n",
             size: 4096)
@@ -13,7 +13,7 @@ import Testing
         #expect(map.warnings.isEmpty)
     }
 
-    @Test func `A map that is too short leaves its end dirty, one that starts late its beginning`()
+    @Test func `a map that is too short leaves its end dirty, one that starts late its beginning`()
         throws
     {
         let map = try ChangeMap.read(Self.head + "512 512 +\n", size: 4096)
@@ -21,7 +21,7 @@ import Testing
         #expect(map.warnings.count == 2)
     }
 
-    @Test func `A map without blocks says nothing, so that everything is dirty`() throws {
+    @Test func `a map without blocks says nothing, so that everything is dirty`() throws {
         #expect(try ChangeMap.read(Self.head, size: 4096).lines == ["copy 0..<4096"])
     }
 
@@ -29,7 +29,7 @@ import Testing
         ("0 512 +\n256 512 +\n", "line 3"), ("0 512 +\n1024 512 +\n", "from 512 to 1024"),
         ("512 512 +\n0 512 +\n", "line 3"),
     ])
-    func `Blocks follow each other`(blocks: String, word: String) {
+    func `blocks follow each other`(blocks: String, word: String) {
         expectError(.misplaced, word) { () throws(ChangeMapError) in
             try ChangeMap.read(Self.head + blocks)
         }
@@ -39,13 +39,13 @@ import Testing
         "0 512\n", "0 512 x\n", "0 512 + +\n", "0 09 +\n", "0 0xg +\n", "-1 512 +\n", "0 0 +\n",
         "0 9223372036854775808 +\n", "0 1K +\n",
     ])
-    func `A damaged block is refused with its line`(block: String) {
+    func `a damaged block is refused with its line`(block: String) {
         expectError(.malformed, "line 2") { () throws(ChangeMapError) in
             try ChangeMap.read(Self.head + block)
         }
     }
 
-    @Test func `The largest offset stands for the end of the disk, others don't`() throws {
+    @Test func `the largest offset stands for the end of the disk, others don't`() throws {
         let end = Int64.max
         let cut = try ChangeMap.read(Self.head + "0 512 +\n512 \(end - 512) -\n", size: 4096)
         #expect(cut.lines == ["skip 0..<512", "copy 512..<4096"])
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test func `Without a word of who made it, two fields may be ddrescue's or partclone's`() throws
+    @Test func `without a word of who made it, two fields may be ddrescue's or partclone's`() throws
     {
         let text = "0x0 ?\n0 4096 +\n"
         expectError(.ambiguous, "ddrescue", "partclone") { () throws(ChangeMapError) in
@@ -77,7 +77,7 @@ import Testing
 @Suite struct DRBDTests {
     private let size: Int64 = 130992 * 512
 
-    @Test func `An unclean dump is refused`() {
+    @Test func `an unclean dump is refused`() {
         let dump = Text.drbd08.replacing(
             "version \"v08\";\n",
             with: "version \"v08\";\n\n"
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func `One of several peers has to be named`() {
+    @Test func `one of several peers has to be named`() {
         expectError(.option(.peer), "1, 4") { () throws(ChangeMapError) in
             try ChangeMap.read(Text.drbd09, size: size)
         }
@@ -96,13 +96,13 @@ import Testing
         }
     }
 
-    @Test func `A single peer needs no name`() throws {
+    @Test func `a single peer needs no name`() throws {
         let dump = Text.drbd09.replacing("bitmap-index 1;", with: "bitmap-index -1;")
         let map = try ChangeMap.read(dump, size: size)
         #expect(map.lines == ["copy 0..<4096", "copy 262144..<524288"])
     }
 
-    @Test func `A dump in which no peer has a bitmap is refused`() {
+    @Test func `a dump in which no peer has a bitmap is refused`() {
         let dump = Text.drbd09.replacing("bitmap-index 1;", with: "bitmap-index -1;")
             .replacing("bitmap-index 0;", with: "bitmap-index -1;")
         expectError(.unsupported, "no bitmap of a peer") { () throws(ChangeMapError) in
@@ -110,21 +110,21 @@ import Testing
         }
     }
 
-    @Test func `A full synchronisation that is due makes everything dirty`() throws {
+    @Test func `a full synchronisation that is due makes everything dirty`() throws {
         let dump = Text.drbd08.replacing("flags 0x00000000;", with: "flags 0x00000008;")
         let map = try ChangeMap.read(dump, size: size)
         #expect(map.lines == ["copy 0..<\(size)"])
         #expect(map.warnings.contains { $0.contains("full synchronisation") })
     }
 
-    @Test func `A bitmap shorter than the disk is refused`() {
+    @Test func `a bitmap shorter than the disk is refused`() {
         let dump = Text.drbd08.replacing("508 times", with: "200 times")
         expectError(.malformed, "shorter") { () throws(ChangeMapError) in
             try ChangeMap.read(dump, size: size)
         }
     }
 
-    @Test func `Repeated words with some bits set are spread out, and bits behind the end are not`()
+    @Test func `repeated words with some bits set are spread out, and bits behind the end are not`()
         throws
     {
         let dump = """
@@ -138,14 +138,14 @@ import Testing
         #expect(map.lines == ["copy 0..<4096", "copy 253952..<266240", "copy 516096..<528384"])
     }
 
-    @Test func `There are 32 peers at most`() {
+    @Test func `there are 32 peers at most`() {
         let dump = Text.drbd09.replacing("peer[4]", with: "peer[32]")
         expectError(.malformed, "peer 32") { () throws(ChangeMapError) in
             try ChangeMap.read(dump, size: size)
         }
     }
 
-    @Test func `Other versions are refused by name`() {
+    @Test func `other versions are refused by name`() {
         expectError(.unsupported, "v07", "v08") { () throws(ChangeMapError) in
             try ChangeMap.read("version \"v07\";\nbm { }\n")
         }
@@ -153,7 +153,7 @@ import Testing
 }
 
 @Suite struct FilefragTests {
-    @Test func `Hexadecimal tables and several files are refused`() {
+    @Test func `hexadecimal tables and several files are refused`() {
         let hex = Text.filefrag.replacing("95:   11855936..  11855967:     32:", with: "7f: a: 40:")
         expectError(.malformed, "line 4", "-X") { () throws(ChangeMapError) in
             try ChangeMap.read(hex)
@@ -163,7 +163,7 @@ import Testing
         }
     }
 
-    @Test func `Extents behind the end of the file are cut`() throws {
+    @Test func `extents behind the end of the file are cut`() throws {
         let text = """
             Filesystem type is: ef53
             File size of a b (#c).img is 5000 (2 blocks of 4096 bytes)
@@ -177,7 +177,7 @@ import Testing
         #expect(map.deviceSize == 5000)
     }
 
-    @Test func `A row whose ends and length disagree is refused`() {
+    @Test func `a row whose ends and length disagree is refused`() {
         let text = Text.filefrag.replacing("     32: ", with: "     31: ")
         expectError(.malformed, "64 to 95 are not 31") { () throws(ChangeMapError) in
             try ChangeMap.read(text)
@@ -186,7 +186,7 @@ import Testing
 }
 
 @Suite struct RangeListTests {
-    @Test func `Numbers may have units`() throws {
+    @Test func `numbers may have units`() throws {
         let map = try ChangeMap.read("1m 1K\n0x10 16\n2G 1g\n", size: 1 << 40)
         #expect(
             map.lines == [
@@ -194,7 +194,7 @@ import Testing
             ])
     }
 
-    @Test func `Overlaps are refused, also out of order`() {
+    @Test func `overlaps are refused, also out of order`() {
         for text in ["0 512\n256 512\n", "256 512\n0 512\n", "0 512\n0 512\n"] {
             expectError(.misplaced, "overlaps", "line 2") { () throws(ChangeMapError) in
                 try ChangeMap.read(text)
@@ -202,13 +202,13 @@ import Testing
         }
     }
 
-    @Test func `A last line without an end is refused`() {
+    @Test func `a last line without an end is refused`() {
         expectError(.malformed, "newline") { () throws(ChangeMapError) in
             try ChangeMap.read("0 512\n1024 51")
         }
     }
 
-    @Test func `Nothing at all isn't an empty list`() throws {
+    @Test func `nothing at all isn't an empty list`() throws {
         expectError(.malformed, "empty") { () throws(ChangeMapError) in
             try ChangeMap.read("", .init(format: .ranges))
         }
@@ -222,7 +222,7 @@ import Testing
 }
 
 @Suite struct RingmirrorExportTests {
-    @Test func `The bitmap's name and granularity come back`() throws {
+    @Test func `the bitmap's name and granularity come back`() throws {
         let name = "Größe #1 100%\n\t"
         let bitmap = DirtyBitmap(size: 100_000, granularity: try Granularity(bytes: 4096))
         let bytes = try ChangeMap.write(bitmap, format: .ringmirror, name: name)
@@ -237,14 +237,14 @@ import Testing
         ("end 2", "has 1 ranges"), ("end", "number of ranges"), ("", "'end COUNT'"),
         ("end 1\n0 512", "follows the last line"),
     ])
-    func `The last line proves completeness`(end: String, word: String) {
+    func `the last line proves completeness`(end: String, word: String) {
         let text = "ringmirror bitmap 1\nsize 4096\ngranularity 512\n0 512\n\(end)\n"
         expectError(.malformed, word) { () throws(ChangeMapError) in
             try ChangeMap.read(text, size: 4096)
         }
     }
 
-    @Test func `Damaged headers are refused`() {
+    @Test func `damaged headers are refused`() {
         for text in [
             "size 4096\n", "size x\ngranularity 512\n", "size 4096\ngranularity 513\n",
             "name %zz\nsize 4096\ngranularity 512\n", "name %FF\nsize 4096\ngranularity 512\n",

@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test(.enabled(if: Shell.has("ddrescue"), needs("ddrescue (gddrescue)")))
-    func `What ddrescue has rescued is done`() throws {
+    func `what ddrescue has rescued is done`() throws {
         let scratch = try Scratch()
         let disk = try sparseFile(scratch)
         let map = scratch.path("map")
