@@ -2,7 +2,7 @@ import DirtyBitmap
 import Testing
 
 @Suite struct GranularityTests {
-    @Test func `Every size has a granularity whose bitmap is small`() throws {
+    @Test func `every size has a granularity whose bitmap is small`() throws {
         for size: Int64 in [0, 1, 4 << 40, (4 << 40) + 1, 1 << 62, .max] {
             let chosen = Granularity(forSize: size)
             #expect(chosen >= .default)
@@ -16,7 +16,7 @@ import Testing
         #expect(Granularity(forSize: 1 << 40, atLeast: .min) == .min)
     }
 
-    @Test func everyPowerOfTwoFromASectorToTwoGibibytes() throws {
+    @Test func `every power of two from a sector to 2 GiB`() throws {
         for shift in 9...31 {
             let granularity = try Granularity(bytes: 1 << Int64(shift))
             #expect(granularity.shift == shift)
@@ -28,13 +28,13 @@ import Testing
     }
 
     @Test(arguments: [Int64.min, -65536, -1, 0, 1, 256, 511, 513, 65535, 98304, 1 << 32, .max])
-    func refusesOtherNumbers(bytes: Int64) {
+    func `other numbers are refused`(bytes: Int64) {
         #expect(throws: DirtyBitmapError.invalidGranularity(bytes: bytes)) {
             try Granularity(bytes: bytes)
         }
     }
 
-    @Test func refusalNamesValueRuleAndRemedy() {
+    @Test func `a refusal names the value, the rule and the remedy`() {
         let text = DirtyBitmapError.invalidGranularity(bytes: 100_000).description
         #expect(text.contains("100000"))
         #expect(text.contains("power of two from 512 to 2147483648"))
@@ -45,7 +45,7 @@ import Testing
                 .hasSuffix("2147483648 or less"))
     }
 
-    @Test func readsAsSizeWithUnit() throws {
+    @Test func `a granularity reads as a size with its unit`() throws {
         #expect(Granularity.min.description == "512 B")
         #expect(Granularity.default.description == "64 KiB")
         #expect(try Granularity(bytes: 1 << 19).description == "512 KiB")
@@ -53,7 +53,7 @@ import Testing
         #expect(Granularity.max.description == "2 GiB")
     }
 
-    @Test func finerIsSmaller() {
+    @Test func `a finer granularity is smaller`() {
         #expect(Granularity.min < .default)
         #expect(Granularity.default < .max)
     }

@@ -5,7 +5,7 @@ import Testing
 @Suite struct MergingTests {
     private let fourKibibytes = try! Granularity(bytes: 4096)
 
-    @Test func mergeIntoCoarserRoundsOutward() throws {
+    @Test func `merging into a coarser bitmap rounds outward`() throws {
         var coarse = DirtyBitmap(size: 10000, granularity: fourKibibytes)
         var fine = DirtyBitmap(size: 10000, granularity: .min)
         fine.set(4095..<4097)
@@ -15,7 +15,7 @@ import Testing
         #expect(fine.runs() == [3584..<4608, 9728..<10000])
     }
 
-    @Test func mergeIntoFinerIsExact() throws {
+    @Test func `merging into a finer bitmap is exact`() throws {
         var coarse = DirtyBitmap(size: 10000, granularity: fourKibibytes)
         var fine = DirtyBitmap(size: 10000, granularity: .min)
         coarse.set(8192..<8193)
@@ -23,7 +23,7 @@ import Testing
         #expect(fine.runs() == [8192..<10000])
     }
 
-    @Test func subtractFromCoarserNeedsTheWholeGranule() throws {
+    @Test func `subtracting from a coarser bitmap needs the whole granule`() throws {
         var coarse = DirtyBitmap(size: 10000, granularity: fourKibibytes)
         var fine = DirtyBitmap(size: 10000, granularity: .min)
         coarse.setAll()
@@ -37,7 +37,7 @@ import Testing
         #expect(coarse.isClean == true)
     }
 
-    @Test func differentSizesAreRefusedAndChangeNothing() {
+    @Test func `different sizes are refused and change nothing`() {
         var bitmap = DirtyBitmap(size: 4096, granularity: .min)
         bitmap.set(0..<1)
         var other = DirtyBitmap(size: 4097, granularity: .min)
@@ -52,7 +52,9 @@ import Testing
     }
 
     @Test(arguments: Shape.granularities, Shape.granularities)
-    func mergesAndSubtractsAsTheTwin(ours: Granularity, theirs: Granularity) throws {
+    func `a bitmap merges and subtracts as its twin does`(ours: Granularity, theirs: Granularity)
+        throws
+    {
         var random = RandomTest.generator(defaultSeed: 0x3E_46E)
         let coarser = max(ours, theirs)
         let finer = min(ours, theirs)
@@ -84,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func copyIsEqualAndIndependent() {
+    @Test func `a copy is equal and independent`() {
         var bitmap = DirtyBitmap(size: 1 << 20, granularity: .min)
         bitmap.set(5000..<(1 << 20))
         var copy = bitmap.copy()
@@ -97,7 +99,7 @@ import Testing
         #expect(bitmap.isDirty(at: 0) == false)
     }
 
-    @Test func equalityNeedsSizeAndGranularity() {
+    @Test func `equality needs the same size and granularity`() {
         let bitmap = DirtyBitmap(size: 4096, granularity: .min)
         let sameWords = DirtyBitmap(size: 4095, granularity: .min)
         let coarser = DirtyBitmap(size: 4096, granularity: .default)

@@ -5,12 +5,12 @@ import Testing
 /// Random operations on the bitmap and on a naive twin, which must agree after each one.
 @Suite struct ModelTests {
     @Test(arguments: Shape.small)
-    func agreesWithTwin(shape: Shape) throws {
+    func `a bitmap agrees with its twin`(shape: Shape) throws {
         try run(shape, events: RandomTest.events(default: 200))
     }
 
     @Test(arguments: Shape.huge)
-    func agreesWithTwinWhenHugeAndSparse(shape: Shape) throws {
+    func `a huge and sparse bitmap agrees with its twin`(shape: Shape) throws {
         try run(shape, events: RandomTest.events(default: 25))
     }
 

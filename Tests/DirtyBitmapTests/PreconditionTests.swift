@@ -4,7 +4,7 @@ import Testing
 /// Offsets outside the bitmap are defects of the caller and must stop the program: a mirror that
 /// quietly skips a range it was told about is not a mirror.
 @Suite struct PreconditionTests {
-    @Test func rangesOutsideStop() async {
+    @Test func `ranges outside of the disk stop the program`() async {
         await #expect(processExitsWith: .failure) {
             var bitmap = DirtyBitmap(size: 1000)
             bitmap.set(-1..<10)
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test func offsetsOutsideStop() async {
+    @Test func `offsets outside of the disk stop the program`() async {
         await #expect(processExitsWith: .failure) {
             let bitmap = DirtyBitmap(size: 1000)
             _ = bitmap.isDirty(at: 1000)
@@ -50,21 +50,21 @@ import Testing
         }
     }
 
-    @Test func uselessLimitsStop() async {
+    @Test func `useless limits stop the program`() async {
         await #expect(processExitsWith: .failure) {
             let bitmap = DirtyBitmap(size: 1000)
             _ = bitmap.nextDirtyRun(from: 0, limit: 0)
         }
     }
 
-    @Test func impossibleSizesStop() async {
+    @Test func `impossible sizes stop the program`() async {
         await #expect(processExitsWith: .failure) { _ = DirtyBitmap(size: -1) }
         await #expect(processExitsWith: .failure) {
             _ = DirtyBitmap(size: .max, granularity: .min)
         }
     }
 
-    @Test func wordsOutsideStop() async {
+    @Test func `words outside of the bitmap stop the program`() async {
         await #expect(processExitsWith: .failure) {
             var bytes: [UInt8] = []
             DirtyBitmap(size: 1000).serialize(words: 0..<2, into: &bytes)

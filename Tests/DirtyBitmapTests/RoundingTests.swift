@@ -9,13 +9,13 @@ import Testing
 
     private func bitmap() -> DirtyBitmap { DirtyBitmap(size: size, granularity: .min) }
 
-    @Test func setRoundsOutward() {
+    @Test func `setting rounds outward`() {
         var bitmap = bitmap()
         bitmap.set(511..<513)
         #expect(bitmap.runs() == [0..<1024])
     }
 
-    @Test func setOfOneByteMarksItsGranuleOnly() {
+    @Test func `setting one byte marks its granule only`() {
         var bitmap = bitmap()
         bitmap.set(512..<513)
         #expect(bitmap.runs() == [512..<1024])
@@ -23,13 +23,13 @@ import Testing
         #expect(bitmap.runs() == [512..<1536])
     }
 
-    @Test func setOfNothingMarksNothing() {
+    @Test func `setting nothing marks nothing`() {
         var bitmap = bitmap()
         for offset in [0, 1, 512, 1000, size] { bitmap.set(offset..<offset) }
         #expect(bitmap.isClean == true)
     }
 
-    @Test func clearRoundsInward() {
+    @Test func `clearing rounds inward`() {
         var bitmap = bitmap()
         bitmap.setAll()
         bitmap.clear(1..<1535)
@@ -38,14 +38,14 @@ import Testing
         #expect(bitmap.isDirty(at: 0) == true)
     }
 
-    @Test func clearOfNothingClearsNothing() {
+    @Test func `clearing nothing clears nothing`() {
         var bitmap = bitmap()
         bitmap.setAll()
         for offset in [0, 1, 512, 1000, size] { bitmap.clear(offset..<offset) }
         #expect(bitmap.runs() == [0..<size])
     }
 
-    @Test func clearToTheEndTakesTheShortGranule() {
+    @Test func `clearing to the end takes the short granule`() {
         var bitmap = bitmap()
         bitmap.setAll()
         bitmap.clear(1536..<(size - 1))
@@ -56,7 +56,7 @@ import Testing
         #expect(bitmap.runs() == [0..<1536])
     }
 
-    @Test func lastGranuleCountsWithItsRealLength() {
+    @Test func `the last granule counts with its real length`() {
         var bitmap = bitmap()
         bitmap.set((size - 1)..<size)
         #expect(bitmap.dirtyCount == 1)
@@ -66,7 +66,7 @@ import Testing
         #expect(bitmap.dirtyBytes == size)
     }
 
-    @Test func countsWithinARangeAreCutToTheByte() {
+    @Test func `counts within a range are cut to the byte`() {
         var bitmap = bitmap()
         bitmap.set(512..<1024)
         #expect(bitmap.dirtyBytes(in: 0..<size) == 512)
@@ -77,7 +77,7 @@ import Testing
         #expect(bitmap.dirtyCount(in: 1024..<1025) == 0)
     }
 
-    @Test func invertLeavesNothingBehindTheEnd() {
+    @Test func `inverting leaves nothing behind the end`() {
         for granules in [1, 63, 64, 65, 128] as [Int64] {
             var bitmap = DirtyBitmap(size: granules * 512 - 1, granularity: .min)
             bitmap.invert()
@@ -88,7 +88,7 @@ import Testing
         }
     }
 
-    @Test func emptyDisk() {
+    @Test func `an empty disk`() {
         var bitmap = DirtyBitmap(size: 0)
         bitmap.setAll()
         bitmap.invert()
@@ -109,7 +109,7 @@ import Testing
 
     /// The first offset behind the last granule is 2^63 here, which no Int64 can hold. Its words
     /// would take 512 MiB, so the rules are tested without them.
-    @Test func largestDiskThereIs() throws {
+    @Test func `the largest disk there is`() throws {
         let geometry = try BitmapGeometry(size: .max, granularity: .max)
         let granuleBytes: Int64 = 1 << 31
         let last = Int64.max - granuleBytes + 1

@@ -8,7 +8,7 @@ import Testing
         DirtyBitmap(size: granules * 512, granularity: .min)
     }
 
-    @Test func limitIsRoundedDownToGranules() {
+    @Test func `a limit is rounded down to granules`() {
         var bitmap = bitmap(granules: 200)
         bitmap.set(512..<76800)
         #expect(bitmap.nextDirtyRun(from: 0, limit: 1024) == 512..<1536)
@@ -17,21 +17,21 @@ import Testing
         #expect(bitmap.nextDirtyRun(from: 0) == 512..<76800)
     }
 
-    @Test func limitBelowAGranuleGivesOneGranule() {
+    @Test func `a limit below a granule gives one granule`() {
         var bitmap = bitmap(granules: 4)
         bitmap.setAll()
         #expect(bitmap.nextDirtyRun(from: 0, limit: 1) == 0..<512)
         #expect(bitmap.nextDirtyRun(from: 512, limit: 511) == 512..<1024)
     }
 
-    @Test func startIsRoundedDownToItsGranule() {
+    @Test func `a start is rounded down to its granule`() {
         var bitmap = bitmap(granules: 4)
         bitmap.set(512..<1024)
         #expect(bitmap.nextDirtyRun(from: 1023) == 512..<1024)
         #expect(bitmap.nextDirtyRun(from: 1024) == nil)
     }
 
-    @Test func startAtTheEndFindsNothingEvenInAShortGranule() {
+    @Test func `a start at the end finds nothing, even in a short granule`() {
         var bitmap = DirtyBitmap(size: 700, granularity: .min)
         bitmap.setAll()
         #expect(bitmap.nextDirtyRun(from: 699) == 512..<700)
@@ -41,7 +41,7 @@ import Testing
         #expect(bitmap.nextClean(from: 700) == nil)
     }
 
-    @Test func nextDirtyAndNextCleanStayAtAnOffsetInsideAGranule() {
+    @Test func `the next dirty and the next clean byte stay at an offset inside a granule`() {
         var bitmap = bitmap(granules: 4)
         bitmap.set(512..<1024)
         #expect(bitmap.nextDirty(from: 3) == 512)
@@ -51,7 +51,7 @@ import Testing
     }
 
     /// One run at every place and of every length around the words, found from every start.
-    @Test func everyRunIsFoundFromEveryStart() {
+    @Test func `every run is found from every start`() {
         let granules: Int64 = 140
         for first in [0, 1, 62, 63, 64, 65, 127, 128] as [Int64] {
             for length in [1, 2, 63, 64, 65] as [Int64] where first + length <= granules {
@@ -69,7 +69,7 @@ import Testing
     }
 
     /// One bit at a time in a bitmap of many blocks: no block and no remainder is passed over.
-    @Test func everySingleBitIsFoundAcrossBlocks() {
+    @Test func `every single bit is found across blocks`() {
         let granules: Int64 = 64 * 150
         var dirty = bitmap(granules: granules)
         var clean = bitmap(granules: granules)
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func takingAllRunsEmptiesTheBitmapAndMissesNothing() {
+    @Test func `taking all runs empties the bitmap and misses nothing`() {
         var random = RandomTest.generator(defaultSeed: 0x7A_CE)
         let shape = Shape(size: 5000 * 512 + 17, granularity: .min)
         var bitmap = DirtyBitmap(size: shape.size, granularity: shape.granularity)
@@ -109,7 +109,7 @@ import Testing
         #expect(bitmap.isClean == true, "\(random.replay)")
     }
 
-    @Test func aThrowingBodyEndsTheScan() {
+    @Test func `a throwing body ends the scan`() {
         struct Enough: Error {}
         var bitmap = bitmap(granules: 300)
         for granule in stride(from: 0 as Int64, to: 300, by: 2) {
@@ -133,7 +133,7 @@ import Testing
         #expect(words == 1)
     }
 
-    @Test func emptyWordsAreNotVisited() {
+    @Test func `empty words are not visited`() {
         var bitmap = bitmap(granules: 64 * 100)
         bitmap.set((64 * 70 * 512)..<(64 * 70 * 512 + 512))
         var visited: [Int] = []

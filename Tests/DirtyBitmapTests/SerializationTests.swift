@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct SerializationTests {
     /// The stored form is a contract with files on disks: bytes written down by hand.
-    @Test func layoutIsLittleEndianWords() throws {
+    @Test func `the layout is little-endian words`() throws {
         var bitmap = DirtyBitmap(size: 70 * 512, granularity: .min)
         for granule in [0, 9, 63, 65] as [Int64] {
             bitmap.set((granule * 512)..<(granule * 512 + 1))
@@ -21,7 +21,7 @@ import Testing
     }
 
     @Test(arguments: Shape.small)
-    func roundTrip(shape: Shape) throws {
+    func `a serialized bitmap comes back`(shape: Shape) throws {
         var random = RandomTest.generator(defaultSeed: 0x5E_21A1)
         var bitmap = DirtyBitmap(size: shape.size, granularity: shape.granularity)
         for _ in 0..<10 { bitmap.set(random.range(in: shape)) }
@@ -33,7 +33,7 @@ import Testing
         #expect(equal, "\(shape): \(random.replay)")
     }
 
-    @Test func appendsAndLeavesWhatIsThere() {
+    @Test func `what is appended leaves what is there`() {
         var bitmap = DirtyBitmap(size: 200 * 512, granularity: .min)
         bitmap.set((64 * 512)..<(65 * 512))
         var bytes: [UInt8] = [7]
@@ -42,7 +42,7 @@ import Testing
         #expect(bytes == [7, 1, 0, 0, 0, 0, 0, 0, 0])
     }
 
-    @Test func writesIntoForeignMemoryOnlyWhatWasAsked() {
+    @Test func `only what was asked for is written into foreign memory`() {
         var bitmap = DirtyBitmap(size: 200 * 512, granularity: .min)
         bitmap.setAll()
         var buffer = [UInt8](repeating: 9, count: 20)
@@ -55,7 +55,7 @@ import Testing
         #expect(buffer[..<5].allSatisfy { $0 == 9 } && buffer[13...].allSatisfy { $0 == 9 })
     }
 
-    @Test func aPageReplacesItsWordsOnly() throws {
+    @Test func `a page replaces its words only`() throws {
         var bitmap = DirtyBitmap(size: 192 * 512, granularity: .min)
         bitmap.setAll()
         try bitmap.load(words: [UInt8](repeating: 0, count: 8), at: 1)
@@ -64,7 +64,7 @@ import Testing
         #expect(bitmap.dirtyCount == 128)
     }
 
-    @Test func refusesTheWrongLength() {
+    @Test func `the wrong length is refused`() {
         for count in [0, 8, 15, 17, 24] {
             #expect(throws: DirtyBitmapError.wrongByteCount(found: count, expected: 16)) {
                 _ = try DirtyBitmap(
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func refusesBitsBehindTheEndAndNamesThem() {
+    @Test func `bits behind the end are refused and named`() {
         for bit in 70..<128 {
             var bytes = [UInt8](repeating: 255, count: 8) + [63, 0, 0, 0, 0, 0, 0, 0]
             bytes[bit / 8] |= 1 << UInt8(bit % 8)
@@ -88,7 +88,7 @@ import Testing
         #expect(text.contains("bit 71"))
     }
 
-    @Test func aRefusedPageChangesNothing() {
+    @Test func `a refused page changes nothing`() {
         var bitmap = DirtyBitmap(size: 70 * 512, granularity: .min)
         bitmap.set(0..<1)
         let full = [UInt8](repeating: 255, count: 16)
@@ -109,7 +109,7 @@ import Testing
         #expect(bitmap.runs() == [0..<512])
     }
 
-    @Test func refusesDamagedSizesBeforeAllocating() {
+    @Test func `damaged sizes are refused before anything is allocated`() {
         #expect(throws: DirtyBitmapError.negativeSize(-1)) {
             _ = try DirtyBitmap(size: -1, granularity: .min, littleEndianWords: [])
         }
