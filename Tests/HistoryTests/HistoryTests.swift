@@ -5,7 +5,7 @@ import Testing
 
 /// Random histories of disks, bitmaps and mirrors against a naive model of bytes: whatever happens,
 /// nothing is called a mirror that is not one, but where nobody could have known.
-@Suite("Histories", .serialized)
+@Suite(.serialized)
 struct HistoryTests {
     /// Kinds of faults that are known and not mended yet: with the last of them this goes.
     private static let known: Set<String> = []
@@ -19,15 +19,13 @@ struct HistoryTests {
         folder = geteuid() == 0 ? try scratch.mount("tmpfs", type: "tmpfs") : scratch.path
     }
 
-    @Test("By the library", arguments: SourceKind.allCases)
-    func library(_ kind: SourceKind) throws {
+    @Test(arguments: SourceKind.allCases)
+    func `histories by the library`(_ kind: SourceKind) throws {
         run(500, kind) { files, kind, _ in LibraryRig(files: files, kind: kind) }
     }
 
-    @Test(
-        "By the program", .enabled(if: Shell.has("qemu-img", "qemu-io")),
-        arguments: SourceKind.allCases)
-    func program(_ kind: SourceKind) throws {
+    @Test(.enabled(if: Shell.has("qemu-img", "qemu-io")), arguments: SourceKind.allCases)
+    func `histories by the program`(_ kind: SourceKind) throws {
         let program = try #require(Self.program, "there is no ringmirror: set RINGMIRROR_BINARY")
         run(10, kind) { files, kind, scratch in
             CommandRig(files: files, kind: kind, scratch: scratch, program: program)
