@@ -107,7 +107,7 @@ extension Processes {
         }
 
         /// Below 4 the loader of programs has no descriptor left.
-        @Test func descriptors() throws { try sweep(Bound.each(.nofile, 4...20)) }
+        @Test func `open descriptors`() throws { try sweep(Bound.each(.nofile, 4...20)) }
 
         @Test func `memory that may be locked`() throws {
             try sweep(Bound.each(.memlock, stride(from: 0, through: 65_536, by: 8192)))
@@ -125,7 +125,7 @@ extension Processes {
         }
 
         @Test(arguments: [Bound.Kind.addressSpace, .data])
-        func memory(kind: Bound.Kind) throws {
+        func `memory of a process`(kind: Bound.Kind) throws {
             let least = try leastMemory(kind)
             let end = least + 32 << 20
             try sweep(Bound.each(kind, stride(from: least, through: end, by: 3 << 20)))

@@ -302,7 +302,7 @@ extension Processes {
         }
 
         /// Commands on bitmaps in the image, seen with QEMU's eyes.
-        @Test func `commands`() throws {
+        @Test func `commands on the bitmaps of an image`() throws {
             let scratch = try Scratch()
             let image = try Self.image(scratch)
             try scratch.succeed("bitmap", "add", image, "one", "--granularity", "32K")
