@@ -5,8 +5,7 @@ import Testing
 
 /// A host that has not ignored SIGXFSZ: the limit of a file's size is an error of the call that met
 /// it, on the caller's own thread as on those of a job.
-@Suite("The limit of a file's size, to a host")
-struct FileSizeTests {
+@Suite struct FileSizeTests {
     private static let size = 4 << 20
 
     /// Limits the files of this process, and makes their signal end it.
@@ -28,8 +27,7 @@ struct FileSizeTests {
         return try Disk.openSource(FilePath(path))
     }
 
-    @Test("A new image, a store and a job end with an error, and the process goes on")
-    func limited() async {
+    @Test func `a new image, a store and a job end with an error, and the process goes on`() async {
         await #expect(processExitsWith: .success) {
             let folder = NSTemporaryDirectory() + "ringmirror-size-\(UUID().uuidString)"
             defer { try? FileManager.default.removeItem(atPath: folder) }

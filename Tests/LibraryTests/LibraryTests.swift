@@ -3,8 +3,7 @@ import RingMirror
 import Testing
 
 /// The library as its users see it: public names only, through the one module that they import.
-@Suite("The library from outside")
-struct LibraryTests {
+@Suite struct LibraryTests {
     /// Two images in a folder of their own, the source with data and a hole.
     private final class Images {
         let folder: String
@@ -33,8 +32,8 @@ struct LibraryTests {
         }
     }
 
-    @Test("A mirror is made, reported and compared", .timeLimit(.minutes(20)))
-    func mirror() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a mirror is made, reported and compared`() async throws {
         let images = try Images()
         let (source, target) = try images.open()
         let job = try MirrorJob.full(from: Disk(source), to: Disk(target))
@@ -50,8 +49,8 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
-    @Test("A bitmap leads an incremental mirror", .timeLimit(.minutes(20)))
-    func incremental() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a bitmap leads an incremental mirror`() async throws {
         let images = try Images()
         let (source, target) = try images.open()
         let store = try BitmapStore.openOrCreate(
@@ -87,8 +86,8 @@ struct LibraryTests {
         #expect(comparison.isIdentical)
     }
 
-    @Test("A disk goes into images that stand on each other", .timeLimit(.minutes(20)))
-    func layeredImages() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a disk goes into images that stand on each other`() async throws {
         let images = try Images()
         let base = FilePath(images.folder + "/base.qcow2")
         let overlay = FilePath(images.folder + "/overlay.qcow2")
@@ -126,8 +125,8 @@ struct LibraryTests {
         #expect(await CompareJob(source, alone).run().isIdentical)
     }
 
-    @Test("A map of another tool is a bitmap", .timeLimit(.minutes(20)))
-    func changeMap() throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a map of another tool is a bitmap`() throws {
         let map = try ChangeMap.read(
             Array("0 512\n4096 4096\n".utf8), name: "map", deviceSize: 8192,
             options: ChangeMapOptions(format: .ranges))
@@ -137,8 +136,8 @@ struct LibraryTests {
         #expect(bytes == 512 + 4096)
     }
 
-    @Test("A job can be paused, slowed down, resumed and cancelled", .timeLimit(.minutes(20)))
-    func steering() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a job can be paused, slowed down, resumed and cancelled`() async throws {
         let images = try Images()
         let (source, target) = try images.open()
         var options = MirrorOptions()
@@ -167,8 +166,8 @@ struct LibraryTests {
         return last
     }
 
-    @Test("A job of any kind can be watched", .timeLimit(.minutes(20)))
-    func watching() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `a job of any kind can be watched`() async throws {
         let images = try Images()
         let (source, target) = try images.open()
         let mirror = try MirrorJob.full(from: Disk(source), to: Disk(target))
@@ -187,8 +186,8 @@ struct LibraryTests {
         }
     }
 
-    @Test("Zeros that are written as bytes count for the speed limit", .timeLimit(.minutes(20)))
-    func speedOfZeros() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `zeros that are written as bytes count for the speed limit`() async throws {
         let images = try Images()
         do {
             let file = try TestFile(images.source.string)
@@ -206,8 +205,8 @@ struct LibraryTests {
         #expect(await report.written < Int64(Images.size) / 2)
     }
 
-    @Test("Cancelling the task cancels the job", .timeLimit(.minutes(20)))
-    func taskCancellation() async throws {
+    @Test(.timeLimit(.minutes(20)))
+    func `cancelling the task cancels the job`() async throws {
         let images = try Images()
         let (source, target) = try images.open()
         var options = MirrorOptions()
@@ -221,8 +220,7 @@ struct LibraryTests {
         }
     }
 
-    @Test("A guard's refusal is a typed error with a remedy")
-    func refusal() throws {
+    @Test func `a guard's refusal is a typed error with a remedy`() throws {
         let images = try Images()
         let source = try StorageDevice.openSource(images.source)
         #expect(throws: StorageError.self) {

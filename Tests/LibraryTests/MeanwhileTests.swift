@@ -6,8 +6,7 @@ import Testing
 ///
 /// A job looks at its files when it is made, so that what a test does between that and the run is
 /// what another program does meanwhile.
-@Suite("What is written meanwhile")
-struct MeanwhileTests {
+@Suite struct MeanwhileTests {
     static let size = 4 << 20
 
     /// A folder with a base and an overlay that has 64 KiB of its own.
