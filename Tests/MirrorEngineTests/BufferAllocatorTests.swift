@@ -6,7 +6,7 @@ import Testing
 @Suite struct BufferAllocatorTests {
     /// Random allocations against a plain list of what is handed out.
     @Test(arguments: [1, 2, 7, 64])
-    func agreesWithAList(units: Int) {
+    func `an allocator agrees with a list`(units: Int) {
         var random = RandomTest.generator(defaultSeed: UInt64(units))
         let unit = 4096
         var allocator = BufferAllocator(byteCount: units * unit, unit: unit)
@@ -40,7 +40,7 @@ import Testing
     }
 
     /// Requests of one size must never fragment the memory, in whatever order they end.
-    @Test func fullRequestsAlwaysFit() {
+    @Test func `full requests always fit`() {
         var random = RandomTest.generator(defaultSeed: 1)
         var allocator = BufferAllocator(byteCount: 8 << 20, unit: 64 << 10)
         var taken: [Range<Int>] = []
@@ -58,7 +58,7 @@ import Testing
 @Suite struct IndexQueueTests {
     /// Random operations against an array.
     @Test(arguments: [1, 2, 5, 64])
-    func agreesWithAnArray(capacity: Int) {
+    func `a queue agrees with an array`(capacity: Int) {
         var random = RandomTest.generator(defaultSeed: UInt64(capacity))
         var queue = IndexQueue<Int>(capacity: capacity)
         var twin: [Int] = []

@@ -74,7 +74,7 @@ import Testing
 
     /// What was packed comes out on a raw disk, and both are found to be the same.
     @Test(arguments: [1, 3])
-    func mirrorsACompressedDisk(rings: Int) throws {
+    func `a compressed disk is mirrored`(rings: Int) throws {
         let scratch = try Scratch()
         let bytes = [UInt8].pattern(3 << 20, seed: 5)
         let source = try packedDisk(bytes, at: scratch.path("packed"))
@@ -101,7 +101,7 @@ import Testing
     }
 
     /// A disk whose clusters can't be decompressed ends the job, and the comparison.
-    @Test func damageEndsTheJob() throws {
+    @Test func `damage ends the job`() throws {
         let scratch = try Scratch()
         let bytes = [UInt8].pattern(1 << 20, seed: 5)
         let source = try packedDisk(bytes, at: scratch.path("packed"))

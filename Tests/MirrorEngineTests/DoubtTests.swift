@@ -62,7 +62,7 @@ import Testing
     }
 
     @Test(arguments: [false, true])
-    func aTargetTakenOnTrust(isVouched: Bool) throws {
+    func `a target taken on trust`(isVouched: Bool) throws {
         let pair = try Pair()
         let first = try pair.run(.incremental) { $0.allowNewTarget = isVouched }
         #expect(doubts(first).isEmpty && first.kind == .mirrorByBitmap)
@@ -83,14 +83,14 @@ import Testing
         #expect(try doubts(pair.run(.incremental)).isEmpty)
     }
 
-    @Test func aFullMirrorLeavesNoDoubt() throws {
+    @Test func `a full mirror leaves no doubt`() throws {
         let pair = try Pair()
         _ = try pair.run(.incremental)
         #expect(try pair.run(.full).kind == .mirror)
         #expect(try doubts(pair.run(.incremental)).isEmpty)
     }
 
-    @Test func aPromiseOfZerosStays() throws {
+    @Test func `a promise of zeros stays`() throws {
         let pair = try Pair()
         // Nothing of the source is zero: the promise was of no use, and nothing rests on it.
         #expect(try pair.run(.full) { $0.options.targetIsZero = true }.kind == .mirror)
@@ -103,7 +103,7 @@ import Testing
         #expect(try doubts(pair.run(.incremental)) == [.zeros])
     }
 
-    @Test func whatTimesCanHideStays() throws {
+    @Test func `what times can hide stays`() throws {
         let pair = try Pair()
         #expect(try pair.run(.full).kind == .mirror)
         chmod(pair.target.string, 0o640)

@@ -6,7 +6,7 @@ import Testing
 
 /// Pausing by an error, and going on.
 @Suite struct JobControlTests {
-    @Test func anErrorThatWasResumedIsForgotten() {
+    @Test func `an error that was resumed is forgotten`() {
         let control = JobControl(speedLimit: nil)
         control.pause(because: .invalidOption("one"))
         control.pause(because: .invalidOption("two"))
@@ -33,7 +33,7 @@ import Testing
         return try JobSizing(options, source: geometry, target: geometry)
     }
 
-    @Test func noMoreThanTheDisk() throws {
+    @Test func `buffers take no more than the disk`() throws {
         var options = MirrorOptions()
         options.rings = 64
         options.depth = 1024
@@ -42,7 +42,7 @@ import Testing
         #expect(try sizing(0, options).bufferBytes == 1 << 20)
     }
 
-    @Test func noMoreThanTheMemory() {
+    @Test func `buffers take no more than the memory`() {
         var options = MirrorOptions()
         options.rings = 64
         options.depth = 1024

@@ -13,7 +13,7 @@ struct RecordedMirrorTests {
     /// A job that cleared a part of its bitmap has changed its source: nobody may be told that it
     /// can be resumed. Of the bitmap only granules go of which all was copied.
     @Test(arguments: [false, true])
-    func aSettledBitmapTakesTheRecordAlong(isAlways: Bool) async throws {
+    func `a settled bitmap takes the record along`(isAlways: Bool) async throws {
         let scratch = try Scratch()
         let image = scratch.path("image.qcow2")
         try Shell.run("qemu-img", "create", "-f", "qcow2", image, "8M")

@@ -82,7 +82,7 @@ import Testing
     /// The runs are the dirty bytes: all of them, in order, once; on blocks; within their limits;
     /// and zero only where the source has a hole.
     @Test(arguments: seeds)
-    func coversTheDirtyBytes(seed: UInt64) throws {
+    func `runs cover the dirty bytes`(seed: UInt64) throws {
         let test = try Case(seed: seed)
         let dispenser = test.dispenser()
         let planned = test.bitmap()
@@ -119,7 +119,7 @@ import Testing
 
     /// Large holes must come as zeros, not as data: all but the blocks at their ends.
     @Test(arguments: seeds)
-    func findsHoles(seed: UInt64) throws {
+    func `holes are found`(seed: UInt64) throws {
         let test = try Case(seed: seed)
         for run in try drain(test.dispenser(), test) where !run.isZero {
             var offset = (run.range.lowerBound + test.unit - 1) / test.unit * test.unit
@@ -137,7 +137,7 @@ import Testing
     /// is not handed out again in the same pass, and stays; what is deferred is what the retry pass
     /// hands out.
     @Test(arguments: seeds)
-    func keepsWhatComesBack(seed: UInt64) throws {
+    func `what comes back is kept`(seed: UInt64) throws {
         var test = try Case(seed: seed)
         let dispenser = test.dispenser()
         let replay: Comment = "\(test.random.replay)"
@@ -192,7 +192,7 @@ import Testing
     }
 
     /// Runs that were joined come back as one, and take none of their neighbours along.
-    @Test func joinedRunsComeBackTogether() throws {
+    @Test func `joined runs come back together`() throws {
         let source = SimulatedMap(
             raw: SimulatedDisk([UInt8](repeating: 1, count: 1 << 20)), isTarget: false)
         var working = DirtyBitmap(size: 1 << 20)
@@ -210,7 +210,7 @@ import Testing
 
     /// A write during the job makes clean bytes dirty again behind the cursor, and none may be
     /// lost.
-    @Test func aRunHandedOutMayBecomeDirtyAgain() throws {
+    @Test func `a run handed out may become dirty again`() throws {
         let source = SimulatedMap(
             raw: SimulatedDisk([UInt8](repeating: 1, count: 1 << 20)), isTarget: false)
         var working = DirtyBitmap(size: 1 << 20)

@@ -33,7 +33,7 @@ import Testing
         return bits
     }
 
-    @Test func whatWillBeCopiedIsNotLookedAt() throws {
+    @Test func `what will be copied is not looked at`() throws {
         let scratch = try Scratch()
         let size = 8 * Self.miB + 700
         let source = try disk("s", size: size, 1, in: [0..<size], scratch)
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test func equalDisksAreEqual() throws {
+    @Test func `equal disks are equal`() throws {
         let scratch = try Scratch()
         let size = 8 * Self.miB + 700
         let source = try disk("s", size: size, 1, in: [0..<size], scratch)
@@ -65,7 +65,7 @@ import Testing
         #expect(found.places == 80 && found.difference == nil)
     }
 
-    @Test func dataInManyZerosIsFound() throws {
+    @Test func `data in many zeros is found`() throws {
         let scratch = try Scratch()
         let size = 1 << 30
         let place = 700 * Self.miB..<700 * Self.miB + 64 * Self.kiB
@@ -82,7 +82,7 @@ import Testing
     }
 
     @Test(.enabled(if: Shell.has("qemu-img", "qemu-io")), arguments: [false, true])
-    func anImageIsReadThroughItsChain(isCompressed: Bool) throws {
+    func `an image is read through its chain`(isCompressed: Bool) throws {
         let scratch = try Scratch()
         let size = 8 * Self.miB
         _ = try disk("raw", size: size, 7, in: [0..<size], scratch)

@@ -25,7 +25,7 @@ import Testing
         return total
     }
 
-    @Test func noLimitNeverWaits() {
+    @Test func `no limit never waits`() {
         let limit = SpeedLimit(bytesPerSecond: nil)
         for _ in 0..<1000 {
             limit.consume(1 << 30)
@@ -35,7 +35,7 @@ import Testing
 
     /// The rate is kept over some seconds, whatever the size of a request.
     @Test(arguments: [1000, 4096, 1 << 20, 100 << 20] as [Int64], [4096, 1 << 20] as [Int64])
-    func keepsTheRate(rate: Int64, request: Int64) {
+    func `the rate is kept`(rate: Int64, request: Int64) {
         let limit = SpeedLimit(bytesPerSecond: rate)
         let seconds = max(20, 40 * request / rate)
         let moved = bytes(limit, from: 7 * second, seconds: seconds, request: request)
@@ -46,7 +46,7 @@ import Testing
     }
 
     /// Time without work must not be saved up for a burst.
-    @Test func doesNotSaveUp() {
+    @Test func `idle time is not saved up`() {
         let limit = SpeedLimit(bytesPerSecond: 1 << 20)
         _ = bytes(limit, from: 0, seconds: 1, request: 4096)
         let moved = bytes(limit, from: 1000 * second, seconds: 1, request: 4096)
@@ -54,7 +54,7 @@ import Testing
     }
 
     /// A new limit holds from then on, also one that is lifted and set again.
-    @Test func canBeChanged() {
+    @Test func `the limit can be changed`() {
         let limit = SpeedLimit(bytesPerSecond: 1000)
         limit.consume(1_000_000)
         #expect(limit.delay(now: second) > second)
@@ -67,7 +67,7 @@ import Testing
     }
 
     /// A clock that stands still or goes back must not give anything away.
-    @Test func survivesAStandingClock() {
+    @Test func `a standing clock is survived`() {
         let limit = SpeedLimit(bytesPerSecond: 1000)
         _ = limit.delay(now: 100 * second)
         limit.consume(2000)

@@ -47,7 +47,7 @@ import Testing
     @Test(
         arguments: [Transfer.Kind.read, .write, .writeZeros, .punchHole],
         [0, 511, 512, 300 * 512, 1_000_000, (1 << 20) - 1])
-    func narrowsDownToTheBlock(kind: Transfer.Kind, offset: Int) throws {
+    func `a failure is narrowed down to the block`(kind: Transfer.Kind, offset: Int) throws {
         for (alignment, seed) in [(512, 1), (512, 2), (4096, 3), (1, 4)] as [(Int, UInt64)] {
             let disk = SimulatedDisk([UInt8](repeating: 1, count: 1 << 20))
             let sector = offset & ~511
@@ -63,7 +63,7 @@ import Testing
     }
 
     /// A disk that is bad all over must still come to an end, one block at a time.
-    @Test func aBadDiskEnds() throws {
+    @Test func `a disk that is all bad comes to an end`() throws {
         let disk = SimulatedDisk([UInt8](repeating: 1, count: 1 << 20))
         disk.add(.init(bytes: 0..<(1 << 20), directions: [.read]))
         let kernel = kernel(disk, alignment: 512, seed: 1)
@@ -75,7 +75,7 @@ import Testing
 
     /// Errors that no smaller request could cure must not be searched for.
     @Test(arguments: [EPERM, ENOSPC, ENODEV, EINVAL])
-    func doesNotNarrowOtherErrors(code: CInt) throws {
+    func `other errors are not narrowed down`(code: CInt) throws {
         let disk = SimulatedDisk([UInt8](repeating: 1, count: 1 << 20))
         disk.add(.init(bytes: 0..<512, directions: [.read], code: code))
         let kernel = kernel(disk, alignment: 512, seed: 1)
@@ -86,7 +86,7 @@ import Testing
 
 @Suite struct FailureLogTests {
     /// Neighbours join; what differs in side or cause does not; and there is an end to the list.
-    @Test func joinsNeighboursAndEnds() {
+    @Test func `neighbours are joined, and the log ends`() {
         let log = FailureLog()
         let cause = FailureCause.errno(EIO)
         #expect(log.add(FailedRange(side: .source, range: 0..<512, cause: cause)))

@@ -7,7 +7,7 @@ import Testing
 /// The threads that decompress, and how a ring hears of them.
 @Suite(.timeLimit(.minutes(20))) struct UnpackPoolTests {
     /// Many tasks beside a real ring, whole clusters and parts of them, good and bad.
-    @Test func endsEveryTask() throws {
+    @Test func `every task ends`() throws {
         let pool = UnpackPool { RunLengthCode() }
         defer { pool.close() }
         let unpacker = try pool.makeUnpacker()
@@ -54,7 +54,7 @@ import Testing
     }
 
     /// A pool that nobody used has no threads to wait for.
-    @Test func closesUnused() throws {
+    @Test func `an unused pool can be closed`() throws {
         let pool = UnpackPool { RunLengthCode() }
         _ = try pool.makeUnpacker()
         pool.close()
@@ -74,7 +74,7 @@ import Testing
 
     /// What an ordinary user may register is enough for clusters of the usual size.
     @Test(arguments: [0, 512, 64 << 10, 256 << 10])
-    func usuallyTakesNoMore(packedLength: Int) {
+    func `a slab usually takes no more than a user may register`(packedLength: Int) {
         let layout = layout(packedLength, bufferBytes: 15 << 19, largestRun: 512 << 10)
         #expect(layout.byteCount <= 8 << 20)
         #expect(layout.runBytes >= 5 << 20)
@@ -83,7 +83,7 @@ import Testing
 
     /// Two runs and two buffers fit, however large they are and however little was asked for.
     @Test(arguments: [0, 2 << 20], [4096, 15 << 19])
-    func alwaysTakesEnough(packedLength: Int, bufferBytes: Int) {
+    func `a slab always takes enough`(packedLength: Int, bufferBytes: Int) {
         let layout = layout(packedLength, bufferBytes: bufferBytes, largestRun: 2 << 20)
         #expect(layout.runBytes >= 4 << 20)
         #expect(packedLength == 0 || layout.packed.count >= 2)

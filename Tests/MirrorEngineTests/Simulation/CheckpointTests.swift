@@ -22,7 +22,7 @@ import Testing
 
     /// Every checkpoint holds, and there are several of them while the copy goes on.
     @Test(arguments: [1, 2, 3], 1...8 as ClosedRange<UInt64>)
-    func claimsHold(rings: Int, seed: UInt64) throws {
+    func `claims hold`(rings: Int, seed: UInt64) throws {
         let simulation = try disks().simulation(setup(rings: rings, seed: seed))
         #expect(try simulation.run().isMirrored)
         #expect(simulation.claims.firstBroken == nil)
@@ -31,7 +31,7 @@ import Testing
     }
 
     /// Nothing is flushed on the way unless checkpoints were asked for.
-    @Test func noneUnlessAskedFor() throws {
+    @Test func `there are no checkpoints unless they are asked for`() throws {
         var setup = setup()
         setup.checkpointInterval = nil
         let simulation = try disks().simulation(setup)
@@ -42,7 +42,7 @@ import Testing
 
     /// A checkpoint's failed flush ends the job, and no later flush makes up for it.
     @Test(arguments: 1...8 as ClosedRange<UInt64>)
-    func aFailedOneIsFinal(seed: UInt64) throws {
+    func `a failed checkpoint is final`(seed: UInt64) throws {
         let disks = disks()
         disks.target.setFlushing(.failOnce)
         let simulation = try disks.simulation(setup(rings: 2, seed: seed))
@@ -58,7 +58,7 @@ import Testing
     }
 
     /// No flush fails, and what was lost is known all the same: nothing may be recorded as safe.
-    @Test func aCheckpointIsNotBelievedAfterALossThatOthersWereToldOf() throws {
+    @Test func `a checkpoint is not believed after a loss that others were told of`() throws {
         let disks = disks()
         var setup = setup()
         setup.losesUnheard = true
@@ -75,7 +75,7 @@ import Testing
 
     /// A job that is cancelled leaves exactly what it did not do.
     @Test(arguments: 1...12 as ClosedRange<UInt64>)
-    func aCancelledJobKeepsWhatItDid(seed: UInt64) throws {
+    func `a cancelled job keeps what it did`(seed: UInt64) throws {
         let disks = disks()
         let simulation = try disks.simulation(setup(seed: seed))
         let control = simulation.job.control
@@ -94,7 +94,7 @@ import Testing
     }
 
     /// While a job waits nothing is written, and nothing is worth another flush.
-    @Test func aPausedJobIsNotFlushedAgainAndAgain() throws {
+    @Test func `a paused job is not flushed again and again`() throws {
         let disks = disks()
         disks.source.add(
             .init(bytes: (2 << 20)..<(2 << 20) + 512, directions: [.read]))
@@ -114,7 +114,7 @@ import Testing
     }
 
     /// A bitmap finer than a page costs no byte that it does not have dirty.
-    @Test func aFineBitmapIsCopiedToTheSector() throws {
+    @Test func `a fine bitmap is copied to the sector`() throws {
         let disks = disks()
         let before = disks.target.visibleBytes
         var setup = setup()

@@ -99,7 +99,7 @@ import Testing
 
     /// Equal disks of any size must be found equal, and every byte looked at.
     @Test(arguments: [0, 1, 511, 512, 4097, 65536, (1 << 20) - 1], [1, 512, 4096])
-    func findsEqualDisksEqual(size: Int, alignment: Int) throws {
+    func `equal disks are found equal`(size: Int, alignment: Int) throws {
         let bytes = [UInt8].pattern(size, seed: 1)
         let report = try Comparison(
             map(bytes, alignment: alignment), map(bytes, alignment: alignment), shuffling(1)
@@ -111,7 +111,7 @@ import Testing
     }
 
     /// Holes of both need no reading; a hole of one side is equal to zeros of the other.
-    @Test func knowsThatHolesAreZeros() throws {
+    @Test func `holes are known to be zeros`() throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1).zeroing([64 << 10..<256 << 10])
         let first = map(bytes, holes: [64 << 10..<192 << 10])
         let second = map(bytes, holes: [128 << 10..<256 << 10])
@@ -122,7 +122,7 @@ import Testing
     }
 
     /// What the page cache has is dropped first, or it would be compared instead of the disk.
-    @Test func dropsTheCacheFirst() throws {
+    @Test func `the cache is dropped first`() throws {
         let bytes = [UInt8].pattern(128 << 10, seed: 1)
         let comparison = try Comparison(map(bytes), map(bytes), isBuffered: (true, true))
         let report = try comparison.run()
@@ -135,7 +135,7 @@ import Testing
 
     /// One byte anywhere must be found.
     @Test(arguments: [0, 7, 65535, 65536, 300_001, 524_286])
-    func findsOneByte(offset: Int) throws {
+    func `one byte is found`(offset: Int) throws {
         let bytes = [UInt8].pattern((512 << 10) - 1, seed: 1)
         var other = bytes
         other[offset] ^= 0x40
@@ -150,7 +150,7 @@ import Testing
 
     /// Data against a hole must be found, on either side.
     @Test(arguments: [true, false])
-    func findsDataInAHole(isFirst: Bool) throws {
+    func `data in a hole is found`(isFirst: Bool) throws {
         let bytes = [UInt8].pattern(256 << 10, seed: 1)
         let hole = 64 << 10..<128 << 10
         let full = map(bytes)
@@ -163,7 +163,7 @@ import Testing
     }
 
     /// Disks of different sizes are never identical, and what they have in common is compared.
-    @Test func comparesWhatIsCommon() throws {
+    @Test func `what is common is compared`() throws {
         let bytes = [UInt8].pattern(100_000, seed: 1)
         let report = try Comparison(map(bytes), map(Array(bytes[..<70_001]))).run()
         #expect(!report.isIdentical)
@@ -174,7 +174,7 @@ import Testing
 
     /// Random differences on random disks must be counted as a plain loop counts them.
     @Test(arguments: 0..<RandomTest.events(default: 60))
-    func countsAsAPlainLoopDoes(event: Int) throws {
+    func `differences are counted as a plain loop does`(event: Int) throws {
         let seed = RandomTest.seed(default: 0xC0_0000) &+ UInt64(event)
         var random = SeededGenerator(seed: seed)
         let size = Int.random(in: 1...400_000, using: &random)
@@ -209,7 +209,7 @@ import Testing
     /// Compressed clusters of either side or both are compared as what they stand for, each read
     /// once, in whatever pieces the other side has.
     @Test(arguments: [4096, 64 << 10], 1...8 as ClosedRange<UInt64>)
-    func decompresses(requestSize: Int, seed: UInt64) throws {
+    func `compressed disks are compared`(requestSize: Int, seed: UInt64) throws {
         let isBoth = seed % 2 == 0
         let bytes = [UInt8].pattern((512 << 10) - 700, seed: 1)
         var other = bytes.zeroing([48 << 10..<64 << 10])
@@ -227,7 +227,7 @@ import Testing
 
     /// A cluster that can't be decompressed must end the comparison with its place.
     @Test(arguments: [MirrorSide.source, .target])
-    func reportsDamage(side: MirrorSide) throws {
+    func `damage is reported`(side: MirrorSide) throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
         let maps = [PlaceTests.packed(bytes), PlaceTests.packed(bytes)]
         let start = Int(maps[0].places[9].offset)
@@ -245,7 +245,7 @@ import Testing
 
     /// A bad sector of either side must end the comparison with its place, and never as identical.
     @Test(arguments: [MirrorSide.source, .target])
-    func reportsABadSector(side: MirrorSide) throws {
+    func `a bad sector is reported`(side: MirrorSide) throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
         let maps = [map(bytes), map(bytes)]
         maps[side == .source ? 0 : 1].disks[0].add(Disks.bad(.read, code: EIO))
@@ -258,7 +258,7 @@ import Testing
 
     /// A disk that is pulled out must end the comparison as gone.
     @Test(arguments: [0, 1])
-    func reportsADiskThatVanishes(index: Int) throws {
+    func `a disk that vanishes is reported`(index: Int) throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
         let maps = [map(bytes), map(bytes)]
         let comparison = try Comparison(maps[0], maps[1])
@@ -274,7 +274,7 @@ import Testing
 
     /// At any step a comparison may be cancelled and the ring may break: it must end, and not as
     /// identical. Over threads some runs have fewer steps than others.
-    @Test func endsAtAnyStep() throws {
+    @Test func `a comparison can be cancelled at any step`() throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
         let whole = try Comparison(map(bytes), map(bytes), shuffling(1))
         #expect(try whole.run().isIdentical)
@@ -296,7 +296,7 @@ import Testing
     }
 
     /// Pieces scattered over several disks must be compared in the guest's order.
-    @Test func comparesScatteredDisks() throws {
+    @Test func `scattered disks are compared`() throws {
         let bytes = [UInt8].pattern(256 << 10, seed: 1)
         var images = [[UInt8](), [UInt8]()]
         var places: [SimulatedMap.Place] = []

@@ -31,7 +31,7 @@ import Testing
 
     /// One flush, the last request of all. That nothing is in flight then is checked by the queue.
     @Test(arguments: [1, 2, 3])
-    func flushesLast(rings: Int) throws {
+    func `the flush comes last`(rings: Int) throws {
         let simulation = try disks().simulation(setup(rings: rings))
         #expect(try simulation.run().isMirrored)
         #expect(simulation.kernel.count(.sync) == 1)
@@ -42,7 +42,7 @@ import Testing
     /// A failed flush must fail the job for good: asking again succeeds, and what was lost stays
     /// lost.
     @Test(arguments: [SimulatedDisk.Flushing.failOnce, .failAlways])
-    func aFailedFlushIsFinal(flushing: SimulatedDisk.Flushing) throws {
+    func `a failed flush is final`(flushing: SimulatedDisk.Flushing) throws {
         let disks = disks()
         disks.target.setFlushing(flushing)
         let simulation = try disks.simulation(setup())
@@ -58,7 +58,7 @@ import Testing
     }
 
     /// A flush that is interrupted must be asked for again.
-    @Test func anInterruptedFlushGoesOn() throws {
+    @Test func `an interrupted flush goes on`() throws {
         var setup = setup(seed: 5)
         setup.behaviour.transientPercent = 80
         let simulation = try disks().simulation(setup)
@@ -70,7 +70,7 @@ import Testing
 
     /// Short transfers, EINTR and EAGAIN must cost nothing but requests.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func survivesShortTransfers(seed: UInt64) throws {
+    func `short transfers are survived`(seed: UInt64) throws {
         var setup = setup(rings: 2, seed: seed)
         setup.behaviour.shortPercent = 60
         setup.behaviour.transientPercent = 30
@@ -83,7 +83,7 @@ import Testing
 
     /// EAGAIN for ever must end as an error.
     @Test(arguments: [Request.Operation.read, .write, .punchHole, .sync])
-    func gettingNowhereIsAnError(operation: Request.Operation) throws {
+    func `getting nowhere is an error`(operation: Request.Operation) throws {
         var setup = setup()
         setup.behaviour.stuck = [operation]
         let simulation = try disks().simulation(setup)
@@ -103,7 +103,7 @@ import Testing
 
     /// A job can be cancelled at any moment: what it had done is flushed, and the rest dirty.
     @Test(arguments: [1, 3])
-    func cancelsAtAnyStep(rings: Int) throws {
+    func `a job can be cancelled at any step`(rings: Int) throws {
         let whole = try disks().simulation(setup(rings: rings))
         #expect(try whole.run().isMirrored)
         for step in 1...(whole.kernel.stepCount + 1) {
@@ -119,7 +119,7 @@ import Testing
     }
 
     /// A job that is cancelled before it starts must write nothing.
-    @Test func cancelledBeforeItStarts() throws {
+    @Test func `a job can be cancelled before it starts`() throws {
         let disks = disks()
         let simulation = try disks.simulation(setup())
         simulation.job.control.cancel()
@@ -130,7 +130,7 @@ import Testing
 
     /// A job can be paused at any moment, and must go on as if nothing had been.
     @Test(arguments: [1, 3])
-    func pausesAtAnyStep(rings: Int) throws {
+    func `a job can be paused at any step`(rings: Int) throws {
         for step in 1...12 {
             let simulation = try disks().simulation(setup(rings: rings))
             let control = simulation.job.control
@@ -143,7 +143,7 @@ import Testing
     }
 
     /// A paused job starts nothing, and can be cancelled.
-    @Test func cancelsWhilePaused() throws {
+    @Test func `a job can be cancelled while it is paused`() throws {
         let simulation = try disks().simulation(setup())
         simulation.job.control.pause()
         simulation.start()
@@ -155,7 +155,7 @@ import Testing
 
     /// Lifting a limit that would take for ever must let the job end.
     @Test(arguments: [1, 2])
-    func theSpeedLimitCanBeLifted(rings: Int) throws {
+    func `the speed limit can be lifted`(rings: Int) throws {
         var setup = setup(rings: rings)
         setup.options.speedLimit = 1
         let simulation = try disks().simulation(setup)
@@ -173,7 +173,7 @@ import Testing
     /// A ring that breaks at any moment must fail the job without a hang or a trap, whatever it had
     /// in flight; the kernel may still carry that out.
     @Test(arguments: [1, 2, 3], [1, 4])
-    func failsWhenARingBreaksAtAnyStep(rings: Int, depth: Int) throws {
+    func `a job fails when a ring breaks at any step`(rings: Int, depth: Int) throws {
         var setup = setup(rings: rings)
         setup.depth = depth
         let whole = try disks().simulation(setup)
@@ -195,7 +195,7 @@ import Testing
 
     /// A ring that can't be made must fail the job, also if the others could be.
     @Test(arguments: [1, 3], [0, 1, 2])
-    func failsWithoutARing(rings: Int, failing: Int) throws {
+    func `a job fails without a ring`(rings: Int, failing: Int) throws {
         guard failing < rings else { return }
         var setup = setup(rings: rings)
         setup.behaviour.failingRings = [failing]
@@ -209,7 +209,7 @@ import Testing
 
     /// A map that can't tell where bytes live must fail the job with what it said.
     @Test(arguments: [MirrorSide.source, .target], [0, 70_000, 400_000] as [Int64])
-    func failsWhenAMapDoes(side: MirrorSide, offset: Int64) throws {
+    func `a job fails when a map does`(side: MirrorSide, offset: Int64) throws {
         let disks = disks()
         var source = SimulatedMap(raw: disks.source, isTarget: false)
         var target = SimulatedMap(raw: disks.target, isTarget: true)
@@ -227,7 +227,7 @@ import Testing
     /// Every size that is odd in some way, over both kinds of blocks and the page cache.
     @Test(
         arguments: [0, 1, 511, 512, 513, 4095, 4096, 4097, 65537, (1 << 20) - 1], [1, 512, 4096])
-    func mirrorsAnySize(size: Int, alignment: Int) throws {
+    func `disks of any size are mirrored`(size: Int, alignment: Int) throws {
         var disks = Disks(size: size)
         disks.sourceAlignment = alignment
         disks.targetAlignment = alignment

@@ -14,7 +14,7 @@ import Testing
 
     /// Must fail, and name the very sector. What was written must be flushed, the rest stay dirty.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func reportsABadSector(seed: UInt64) throws {
+    func `a bad sector is reported`(seed: UInt64) throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: ENODATA))
         let simulation = try disks.simulation(.large(seed: seed))
@@ -28,7 +28,7 @@ import Testing
     }
 
     /// Must fail with the block of the disk, where that is larger than the bad sector.
-    @Test func reportsABadBlock() throws {
+    @Test func `a bad block is reported`() throws {
         var disks = Disks()
         disks.sourceAlignment = 4096
         disks.source.add(Disks.bad(.read, code: EIO))
@@ -40,7 +40,7 @@ import Testing
     /// Everything else must be copied, the sector be tried once more, and then the job fail with
     /// it.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func ignoresABadSector(seed: UInt64) throws {
+    func `a bad sector is ignored`(seed: UInt64) throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: EIO))
         let simulation = try disks.simulation(.large(source: .ignore, seed: seed))
@@ -55,7 +55,7 @@ import Testing
 
     /// Must end as a mirror: the sector can be read when it is tried again at the end.
     @Test(arguments: [4096, 64 << 10, 256 << 10])
-    func healsInTheSecondPass(requestSize: Int) throws {
+    func `what failed heals in the second pass`(requestSize: Int) throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: EIO))
         var setup = Simulation.Setup.large(source: .ignore)
@@ -72,7 +72,7 @@ import Testing
     }
 
     /// A disk that trips over a sector a few times only must cost nothing but retries.
-    @Test func survivesASectorThatHeals() throws {
+    @Test func `a sector that heals is survived`() throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: ENODATA, tries: 2))
         let simulation = try disks.simulation(.large())
@@ -81,7 +81,7 @@ import Testing
     }
 
     /// Must pause and say why; once the sector is readable and the job resumed, end as a mirror.
-    @Test func stopsAtABadSector() throws {
+    @Test func `a job stops at a bad sector`() throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: EIO))
         let simulation = try disks.simulation(.large(source: .stop))
@@ -99,7 +99,7 @@ import Testing
     /// Must pause again when it is resumed and nothing is better, and can be cancelled then, also
     /// when the failed transfer is the only one there can be: the flush needs its place.
     @Test(arguments: [1, 4])
-    func stopsAgainWhenNothingIsBetter(depth: Int) throws {
+    func `a job stops again when nothing is better`(depth: Int) throws {
         let disks = Disks()
         disks.source.add(Disks.bad(.read, code: EIO))
         var setup = Simulation.Setup.large(source: .stop)
@@ -121,7 +121,7 @@ import Testing
 
     /// Must fail, and name the very sector.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func reportsABadSectorOfTheTarget(seed: UInt64) throws {
+    func `a bad sector of the target is reported`(seed: UInt64) throws {
         let disks = Disks()
         disks.target.add(Disks.bad(.write, code: EIO))
         let simulation = try disks.simulation(.large(seed: seed))
@@ -133,7 +133,7 @@ import Testing
     }
 
     /// Everything else must be written, and the job fail with the sector.
-    @Test func ignoresABadSectorOfTheTarget() throws {
+    @Test func `a bad sector of the target is ignored`() throws {
         let disks = Disks()
         disks.target.add(Disks.bad(.write, code: EIO))
         let simulation = try disks.simulation(.large(target: .ignore))
@@ -142,7 +142,7 @@ import Testing
     }
 
     /// Must pause, and end as a mirror once the sector can be written.
-    @Test func stopsAtABadSectorOfTheTarget() throws {
+    @Test func `a job stops at a bad sector of the target`() throws {
         let disks = Disks()
         disks.target.add(Disks.bad(.write, code: EIO))
         let simulation = try disks.simulation(.large(target: .stop))
@@ -157,7 +157,7 @@ import Testing
 
     /// A bad sector under zeros must cost a sector too, whichever way the target is zeroed.
     @Test(arguments: ZeroHandling.allCases)
-    func ignoresABadSectorUnderZeros(zeroes: ZeroHandling) throws {
+    func `a bad sector under zeros is ignored`(zeroes: ZeroHandling) throws {
         let disks = Disks(holes: [64 << 10..<512 << 10])
         disks.target.add(Disks.bad(.write, .zeroing, code: EIO))
         var setup = Simulation.Setup.large(target: .ignore)
@@ -171,7 +171,7 @@ import Testing
 
     /// Must pause when the target is full, and end as a mirror once there is room.
     @Test(arguments: [ErrorPolicy.enospc, .stop])
-    func waitsForRoom(policy: ErrorPolicy) throws {
+    func `a job waits for room`(policy: ErrorPolicy) throws {
         let disks = Disks()
         disks.target.limitSpace(to: 300_000)
         let simulation = try disks.simulation(.large(target: policy))
@@ -189,7 +189,7 @@ import Testing
     /// What failed before there was room is heard of after the job was resumed, perhaps: it must be
     /// tried again, and not pause the job once more.
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
-    func isPausedOnceByWhatFailedBefore(seed: UInt64) throws {
+    func `a job is paused once by what failed before`(seed: UInt64) throws {
         let disks = Disks()
         disks.target.limitSpace(to: 300_000)
         let simulation = try disks.simulation(.large(target: .enospc, seed: seed))
@@ -207,7 +207,7 @@ import Testing
     }
 
     /// A full target must fail the job where nobody asked to wait.
-    @Test func reportsAFullTarget() throws {
+    @Test func `a full target is reported`() throws {
         let disks = Disks()
         disks.target.limitSpace(to: 300_000)
         let simulation = try disks.simulation(.large())
@@ -217,7 +217,7 @@ import Testing
 
     /// `enospc` must fail the job for anything else: a bad sector of either side.
     @Test(arguments: [MirrorSide.source, .target])
-    func enospcReportsOtherErrors(side: MirrorSide) throws {
+    func `the policy enospc reports other errors`(side: MirrorSide) throws {
         let disks = Disks()
         let (disk, fault) =
             side == .source
@@ -232,7 +232,7 @@ import Testing
 
     /// A target with larger blocks can't be written around one sector: it must lose a block, not
     /// the job.
-    @Test func aBadSectorCostsABlockOfTheTarget() throws {
+    @Test func `a bad sector costs a block of the target`() throws {
         var disks = Disks()
         disks.targetAlignment = 4096
         disks.source.add(Disks.bad(.read, code: EIO))
@@ -245,7 +245,7 @@ import Testing
     /// Several bad sectors in one run, found in any order: no byte that was not read may be
     /// written.
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
-    func writesNothingThatWasNotRead(seed: UInt64) throws {
+    func `nothing is written that was not read`(seed: UInt64) throws {
         let bytes = [UInt8].pattern(256 << 10, seed: 1)
         let garbage = [UInt8].pattern(256 << 10, seed: 2)
         let disk = SimulatedDisk(bytes)
@@ -264,7 +264,7 @@ import Testing
     }
 
     /// What the report counts as read and written must have been: not what failed or was left out.
-    @Test func countsOnlyWhatArrived() throws {
+    @Test func `only what arrived is counted`() throws {
         let size = Int64(256 << 10)
         for policy in [ErrorPolicy.report, .ignore] {
             let disks = Disks(size: Int(size))
@@ -289,7 +289,7 @@ import Testing
 
     /// A source or target that is pulled out must fail the job, and be named as gone.
     @Test(arguments: [MirrorSide.source, .target], 1...4)
-    func failsWhenADiskVanishes(side: MirrorSide, step: Int) throws {
+    func `a job fails when a disk vanishes`(side: MirrorSide, step: Int) throws {
         let disks = Disks()
         let simulation = try disks.simulation()
         simulation.kernel.onStep {

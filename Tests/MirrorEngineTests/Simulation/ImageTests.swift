@@ -36,7 +36,7 @@ import Testing
 
     /// Every checkpoint holds to the table that was committed with it, and the last one closes it.
     @Test(arguments: [1, 3], 1...8 as ClosedRange<UInt64>)
-    func commitsWhatItClaims(rings: Int, seed: UInt64) throws {
+    func `a job commits what it claims`(rings: Int, seed: UInt64) throws {
         let image = image()
         let simulation = try Simulation(
             from: source(holes: [64 << 10..<200 << 10]), to: image, setup(seed, rings: rings))
@@ -50,7 +50,7 @@ import Testing
     /// Whatever stops a job, what it claims is in the image after a power cut; and the image is
     /// closed.
     @Test(arguments: 1...20)
-    func aCancelledJobClosesTheImage(step: Int) throws {
+    func `a cancelled job closes the image`(step: Int) throws {
         let image = image()
         let simulation = try Simulation(from: source(), to: image, setup())
         let control = simulation.job.control
@@ -63,7 +63,7 @@ import Testing
     }
 
     /// So does one that failed at a bad sector of its source.
-    @Test func aFailedJobClosesTheImage() throws {
+    @Test func `a failed job closes the image`() throws {
         let image = image()
         let source = source()
         source.disks[0].add(Disks.bad(.read, code: EIO))
@@ -74,7 +74,7 @@ import Testing
     }
 
     /// After a flush that failed nothing is committed.
-    @Test func aFailedFlushCommitsNothing() throws {
+    @Test func `a failed flush commits nothing`() throws {
         let image = image()
         image.disk.setFlushing(.failOnce)
         var setup = setup()
@@ -89,7 +89,7 @@ import Testing
 
     /// A commit that failed is as final: the next would succeed, and nobody asks for it.
     @Test(arguments: [nil, 0] as [Int64?])
-    func aFailedCommitIsFinal(interval: Int64?) throws {
+    func `a failed commit is final`(interval: Int64?) throws {
         let image = image()
         image.failCommits(1)
         var setup = setup()
@@ -106,7 +106,7 @@ import Testing
     /// Nothing is flushed or committed when a ring has broken, whoever's: what it has in flight may
     /// still be written.
     @Test(arguments: [1, 3], 1...8)
-    func aBrokenRingCommitsNothing(rings: Int, step: Int) throws {
+    func `a broken ring commits nothing`(rings: Int, step: Int) throws {
         let image = image()
         var setup = setup(UInt64(step), rings: rings)
         setup.checkpointInterval = nil
@@ -127,7 +127,7 @@ import Testing
     /// An image that can't grow pauses the job, and ends as a mirror when there is room: for places
     /// and for what says that something is zero.
     @Test(arguments: [ErrorPolicy.enospc, .stop], [0, 1, 7])
-    func waitsForRoom(policy: ErrorPolicy, clusters: Int) throws {
+    func `a job waits for room`(policy: ErrorPolicy, clusters: Int) throws {
         let image = image()
         image.limitClusters(to: clusters)
         var setup = setup()
@@ -152,7 +152,7 @@ import Testing
     }
 
     /// A job that waits for room can be cancelled, and keeps what it has.
-    @Test func cancelsWhileItWaitsForRoom() throws {
+    @Test func `a job can be cancelled while it waits for room`() throws {
         let image = image()
         image.limitClusters(to: 7)
         var setup = setup()
@@ -168,7 +168,7 @@ import Testing
 
     /// Where nobody asked to wait, no room is an error: there is nothing that could be left out.
     @Test(arguments: [ErrorPolicy.report, .ignore])
-    func reportsThatThereIsNoRoom(policy: ErrorPolicy) throws {
+    func `a lack of room is reported`(policy: ErrorPolicy) throws {
         let image = image()
         image.limitClusters(to: 7)
         var setup = setup()
@@ -185,7 +185,7 @@ import Testing
 
     /// Zeros are told to the table, holes and those that were read, and nothing is punched: the
     /// queue would say so.
-    @Test func zeroesInTheTable() throws {
+    @Test func `zeros are made in the table`() throws {
         let image = image([.data(0)])
         let holes = [64 << 10..<192 << 10]
         let simulation = try Simulation(
@@ -197,7 +197,7 @@ import Testing
     }
 
     /// Where the table can't say it, zeros are written.
-    @Test func writesZerosWhereTheTableCannotSayThem() throws {
+    @Test func `zeros are written where the table can't say them`() throws {
         let image = image([.data(0), .old], knowsZeros: false)
         let simulation = try Simulation(
             from: source(holes: [64 << 10..<192 << 10]), to: image, setup())
@@ -211,7 +211,7 @@ import Testing
     /// A cluster that was to be written as a whole and lost a part shows none of it, nor what the
     /// disk had there: two bad sectors in one cost it once, and the log has what failed.
     @Test(arguments: [4096, 64 << 10], 1...10 as ClosedRange<UInt64>)
-    func aClusterWithAHoleIsNotSeen(requestSize: Int, seed: UInt64) throws {
+    func `a cluster with a hole is not seen`(requestSize: Int, seed: UInt64) throws {
         let image = image([.old])
         let before = image.bytes()
         let start = image.nextCluster + 5 * Self.cluster
@@ -236,7 +236,7 @@ import Testing
 
     /// The same where each place is as bad as the one before.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func aClusterThatIsLostTwiceStaysOld(seed: UInt64) throws {
+    func `a cluster that is lost twice stays old`(seed: UInt64) throws {
         let image = image([.old])
         let before = image.bytes()
         let first = image.nextCluster
@@ -291,7 +291,7 @@ import Testing
     /// Bits finer than a cluster: what lies around them in it stays, and what one run wrote lasts
     /// whatever becomes of another in the same cluster.
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func sharesAClusterBetweenRuns(seed: UInt64) throws {
+    func `a cluster is shared between runs`(seed: UInt64) throws {
         let image = image()
         let before = image.bytes()
         let source = source()

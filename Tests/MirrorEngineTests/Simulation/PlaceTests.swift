@@ -51,7 +51,7 @@ import Testing
     /// Clusters come out of few buffers into many slots, whatever a cluster and a request have to
     /// do with each other.
     @Test(arguments: [4096, 64 << 10], 1...10 as ClosedRange<UInt64>)
-    func decompresses(requestSize: Int, seed: UInt64) throws {
+    func `compressed clusters are unpacked`(requestSize: Int, seed: UInt64) throws {
         var setup = Simulation.Setup()
         setup.requestSize = requestSize
         setup.depth = seed % 2 == 0 ? 1 : 16
@@ -66,7 +66,7 @@ import Testing
     }
 
     /// Nothing is decompressed twice because a run ended in a cluster.
-    @Test func readsEachClusterOnce() throws {
+    @Test func `each cluster is read once`() throws {
         var setup = Simulation.Setup()
         setup.requestSize = 4096
         let simulation = try simulation(Self.packed(bytes), setup)
@@ -77,7 +77,7 @@ import Testing
     }
 
     /// A part of a cluster is the part that is dirty.
-    @Test func takesPartsOfClusters() throws {
+    @Test func `parts of clusters are taken`() throws {
         var setup = Simulation.Setup()
         setup.granularity = 4096
         setup.dirty = [4096..<8192, 20 << 10..<40 << 10]
@@ -94,7 +94,7 @@ import Testing
 
     // MARK: damage
 
-    @Test func reportsDamage() throws {
+    @Test func `damage is reported`() throws {
         let source = Self.packed(bytes)
         corrupt(source, piece: 5)
         let error = try #require(try simulation(source).run().error?.transfer)
@@ -103,7 +103,7 @@ import Testing
     }
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
-    func ignoresDamage(seed: UInt64) throws {
+    func `damage is ignored`(seed: UInt64) throws {
         let source = Self.packed(bytes)
         corrupt(source, piece: 5)
         let simulation = try simulation(source, .large(source: .ignore, seed: seed))
@@ -121,7 +121,7 @@ import Testing
 
     /// Both what can't be read and what can't be decompressed is tried again.
     @Test(arguments: [false, true])
-    func stopsAtDamage(isUnreadable: Bool) throws {
+    func `a job stops at damage`(isUnreadable: Bool) throws {
         let source = Self.packed(bytes)
         if isUnreadable {
             let start = Int(source.places[7].offset)
@@ -142,7 +142,7 @@ import Testing
 
     /// A ring that breaks at any moment must not leave anybody waiting for a decompression.
     @Test(arguments: 1...30)
-    func failsWhenTheRingBreaks(step: Int) throws {
+    func `a job fails when the ring breaks`(step: Int) throws {
         var setup = Simulation.Setup()
         setup.behaviour.isShuffling = true
         setup.behaviour.ringErrorAtStep = step
@@ -172,7 +172,7 @@ import Testing
     }
 
     @Test(arguments: 1...10 as ClosedRange<UInt64>)
-    func zerosBehindAReadStayZero(seed: UInt64) throws {
+    func `zeros behind a read stay zero`(seed: UInt64) throws {
         let stored = Array(bytes[..<70_001])
         let file = SimulatedMap(raw: SimulatedDisk(stored), isTarget: false)
         let source = ShortSource(file: file, size: 256 << 10)

@@ -17,7 +17,7 @@ import Testing
     }()
 
     @Test(arguments: seeds)
-    func tellsTheTruth(seed: UInt64) throws {
+    func `a job tells the truth`(seed: UInt64) throws {
         var scenario = try Scenario(seed: seed)
         let simulation = scenario.simulation
         simulation.start()

@@ -30,7 +30,7 @@ import Testing
     }
 
     /// The hole is punched without being read; zeros that were read are punched too.
-    @Test func detectPunchesHolesAndZeros() throws {
+    @Test func `the mode detect punches holes and zeros`() throws {
         let simulation = try run(disks(), .detect)
         #expect(
             requests(simulation) == [
@@ -41,7 +41,7 @@ import Testing
     }
 
     /// The hole is punched; zeros that were read are written.
-    @Test func holesPunchesHolesOnly() throws {
+    @Test func `the mode holes punches holes only`() throws {
         let simulation = try run(disks(), .holes)
         #expect(
             requests(simulation) == [
@@ -51,7 +51,7 @@ import Testing
     }
 
     /// Nothing is punched: zeros are written, also where the source has a hole, which is not read.
-    @Test func writeWritesAll() throws {
+    @Test func `the mode write writes all`() throws {
         let simulation = try run(disks(), .write)
         #expect(
             requests(simulation) == [
@@ -62,7 +62,7 @@ import Testing
     }
 
     /// On a target that is known to be zero, zeros cost nothing.
-    @Test func knownZerosAreSkipped() throws {
+    @Test func `known zeros are skipped`() throws {
         let simulation = try run(disks(emptyTarget: true), .detect, targetIsZero: true)
         #expect(
             requests(simulation) == [
@@ -72,7 +72,7 @@ import Testing
     }
 
     /// The same, where the target says so itself.
-    @Test func aTargetThatStartsZeroIsBelieved() throws {
+    @Test func `a target that starts zero is believed`() throws {
         var disks = disks(emptyTarget: true)
         disks.targetStartsZero = true
         let simulation = try run(disks, .detect)
@@ -81,7 +81,7 @@ import Testing
     }
 
     /// `write` allocates all of the target, so that it writes zeros even where there are zeros.
-    @Test func writeDoesNotSkip() throws {
+    @Test func `the mode write does not skip`() throws {
         let simulation = try run(disks(emptyTarget: true), .write, targetIsZero: true)
         #expect(simulation.kernel.count(.write) == 4)
         #expect(simulation.job.counters.skipped.value == 0)
@@ -89,7 +89,7 @@ import Testing
 
     /// Garbage under holes must be gone, also where holes begin and end off every block.
     @Test(arguments: ZeroHandling.allCases, 1...5 as ClosedRange<UInt64>)
-    func garbageUnderHolesGoes(zeroes: ZeroHandling, seed: UInt64) throws {
+    func `garbage under holes goes`(zeroes: ZeroHandling, seed: UInt64) throws {
         let disks = Disks(
             size: (1 << 20) - 1,
             holes: [512..<1024, 5120..<70_144, 131_584..<400_384, 1_000_448..<(1 << 20) - 1],
@@ -124,7 +124,7 @@ import Testing
     }
 
     /// The cheapest way is used for all but the unaligned end, which is written.
-    @Test func punches() throws {
+    @Test func `holes are punched`() throws {
         let simulation = try ladder(punch: 0, zeroRange: 0)
         #expect(simulation.kernel.count(.punchHole) == 5)
         #expect(simulation.kernel.count(.zeroRange) == 0)
@@ -135,7 +135,7 @@ import Testing
 
     /// What a target can't do is tried once, and the next way used for that hole and all others.
     @Test(arguments: [EOPNOTSUPP, EINVAL])
-    func zeroesWherePunchingFails(code: CInt) throws {
+    func `zeros are made where punching fails`(code: CInt) throws {
         let simulation = try ladder(punch: code, zeroRange: 0)
         #expect(simulation.kernel.count(.punchHole) == 1)
         #expect(simulation.kernel.count(.zeroRange) == 5)
@@ -143,7 +143,7 @@ import Testing
 
     /// The last way always works: zeros are written, a request at a time.
     @Test(arguments: [EOPNOTSUPP, EINVAL])
-    func writesWhereAllElseFails(code: CInt) throws {
+    func `zeros are written where all else fails`(code: CInt) throws {
         let simulation = try ladder(punch: code, zeroRange: code)
         #expect(simulation.kernel.count(.punchHole) == 1)
         #expect(simulation.kernel.count(.zeroRange) == 1)
@@ -155,7 +155,7 @@ import Testing
     }
 
     /// With more in flight, each of them may find out by itself, and no more.
-    @Test func remembersWhatFailed() throws {
+    @Test func `what failed is remembered`() throws {
         let simulation = try ladder(punch: EOPNOTSUPP, zeroRange: EOPNOTSUPP, depth: 3)
         #expect(simulation.kernel.count(.punchHole) <= 3)
         #expect(simulation.kernel.count(.zeroRange) <= 3)
