@@ -14,8 +14,7 @@ import Testing
         return (file, ImageBitmaps(try BitmapRig.Writer(file)))
     }
 
-    @Test("What is stored is loaded, at every size of clusters and granularity")
-    func roundTrip() throws {
+    @Test func `what is stored is loaded, at every size of clusters and granularity`() throws {
         for clusterBits in [9, 12, 16] {
             for shift in [9, 10, 16, 20, 31] {
                 for size: Int64 in [1, 512, 4097, 1 << 20, (1 << 22) + 700] {
@@ -37,8 +36,7 @@ import Testing
         }
     }
 
-    @Test("All-one clusters and bits behind the end are read as the format wants it")
-    func shortcuts() throws {
+    @Test func `all-one clusters and bits behind the end are read as the format wants it`() throws {
         let (file, bitmaps) = try make(clusterBits: 9)
         // 2048 bits are half a cluster of 512 bytes, 512 bits less than one word of the last.
         try bitmaps.add("a", granularity: .min)
@@ -54,8 +52,7 @@ import Testing
         #expect(try BitmapRig.states(file)["a"]?.runs == [0..<size])
     }
 
-    @Test("Clusters without a bit take no space")
-    func sparse() throws {
+    @Test func `clusters without a bit take no space`() throws {
         let size: Int64 = 1 << 26
         let file = try BitmapRig.image(clusterBits: 9, size: size)
         let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
@@ -69,8 +66,8 @@ import Testing
         #expect(try BitmapRig.states(file)["a"]?.runs == [size - 512..<size])
     }
 
-    @Test("Nothing leaks, and nothing is freed twice, over many changes", arguments: 1...8)
-    func model(seed: UInt64) throws {
+    @Test(arguments: 1...8)
+    func `nothing leaks, and nothing is freed twice, over many changes`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let (file, bitmaps) = try make(clusterBits: [9, 10, 12].randomElement(using: &random) ?? 9)
         var model: BitmapRig.States = [:]
@@ -150,8 +147,7 @@ import Testing
         model[name]?.runs = BitmapRig.runs(bits)
     }
 
-    @Test("What can't be done is refused, says why, and changes nothing")
-    func refusals() throws {
+    @Test func `what can't be done is refused, says why, and changes nothing`() throws {
         let (file, bitmaps) = try make()
         try bitmaps.add("a")
         let before = file.content
@@ -189,8 +185,7 @@ import Testing
         #expect(try bitmaps.list().bitmaps.count == 4)
     }
 
-    @Test("Images that can't have bitmaps say so")
-    func impossible() throws {
+    @Test func `images that can't have bitmaps say so`() throws {
         let file = try BitmapRig.image(clusterBits: 9, size: 0)
         let empty = ImageBitmaps(try BitmapRig.Writer(file))
         #expect(BitmapRig.problem { try empty.add("a") }?.kind == .unsupported)
@@ -211,8 +206,7 @@ import Testing
         #expect(try BitmapRig.states(large).count == 1)
     }
 
-    @Test("A header without room costs nothing")
-    func fullHeader() throws {
+    @Test func `a header without room costs nothing`() throws {
         let (file, bitmaps) = try make(clusterBits: 9)
         let writer = try BitmapRig.Writer(file)
         var header = writer.header
@@ -225,8 +219,7 @@ import Testing
         _ = bitmaps
     }
 
-    @Test("A program that does not know bitmaps makes them void")
-    func stale() throws {
+    @Test func `a program that does not know bitmaps makes them void`() throws {
         let (file, bitmaps) = try make()
         try bitmaps.add("a")
         let writer = try BitmapRig.Writer(file)
@@ -254,8 +247,7 @@ import Testing
         #expect(try Header.read(from: file).data(of: .bitmaps) == nil)
     }
 
-    @Test("Between the first write and the last one, bitmaps are in use")
-    func recording() throws {
+    @Test func `between the first write and the last one, bitmaps are in use`() throws {
         let (file, bitmaps) = try make()
         try bitmaps.add("on", granularity: .min)
         try bitmaps.add("off", disabled: true)

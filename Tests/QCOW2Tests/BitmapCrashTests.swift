@@ -46,8 +46,8 @@ import Testing
         Step(name: "all") { try $0.removeAll() },
     ]
 
-    @Test("A process may be killed, or the power go, at any write", arguments: [9, 10, 12])
-    func anyWrite(clusterBits: Int) throws {
+    @Test(arguments: [9, 10, 12])
+    func `a process may be killed, or the power go, at any write`(clusterBits: Int) throws {
         var random = RandomTest.generator(defaultSeed: UInt64(clusterBits))
         let file = try BitmapRig.image(clusterBits: clusterBits, size: Self.size)
         let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
@@ -115,8 +115,8 @@ import Testing
         }
     }
 
-    @Test("Half a directory is seen by nobody, however long it is", arguments: [9, 12])
-    func longDirectory(clusterBits: Int) throws {
+    @Test(arguments: [9, 12])
+    func `half a directory is seen by nobody, however long it is`(clusterBits: Int) throws {
         var random = RandomTest.generator(defaultSeed: 7)
         let file = try BitmapRig.image(clusterBits: clusterBits, size: Self.size)
         let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
@@ -140,8 +140,7 @@ import Testing
         }
     }
 
-    @Test("A call that fails leaves a valid image, and the next try works")
-    func failingCalls() throws {
+    @Test func `a call that fails leaves a valid image, and the next try works`() throws {
         for step in Self.steps.indices {
             for failure in 0..<40 {
                 let file = try BitmapRig.image(clusterBits: 9, size: Self.size)

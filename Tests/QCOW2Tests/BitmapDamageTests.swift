@@ -54,8 +54,8 @@ import Testing
         Flaw(text: "same name", at: 24, bytes: Array("third".utf8) + [0]),
     ]
 
-    @Test("Scenario 75: one bad entry is named, and the others stay in use", arguments: flaws)
-    func badEntry(flaw: Flaw) throws {
+    @Test(arguments: flaws)
+    func `scenario 75: one bad entry is named, and the others stay in use`(flaw: Flaw) throws {
         let file = try image()
         let entry = try directory(file).entries[1]
         var bytes = flaw.bytes
@@ -107,8 +107,8 @@ import Testing
         #expect(try BitmapAudit(file).lost == [])
     }
 
-    @Test("An enabled bitmap that is in use already is named to whoever writes the disk")
-    func inUse() throws {
+    @Test
+    func `an enabled bitmap that is in use already is named to whoever writes the disk`() throws {
         let file = try image()
         let entry = try directory(file).entries[1]
         file.poke([0, 0, 0, 3], at: Int(entry.offset) + 12)
@@ -122,8 +122,7 @@ import Testing
         #expect(try bitmaps.lostByWriting() == [])
     }
 
-    @Test("A bitmap whose table is broken is named, and not called missing")
-    func brokenTable() throws {
+    @Test func `a bitmap whose table is broken is named, and not called missing`() throws {
         let file = try image()
         let entry = try directory(file).entries[1]
         // Off the clusters.
@@ -136,8 +135,7 @@ import Testing
         #expect(BitmapRig.problem { _ = try bitmaps.bitmap("none") }?.kind == .missing)
     }
 
-    @Test("Extra data decides whether a bitmap may be used, and is kept")
-    func extraData() throws {
+    @Test func `extra data decides whether a bitmap may be used, and is kept`() throws {
         let file = try image()
         var entries = try directory(file).entries
         let offset = try directory(file).offset
@@ -160,8 +158,7 @@ import Testing
         #expect(after[0].flags == [.auto, .extraDataCompatible])
     }
 
-    @Test("A broken directory stops changes, and can be removed")
-    func brokenDirectory() throws {
+    @Test func `a broken directory stops changes, and can be removed`() throws {
         typealias Damage = (inout [UInt8]) -> Void
         let cases: [(String, Damage)] = [
             ("has 24 bytes", { $0.removeLast(8) }),
@@ -220,8 +217,7 @@ import Testing
         }
     }
 
-    @Test("What a broken image shares is not freed")
-    func sharedClusters() throws {
+    @Test func `what a broken image shares is not freed`() throws {
         let file = try image()
         let entries = try directory(file).entries
         // The second bitmap has the table of the first, the third has the L1 table as its bits.
@@ -240,8 +236,7 @@ import Testing
         #expect(try BitmapRig.Writer(file).refcount(header.l1Offset / header.clusterSize) == 1)
     }
 
-    @Test("What two bitmaps share is not freed twice")
-    func sharedTable() throws {
+    @Test func `what two bitmaps share is not freed twice`() throws {
         let file = try image()
         let entries = try directory(file).entries
         var bytes = [UInt8](repeating: 0, count: 8)
@@ -252,8 +247,7 @@ import Testing
         #expect(try bitmaps.list() == ImageBitmapList())
     }
 
-    @Test("Tables that lie are errors at their place")
-    func brokenTables() throws {
+    @Test func `tables that lie are errors at their place`() throws {
         for value: UInt64 in [
             2, 0x1ff, 1 << 56, 1 << 63, 0x1001, 0x1200, 0x00ff_ffff_ffff_f000, 1 << 40, .max,
         ] {
@@ -274,8 +268,8 @@ import Testing
         }
     }
 
-    @Test("No damage stops the program or takes much memory", arguments: 1...4)
-    func mutations(seed: UInt64) throws {
+    @Test(arguments: 1...4)
+    func `no damage stops the program or takes much memory`(seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let sound = try image()
         let directory = try directory(sound)
@@ -317,10 +311,8 @@ import Testing
         }
     }
 
-    @Test(
-        "A directory of zeros, as one user had it, is removed, and QEMU goes on",
-        .enabled(if: BitmapQEMU.isThere, "the tools of QEMU and libnbd are not installed"))
-    func bricked() throws {
+    @Test(.enabled(if: BitmapQEMU.isThere, "the tools of QEMU and libnbd are not installed"))
+    func `a directory of zeros, as one user had it, is removed, and QEMU goes on`() throws {
         let qemu = try BitmapQEMU(size: 8 << 20)
         try qemu.io("write -P 5 0 1M")
         try qemu.bitmap("--add", "a")

@@ -32,8 +32,8 @@ struct BitmapInteropTests {
         Shape(options: "cluster_size=4096", size: 5_243_904),
     ]
 
-    @Test("What QEMU records we read, at each granularity", arguments: shapes)
-    func qemuRecords(shape: Shape) throws {
+    @Test(arguments: shapes)
+    func `what QEMU records we read, at each granularity`(shape: Shape) throws {
         let (size, shift) = (shape.size, shape.shift)
         var random = RandomTest.generator(defaultSeed: 72)
         let qemu = try BitmapQEMU(size: size, options: shape.options)
@@ -60,8 +60,8 @@ struct BitmapInteropTests {
         #expect(try qemu.agreedStates().differences == [])
     }
 
-    @Test("What we change QEMU reads, and its check finds nothing", arguments: changedShapes)
-    func weChange(shape: Shape) throws {
+    @Test(arguments: changedShapes)
+    func `what we change QEMU reads, and its check finds nothing`(shape: Shape) throws {
         let size = shape.size
         var random = RandomTest.generator(defaultSeed: 78)
         let qemu = try BitmapQEMU(size: size, options: shape.options)
@@ -108,8 +108,8 @@ struct BitmapInteropTests {
         try qemu.check()
     }
 
-    @Test("Scenario 72: a bitmap outlives read-only opens, and records in sessions as in one")
-    func sessions() throws {
+    @Test
+    func `scenario 72: a bitmap outlives read-only opens, and records in many sessions`() throws {
         let size: Int64 = 16 << 20
         let qemu = try BitmapQEMU(size: size)
         try qemu.change { try $0.add("a") }
@@ -138,8 +138,8 @@ struct BitmapInteropTests {
         mebibyte << 20..<(mebibyte << 20) + 65536
     }
 
-    @Test("Scenario 73: what is given up changes nothing, and merged parts are the whole")
-    func transactions() throws {
+    @Test
+    func `scenario 73: what is given up changes nothing, and merged parts are the whole`() throws {
         let size: Int64 = 4 << 20
         let qemu = try BitmapQEMU(size: size)
         try qemu.change { bitmaps in
@@ -186,8 +186,8 @@ struct BitmapInteropTests {
         try qemu.check()
     }
 
-    @Test("Scenario 78: merging from another image, and from one with another granularity")
-    func fromElsewhere() throws {
+    @Test
+    func `scenario 78: merging from another image, and from one with another granularity`() throws {
         let size: Int64 = 8 << 20
         let base = try BitmapQEMU(size: size)
         try base.bitmap("--add", "-g", "4096", "x")
@@ -205,8 +205,8 @@ struct BitmapInteropTests {
         try top.check()
     }
 
-    @Test("A process that dies leaves its bitmaps in use, and they can only be removed")
-    func killed() throws {
+    @Test
+    func `a process that dies leaves its bitmaps in use, and they can only be removed`() throws {
         let qemu = try BitmapQEMU(size: 8 << 20)
         try qemu.bitmap("--add", "on")
         try qemu.bitmap("--add", "--disable", "off")
@@ -254,8 +254,7 @@ struct BitmapInteropTests {
         #expect(try bitmaps.list().bitmaps.allSatisfy { $0.dirtyBytes == $0.size })
     }
 
-    @Test("If we die, QEMU finds the enabled bitmaps in use and the others whole")
-    func weDie() throws {
+    @Test func `if we die, QEMU finds the enabled bitmaps in use and the others whole`() throws {
         let qemu = try BitmapQEMU(size: 8 << 20)
         try qemu.bitmap("--add", "on")
         try qemu.io("write 0 64k")
@@ -274,8 +273,8 @@ struct BitmapInteropTests {
         #expect(try qemu.agreedStates().differences == [])
     }
 
-    @Test("QEMU lets the bitmaps go where a program has not known them, and so do we")
-    func stale() throws {
+    @Test
+    func `QEMU lets the bitmaps go where a program has not known them, and so do we`() throws {
         let qemu = try BitmapQEMU(size: 8 << 20)
         try qemu.bitmap("--add", "a")
         let file = try qemu.memory()
@@ -296,8 +295,7 @@ struct BitmapInteropTests {
         #expect(try qemu.agreedStates().ours.keys.sorted() == ["b"])
     }
 
-    @Test("Many bitmaps, in a directory of several clusters")
-    func many() throws {
+    @Test func `many bitmaps, in a directory of several clusters`() throws {
         let size: Int64 = 1 << 20
         let qemu = try BitmapQEMU(size: size, options: "cluster_size=512")
         try qemu.change { bitmaps in

@@ -26,7 +26,7 @@ struct ChainTests {
     @Test(
         arguments: [5 << 20, 3 << 20, 1025 << 10, 4097, 9 << 20] as [Int64],
         [5 << 20, (2 << 20) + 512, 7 << 20] as [Int64])
-    func threeLayers(_ bottom: Int64, _ middle: Int64) throws {
+    func `three layers`(_ bottom: Int64, _ middle: Int64) throws {
         let scratch = try Scratch()
         try Self.raw(scratch.path("base.img"), size: bottom, byte: 0xb0)
         let below = scratch.path("middle.qcow2")
@@ -42,7 +42,7 @@ struct ChainTests {
         try expectAllocationLikeQemu(path)
     }
 
-    @Test func subclustersOverAnImage() throws {
+    @Test func `subclusters over an image`() throws {
         let scratch = try Scratch()
         try Self.raw(scratch.path("base.img"), size: 2 << 20, byte: 0xb0)
         let path = scratch.path("top.qcow2")
@@ -59,7 +59,7 @@ struct ChainTests {
     }
 
     /// A part of the chain reads as if the rest weren't there.
-    @Test func partsOfAChain() throws {
+    @Test func `parts of a chain`() throws {
         let scratch = try Scratch()
         try Self.raw(scratch.path("base.img"), size: 1 << 20, byte: 0xb0)
         let below = scratch.path("middle.qcow2")
@@ -88,7 +88,7 @@ struct ChainTests {
 
     /// A deeper layer that is longer than a middle one must not show through behind its end, and
     /// so that end counts as the middle layer's word.
-    @Test func whatHidesBehindAShortLayer() throws {
+    @Test func `what hides behind a short layer`() throws {
         let scratch = try Scratch()
         try Self.raw(scratch.path("base.img"), size: 4 << 20, byte: 0xb0)
         let below = scratch.path("middle.qcow2")
@@ -110,7 +110,7 @@ struct ChainTests {
     }
 
     @Test(arguments: [11, 12, 13, 14, 15, 16] as [UInt64])
-    func randomHistories(_ seed: UInt64) throws {
+    func `random histories`(_ seed: UInt64) throws {
         var random = SeededGenerator(seed: RandomTest.seed(default: seed))
         let comment = Comment(rawValue: random.replay)
         let scratch = try Scratch()

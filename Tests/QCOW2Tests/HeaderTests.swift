@@ -17,7 +17,7 @@ import Testing
         return header
     }
 
-    @Test func whatIsWrittenIsRead() throws {
+    @Test func `what is written is read`() throws {
         var header = Self.header()
         header.set(.dataFile, Array("somewhere/ä.data".utf8))
         header.set(.bitmaps, [UInt8](repeating: 7, count: 24))
@@ -30,7 +30,7 @@ import Testing
         #expect(try HeaderReader(bytes: bytes, path: "x").read() == header)
     }
 
-    @Test func versionTwo() throws {
+    @Test func `a header of version 2`() throws {
         var header = Self.header()
         header.version = 2
         let bytes = try header.encoded(for: "x")
@@ -76,7 +76,7 @@ import Testing
     ]
 
     @Test(arguments: damages)
-    func damagedFields(_ damage: Damage) throws {
+    func `damaged fields`(_ damage: Damage) throws {
         var bytes = try Self.header().encoded(for: "x")
         for index in 0..<damage.length {
             let shift = UInt64(8 * (damage.length - 1 - index))
@@ -89,7 +89,7 @@ import Testing
     }
 
     /// QEMU opens none of these, so that neither may a copy be made in them.
-    @Test func extensionsThatQEMURefuses() throws {
+    @Test func `extensions that QEMU refuses`() throws {
         func reads(_ change: (inout Header) -> Void) throws -> String? {
             var header = Self.header()
             header.extensions = []
@@ -111,7 +111,7 @@ import Testing
     }
 
     /// The end of the extensions is one with a length, too.
-    @Test func theEndOfExtensionsHasALength() throws {
+    @Test func `the end of extensions has a length`() throws {
         var header = Self.header()
         header.extensions = []
         var bytes = try header.encoded(for: "x")
@@ -123,7 +123,7 @@ import Testing
         #expect(error?.description.contains("beyond the header's cluster") == true)
     }
 
-    @Test func anExtensionTwice() throws {
+    @Test func `an extension that comes twice`() throws {
         var header = Self.header()
         header.extensions.append(
             HeaderExtension(kind: .backingFormat, data: Array("qcow2".utf8)))
@@ -135,7 +135,7 @@ import Testing
     }
 
     /// Wherever the file ends, that is an error and not a crash.
-    @Test func cutOffAnywhere() throws {
+    @Test func `a header that is cut off anywhere`() throws {
         let bytes = try Self.header().encoded(for: "x")
         for length in 0..<160 {
             _ = try? HeaderReader(bytes: Array(bytes[..<length]), path: "x").read()

@@ -17,7 +17,7 @@ struct HostileImageTests {
     ]
 
     @Test(arguments: layouts)
-    func mutations(_ layout: [String]) throws {
+    func `mutated images are read safely`(_ layout: [String]) throws {
         var random = RandomTest.generator(defaultSeed: 71)
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")

@@ -27,7 +27,7 @@ struct ReadingTests {
     ]
 
     @Test(arguments: layouts)
-    func plainWrites(_ layout: [String]) throws {
+    func `plain writes`(_ layout: [String]) throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 5 << 20, layout)
@@ -38,7 +38,7 @@ struct ReadingTests {
     }
 
     @Test(arguments: layouts)
-    func zerosAndDiscards(_ layout: [String]) throws {
+    func `zeros and discards`(_ layout: [String]) throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 5 << 20, layout)
@@ -52,7 +52,7 @@ struct ReadingTests {
     }
 
     @Test(arguments: ["zlib", "zstd"], [512, 4096, 65536, 2 << 20])
-    func compressedClusters(_ compression: String, _ cluster: Int) throws {
+    func `compressed clusters`(_ compression: String, _ cluster: Int) throws {
         let scratch = try Scratch()
         let plain = scratch.path("plain.qcow2")
         let packed = scratch.path("packed.qcow2")
@@ -69,7 +69,7 @@ struct ReadingTests {
         try expectSameAsQemu(packed, in: scratch)
     }
 
-    @Test func compressedSubclusters() throws {
+    @Test func `compressed subclusters`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 2 << 20, ["extended_l2=on"])
@@ -79,7 +79,7 @@ struct ReadingTests {
     }
 
     @Test(arguments: ["off", "on"])
-    func dataFile(_ isRaw: String) throws {
+    func `a data file`(_ isRaw: String) throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(
@@ -92,7 +92,7 @@ struct ReadingTests {
     }
 
     /// To QEMU a relative name of a data file starts where QEMU runs, to us where the image is.
-    @Test func dataFileNamedRelatively() throws {
+    @Test func `a data file that is named relatively`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 1 << 20, ["data_file=\(scratch.path("a.data"))"])
@@ -103,7 +103,7 @@ struct ReadingTests {
     }
 
     @Test(arguments: [1025 << 10, 4097, 512, 0, 65536 * 3 + 512] as [Int64])
-    func oddSizes(_ size: Int64) throws {
+    func `odd sizes`(_ size: Int64) throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: size)
@@ -113,7 +113,7 @@ struct ReadingTests {
         try expectSameAsQemu(path, in: scratch)
     }
 
-    @Test func internalSnapshots() throws {
+    @Test func `internal snapshots`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 3 << 20)
@@ -131,7 +131,7 @@ struct ReadingTests {
     }
 
     /// The last cluster of a file need not be whole, and a file that misses more was cut off.
-    @Test func aFileThatEndsEarly() throws {
+    @Test func `a file that ends early`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 1 << 20)
@@ -149,7 +149,7 @@ struct ReadingTests {
 
     @Test(
         .enabled(if: LoopDevice.isAvailable, "needs root and loop devices"), arguments: [512, 4096])
-    func onABlockDevice(_ sector: Int) throws {
+    func `an image on a block device`(_ sector: Int) throws {
         let scratch = try Scratch()
         let loop = try scratch.loop(size: 16 << 20, sectorSize: sector)
         try Shell.run("qemu-img", "create", "-q", "-f", "qcow2", loop.path, "5M")

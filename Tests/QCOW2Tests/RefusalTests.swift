@@ -50,7 +50,7 @@ import Testing
             "json:{\"driver\":\"nbd\"}", "nbd:localhost:10809", "nbd://localhost/x", "ssh://a/b",
             "fat:rw:/tmp", "file:base.img",
         ])
-    func namesOfOtherThings(_ name: String) throws {
+    func `names of other things`(_ name: String) throws {
         let scratch = try Scratch()
         try scratch.file("base.img", size: 4096)
         let path = scratch.path("a.qcow2")
@@ -58,7 +58,7 @@ import Testing
         expectProblem(path, .unsupported, [name, "qemu-img rebase"])
     }
 
-    @Test func namesOfFiles() throws {
+    @Test func `names of files`() throws {
         let scratch = try Scratch()
         try FileManager.default.createDirectory(
             atPath: scratch.path("there"), withIntermediateDirectories: true)
@@ -75,7 +75,7 @@ import Testing
         #expect(try Self.open(scratch.path("link.qcow2")).layers.count == 2)
     }
 
-    @Test func aMissingFormat() throws {
+    @Test func `a missing format`() throws {
         let scratch = try Scratch()
         try scratch.file("base.img", size: 1 << 20)
         let path = scratch.path("a.qcow2")
@@ -90,14 +90,14 @@ import Testing
         #expect(try alone.read(at: 0, count: 10) == [UInt8](repeating: 0, count: 10))
     }
 
-    @Test func aMissingFile() throws {
+    @Test func `a missing file`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Self.image(path, backing: "nowhere.img")
         expectProblem(path, .missing, [path, scratch.path("nowhere.img"), "is not there"])
     }
 
-    @Test func loops() throws {
+    @Test func `a chain that runs in a circle`() throws {
         let scratch = try Scratch()
         let first = scratch.path("a.qcow2")
         let second = scratch.path("b.qcow2")
@@ -113,7 +113,7 @@ import Testing
         expectProblem(first, .malformed, ["twice"])
     }
 
-    @Test func dataFiles() throws {
+    @Test func `data files`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Self.image(path, dataFile: "")
@@ -124,7 +124,7 @@ import Testing
         expectProblem(path, .unsupported, ["data file", "nbd:somewhere"])
     }
 
-    @Test func tooDeep() throws {
+    @Test func `a chain that is too deep`() throws {
         let scratch = try Scratch()
         let count = ChainOpener.depthMax + 1
         for index in 0..<count {
@@ -136,7 +136,7 @@ import Testing
         #expect(try Self.open(scratch.path("5.qcow2")).layers.count == count - 4)
     }
 
-    @Test func formatsByNameAndMagic() throws {
+    @Test func `formats by name and magic`() throws {
         let scratch = try Scratch()
         try Self.image(scratch.path("good.qcow2"))
         try Self.image(scratch.path("disk.img"))

@@ -18,7 +18,7 @@ import Testing
     }
 
     @Test(arguments: [9, 12, 16, 21])
-    func entriesOfEveryKind(_ bits: Int) throws {
+    func `entries of every kind`(_ bits: Int) throws {
         let geometry = Self.geometry(bits: bits)
         let host = Int64(5) << Int64(bits)
         let far = (Int64(1) << 56) - Int64(1) << Int64(bits)
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test func subclusterEntries() throws {
+    @Test func `subcluster entries`() throws {
         let geometry = Self.geometry(subclusters: true)
         for state in [
             ClusterState.unallocated, .zero(host: nil), .zero(host: 65536), .data(host: 65536),
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test func entriesThatCannotBe() {
+    @Test func `entries that can't be`() {
         let plain = Self.geometry()
         let copied = EntryBits.copied
         let compressed = EntryBits.compressed
@@ -83,13 +83,13 @@ import Testing
         }
     }
 
-    @Test func theFirstClusterOfADataFile() throws {
+    @Test func `the first cluster of a data file`() throws {
         let geometry = Self.geometry(dataFile: true)
         #expect(try L2Entry(EntryBits.copied, geometry).state == .data(host: 0))
         #expect(try L2Entry(0, geometry).state == .unallocated)
     }
 
-    @Test func cacheAgainstItsFile() throws {
+    @Test func `a cache has what its file has`() throws {
         var random = RandomTest.generator(defaultSeed: 4)
         let tables = 64
         let words = (0..<(tables * 64)).map { UInt64($0) &* 0x9e37_79b9_7f4a_7c15 }
@@ -111,7 +111,7 @@ import Testing
         #expect(TableCache(file: file, tableBytes: 2 << 20, bytes: 0).capacity == 2)
     }
 
-    @Test func bytesAndNumbers() {
+    @Test func `bytes and numbers`() {
         let words: [UInt64] = [0, 1, .max, 0x0102_0304_0506_0708]
         let bytes = words.bigEndianBytes()
         #expect(bytes[31] == 8 && bytes[24] == 1)
@@ -121,7 +121,7 @@ import Testing
     }
 
     /// What the tables of an image may not say, and where the message says it is.
-    @Test func tablesInTheWrongPlace() throws {
+    @Test func `tables in the wrong place`() throws {
         func expect(_ message: String, _ change: (inout HandmadeImage) -> Void) {
             var image = HandmadeImage()
             image.l1 = [UInt64(image.cluster(0))]
@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test func clustersInTheWrongPlace() throws {
+    @Test func `clusters in the wrong place`() throws {
         func expect(_ message: String, _ word: UInt64) throws {
             var image = HandmadeImage()
             image.l1 = [UInt64(image.cluster(0))]

@@ -42,9 +42,8 @@ import Testing
         ),
     ]
 
-    @Test(
-        "A new image is what QEMU takes it for", .enabled(if: Judge.isInstalled), arguments: kinds)
-    func judged(_ kind: Kind) throws {
+    @Test(.enabled(if: Judge.isInstalled), arguments: kinds)
+    func `a new image is what QEMU takes it for`(_ kind: Kind) throws {
         let scratch = try Scratch()
         let path = scratch.path("new.qcow2")
         var options = NewImageOptions(size: kind.size)
@@ -84,8 +83,7 @@ import Testing
         #expect(!bytes[seven...].contains { $0 != 0 })
     }
 
-    @Test("A new image on a disk covers what the disk held")
-    func overGarbage() throws {
+    @Test func `a new image on a disk covers what the disk held`() throws {
         for isPreallocated in [false, true] {
             let disk = MemoryImage([UInt8](repeating: 0xff, count: 8 << 20))
             var options = NewImageOptions(size: 4 << 20)
@@ -100,8 +98,7 @@ import Testing
     }
 
     /// Nothing tells beforehand how many clusters of which kind are taken in which order.
-    @Test("An image takes at most what its options say")
-    func lengths() throws {
+    @Test func `an image takes at most what its options say`() throws {
         var random = RandomTest.generator(defaultSeed: 77)
         let scratch = try Scratch()
         for round in 0..<RandomTest.events(default: 40) {
@@ -138,8 +135,7 @@ import Testing
         }
     }
 
-    @Test("What can't be is refused, with what can be")
-    func refusals() throws {
+    @Test func `what can't be is refused, with what can be`() throws {
         func refused(_ change: (inout NewImageOptions) -> Void) -> String {
             var options = NewImageOptions(size: 1 << 20)
             change(&options)

@@ -64,8 +64,8 @@ struct HistoryCase: CustomTestStringConvertible, Sendable {
 
 @Suite(.enabled(if: Judge.isInstalled, "needs qemu-img and qemu-io"))
 struct HistoryTests {
-    @Test("What was written is what QEMU reads", arguments: HistoryCase.all, [1, 2])
-    func anything(_ kind: HistoryCase, seed: UInt64) throws {
+    @Test(arguments: HistoryCase.all, [1, 2])
+    func `what was written is what QEMU reads`(_ kind: HistoryCase, seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         let scratch = try Scratch()
         let image = scratch.path("image.qcow2")

@@ -88,8 +88,8 @@ struct ImageCheckTests {
         }
     }
 
-    @Test("Whatever QEMU calls sound is written", arguments: layouts)
-    func sound(_ layout: [String]) throws {
+    @Test(arguments: layouts)
+    func `whatever QEMU calls sound is written`(_ layout: [String]) throws {
         var random = RandomTest.generator(defaultSeed: 11)
         let scratch = try Scratch()
         for round in 0..<3 {
@@ -99,8 +99,7 @@ struct ImageCheckTests {
         }
     }
 
-    @Test("Compressed clusters, which share theirs, are sound")
-    func compressed() throws {
+    @Test func `compressed clusters, which share theirs, are sound`() throws {
         let scratch = try Scratch()
         for (name, options) in [("a", "cluster_size=64k"), ("b", "cluster_size=512,compat=0.10")] {
             let raw = scratch.path("\(name).raw")
@@ -116,8 +115,7 @@ struct ImageCheckTests {
         }
     }
 
-    @Test("Metadata that was preallocated, and data in a file of its own, are sound")
-    func otherShapes() throws {
+    @Test func `metadata that was preallocated, and data in a file of its own, are sound`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         for options in [
@@ -131,9 +129,10 @@ struct ImageCheckTests {
         }
     }
 
-    @Test(
-        "What QEMU calls an error is not written, and nothing else is refused", arguments: layouts)
-    func damaged(_ layout: [String]) throws {
+    @Test(arguments: layouts)
+    func `what QEMU calls an error is not written, and nothing else is refused`(_ layout: [String])
+        throws
+    {
         var random = RandomTest.generator(defaultSeed: 12)
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
@@ -163,8 +162,7 @@ struct ImageCheckTests {
         #expect(refused > 0, "nothing was damaged, \(random.replay)")
     }
 
-    @Test("A refusal says how to mend the image, before anything was written")
-    func message() throws {
+    @Test func `a refusal says how to mend the image, before anything was written`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 64 << 20)
@@ -180,8 +178,7 @@ struct ImageCheckTests {
         #expect(try problem(of: path) == nil)
     }
 
-    @Test("A broken bitmap keeps the disk from being written, and can be removed")
-    func brokenBitmap() throws {
+    @Test func `a broken bitmap keeps the disk from being written, and can be removed`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 4 << 20)
@@ -198,8 +195,7 @@ struct ImageCheckTests {
         #expect(try problem(of: path) == nil)
     }
 
-    @Test("A bitmap's cluster that is counted as free is refused also where bitmaps change")
-    func freeBitmap() throws {
+    @Test func `a bitmap's cluster counted as free is refused also where bitmaps change`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 4 << 20)
@@ -212,8 +208,7 @@ struct ImageCheckTests {
         #expect(try problem(of: path, .passed)?.kind == .refused)
     }
 
-    @Test("A sparse file of any length costs no more than its tables")
-    func cost() throws {
+    @Test func `a sparse file of any length costs no more than its tables`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 1 << 40, ["cluster_size=65536"])

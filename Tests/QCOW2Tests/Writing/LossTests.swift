@@ -79,8 +79,8 @@ final class FailingFile: ImageFile, @unchecked Sendable {
         }
     }
 
-    @Test("After a lost write or flush a file takes no more", arguments: [false, true])
-    func latch(isFlush: Bool) throws {
+    @Test(arguments: [false, true])
+    func `after a lost write or flush a file takes no more`(isFlush: Bool) throws {
         let image = try newImage()
         let failing = FailingFile(image)
         let file = try latched(failing)
@@ -95,8 +95,7 @@ final class FailingFile: ImageFile, @unchecked Sendable {
         #expect(change(other.file) == [first, first, first])
     }
 
-    @Test("A full disk may have space later")
-    func full() throws {
+    @Test func `a full disk may have space later`() throws {
         let failing = FailingFile(try newImage())
         let file = try latched(failing)
         failing.code = .noSpace
@@ -117,10 +116,10 @@ final class FailingFile: ImageFile, @unchecked Sendable {
         #expect(change(header).allSatisfy { $0 != nil })
     }
 
-    @Test(
-        "Whatever fails once: what is lost stays lost, and a full disk costs nothing",
-        arguments: [Errno.ioError, .noSpace], [16, 64])
-    func anyFailure(code: Errno, bits: Int) throws {
+    @Test(arguments: [Errno.ioError, .noSpace], [16, 64])
+    func `whatever fails once: what is lost stays lost, and a full disk costs nothing`(
+        code: Errno, bits: Int
+    ) throws {
         let start = try newImage(2 << 20) { $0.refcountBits = bits }.content
         var number = 0
         while true {

@@ -13,8 +13,8 @@ struct OperationTests {
         return try ImageWriter(file, try Header.read(from: file))
     }
 
-    @Test("A disk grows", arguments: [512, 4096, 65536], [false, true])
-    func growing(_ cluster: Int, _ hasSnapshot: Bool) throws {
+    @Test(arguments: [512, 4096, 65536], [false, true])
+    func `a disk grows`(_ cluster: Int, _ hasSnapshot: Bool) throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         try Qemu.create(path, size: 1 << 20, ["cluster_size=\(cluster)"])
@@ -31,7 +31,7 @@ struct OperationTests {
         #expect(throws: StorageError.self) { try open.resize(to: .max) }
     }
 
-    @Test func anotherBackingFile() throws {
+    @Test func `another backing file`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         let base = try scratch.file("base.raw", size: 1 << 20)
@@ -46,8 +46,8 @@ struct OperationTests {
         try Judge.check(path)
     }
 
-    @Test("An emptied image reads as what is below, and snapshots stay", arguments: [false, true])
-    func emptying(_ hasSnapshot: Bool) throws {
+    @Test(arguments: [false, true])
+    func `an emptied image reads as what is below, and snapshots stay`(_ hasSnapshot: Bool) throws {
         for options in [["cluster_size=512"], ["extended_l2=on"], ["compat=0.10"], []] {
             let scratch = try Scratch()
             let path = scratch.path("a.qcow2")
@@ -68,8 +68,7 @@ struct OperationTests {
         }
     }
 
-    @Test("Operations outlive the machine at any moment")
-    func powerCuts() throws {
+    @Test func `operations outlive the machine at any moment`() throws {
         var random = RandomTest.generator(defaultSeed: 1)
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
@@ -98,8 +97,7 @@ struct OperationTests {
         }
     }
 
-    @Test("An image on a real device with a chain below is written in part")
-    func realDevice() throws {
+    @Test func `an image on a real device with a chain below is written in part`() throws {
         let scratch = try Scratch()
         let path = scratch.path("a.qcow2")
         let base = scratch.path("base.qcow2")

@@ -49,8 +49,8 @@ import Testing
         }
     }
 
-    @Test("An image outlives the machine at any moment", arguments: kinds, [1, 2, 3])
-    func anyMoment(_ kind: Kind, seed: UInt64) throws {
+    @Test(arguments: kinds, [1, 2, 3])
+    func `an image outlives the machine at any moment`(_ kind: Kind, seed: UInt64) throws {
         var random = RandomTest.generator(defaultSeed: seed)
         var options = NewImageOptions(size: kind.size)
         options.clusterSize = kind.cluster

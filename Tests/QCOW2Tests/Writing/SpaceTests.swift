@@ -28,8 +28,8 @@ import Testing
         try Judge.check(path)
     }
 
-    @Test("What was written to a full image is there", arguments: [16, 64], [false, true])
-    func full(bits: Int, isDisk: Bool) throws {
+    @Test(arguments: [16, 64], [false, true])
+    func `what was written to a full image is there`(bits: Int, isDisk: Bool) throws {
         for limit in stride(from: 300 << 10, to: 340 << 10, by: 1536 + 512) {
             let image = try newImage { $0.refcountBits = bits }
             image.limit = limit
@@ -64,8 +64,7 @@ import Testing
         }
     }
 
-    @Test("A table for which nothing came is given back")
-    func reserved() throws {
+    @Test func `a table for which nothing came is given back`() throws {
         let image = try newImage()
         let before = image.content.count
         let driver = try TargetDriver(image, isNew: true)
@@ -75,8 +74,7 @@ import Testing
         #expect(image.content.count == before)
     }
 
-    @Test("A lost cluster gets another place, and nothing else is lost with it")
-    func lost() throws {
+    @Test func `a lost cluster gets another place, and nothing else is lost with it`() throws {
         let image = try newImage { $0.clusterSize = 4096 }
         let driver = try TargetDriver(image, isNew: true)
         try driver.start(0..<4096, [UInt8](repeating: 1, count: 4096))
@@ -108,8 +106,7 @@ import Testing
         #expect(found.sector(at: 0)?.first == 1)
     }
 
-    @Test("A lost cluster that was zero in its place gets another one")
-    func lostZeros() throws {
+    @Test func `a lost cluster that was zero in its place gets another one`() throws {
         let image = try newImage { $0.clusterSize = 4096 }
         let driver = try TargetDriver(image, isNew: true)
         try driver.start(0..<4096, [UInt8](repeating: 1, count: 4096))
@@ -129,8 +126,7 @@ import Testing
         #expect(NaiveImage(bytes: image.content).sector(at: 0)?.first == 0)
     }
 
-    @Test("Growing takes off marks of others, also where no table moves")
-    func marks() throws {
+    @Test func `growing takes off marks of others, also where no table moves`() throws {
         let image = try newImage(100 << 10) { $0.clusterSize = 4096 }
         var header = try Header.read(from: image)
         header.autoclear = AutoclearFeatures(rawValue: 1 << 40)
@@ -141,8 +137,7 @@ import Testing
         #expect(try Header.read(from: image).size == 104 << 10)
     }
 
-    @Test("An image whose data is elsewhere is not emptied")
-    func dataFile() throws {
+    @Test func `an image whose data is elsewhere is not emptied`() throws {
         let image = try newImage()
         var header = try Header.read(from: image)
         header.incompatible.insert(.dataFile)
@@ -152,8 +147,7 @@ import Testing
         #expect(image.events.isEmpty)
     }
 
-    @Test("A disk is not made shorter")
-    func disk() throws {
+    @Test func `a disk is not made shorter`() throws {
         let image = try newImage()
         try image.resize(to: 1 << 20)
         image.isDisk = true

@@ -40,8 +40,7 @@ import Testing
         }
     }
 
-    @Test("Images that were left dirty, are corrupt, or keep their data elsewhere are no targets")
-    func refusals() throws {
+    @Test func `images left dirty, corrupt, or with their data elsewhere are no targets`() throws {
         let dirty = try edit(try newImage()) { $0.incompatible.insert(.dirty) }
         #expect(refusal(dirty).contains("qemu-img check -r all /memory"))
         let corrupt = try edit(try newImage()) { $0.incompatible.insert(.corrupt) }
@@ -50,8 +49,7 @@ import Testing
         #expect(refusal(apart).contains("file of its own"))
     }
 
-    @Test("Damaged tables are found before anything is written over")
-    func damage() throws {
+    @Test func `damaged tables are found before anything is written over`() throws {
         // Everything is counted as free: a place for data would be the header.
         let image = try newImage()
         let header = try Header.read(from: image)
@@ -67,8 +65,7 @@ import Testing
         #expect(refusal(MemoryImage(other.content)).contains("an L2 table can't be"))
     }
 
-    @Test("Data that lies over a table is not written")
-    func dataOverTables() throws {
+    @Test func `data that lies over a table is not written`() throws {
         let image = try newImage { $0.preallocatesMetadata = true }
         let header = try Header.read(from: image)
         let l2 = Int64(image.content[Int(header.l1Offset) + 6]) << 8
@@ -81,8 +78,8 @@ import Testing
         }
     }
 
-    @Test("A commit with nothing new does nothing, and unknown marks are taken off first")
-    func quiet() throws {
+    @Test
+    func `a commit with nothing new does nothing, and unknown marks are taken off first`() throws {
         let image = try edit(try newImage()) {
             $0.autoclear = AutoclearFeatures(rawValue: 1 << 40 | 0b11)
         }
@@ -107,8 +104,7 @@ import Testing
         #expect(image.writes == writes + 1 && image.syncs == syncs)
     }
 
-    @Test("Places are to be had while a commit waits for the disk")
-    func placesDuringCommit() throws {
+    @Test func `places are to be had while a commit waits for the disk`() throws {
         let image = try newImage()
         let driver = try TargetDriver(image)
         let ones = [UInt8](repeating: 1, count: 4096)
@@ -139,8 +135,8 @@ import Testing
         }
     }
 
-    @Test("A file that something else makes shorter is found out, though it grows again")
-    func truncated() throws {
+    @Test
+    func `a file that something else makes shorter is found out, though it grows again`() throws {
         let image = try newImage()
         let driver = try TargetDriver(image, growth: 1 << 20)
         let ones = [UInt8](repeating: 1, count: 65536)
@@ -164,8 +160,7 @@ import Testing
         }
     }
 
-    @Test("Whoever keeps bitmaps hears of the first change and of all of them")
-    func foreignBitmaps() throws {
+    @Test func `whoever keeps bitmaps hears of the first change and of all of them`() throws {
         let image = try edit(try newImage()) { $0.autoclear = .bitmaps }
         let recorder = Recorder()
         let writer = try ImageWriter(image, try Header.read(from: image))
@@ -184,8 +179,7 @@ import Testing
         #expect(try Header.read(from: image).autoclear == .bitmaps)
     }
 
-    @Test("Clusters side by side make one place, and the file grows ahead of them")
-    func contiguous() throws {
+    @Test func `clusters side by side make one place, and the file grows ahead of them`() throws {
         let image = try newImage(64 << 20) { $0.clusterSize = 65536 }
         let before = image.content.count
         let driver = try TargetDriver(image, isNew: true)
@@ -201,8 +195,7 @@ import Testing
         #expect(image.content.count > before && image.content.count < 10 << 20)
     }
 
-    @Test("A disk that ends off a block ends through the page cache")
-    func unalignedEnd() throws {
+    @Test func `a disk that ends off a block ends through the page cache`() throws {
         let image = try newImage((1 << 20) - 512)
         let target = try TargetDriver(image, isNew: true, alignment: 4096).target
         let body = try target.place(at: 0, limit: target.size)
@@ -211,8 +204,7 @@ import Testing
         #expect(tail.length == 3584 && tail.file == 1 && tail.alignment == 1)
     }
 
-    @Test("A cluster of which only a part arrives is kept with what was around it")
-    func partlyArrived() throws {
+    @Test func `a cluster of which only a part arrives is kept with what was around it`() throws {
         let image = try newImage()
         let driver = try TargetDriver(image, isNew: true)
         let place = try driver.target.place(at: 4096, limit: 8192)
@@ -227,8 +219,7 @@ import Testing
         #expect(found.problems(strict: true) == [])
     }
 
-    @Test("Allocating and freeing clusters for others leaves nothing behind")
-    func metadata() throws {
+    @Test func `allocating and freeing clusters for others leaves nothing behind`() throws {
         for bits in [1, 2, 4, 8, 16, 32, 64] {
             let image = try newImage {
                 $0.clusterSize = 512
@@ -252,8 +243,7 @@ import Testing
         }
     }
 
-    @Test("A refcount holds what its bits can")
-    func refcountBlocks() {
+    @Test func `a refcount holds what its bits can`() {
         var random = RandomTest.generator(defaultSeed: 5)
         for order in 0...6 {
             var block = RefcountBlock(
