@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func `nearness`() {
+    @Test func `nearness counts changed letters`() {
         #expect(Nearness.distance(Array("full".utf8), Array("ful".utf8)) == 1)
         #expect(Nearness.distance([], Array("abc".utf8)) == 3)
         #expect(Nearness.distance(Array("kitten".utf8), Array("sitting".utf8)) == 3)

@@ -31,7 +31,7 @@ import Testing
         #expect(Crossing.share(of: points, full: 10) == 0.125)
     }
 
-    @Test func `medians`() {
+    @Test func `medians of few numbers`() {
         #expect(median([]) == 0)
         #expect(median([3]) == 3)
         #expect(median([9, 1, 2]) == 2)

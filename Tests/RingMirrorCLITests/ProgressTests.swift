@@ -84,7 +84,7 @@ import Testing
     @Test(arguments: [
         (0.2, "1 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (15120, "4 h 12 min"),
     ])
-    func `durations`(seconds: Double, text: String) {
+    func `durations in words`(seconds: Double, text: String) {
         #expect(ProgressLine.duration(seconds) == text)
     }
 }
