@@ -4,14 +4,11 @@ import Testing
 
 @testable import Ring
 
-@Suite("The slab")
-struct BufferSlabTests {
+@Suite struct BufferSlabTests {
     static let hugePage = 2 << 20
 
-    @Test(
-        "A slab is whole, aligned huge pages of zeros",
-        arguments: [1, 4096, hugePage - 1, hugePage, hugePage + 1, 5 * hugePage])
-    func shape(wanted: Int) throws {
+    @Test(arguments: [1, 4096, hugePage - 1, hugePage, hugePage + 1, 5 * hugePage])
+    func `a slab is whole, aligned huge pages of zeros`(wanted: Int) throws {
         let slab = try BufferSlab(byteCount: wanted)
         #expect(slab.byteCount >= wanted)
         #expect(slab.byteCount < wanted + Self.hugePage)
@@ -21,16 +18,14 @@ struct BufferSlabTests {
         #expect(slab.isZero(0..<slab.byteCount))
     }
 
-    @Test("The largest slab can be had, and is addressable to its last byte")
-    func largest() throws {
+    @Test func `the largest slab can be had, and is addressable to its last byte`() throws {
         let slab = try BufferSlab(byteCount: BufferSlab.maximumByteCount)
         #expect(slab.byteCount == BufferSlab.maximumByteCount)
         slab.fill([3], at: slab.byteCount - 1)
         #expect(slab.bytes(slab.byteCount - 1..<slab.byteCount) == [3])
     }
 
-    @Test("Slabs come and go without eating address space or each other's bytes")
-    func manySlabs() throws {
+    @Test func `slabs come and go without eating address space or each other's bytes`() throws {
         for round in 0..<200 {
             let first = try BufferSlab(byteCount: 1)
             let second = try BufferSlab(byteCount: 3 * Self.hugePage)
@@ -43,8 +38,7 @@ struct BufferSlabTests {
         #expect(mappings < 2000)
     }
 
-    @Test("One byte that isn't zero is found wherever it is, and nowhere else")
-    func isZeroAtEveryBoundary() throws {
+    @Test func `one byte that isn't zero is found wherever it is, and nowhere else`() throws {
         let slab = try BufferSlab(byteCount: 1)
         var generator = RandomTest.generator(defaultSeed: 3)
         // Around the word, the 256-byte block of the scan, and the page.
@@ -67,8 +61,7 @@ struct BufferSlabTests {
         }
     }
 
-    @Test("Clearing clears its range and no byte beside it")
-    func clear() throws {
+    @Test func `clearing clears its range and no byte beside it`() throws {
         let slab = try BufferSlab(byteCount: 1)
         for range in [0..<0, 0..<1, 7..<9, 255..<513, 4095..<8193, 100..<100] {
             var model = [UInt8](repeating: 0xFF, count: 16384)
@@ -79,8 +72,7 @@ struct BufferSlabTests {
         }
     }
 
-    @Test("Lent bytes are the slab's, from the first to the last")
-    func lending() throws {
+    @Test func `lent bytes are the slab's, from the first to the last`() throws {
         let slab = try BufferSlab(byteCount: 1)
         let end = slab.byteCount
         for range in [0..<end, 0..<0, end..<end, end - 1..<end, 5..<10] {
@@ -94,8 +86,7 @@ struct BufferSlabTests {
         #expect(slab.bytes(999..<1004) == [0, 1, 2, 3, 0])
     }
 
-    @Test("Huge pages are told as nothing, or as a part of the slab")
-    func hugePages() throws {
+    @Test func `huge pages are told as nothing, or as a part of the slab`() throws {
         let slab = try BufferSlab(byteCount: 4 * Self.hugePage)
         let start = UInt(bitPattern: slab.address(0, count: 0))
         for page in 0..<4 { slab.fill([1], at: page * Self.hugePage) }
@@ -105,14 +96,12 @@ struct BufferSlabTests {
         #expect((HugePages.byteCount(in: 0..<4096) ?? 0) == 0)
     }
 
-    @Test("A file that isn't there has no text")
-    func missingFile() {
+    @Test func `a file that isn't there has no text`() {
         #expect(readSmallFile("/proc/self/nothing") == nil)
         #expect(readSmallFile("/proc/self/comm")?.isEmpty == false)
     }
 
-    @Test("Memory that can't be had is an error that says how much it was")
-    func noMemory() throws {
+    @Test func `memory that can't be had is an error that says how much it was`() throws {
         try TestThread {
             // A huge page for the alignment, and what is left for everything else.
             let mapped = (512 << 20) + (2 << 20) + AddressSpace.reserve
@@ -128,46 +117,40 @@ struct BufferSlabTests {
     }
 }
 
-@Suite("What a slab's user may not do")
-struct BufferSlabPreconditionTests {
-    @Test("Read past its end")
-    func readPastEnd() async {
+/// What a slab's user may not do.
+@Suite struct BufferSlabPreconditionTests {
+    @Test func `reading past the end stops the program`() async {
         await #expect(processExitsWith: .trap) {
             let slab = try BufferSlab(byteCount: 1)
             slab.withBytes(slab.byteCount - 1..<slab.byteCount + 1) { _ in }
         }
     }
 
-    @Test("Write before its start")
-    func writeBeforeStart() async {
+    @Test func `writing before the start stops the program`() async {
         await #expect(processExitsWith: .trap) {
             let slab = try BufferSlab(byteCount: 1)
             slab.withMutableBytes(-1..<1) { _ in }
         }
     }
 
-    @Test("Clear past its end")
-    func clearPastEnd() async {
+    @Test func `clearing past the end stops the program`() async {
         await #expect(processExitsWith: .trap) {
             let slab = try BufferSlab(byteCount: 1)
             slab.clear(slab.byteCount..<slab.byteCount + 1)
         }
     }
 
-    @Test("Look for zeros off a word")
-    func isZeroOffAWord() async {
+    @Test func `looking for zeros off a word stops the program`() async {
         await #expect(processExitsWith: .trap) {
             _ = try BufferSlab(byteCount: 1).isZero(4..<12)
         }
     }
 
-    @Test("Ask for nothing")
-    func empty() async {
+    @Test func `asking for nothing stops the program`() async {
         await #expect(processExitsWith: .trap) { _ = try BufferSlab(byteCount: 0) }
     }
 
-    @Test("Ask for more than the kernel registers as one buffer")
-    func tooLarge() async {
+    @Test func `asking for more than the kernel registers as one buffer stops the program`() async {
         await #expect(processExitsWith: .trap) {
             _ = try BufferSlab(byteCount: BufferSlab.maximumByteCount + 1)
         }

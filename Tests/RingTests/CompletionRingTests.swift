@@ -3,16 +3,15 @@ import Testing
 
 @testable import Ring
 
-@Suite("The completion queue's counters")
-struct CompletionRingTests {
+@Suite struct CompletionRingTests {
     static let starts: [UInt32] = [
         0, 0x7FFF_FFFD, 0x8000_0000, 0xFFFF_FFD0, 0xFFFF_FFFE, 0xFFFF_FFFF,
     ]
 
     /// Plays the kernel: posts completions to a queue of our own memory, in runs of every length,
     /// and takes them, across the place where the counters wrap.
-    @Test("Order and counts hold where the counters wrap", arguments: starts, [false, true])
-    func wrap(start: UInt32, isWide: Bool) {
+    @Test(arguments: starts, [false, true])
+    func `order and counts hold where the counters wrap`(start: UInt32, isWide: Bool) {
         let count: UInt32 = 16
         let head = UnsafeMutablePointer<UInt32>.allocate(capacity: 2)
         let tail = head + 1

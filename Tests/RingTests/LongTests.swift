@@ -3,15 +3,12 @@ import Testing
 
 @testable import Ring
 
-@Suite("Long tests")
-struct LongTests {
+@Suite struct LongTests {
     static let isWanted = ProcessInfo.processInfo.environment["RINGMIRROR_LONG"] == "1"
 
     /// About 6 minutes in a release build on one core of 2026, half an hour in a debug build.
-    @Test(
-        "A ring runs past its 2^32nd request",
-        .enabled(if: isWanted, "takes minutes; set RINGMIRROR_LONG=1"))
-    func moreThan32BitsOfRequests() throws {
+    @Test(.enabled(if: isWanted, "takes minutes; set RINGMIRROR_LONG=1"))
+    func `a ring runs past its 2^32nd request`() throws {
         let total: UInt64 = (1 << 32) + (1 << 24)
         let depth = 256
         var ring = try Ring(depth: depth, files: [], buffers: BufferSlab(byteCount: 1))

@@ -3,10 +3,10 @@ import Testing
 
 @testable import Ring
 
-@Suite("Operations that move no bytes through the slab")
-struct OperationTests {
-    @Test("The kernel knows every operation that a queue offers", arguments: QueueKind.allCases)
-    func everyOperationIsSupported(_ kind: QueueKind) throws {
+/// Operations that move no bytes through the slab.
+@Suite struct OperationTests {
+    @Test(arguments: QueueKind.allCases)
+    func `the kernel knows every operation that a queue offers`(_ kind: QueueKind) throws {
         let ring = try TestQueue(kind, depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
         let operations: [Request.Operation] = [
             .nop, .read, .write, .sync, .dataSync, .punchHole, .zeroRange, .writeBack, .dropCache,
@@ -18,17 +18,17 @@ struct OperationTests {
         }
     }
 
-    @Test("A nop needs no file", arguments: QueueKind.allCases)
-    func nop(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a nop needs no file`(_ kind: QueueKind) throws {
         var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         let results = try ring.carryOut([.nop, .nop, .nop, .nop, .nop])
         #expect(results == [0, 0, 0, 0, 0])
     }
 
-    @Test(
-        "Both kinds of flush succeed on a file and fail on what can't be flushed",
-        arguments: QueueKind.allCases)
-    func flush(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `both kinds of flush succeed on a file and fail on what can't be flushed`(
+        _ kind: QueueKind
+    ) throws {
         let file = try ScratchFile(byteCount: 4096)
         let pipe = Pipe()
         var ring = try TestQueue(
@@ -40,10 +40,10 @@ struct OperationTests {
         #expect(results == [0, 0, -EINVAL, -EINVAL])
     }
 
-    @Test(
-        "Zeroing by either way zeroes its range, nothing else, and keeps the size",
-        arguments: QueueKind.allCases)
-    func zeroing(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `zeroing by either way zeroes its range, nothing else, and keeps the size`(
+        _ kind: QueueKind
+    ) throws {
         let full = [UInt8](repeating: 0xAA, count: 4 << 16)
         let file = try ScratchFile(byteCount: 0)
         try file.put(full)
@@ -67,10 +67,10 @@ struct OperationTests {
         #expect(file.status.st_size == full.count)
     }
 
-    @Test(
-        "Written back and dropped, a range is no longer in the page cache",
-        arguments: QueueKind.allCases)
-    func writeBackAndDropCache(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `written back and dropped, a range is no longer in the page cache`(_ kind: QueueKind)
+        throws
+    {
         // Halves of 2 MiB, because the cache holds files in pages of up to that, and drops a page
         // only as a whole.
         let half = 2 << 20
@@ -87,10 +87,9 @@ struct OperationTests {
         #expect(try file.get(2 * half) == slab.bytes(0..<2 * half))
     }
 
-    @Test(
-        "Cache ranges of 4 GiB and more are not cut to their low 32 bits",
-        arguments: QueueKind.allCases)
-    func cacheRangesBeyond4GiB(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `cache ranges of 4 GiB and more are not cut to their low 32 bits`(_ kind: QueueKind) throws
+    {
         let end = 5 << 30
         let file = try ScratchFile(byteCount: end, direct: false)
         try file.put([UInt8](repeating: 1, count: 1 << 16), at: end - 1 << 16)
@@ -103,10 +102,10 @@ struct OperationTests {
         #expect(resident.allSatisfy { !$0 })
     }
 
-    @Test(
-        "A poll waits until there is something to read", arguments: QueueKind.allCases,
-        [false, true])
-    func poll(_ kind: QueueKind, isReadableBefore: Bool) throws {
+    @Test(arguments: QueueKind.allCases, [false, true])
+    func `a poll waits until there is something to read`(_ kind: QueueKind, isReadableBefore: Bool)
+        throws
+    {
         let pipe = Pipe()
         var ring = try TestQueue(
             kind,
@@ -120,10 +119,10 @@ struct OperationTests {
         #expect(try ring.drain() == [Completion(token: 1, result: Int32(POLLIN))])
     }
 
-    @Test(
-        "Timeouts fire in the order of their times, each with its own time",
-        arguments: QueueKind.allCases)
-    func timeouts(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `timeouts fire in the order of their times, each with its own time`(_ kind: QueueKind)
+        throws
+    {
         var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         // More than one round, so that entries are used again.
         for _ in 0..<3 {
@@ -137,17 +136,16 @@ struct OperationTests {
         }
     }
 
-    @Test(
-        "A timeout of less than nothing is refused as a completion", arguments: QueueKind.allCases)
-    func negativeTimeout(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a timeout of less than nothing is refused as a completion`(_ kind: QueueKind) throws {
         var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.carryOut(.timeout(nanoseconds: -1)) == -EINVAL)
     }
 
-    @Test(
-        "A cancelled request completes, and so does the cancel", arguments: QueueKind.allCases,
-        [0, 7, .max] as [Token])
-    func cancel(_ kind: QueueKind, token: Token) throws {
+    @Test(arguments: QueueKind.allCases, [0, 7, .max] as [Token])
+    func `a cancelled request completes, and so does the cancel`(_ kind: QueueKind, token: Token)
+        throws
+    {
         let pipe = Pipe()
         var ring = try TestQueue(
             kind,
@@ -166,8 +164,8 @@ struct OperationTests {
         }
     }
 
-    @Test("Cancelling what isn't there says so", arguments: QueueKind.allCases)
-    func cancelNothing(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `cancelling what isn't there says so`(_ kind: QueueKind) throws {
         var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.carryOut(.cancel(77)) == -ENOENT)
     }

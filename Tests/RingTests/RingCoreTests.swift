@@ -5,8 +5,7 @@ import Testing
 @testable import Ring
 
 /// A ring in the kernel's own terms, with entries and completions of either size.
-@Suite("Entries and completions of both sizes")
-struct RingCoreTests {
+@Suite struct RingCoreTests {
     struct Sizes: Sendable, CustomTestStringConvertible {
         let entry: Bool
         let completion: Bool
@@ -43,8 +42,8 @@ struct RingCoreTests {
         return tokens.sorted()
     }
 
-    @Test("Every entry comes back with its token, many times around", arguments: sizes)
-    func roundTrip(_ sizes: Sizes) throws {
+    @Test(arguments: sizes)
+    func `every entry comes back with its token, many times around`(_ sizes: Sizes) throws {
         var ring = try sizes.ring(depth: 8)
         let entryBytes = ring.entryBytes
         #expect(entryBytes == (sizes.entry ? 128 : 64))
@@ -66,8 +65,8 @@ struct RingCoreTests {
 
     /// The bytes of a command reach to the end of an entry. If the kernel saw entries at other
     /// places, it would find these for an operation, which no kernel has.
-    @Test("Commands fill their entries and nothing of the next ones", arguments: sizes)
-    func commands(_ sizes: Sizes) throws {
+    @Test(arguments: sizes)
+    func `commands fill their entries and nothing of the next ones`(_ sizes: Sizes) throws {
         var ring = try sizes.ring(depth: 8)
         let command = [UInt8](repeating: 0xff, count: sizes.entry ? 80 : 16)
         for round in 0..<20 {
@@ -80,8 +79,8 @@ struct RingCoreTests {
         }
     }
 
-    @Test("Consecutive entries lie behind each other and don't overlap", arguments: sizes)
-    func places(_ sizes: Sizes) throws {
+    @Test(arguments: sizes)
+    func `consecutive entries lie behind each other and don't overlap`(_ sizes: Sizes) throws {
         var ring = try sizes.ring(depth: 8)
         let bytes = ring.entryBytes
         for round in 0..<5 {
@@ -106,8 +105,7 @@ struct RingCoreTests {
         }
     }
 
-    @Test("A command that is longer than its entry is refused")
-    func longCommand() async {
+    @Test func `a command that is longer than its entry is refused`() async {
         await #expect(processExitsWith: .trap) {
             var ring = try RingCore(RingOptions(depth: 1))
             let command = [UInt8](repeating: 0, count: 17)
@@ -117,8 +115,7 @@ struct RingCoreTests {
         }
     }
 
-    @Test("A wide ring that the kernel hasn't got is an error")
-    func refusedSize() throws {
+    @Test func `a wide ring that the kernel hasn't got is an error`() throws {
         try TestThread {
             try #require(SystemCallFilter.fail(SystemCallFilter.ioUringSetup, with: EINVAL))
             var options = RingOptions(depth: 1)

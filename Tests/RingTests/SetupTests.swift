@@ -3,10 +3,9 @@ import Testing
 
 @testable import Ring
 
-@Suite("Making a ring where something is missing")
-struct SetupTests {
-    @Test("Everything that can be had is had, and told")
-    func setup() throws {
+/// Making a ring where something is missing.
+@Suite struct SetupTests {
+    @Test func `everything that can be had is had, and told`() throws {
         let file = try ScratchFile(byteCount: 0)
         let ring = try Ring(
             depth: 4, files: [file.descriptor], buffers: BufferSlab(byteCount: 1))
@@ -19,7 +18,6 @@ struct SetupTests {
     }
 
     @Test(
-        "A refused io_uring_setup is an error that says why",
         arguments: [
             (ENOSYS, RingError.notSupported), (ENOMEM, .outOfMemory),
             (EMFILE, .systemCall("io_uring_setup", code: EMFILE)),
@@ -27,7 +25,9 @@ struct SetupTests {
             (EPERM, RingCore.refusal(of: EPERM, disabledText: sysctlText)),
             (EACCES, RingCore.refusal(of: EPERM, disabledText: sysctlText)),
         ])
-    func refusedSetup(code: CInt, expected: RingError) throws {
+    func `a refused io_uring_setup is an error that says why`(code: CInt, expected: RingError)
+        throws
+    {
         try TestThread {
             try #require(SystemCallFilter.fail(SystemCallFilter.ioUringSetup, with: code))
             let failure = #expect(throws: RingError.self) {
@@ -39,10 +39,8 @@ struct SetupTests {
 
     static let sysctlText = readSmallFile("/proc/sys/kernel/io_uring_disabled")
 
-    @Test(
-        "With no registration at all, a ring is slower and right",
-        arguments: [ENOMEM, EOPNOTSUPP, EPERM])
-    func refusedRegistration(code: CInt) throws {
+    @Test(arguments: [ENOMEM, EOPNOTSUPP, EPERM])
+    func `with no registration at all, a ring is slower and right`(code: CInt) throws {
         try TestThread {
             try #require(SystemCallFilter.fail(SystemCallFilter.ioUringRegister, with: code))
             try checkRandomTransfers(registeredFiles: false, rounds: 5)
@@ -56,10 +54,8 @@ struct SetupTests {
         }.join()
     }
 
-    @Test(
-        "A submission that the kernel refuses for good ends in an error",
-        arguments: [EAGAIN, EBUSY, ENXIO])
-    func refusedSubmission(code: CInt) throws {
+    @Test(arguments: [EAGAIN, EBUSY, ENXIO])
+    func `a submission that the kernel refuses for good ends in an error`(code: CInt) throws {
         try TestThread {
             var ring = try Ring(depth: 2, files: [], buffers: BufferSlab(byteCount: 1))
             try #require(SystemCallFilter.fail(SystemCallFilter.ioUringEnter, with: code))
@@ -75,8 +71,7 @@ struct SetupTests {
         }.join()
     }
 
-    @Test("Files that can't be registered are used by their descriptors")
-    func plainFiles() async {
+    @Test func `files that can't be registered are used by their descriptors`() async {
         await #expect(processExitsWith: .success) {
             // The table of files may have as many entries as the process may have files.
             var limit = rlimit(rlim_cur: 1024, rlim_max: 1024)
@@ -87,10 +82,9 @@ struct SetupTests {
     }
 }
 
-@Suite("Memory that may not be locked")
-struct MemoryLockTests {
-    @Test("Buffers that may not be locked are used unregistered, and why is said")
-    func plainBuffers() async {
+/// Memory that may not be locked.
+@Suite struct MemoryLockTests {
+    @Test func `buffers that may not be locked are used unregistered, and why is said`() async {
         await #expect(processExitsWith: .success) {
             try #require(setMemoryLock(soft: 64 << 10, hard: 1 << 20))
             try #require(becomeUnprivileged())
@@ -105,10 +99,8 @@ struct MemoryLockTests {
         }
     }
 
-    @Test(
-        "The soft limit is raised as far as is needed",
-        .enabled(if: memoryLock().rlim_max >= 8 << 20, "needs a hard memlock limit of 8 MiB"))
-    func raisedLimit() async {
+    @Test(.enabled(if: memoryLock().rlim_max >= 8 << 20, "needs a hard memlock limit of 8 MiB"))
+    func `the soft limit is raised as far as is needed`() async {
         await #expect(processExitsWith: .success) {
             try #require(setMemoryLock(soft: 64 << 10, hard: memoryLock().rlim_max))
             try #require(becomeUnprivileged())
@@ -124,8 +116,7 @@ struct MemoryLockTests {
         }
     }
 
-    @Test("Raising stops at the hard limit, and never lowers or overflows")
-    func raising() async {
+    @Test func `raising stops at the hard limit, and never lowers or overflows`() async {
         await #expect(processExitsWith: .success) {
             try #require(setMemoryLock(soft: 1 << 20, hard: 3 << 20))
             try #require(becomeUnprivileged())
@@ -139,10 +130,8 @@ struct MemoryLockTests {
         }
     }
 
-    @Test(
-        "An unlimited process stays so",
-        .enabled(if: memoryLock().rlim_max == .max, "the hard memlock limit is not unlimited"))
-    func unlimited() async {
+    @Test(.enabled(if: memoryLock().rlim_max == .max, "the hard memlock limit is not unlimited"))
+    func `an unlimited process stays so`() async {
         await #expect(processExitsWith: .success) {
             try #require(setMemoryLock(soft: .max, hard: .max))
             MemoryLock.raise(toFit: 1 << 20)
@@ -151,8 +140,8 @@ struct MemoryLockTests {
     }
 }
 
-@Suite("What errors say")
-struct RingErrorTests {
+/// What errors say.
+@Suite struct RingErrorTests {
     static let remedies: [(RingError, [String])] = [
         (.notSupported, ["no io_uring", "Linux 5.11", "CONFIG_IO_URING"]),
         (.kernelTooOld(missing: "a wheel"), ["lacks a wheel", "Linux 5.11"]),
@@ -170,13 +159,12 @@ struct RingErrorTests {
         (.systemCall("io_uring_enter", code: EBADF), ["io_uring_enter", "Bad file descriptor"]),
     ]
 
-    @Test("A description names the cause and the remedy", arguments: remedies)
-    func description(error: RingError, parts: [String]) {
+    @Test(arguments: remedies)
+    func `a description names the cause and the remedy`(error: RingError, parts: [String]) {
         for part in parts { #expect("\(error)".contains(part), "\(error)") }
     }
 
-    @Test("Only the group's users are told of the group")
-    func groupIsForOne() {
+    @Test func `only the group's users are told of the group`() {
         #expect(!"\(RingError.disabled(sysctl: 2))".contains("io_uring_group"))
     }
 
@@ -188,13 +176,15 @@ struct RingErrorTests {
         (EMFILE, "0\n", .systemCall("io_uring_setup", code: EMFILE)),
     ]
 
-    @Test("A refusal is told by its errno and the sysctl", arguments: refusals)
-    func refusal(code: CInt, disabledText: String?, expected: RingError) {
+    @Test(arguments: refusals)
+    func `a refusal is told by its errno and the sysctl`(
+        code: CInt, disabledText: String?, expected: RingError
+    ) {
         #expect(RingCore.refusal(of: code, disabledText: disabledText) == expected)
     }
 
-    @Test("An errno has a text, known or not", arguments: [0, EIO, 12345, -1])
-    func errnoText(code: CInt) {
+    @Test(arguments: [0, EIO, 12345, -1])
+    func `an errno has a text, known or not`(code: CInt) {
         #expect(!errorText(code).isEmpty)
     }
 }

@@ -4,12 +4,11 @@ import Testing
 
 @testable import Ring
 
-@Suite("Signals while waiting", .serialized)
+/// Signals while waiting.
+@Suite(.serialized)
 struct SignalTests {
-    @Test(
-        "Under a storm of signals every request completes exactly once",
-        arguments: QueueKind.allCases)
-    func storm(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `under a storm of signals every request completes exactly once`(_ kind: QueueKind) throws {
         let signals = try underSignals {
             for seed in 0..<20 {
                 // While signals come, the kernel may fail to start a worker, and cancels what it
@@ -26,10 +25,10 @@ struct SignalTests {
         #expect(signals > 100)
     }
 
-    @Test(
-        "A wait with a time limit ends, though signals come more often than the limit is long",
-        arguments: QueueKind.allCases)
-    func timeLimitUnderSignals(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a wait with a time limit ends, though signals come more often than the limit is long`(
+        _ kind: QueueKind
+    ) throws {
         let signals = try underSignals {
             let pipe = Pipe()
             var ring = try TestQueue(

@@ -5,8 +5,8 @@ import Testing
 
 @testable import Ring
 
-@Suite("What threads have of their own")
-struct ThreadQueueTests {
+/// What threads have of their own.
+@Suite struct ThreadQueueTests {
     /// System calls that answer when the test lets them.
     final class Gate: Sendable {
         private let entered = Doorbell.counted()
@@ -20,8 +20,8 @@ struct ThreadQueueTests {
         func open() { opened.ring() }
     }
 
-    @Test("A slow request holds up no other, and as many run at once as there are threads")
-    func concurrency() throws {
+    @Test
+    func `a slow request holds up no other, and as many run at once as there are threads`() throws {
         let gate = Gate()
         var queue = try ThreadQueue(
             depth: 8, files: [0], buffers: BufferSlab(byteCount: 1), threadsMax: 4
@@ -39,8 +39,7 @@ struct ThreadQueueTests {
         #expect(Set(try queue.drain().map(\.token)) == [0, 1, 2])
     }
 
-    @Test("What waits can be cancelled, what runs can't, and both complete")
-    func cancel() throws {
+    @Test func `what waits can be cancelled, what runs can't, and both complete`() throws {
         let gate = Gate()
         var queue = try ThreadQueue(
             depth: 8, files: [0], buffers: BufferSlab(byteCount: 1), threadsMax: 1
@@ -62,8 +61,7 @@ struct ThreadQueueTests {
         #expect(try queue.drain() == [Completion(token: 1, result: 0)])
     }
 
-    @Test("Giving up waits for what runs, drops what doesn't, and frees the memory")
-    func forsake() throws {
+    @Test func `giving up waits for what runs, drops what doesn't, and frees the memory`() throws {
         let gate = Gate()
         let calls = Counter()
         weak var remaining: BufferSlab?
@@ -94,16 +92,16 @@ struct ThreadQueueTests {
         #expect(calls.value >= 1)
     }
 
-    @Test("Results are handed on as they are", arguments: [-EINTR, -EAGAIN, -ENODATA, -ENOSPC, 17])
-    func results(result: Int32) throws {
+    @Test(arguments: [-EINTR, -EAGAIN, -ENODATA, -ENOSPC, 17])
+    func `results are handed on as they are`(result: Int32) throws {
         var queue = try ThreadQueue(
             depth: 2, files: [0], buffers: BufferSlab(byteCount: 4096)
         ) { _, _, _ in result }
         #expect(try queue.carryOut(.read(file0, at: 0, count: 4096, into: 0)) == result)
     }
 
-    @Test("Many requests, many threads: each completes once, whatever order they end in")
-    func storm() throws {
+    @Test
+    func `many requests, many threads: each completes once, whatever order they end in`() throws {
         var queue = try ThreadQueue(
             depth: 64, files: [0], buffers: BufferSlab(byteCount: 1)
         ) { request, _, _ in
@@ -115,8 +113,7 @@ struct ThreadQueueTests {
         #expect(results == (0..<20_000).map { Int32($0) })
     }
 
-    @Test("Where the process may make no thread, the owner does it all")
-    func noThreads() async {
+    @Test func `where the process may make no thread, the owner does it all`() async {
         await #expect(processExitsWith: .success) {
             try #require(becomeUnprivileged())
             var limit = rlimit(rlim_cur: 1, rlim_max: 1)
@@ -137,8 +134,7 @@ struct ThreadQueueTests {
         }
     }
 
-    @Test("Threads and buffers leave room for everything else")
-    func littleMemory() async {
+    @Test func `threads and buffers leave room for everything else`() async {
         await #expect(processExitsWith: .success) {
             try #require(WorkerThread({})?.join() != nil)
             let pages = try #require(
@@ -153,8 +149,7 @@ struct ThreadQueueTests {
         }
     }
 
-    @Test("A write beyond the file size limit is an error and no signal")
-    func fileSizeLimit() async {
+    @Test func `a write beyond the file size limit is an error and no signal`() async {
         await #expect(processExitsWith: .success) {
             let file = try ScratchFile(byteCount: 0)
             let descriptor = file.descriptor

@@ -4,19 +4,19 @@ import Testing
 
 @testable import Ring
 
-@Suite("Reads and writes")
-struct TransferTests {
-    @Test(
-        "What is written at any offset, from any part of the slab, is read back",
-        arguments: QueueKind.allCases)
-    func randomTransfersMatchAModel(_ kind: QueueKind) throws {
+/// Reads and writes.
+@Suite struct TransferTests {
+    @Test(arguments: QueueKind.allCases)
+    func `what is written at any offset, from any part of the slab, is read back`(_ kind: QueueKind)
+        throws
+    {
         try checkRandomTransfers(kind, registeredFiles: true)
     }
 
-    @Test(
-        "Every request completes once through a ring much smaller than their number",
-        arguments: QueueKind.allCases)
-    func manyRequestsThroughASmallRing(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `every request completes once through a ring much smaller than their number`(
+        _ kind: QueueKind
+    ) throws {
         let file = try ScratchFile(byteCount: 1 << 20)
         var generator = RandomTest.generator(defaultSeed: 2)
         let content = randomBytes(1 << 20, &generator)
@@ -40,10 +40,10 @@ struct TransferTests {
         #expect(statistics.completions == 1024)
     }
 
-    @Test(
-        "A read that reaches past the end is short, one that starts there returns 0",
-        arguments: QueueKind.allCases)
-    func shortReads(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a read that reaches past the end is short, one that starts there returns 0`(
+        _ kind: QueueKind
+    ) throws {
         let file = try ScratchFile(byteCount: 0)
         try file.put([UInt8](repeating: 7, count: 4096 + 100))
         let slab = try BufferSlab(byteCount: 16384)
@@ -58,10 +58,10 @@ struct TransferTests {
         #expect(slab.isZero(12288..<16384))
     }
 
-    @Test(
-        "A failed request keeps its token, and leaves its neighbours alone",
-        arguments: QueueKind.allCases)
-    func failuresKeepTheirTokens(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a failed request keeps its token, and leaves its neighbours alone`(_ kind: QueueKind)
+        throws
+    {
         let file = try ScratchFile(byteCount: 1 << 16)
         let readOnly = try file.reopened(O_RDONLY)
         defer { close(readOnly) }
@@ -83,10 +83,10 @@ struct TransferTests {
 
     /// Most filesystems refuse these with EINVAL; ext4 does so for writes, and reads through the
     /// page cache. Whatever the kernel answers to a plain system call is right for the ring, too.
-    @Test(
-        "A direct request off the sectors gets the same answer as a system call",
-        arguments: QueueKind.allCases)
-    func misalignedDirectRequests(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `a direct request off the sectors gets the same answer as a system call`(_ kind: QueueKind)
+        throws
+    {
         let file = try ScratchFile(byteCount: 1 << 16)
         let slab = try BufferSlab(byteCount: 1 << 16)
         let bytes = [UInt8](repeating: 9, count: 8192)
@@ -110,8 +110,8 @@ struct TransferTests {
         }
     }
 
-    @Test("Two queues on two threads don't disturb each other", arguments: QueueKind.allCases)
-    func twoRingsOnTwoThreads(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `two queues on two threads don't disturb each other`(_ kind: QueueKind) throws {
         let threads = (0..<2).map { index in
             TestThread {
                 try checkRandomTransfers(kind, registeredFiles: true, seed: UInt64(index))

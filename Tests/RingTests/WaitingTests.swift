@@ -3,12 +3,12 @@ import Testing
 
 @testable import Ring
 
-@Suite("Submitting and waiting")
-struct WaitingTests {
-    @Test(
-        "Waiting ends at its time limit, with nothing in hand and the request still in flight",
-        arguments: QueueKind.allCases)
-    func timeLimit(_ kind: QueueKind) throws {
+/// Submitting and waiting.
+@Suite struct WaitingTests {
+    @Test(arguments: QueueKind.allCases)
+    func `waiting ends at its time limit, with nothing in hand and the request still in flight`(
+        _ kind: QueueKind
+    ) throws {
         let pipe = Pipe()
         var ring = try TestQueue(
             kind,
@@ -24,10 +24,10 @@ struct WaitingTests {
         #expect(try ring.drain() == [Completion(token: 5, result: Int32(POLLIN))])
     }
 
-    @Test(
-        "Completions that are there are returned, though fewer than the minimum, at the limit",
-        arguments: QueueKind.allCases)
-    func fewerThanTheMinimumAtTheLimit(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `completions that are there are returned, though fewer than the minimum, at the limit`(
+        _ kind: QueueKind
+    ) throws {
         let pipe = Pipe()
         var ring = try TestQueue(
             kind,
@@ -39,10 +39,10 @@ struct WaitingTests {
         #expect(try ring.drain().count == 1)
     }
 
-    @Test(
-        "A minimum above what is in flight does not wait forever", arguments: QueueKind.allCases,
-        [nil, 1 << 60])
-    func minimumAboveInFlight(_ kind: QueueKind, limit: Int64?) throws {
+    @Test(arguments: QueueKind.allCases, [nil, 1 << 60])
+    func `a minimum above what is in flight does not wait forever`(_ kind: QueueKind, limit: Int64?)
+        throws
+    {
         var ring = try TestQueue(kind, depth: 4, files: [], buffers: BufferSlab(byteCount: 1))
         #expect(try ring.reap(3, timeout: limit).isEmpty)
         ring.enqueue(.nop, token: 1)
@@ -50,8 +50,8 @@ struct WaitingTests {
         #expect(try ring.reap(.max, timeout: limit).map(\.token) == [1, 2])
     }
 
-    @Test("Looking without waiting makes progress, too", arguments: QueueKind.allCases)
-    func polling(_ kind: QueueKind) throws {
+    @Test(arguments: QueueKind.allCases)
+    func `looking without waiting makes progress, too`(_ kind: QueueKind) throws {
         let file = try ScratchFile(byteCount: 1 << 20)
         var ring = try TestQueue(
             kind,
@@ -68,8 +68,7 @@ struct WaitingTests {
         if completions.count < 2 { _ = try ring.drain() }
     }
 
-    @Test("A batch is submitted and waited for in one system call")
-    func oneSystemCallForABatch() throws {
+    @Test func `a batch is submitted and waited for in one system call`() throws {
         var ring = try Ring(depth: 64, files: [], buffers: BufferSlab(byteCount: 1))
         for token in 0..<64 { ring.enqueue(.nop, token: Token(token)) }
         #expect(try ring.reap(64).map(\.token) == Array(0..<64))
@@ -82,8 +81,7 @@ struct WaitingTests {
         #expect(try ring.reap(0).isEmpty)
     }
 
-    @Test("Statistics add up")
-    func statisticsAddUp() {
+    @Test func `statistics add up`() {
         var total = QueueStatistics()
         var part = QueueStatistics()
         part.enters = 1
@@ -96,10 +94,8 @@ struct WaitingTests {
         #expect(total.completions == 6)
     }
 
-    @Test(
-        "The full depth can be in flight, at any depth", arguments: QueueKind.allCases,
-        [1, 2, 3, 5, 64, 100, 4096])
-    func fullDepth(_ kind: QueueKind, depth: Int) throws {
+    @Test(arguments: QueueKind.allCases, [1, 2, 3, 5, 64, 100, 4096])
+    func `the full depth can be in flight, at any depth`(_ kind: QueueKind, depth: Int) throws {
         var ring = try TestQueue(kind, depth: depth, files: [], buffers: BufferSlab(byteCount: 1))
         for round in 0..<3 {
             for index in 0..<depth { ring.enqueue(.nop, token: Token(round * depth + index)) }
@@ -109,8 +105,8 @@ struct WaitingTests {
         }
     }
 
-    @Test("Nothing completes any more after giving up, and the kernel's memory stays")
-    func forsake() throws {
+    @Test
+    func `nothing completes any more after giving up, and the kernel's memory stays`() throws {
         let pipe = Pipe()
         weak var remaining: BufferSlab?
         do {
@@ -129,8 +125,7 @@ struct WaitingTests {
         #expect(remaining != nil)
     }
 
-    @Test("Giving up with nothing in flight leaks nothing")
-    func forsakeNothing() throws {
+    @Test func `giving up with nothing in flight leaks nothing`() throws {
         weak var remaining: BufferSlab?
         do {
             let slab = try BufferSlab(byteCount: 1)
@@ -143,18 +138,16 @@ struct WaitingTests {
     }
 }
 
-@Suite("What a queue's owner may not do")
-struct RingPreconditionTests {
-    @Test("Destroy it with requests in flight")
-    func destroyInFlight() async {
+/// What a queue's owner may not do.
+@Suite struct RingPreconditionTests {
+    @Test func `destroying a queue with requests in flight stops the program`() async {
         await #expect(processExitsWith: .trap) {
             var ring = try Ring(depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
             ring.enqueue(.nop, token: 1)
         }
     }
 
-    @Test("Enqueue more than the depth")
-    func enqueueTooMany() async {
+    @Test func `enqueueing more than the depth stops the program`() async {
         await #expect(processExitsWith: .trap) {
             var ring = try Ring(depth: 1, files: [], buffers: BufferSlab(byteCount: 1))
             ring.enqueue(.nop, token: 1)
@@ -163,8 +156,7 @@ struct RingPreconditionTests {
         }
     }
 
-    @Test("Reach outside the slab")
-    func reachOutside() async {
+    @Test func `reaching outside of the slab stops the program`() async {
         await #expect(processExitsWith: .trap) {
             var ring = try Ring(depth: 1, files: [0], buffers: BufferSlab(byteCount: 1))
             ring.enqueue(.read(file0, at: 0, count: 4096, into: (2 << 20) - 4095), token: 1)
@@ -172,8 +164,7 @@ struct RingPreconditionTests {
         }
     }
 
-    @Test("Ask for no depth")
-    func noDepth() async {
+    @Test func `asking for no depth stops the program`() async {
         await #expect(processExitsWith: .trap) {
             _ = try Ring(depth: 0, files: [], buffers: BufferSlab(byteCount: 1))
         }

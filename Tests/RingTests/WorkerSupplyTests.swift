@@ -2,8 +2,8 @@ import Testing
 
 @testable import Ring
 
-@Suite("Whether the kernel has workers")
-struct WorkerSupplyTests {
+/// Whether the kernel has workers.
+@Suite struct WorkerSupplyTests {
     /// How many of the next calls go to the kernel, which answers each the same way.
     private func taken(
         _ supply: inout WorkerSupply, of count: Int, served: (Int) -> Bool
@@ -16,21 +16,18 @@ struct WorkerSupplyTests {
         return taken
     }
 
-    @Test("Where the kernel does what it is given, it gets everything")
-    func served() {
+    @Test func `where the kernel does what it is given, it gets everything`() {
         var supply = WorkerSupply()
         #expect(taken(&supply, of: 1000) { _ in true } == 1000)
     }
 
-    @Test("A few calls that are given up change nothing")
-    func few() {
+    @Test func `a few calls that are given up change nothing`() {
         var supply = WorkerSupply()
         #expect(taken(&supply, of: 9000) { $0 % 9 != 0 } == 9000)
         #expect(!supply.isShort)
     }
 
-    @Test("Where it does nothing, it gets four calls, and then ever fewer")
-    func refused() {
+    @Test func `where it does nothing, it gets four calls, and then ever fewer`() {
         var supply = WorkerSupply()
         #expect(taken(&supply, of: 4) { _ in false } == 4)
         #expect(supply.isShort)
@@ -40,8 +37,7 @@ struct WorkerSupplyTests {
         #expect(taken(&supply, of: 1 << 20) { _ in false } >= 16)
     }
 
-    @Test("Where some calls need no worker, the others don't keep it waiting")
-    func mixed() {
+    @Test func `where some calls need no worker, the others don't keep it waiting`() {
         var supply = WorkerSupply()
         var refusals = 0
         _ = taken(&supply, of: 100_000) { call in
@@ -51,8 +47,7 @@ struct WorkerSupplyTests {
         #expect(refusals < 2500)
     }
 
-    @Test("Once it has workers again, it gets everything again")
-    func recovered() {
+    @Test func `once it has workers again, it gets everything again`() {
         var supply = WorkerSupply()
         for _ in 0..<40 { supply.refused() }
         #expect(taken(&supply, of: 1 << 16) { _ in true } > 0)
@@ -60,8 +55,7 @@ struct WorkerSupplyTests {
         #expect(taken(&supply, of: 1000) { _ in true } == 1000)
     }
 
-    @Test("Calls that were on their way say the same")
-    func late() {
+    @Test func `calls that were on their way say the same`() {
         var supply = WorkerSupply()
         for _ in 0..<200 { supply.refused() }
         supply.served()

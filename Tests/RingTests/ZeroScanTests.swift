@@ -3,10 +3,9 @@ import Testing
 
 @testable import Ring
 
-@Suite("Scanning for zeros and differences")
-struct ZeroScanTests {
-    @Test("One bit among words is found, wherever it is, at every length")
-    func isAllZeroMatchesANaiveLoop() {
+/// Scanning for zeros and differences.
+@Suite struct ZeroScanTests {
+    @Test func `one bit among words is found, wherever it is, at every length`() {
         var generator = RandomTest.generator(defaultSeed: 4)
         for count in Array(0...200) + [1000, 65536] {
             var words = [UInt64](repeating: 0, count: count)
@@ -22,8 +21,8 @@ struct ZeroScanTests {
         }
     }
 
-    @Test("Differences match a naive loop", arguments: 0..<4)
-    func differencesMatchANaiveLoop(round: UInt64) {
+    @Test(arguments: 0..<4)
+    func `differences match a naive loop`(round: UInt64) {
         var generator = RandomTest.generator(defaultSeed: 5 + round)
         for count in Array(0...200) + [4096, 65536 + 3] {
             let first = randomBytes(count, &generator)
@@ -41,8 +40,7 @@ struct ZeroScanTests {
         }
     }
 
-    @Test("Memory off the words is compared as well")
-    func differencesOffTheWords() throws {
+    @Test func `memory off the words is compared as well`() throws {
         let slab = try BufferSlab(byteCount: 1)
         slab.fill([UInt8](repeating: 1, count: 100), at: 3)
         slab.fill([UInt8](repeating: 1, count: 100), at: 4097)
@@ -53,8 +51,7 @@ struct ZeroScanTests {
         #expect(result == (1, 99))
     }
 
-    @Test("Stretches of different lengths are not compared")
-    func differentLengths() async {
+    @Test func `stretches of different lengths are not compared`() async {
         await #expect(processExitsWith: .trap) {
             _ = differences([1, 2].span.bytes, [1].span.bytes)
         }
