@@ -15,6 +15,45 @@ extension Rule {
             ? [] : [file.violation(1, "\(name) is none of \(names.joined(separator: ", "))")]
     }
 
+    /// A test says in one place what holds, as a sentence or a part of one that begins in lower
+    /// case, if not with a name in capitals. A display name would be a second place.
+    static let testNames = Rule("Tests are named by raw identifiers, suites by their types") {
+        $0.isTest && $0.isSwift
+    } check: { file in
+        let tokens = file.code.tokens
+        return tokens.indices.dropLast(3).flatMap { index -> [Violation] in
+            let kind = tokens[index + 1]
+            guard tokens[index].text == "@", ["Test", "Suite"].contains(kind.text) else {
+                return []
+            }
+            var violations: [Violation] = []
+            if tokens[index + 2].text == "(", tokens[index + 3].text == "\"" {
+                violations.append(file.violation(kind.line, "a display name"))
+            }
+            if kind.text == "Test", let problem = Self.nameProblem(file, afterToken: index) {
+                violations.append(problem)
+            }
+            return violations
+        }
+    }
+
+    private static func nameProblem(_ file: SourceFile, afterToken index: Int) -> Violation? {
+        let tokens = file.code.tokens
+        guard let function = tokens[index...].firstIndex(where: { $0.text == "func" }) else {
+            return nil
+        }
+        let line = tokens[function].line
+        // Of a raw identifier, only the backticks are left.
+        guard tokens[function...].dropFirst().prefix(2).allSatisfy({ $0.text == "`" }) else {
+            return file.violation(line, "a name that is no words in backticks")
+        }
+        let words = file.lines[line - 1].split(separator: "`").dropFirst().first ?? ""
+        let first = words.prefix { $0 != " " }
+        let isCapital =
+            first.first?.isUppercase == true && first.dropFirst().allSatisfy(\.isLowercase)
+        return isCapital ? file.violation(line, "a name that begins with a capital") : nil
+    }
+
     /// The words of a name, each as it is and in the singular.
     private static func words(of name: some StringProtocol) -> Set<String> {
         var words: Set<String> = []

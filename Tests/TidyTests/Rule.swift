@@ -34,9 +34,8 @@ struct Rule: Sendable, CustomTestStringConvertible {
     }
 
     static let all: [Rule] = [
-        lineLength, functionLength, fileLength, fileName, imports, headers, unsafeCode, crashes,
-        printing,
-        leftovers,
+        lineLength, functionLength, fileLength, fileName, testNames, imports, headers, unsafeCode,
+        crashes, printing, leftovers,
         uncheckedBuilds, machinePaths, whitespace, documentation, options, links,
     ]
 }

@@ -1,8 +1,7 @@
 import Testing
 
 /// That each rule can be broken, and is not broken by what only looks like it.
-@Suite("The rules notice what breaks them")
-struct RuleTests {
+@Suite struct RuleTests {
     struct Sample: Sendable {
         let rule: Rule
         let text: String
@@ -20,15 +19,14 @@ struct RuleTests {
         }
     }
 
-    @Test("Each sample breaks its rule in the expected lines", arguments: bad + good)
-    func sample(_ sample: Sample) {
+    @Test(arguments: bad + good)
+    func `each sample breaks its rule in the expected lines`(_ sample: Sample) {
         let violations = sample.rule.violations(sample.text, path: sample.path)
         #expect(violations.map(\.line) == sample.lines, "\(sample.rule.name): \(violations)")
         #expect(violations.allSatisfy { $0.path == sample.path && !$0.why.isEmpty })
     }
 
-    @Test("Every rule has a sample that breaks it")
-    func everyRuleCanBeBroken() {
+    @Test func `every rule has a sample that breaks it`() {
         let broken = Set(Self.bad.filter { !$0.lines.isEmpty }.map(\.rule.name))
         #expect(Rule.all.map(\.name).filter { !broken.contains($0) }.isEmpty)
     }
@@ -52,6 +50,16 @@ struct RuleTests {
             .fileLength, String(repeating: "a\n", count: 601), [601], path: "Tests/A/A.swift"),
         Sample(.fileName, "struct Good {}\n", [1]),
         Sample(.fileName, "// Bad\n    struct Bad {}\nextension Good {}\n", [1]),
+        Sample(
+            .testNames,
+            "@Test(\n    \"a b\")\nfunc `a b`() {}\n@Suite(\"c\", .serialized) struct C {}\n",
+            [1, 4], path: "Tests/A/A.swift"),
+        Sample(
+            .testNames, "@Test func aB() {}\n@Test(arguments: [1])\nfunc `b`(c: Int) {}\n", [1, 3],
+            path: "Tests/A/A.swift"),
+        Sample(
+            .testNames, "@Test func `A name`() {}\n@Test func `Names begin`() {}\n", [1, 2],
+            path: "Tests/A/A.swift"),
         Sample(
             .imports, "import Glibc\npublic import Foundation\n", [2]),
         Sample(.imports, "@testable import struct DirtyBitmap.DirtyBitmap\n", [1]),
@@ -118,6 +126,11 @@ struct RuleTests {
             .fileName, "package func badThing() {}\n", [], path: "Sources/Ring/BadThing.swift"),
         Sample(
             .fileName, "struct SlotIndex {}\n", [], path: "Sources/Ring/Indices.swift"),
+        Sample(
+            .testNames,
+            "@Suite(.serialized) struct A {\n    func b() {}\n    @Test(.bug(\"c\"))\n"
+                + "    func `it's \"d\" // or no`() {}\n    @Test func `GPT and QEMU`() {}\n}\n",
+            [], path: "Tests/A/A.swift"),
         Sample(.imports, "internal import CLiburing\nimport Glibc\n// import Foundation\n", []),
         Sample(
             .imports, "import FoundationEssentials\n", [],
@@ -164,10 +177,9 @@ struct RuleTests {
     ]
 }
 
-@Suite("The parts that rules are made of")
-struct RulePartTests {
-    @Test("Functions are found with their lengths")
-    func functions() {
+/// The parts that rules are made of.
+@Suite struct RulePartTests {
+    @Test func `functions are found with their lengths`() {
         let code = SwiftCode(
             """
             struct S {
@@ -181,17 +193,21 @@ struct RulePartTests {
                 deinit {
                 }
                 mutating func + (left: S) {}
+                func `in case "{" or init(j)`() {
+                }
                 let i = S.init(j) { k }
             }
             """)
-        let expected = [("init", 2, 1), ("b", 3, 6), ("h", 6, 2), ("deinit", 9, 2), ("+", 11, 1)]
+        let expected = [
+            ("init", 2, 1), ("b", 3, 6), ("h", 6, 2), ("deinit", 9, 2), ("+", 11, 1),
+            ("func", 12, 2),
+        ]
         #expect(
             code.functions
                 == expected.map { .init(name: $0.0, line: $0.1, lineCount: $0.2) })
     }
 
-    @Test("Imports are found by module, whatever stands before and after")
-    func imports() {
+    @Test func `imports are found by module, whatever stands before and after`() {
         let code = SwiftCode(
             """
             import A
@@ -205,16 +221,16 @@ struct RulePartTests {
         #expect(code.imports.map(\.line) == [1, 2, 3, 4])
     }
 
-    @Test("Blanking keeps every line where it was")
-    func blanking() {
+    @Test func `blanking keeps every line where it was`() {
         let text =
             "a /* b\n*/ c // d\n\"e\\\"f\" g\n\"\"\"\n  h \\(i + \"j\\(k)\") \"\" l\n\"\"\" m\n"
+            + "`n` `o \"p // q`r\n"
         let code = SwiftCode(text)
         #expect(
             code.lines.count == text.split(separator: "\n", omittingEmptySubsequences: false).count)
         let words = code.tokens.filter(\.isWord)
-        #expect(words.map(\.text) == ["a", "c", "g", "i", "k", "m"])
-        #expect(words.map(\.line) == [1, 2, 3, 5, 5, 6])
+        #expect(words.map(\.text) == ["a", "c", "g", "i", "k", "m", "n", "r"])
+        #expect(words.map(\.line) == [1, 2, 3, 5, 5, 6, 7, 7])
     }
 
     private static let manifest = """
@@ -235,8 +251,7 @@ struct RulePartTests {
         )
         """
 
-    @Test("Package.swift is read")
-    func manifest() {
+    @Test func `the manifest is read`() {
         let targets = PackageManifest(Self.manifest).targets
         #expect(
             targets == [
@@ -249,8 +264,7 @@ struct RulePartTests {
             ])
     }
 
-    @Test("Package.swift and the sources must agree")
-    func manifestViolations() {
+    @Test func `the manifest and the sources must agree`() {
         let files = [
             SourceFile(path: "Sources/DirtyBitmap/A.swift", text: "import Ring\n"),
             SourceFile(path: "Sources/Ring/A.swift", text: "import CLiburing\nimport Glibc\n"),

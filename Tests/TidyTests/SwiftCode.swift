@@ -1,5 +1,5 @@
-/// Swift source reduced to its code: comments and the text of strings are blanked, line breaks
-/// stay, and what is left is split into words and single symbols.
+/// Swift source reduced to its code: comments, the text of strings and that of raw identifiers are
+/// blanked, line breaks stay, and what is left is split into words and single symbols.
 ///
 /// It knows nested comments, raw and multi-line strings, and code inside of strings. It doesn't
 /// know regular expression literals, which this project does not use.
@@ -88,7 +88,8 @@ struct SwiftCode: Sendable {
             if start > 0, [".", "`"].contains(tokens[start - 1].text) { continue }
             guard let open = bodyStart(tokens, after: start) else { continue }
             guard let close = closing(tokens, open) else { continue }
-            let name = token.text == "func" ? tokens[start + 1].text : token.text
+            let isNamed = token.text == "func" && tokens[start + 1].text != "`"
+            let name = isNamed ? tokens[start + 1].text : token.text
             functions.append(
                 Function(
                     name: name, line: token.line,
@@ -141,7 +142,7 @@ struct SwiftCode: Sendable {
     }
 }
 
-/// Overwrites comments and the text of strings with blanks.
+/// Overwrites comments, and the text of strings and of raw identifiers, with blanks.
 private struct Blanker {
     let bytes: [UInt8]
     var result: [UInt8] = []
@@ -167,6 +168,8 @@ private struct Blanker {
                 comment()
             } else if let marks = stringStart() {
                 string(marks)
+            } else if bytes[index] == UInt8(ascii: "`") {
+                escapedIdentifier()
             } else {
                 if bytes[index] == UInt8(ascii: "(") { depth += 1 }
                 if bytes[index] == UInt8(ascii: ")") {
@@ -198,6 +201,19 @@ private struct Blanker {
         var end = index
         while end < bytes.count, bytes[end] == UInt8(ascii: "#") { end += 1 }
         return end < bytes.count && bytes[end] == UInt8(ascii: "\"") ? end - index : nil
+    }
+
+    /// Of an identifier in backticks that has blanks, only the backticks are kept: its words, and
+    /// what else is in it, are no code.
+    private mutating func escapedIdentifier() {
+        var end = index + 1
+        while end < bytes.count, bytes[end] != UInt8(ascii: "`"), bytes[end] != UInt8(ascii: "\n") {
+            end += 1
+        }
+        let isRaw = bytes[index..<end].contains(UInt8(ascii: " "))
+        keep()
+        if isRaw { blank(end - index) } else { keep(end - index) }
+        keep()
     }
 
     private mutating func string(_ marks: Int) {

@@ -1,14 +1,13 @@
 import Testing
 
-@Suite("The repository is tidy")
-struct TidyTests {
-    @Test("Rules", arguments: Rule.all)
-    func rule(_ rule: Rule) {
+/// That the repository is tidy.
+@Suite struct TidyTests {
+    @Test(arguments: Rule.all)
+    func `the tree keeps every rule`(_ rule: Rule) {
         report(SourceTree.files.flatMap { rule.violations(in: $0) }, rule: rule.name)
     }
 
-    @Test("Package.swift declares what the modules may know and do import")
-    func manifest() throws {
+    @Test func `the manifest declares what the modules may know and do import`() throws {
         let file = try #require(SourceTree.files.first { $0.path == "Package.swift" })
         let manifest = PackageManifest(file.text)
         let modules = Set(SourceTree.files.filter(\.isSwift).compactMap(\.module))
@@ -17,14 +16,12 @@ struct TidyTests {
         report(manifest.violations(files: SourceTree.files), rule: Ratchet.manifest)
     }
 
-    @Test("Everything that is declared is used somewhere")
-    func declarations() {
+    @Test func `everything that is declared is used somewhere`() {
         let unused = UnusedDeclarations.violations(files: SourceTree.files)
         #expect(unused.isEmpty, "\(unused.map(\.description).joined(separator: "\n"))")
     }
 
-    @Test("What nobody uses is found")
-    func unusedIsFound() {
+    @Test func `what nobody uses is found`() {
         let text = "struct A { let b = 1; func c() {} }\nlet d = A().b\nswitch d { case e: d }\n"
         let file = SourceFile(path: "Sources/Ring/A.swift", text: text)
         let user = SourceFile(path: "Tests/RingTests/A.swift", text: "// c()\nd\n")
@@ -33,8 +30,7 @@ struct TidyTests {
                 == [Violation(path: file.path, line: 1, why: "nobody uses c")])
     }
 
-    @Test("The ratchet names only rules and files that exist")
-    func ratchetIsCurrent() {
+    @Test func `the ratchet names only rules and files that exist`() {
         let rules = Set(Rule.all.map(\.name) + [Ratchet.manifest])
         let paths = Set(SourceTree.files.map(\.path))
         for (rule, files) in Ratchet.allowed {
@@ -46,8 +42,7 @@ struct TidyTests {
         }
     }
 
-    @Test("The tree was found at all")
-    func treeIsThere() {
+    @Test func `the tree was found at all`() {
         #expect(SourceTree.files.contains { $0.path == "Sources/Ring/Ring.swift" })
         #expect(SourceTree.files.contains { $0.path == "Tests/TidyTests/TidyTests.swift" })
         #expect(SourceTree.files.count > 50)
