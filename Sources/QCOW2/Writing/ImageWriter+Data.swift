@@ -56,7 +56,8 @@ extension ImageWriter {
         state.withLock { $0.refcounts.vacate(offset: offset, clusters: 1) }
     }
 
-    /// Whether a cluster can be written without harm to a table.
+    /// Throws if a cluster can't be written without harm to a table, and makes the file long enough
+    /// for it.
     func checkData(offset: Int64) throws(StorageError) {
         try state.withLock { (state) throws(StorageError) in
             let cluster = offset >> Int64(state.header.clusterBits)
@@ -67,13 +68,6 @@ extension ImageWriter {
             }
             try state.refcounts.reach(
                 offset + state.header.clusterSize, step: state.growth)
-        }
-    }
-
-    /// Throws if the file has become shorter, and bytes up to `end` would make it as long again.
-    func requireLength(before end: Int64) throws(StorageError) {
-        try state.withLock { (state) throws(StorageError) in
-            if end >= state.refcounts.length { _ = try state.refcounts.lengthNow() }
         }
     }
 

@@ -109,12 +109,9 @@ package final class QCOW2Target: TargetMap {
         precondition(offset >= 0 && offset < limit && limit <= size)
         let isDirect = offset < tailStart
         let range = offset..<(isDirect ? min(limit, tailStart) : limit)
-        try begin()
-        let place = try state.withLock { (state) throws(StorageError) in
+        let place = try change { (state) throws(StorageError) in
             try state.place(at: offset, limit: range.upperBound)
         }
-        // The last bytes of the file would make it whole again that something else has truncated.
-        try writer.requireLength(before: place.host + (place.end - offset))
         changes?.add(offset..<place.end)
         return HostExtent(
             file: isDirect ? 0 : 1, hostOffset: place.host, length: place.end - offset,
@@ -122,24 +119,38 @@ package final class QCOW2Target: TargetMap {
     }
 
     package func zeroInMap(_ range: Range<Int64>) throws(StorageError) -> Int64 {
-        try begin()
-        let done = try state.withLock { (state) throws(StorageError) in try state.zero(range) }
+        let done = try change { (state) throws(StorageError) in try state.zero(range) }
         if done > 0 { changes?.add(range.lowerBound..<(range.lowerBound + done)) }
         return done
     }
 
-    /// What has to be before a change.
-    private func begin() throws(StorageError) {
+    /// Changes what is in memory, after what has to be before a change.
+    ///
+    /// - Complexity: takes the lock of `state` once, unless too much has changed.
+    private func change<Result: Sendable>(
+        _ body: (inout TargetState) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
         try writer.requireSound()
-        let isOverfull = try state.withLock { (state) throws(StorageError) in
-            if !state.hasStarted {
-                try writer.prepare(keepsBitmaps: changes != nil)
-                try changes?.bitmaps.beforeFirstChange()
-                state.hasStarted = true
+        while true {
+            let result = try state.withLock { (state) throws(StorageError) -> Result? in
+                try begin(&state)
+                return state.isOverfull ? nil : try body(&state)
             }
-            return state.isOverfull
+            if let result { return result }
+            try commitOverfull()
         }
-        guard isOverfull else { return }
+    }
+
+    /// What has to be before the first change.
+    private func begin(_ state: inout TargetState) throws(StorageError) {
+        guard !state.hasStarted else { return }
+        try writer.prepare(keepsBitmaps: changes != nil)
+        try changes?.bitmaps.beforeFirstChange()
+        state.hasStarted = true
+    }
+
+    /// Makes all changes last, if there are too many in memory.
+    private func commitOverfull() throws(StorageError) {
         try committing.withLock { (_) throws(StorageError) in
             // Somebody may have written it meanwhile.
             let batch = try state.withLock { (state) throws(StorageError) -> CommitBatch? in

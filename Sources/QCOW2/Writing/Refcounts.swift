@@ -134,7 +134,9 @@ struct Refcounts: Sendable {
     /// Makes the file at least so long, in steps of `step` bytes if it can be had, before anything
     /// in it is taken: nothing is taken that the file can't hold.
     mutating func reach(_ end: Int64, step: Int64 = 1) throws(StorageError) {
-        guard end > length else { return }
+        // Also where it ends just there: the last bytes would make a file whole again that
+        // something else has truncated.
+        guard end >= length else { return }
         length = try lengthNow()
         guard end > length else { return }
         let ahead = end.dividedRoundingUp(by: step) * step

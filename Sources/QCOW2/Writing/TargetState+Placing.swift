@@ -34,12 +34,17 @@ extension TargetState {
     /// Where the bytes of one cluster may be written without taking a new one; nil if they can't.
     private func ownPlace(_ range: Range<Int64>) throws(StorageError) -> Int64? {
         let position = geometry.position(of: range.lowerBound)
-        let inside = range.lowerBound & (geometry.clusterSize - 1)
-        if let pending = pending(at: position) { return pending.host + inside }
-        let entry = try entry(at: position)
-        guard entry.isCopied, let host = entry.state.parts?.host else { return nil }
+        guard let host = try ownCluster(at: position) else { return nil }
         try writer.checkData(offset: host)
-        return host + inside
+        return host + range.lowerBound & (geometry.clusterSize - 1)
+    }
+
+    /// The cluster at a position that waits for bytes, or that no snapshot shares; nil if there is
+    /// none.
+    private func ownCluster(at position: ClusterPosition) throws(StorageError) -> Int64? {
+        if let pending = pending(at: position) { return pending.host }
+        let entry = try entry(at: position)
+        return entry.isCopied ? entry.state.parts?.host : nil
     }
 
     /// Takes clusters that are there already, as long as they lie side by side.
