@@ -73,14 +73,8 @@ extension ImageWriter {
 
     /// Writes the refcounts. They last after the next sync. Clusters can be taken meanwhile.
     func flushRefcounts() throws(StorageError) {
-        var new = try state.withLock { (state) throws(StorageError) in
-            try state.refcounts.writeBlocks().new
-        }
-        while !new.isEmpty {
-            try file.sync()
-            new = try state.withLock { (state) throws(StorageError) in
-                try state.refcounts.writeEntries(of: new)
-            }
+        try Refcounts.flush(file) { (step) throws(StorageError) in
+            try state.withLock { (state) throws(StorageError) in try step(&state.refcounts) }
         }
     }
 

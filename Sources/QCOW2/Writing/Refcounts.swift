@@ -219,37 +219,44 @@ extension Refcounts {
     }
 
     /// Writes what has changed. It lasts after the next sync of the file.
-    ///
-    /// - Returns: whether anything was written.
-    @discardableResult
-    mutating func flush() throws(StorageError) -> Bool {
-        var (hasWritten, new) = try writeBlocks()
-        while !new.isEmpty {
-            try file.sync()
-            new = try writeEntries(of: new)
-        }
-        return hasWritten
+    mutating func flush() throws(StorageError) {
+        try Self.flush(file) { (step) throws(StorageError) in try step(&self) }
     }
 
-    /// The first step of `flush`, for whoever does not wait for the disk meanwhile: writes blocks.
+    /// A part of a flush. Returns the blocks for whose entries a sync has to come first.
+    typealias FlushStep = (inout Refcounts) throws(StorageError) -> Set<Int>
+
+    /// The same where others may change the refcounts between two steps, as during a sync.
     ///
-    /// - Returns: whether anything was written; and the blocks to which the table doesn't lead yet,
-    ///   which `writeEntries` is to be given after the next sync, for as long as there are any.
-    mutating func writeBlocks() throws(StorageError) -> (hasWritten: Bool, new: Set<Int>) {
-        checkInvariants()
-        var hasWritten = false
-        for index in blocks.numbers where blocks[index].isDirty {
-            try write(index)
-            hasWritten = true
+    /// - Parameters:
+    ///   - file: the file that has them.
+    ///   - take: carries out one step.
+    static func flush(
+        _ file: any ImageFile, take: (FlushStep) throws(StorageError) -> Set<Int>
+    ) throws(StorageError) {
+        var new = try take { (refcounts) throws(StorageError) in try refcounts.writeBlocks() }
+        while !new.isEmpty {
+            try file.sync()
+            new = try take { (refcounts) throws(StorageError) in
+                try refcounts.writeEntries(of: new)
+            }
         }
-        return (hasWritten, dirtyEntries)
+    }
+
+    /// Writes the blocks that have changed.
+    ///
+    /// - Returns: those to which the table doesn't lead yet.
+    private mutating func writeBlocks() throws(StorageError) -> Set<Int> {
+        checkInvariants()
+        for index in blocks.numbers where blocks[index].isDirty { try write(index) }
+        return dirtyEntries
     }
 
     /// Has the table lead to blocks that are on stable storage, but not to those that are counted
     /// by a block to which it doesn't lead yet.
     ///
     /// - Returns: those, for which a sync has to come first.
-    mutating func writeEntries(of new: Set<Int>) throws(StorageError) -> Set<Int> {
+    private mutating func writeEntries(of new: Set<Int>) throws(StorageError) -> Set<Int> {
         // The table may have moved meanwhile, with entries for all.
         let waiting = new.intersection(dirtyEntries)
         let entries = waiting.filter { index in
