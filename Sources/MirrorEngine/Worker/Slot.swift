@@ -1,3 +1,5 @@
+internal import DirtyBitmap
+
 /// One run on its way: what a worker remembers of it between its first read and its last write.
 struct Slot {
     enum Phase: UInt8 {
@@ -38,8 +40,7 @@ struct Slot {
         deferred.removeAll { other in
             guard joined.lowerBound <= other.upperBound, other.lowerBound <= joined.upperBound
             else { return false }
-            joined =
-                min(joined.lowerBound, other.lowerBound)..<max(joined.upperBound, other.upperBound)
+            joined = joined.spanning(other)
             return true
         }
         deferred.append(joined)

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 internal import Ring
 
 /// Runs that were read and turned out to be all zeros are held back for a while, so that neighbours
@@ -34,10 +35,7 @@ extension Worker where Queue: ~Copyable {
             guard
                 stretch.upperBound == range.lowerBound || range.upperBound == stretch.lowerBound
             else { continue }
-            slots[other].range =
-                min(
-                    stretch.lowerBound, range.lowerBound)..<max(
-                    stretch.upperBound, range.upperBound)
+            slots[other].range = stretch.spanning(range)
             slots[other].cursor = slots[other].range.lowerBound
             slots[index] = Slot()
             freeSlots.append(index)

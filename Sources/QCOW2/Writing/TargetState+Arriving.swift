@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// What becomes of clusters that have their places: their bytes come, or they don't.
 extension TargetState {
@@ -61,11 +62,7 @@ extension TargetState {
             rest = piece.upperBound..<rest.upperBound
             let position = geometry.position(of: piece.lowerBound)
             guard let pending = takePending(at: position) else { continue }
-            let whole = bytes(of: position)
-            widened =
-                min(
-                    widened.lowerBound, whole.lowerBound)..<max(
-                    widened.upperBound, whole.upperBound)
+            widened = widened.spanning(bytes(of: position))
             if pending.isNew {
                 abandon(.data(host: pending.host))
             } else {

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 
 /// How changes come to stable storage: they are sealed, taken as a batch, written by whoever holds
 /// no lock of this, and then taken for what stable storage has.
@@ -13,7 +14,7 @@ extension TargetState {
             }
             sealed[index] = SealedTable(
                 words: tables[index].words,
-                changed: changed.union(sealed[index]?.changed ?? changed))
+                changed: changed.spanning(sealed[index]?.changed ?? changed))
         }
         dirtyTables = []
         sealedDrops += dropped
@@ -73,16 +74,9 @@ extension TargetState {
             let newer = sealed[table.index]
             sealed[table.index] = SealedTable(
                 words: newer?.words ?? table.sealed.words,
-                changed: table.sealed.changed.union(newer?.changed ?? table.sealed.changed))
+                changed: table.sealed.changed.spanning(newer?.changed ?? table.sealed.changed))
         }
         sealedDrops = batch.drops + sealedDrops
         checkInvariants()
-    }
-}
-
-extension Range<Int> {
-    /// From the first of both to the last.
-    fileprivate func union(_ other: Range<Int>) -> Range<Int> {
-        Swift.min(lowerBound, other.lowerBound)..<Swift.max(upperBound, other.upperBound)
     }
 }

@@ -1,3 +1,5 @@
+internal import DirtyBitmap
+
 /// A cluster that is being written whole, and not all of whose bytes have arrived. Until they have,
 /// the table goes on saying what it said before.
 struct PendingCluster: Sendable {
@@ -80,10 +82,7 @@ struct TargetTable: Sendable {
         words[first] = encoded.word
         if geometry.hasSubclusters { words[first + 1] = encoded.bitmap }
         let range = first..<(first + geometry.wordsPerEntry)
-        dirty =
-            dirty.map { old in
-                min(old.lowerBound, range.lowerBound)..<max(old.upperBound, range.upperBound)
-            } ?? range
+        dirty = dirty?.spanning(range) ?? range
     }
 
     /// Has a cluster that waits for bytes wait for some of them once more.
