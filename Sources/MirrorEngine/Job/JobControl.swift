@@ -23,7 +23,7 @@ package final class JobControl: Sendable {
 
     /// Nothing new may be started; what is in flight still completes.
     var isStopping: Bool { stopping.load(ordering: .acquiring) }
-    var isPaused: Bool { phase == .paused || phase == .standby }
+    var isPaused: Bool { phase.isPaused }
 
     var phase: JobPhase { Self.phase(current.load(ordering: .acquiring)) }
 

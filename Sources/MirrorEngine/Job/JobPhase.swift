@@ -78,6 +78,9 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         }
     }
 
+    /// Whether the job starts nothing new until it is resumed.
+    var isPaused: Bool { self == .paused || self == .standby }
+
     /// The phase that a pause leads to; nil where there is nothing to pause.
     var pausing: JobPhase? {
         switch self {

@@ -24,7 +24,7 @@ public struct JobProgress: Sendable {
     public let pauses: Int
 
     /// Whether the job starts nothing new until it is resumed.
-    public var isPaused: Bool { phase == .paused || phase == .standby }
+    public var isPaused: Bool { phase.isPaused }
 }
 
 extension JobProgress {
@@ -41,7 +41,7 @@ extension JobProgress {
             written: counters.written.value, zeroed: counters.zeroed.value,
             skipped: counters.skipped.value,
             // It may have been paused since.
-            pausedBy: phase == .paused || phase == .standby ? pauseState.error : nil,
+            pausedBy: phase.isPaused ? pauseState.error : nil,
             pauses: pauseState.pauses)
     }
 
