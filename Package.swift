@@ -1,8 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// `make test` has what is tested optimized, with all its assertions: most tests are random and long,
-/// and take a tenth of the time. Not what takes longest to compile and has nothing to compute.
+/// `make test` sets this variable. All modules are optimized then, and the tests that compute much:
+/// they try many random inputs, and take a tenth of the time. Assertions stay on. Other tests are
+/// not optimized: they would take longer to compile, and not be faster.
 let isOptimized = Context.environment["RINGMIRROR_OPTIMIZE_TESTS"] != nil
 let optimized: [SwiftSetting] =
     isOptimized

@@ -16,8 +16,9 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Bytes of zeros for `.writeZeros`, and where they are in the slab.
     package let zeroArea: Range<Int>
     package private(set) var retries: UInt64 = 0
-    /// How often the job had been resumed, for each request to remember: an older number than the
-    /// true one is none too late.
+    /// How often the job has been resumed. Each request notes this number when it is made, so that
+    /// a job that was resumed since tries again before it pauses for a failure of the request.
+    /// The number may be out of date. It is too small then, and costs one more try.
     var resumes = 0
     /// The queue broke: nothing that was in flight will be heard of again, and nothing may be
     /// started.
