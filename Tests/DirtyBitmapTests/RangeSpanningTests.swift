@@ -3,7 +3,7 @@ import Testing
 @testable import DirtyBitmap
 
 @Suite struct RangeSpanningTests {
-    @Test func oneRangeAroundAnyTwo() {
+    @Test func `one range around any two`() {
         let ranges = (0...4).flatMap { start in (start...4).map { start..<$0 } }
         for first in ranges {
             for second in ranges {

@@ -118,7 +118,8 @@ private struct ThinDumpHandler: MapElementHandler {
         guard wanted != nil || devices.count == 1 else {
             let shown = devices.sorted().map(String.init).joined(separator: " and ")
             throw source.error(
-                .option(.thinDevice), at: element.place, "the dump has several devices, among them \(shown)",
+                .option(.thinDevice), at: element.place,
+                "the dump has several devices, among them \(shown)",
                 remedy: "Give the number of the device (dev_id).")
         }
         isInWanted = wanted == nil || wanted == device
