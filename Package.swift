@@ -74,7 +74,7 @@ let package = Package(
         module("DirtyBitmap", []),
         module("ChangeMap", ["DirtyBitmap"]),
         module("Ring", ["CLiburing", "CLinux"]),
-        module("BlockStorage", ["CLinux", "CBlkid", "DirtyBitmap", systemPackage]),
+        module("BlockStorage", ["CLinux", "CBlkid", "DirtyBitmap", "Ring", systemPackage]),
         module(
             "QCOW2", ["BlockStorage", "DirtyBitmap", "CZlib", "CZstd", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
@@ -100,7 +100,7 @@ let package = Package(
             cSettings: gnuSource, swiftSettings: strictSettings),
 
         .target(
-            name: "TestSupport", dependencies: [systemPackage], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Ring", systemPackage], path: "Tests/TestSupport",
             cSettings: gnuSource, swiftSettings: testSettings + optimized),
         tests("DirtyBitmapTests", ["DirtyBitmap"], computes: true),
         tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),

@@ -2,7 +2,7 @@ internal import DirtyBitmap
 
 /// Where a stretch of a disk lives: the only thing that whoever moves the bytes needs to know.
 package struct HostExtent: Sendable, Equatable {
-    /// One of the map's files.
+    /// One of the map's endpoints.
     package let file: Int
     /// The offset in that file.
     package let hostOffset: Int64
@@ -29,7 +29,7 @@ package enum Compression: UInt8, Sendable, Equatable {
 
 /// A stretch of a disk that has to be decompressed: the part `skip..<skip + length` of a cluster.
 package struct CompressedExtent: Sendable, Equatable {
-    /// One of the map's files.
+    /// One of the map's endpoints.
     package let file: Int
     /// Where the compressed bytes begin in that file: anywhere.
     package let hostOffset: Int64
@@ -87,8 +87,9 @@ package protocol DiskMap: Sendable {
     var name: String { get }
     /// Bytes that are mapped, as settled when the job began.
     var size: Int64 { get }
-    /// The descriptors that the `file` of an extent counts in. They stay open while the map lives.
-    var descriptors: [CInt] { get }
+    /// What the `file` of an extent counts in. Descriptors stay open while the map lives. Asked for
+    /// once by each job.
+    var endpoints: [Endpoint] { get }
     /// The alignment of requests anywhere but at an unaligned end.
     var alignment: Int { get }
     /// Runs are best cut at multiples of this many bytes, a power of two: a cluster. 1 if it makes

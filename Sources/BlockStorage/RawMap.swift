@@ -33,9 +33,7 @@ package struct RawMap: SourceMap, TargetMap {
 
     package var name: String { device.path.string }
 
-    package var descriptors: [CInt] {
-        [device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor]
-    }
+    package var endpoints: [Endpoint] { device.endpoints }
 
     package let startsZero: Bool
 

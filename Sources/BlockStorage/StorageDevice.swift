@@ -84,6 +84,11 @@ public final class StorageDevice: Sendable {
     /// block device it is the one that holds the exclusive claim.
     package var bufferedDescriptor: CInt { buffered.raw }
 
+    /// Two ways to its bytes: 0, direct where that is possible, and 1, through the page cache.
+    package var endpoints: [Endpoint] {
+        [.file(directDescriptor ?? bufferedDescriptor), .file(bufferedDescriptor)]
+    }
+
     /// The same, for this module's own calls.
     var descriptor: Descriptor { buffered }
 

@@ -3,22 +3,22 @@ internal import Glibc
 /// A queue over files and over what has a driver of its own, whose completions come through one
 /// wait.
 ///
-/// A request about one of the first files is the base's; one about a file behind those is the
-/// endpoint's at that place. Of the base this needs a place for a poll of each driver.
+/// A request about a file that has an endpoint is the endpoint's, each other one the base's. Of the
+/// base this needs a place for a poll of each driver.
 ///
 /// Invariant: a driver is polled only while it has something in flight, so that no poll stays
 /// behind.
 package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, RequestQueue {
     // Set at creation, never changed.
 
-    private let fileCount: Int
-    private let endpoints: [any EndpointDriver]
+    /// By the index of the file; nil where the base has one.
+    private let endpoints: [(any EndpointDriver)?]
+    private let hasEndpoints: Bool
 
     // Owned by the queue's thread.
 
     private var base: Base
-    /// The endpoints, then the helpers; the poll of each is about the base's file behind
-    /// `fileCount` at its place.
+    /// The endpoints, then the helpers.
     private var drivers: [Driver]
     private var polls = 0
     /// Why a driver can't be waited for any more.
@@ -26,6 +26,8 @@ package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, Reques
 
     private struct Driver {
         let driver: any QueueDriver
+        /// The base's file that its poll is about.
+        let file: FileIndex
         var isPolled = false
         /// It was serviced, and may have more to hand back.
         var isReady = false
@@ -37,20 +39,28 @@ package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, Reques
     private static var patience: Int { 32 }
 
     /// - Parameters:
-    ///   - base: made over `files` files and behind them the descriptors of the endpoints and
-    ///     helpers, with a depth that has room for a poll of each.
-    ///   - files: how many files are the base's.
-    ///   - endpoints: what carries out the requests about the files behind those.
+    ///   - base: made over a descriptor for each endpoint, the driver's where it has one, and
+    ///     behind them those of the helpers, with a depth that has room for a poll of each driver.
+    ///   - endpoints: what carries out the requests about each file; nil: the base does.
     ///   - helpers: what ends in this queue's loop without having been asked through it.
     package init(
-        _ base: consuming Base, files: Int, endpoints: [any EndpointDriver] = [],
+        _ base: consuming Base, endpoints: [(any EndpointDriver)?],
         helpers: [any QueueDriver] = []
     ) {
-        precondition(base.depth > endpoints.count + helpers.count)
+        var drivers: [Driver] = []
+        for (file, driver) in endpoints.enumerated() {
+            guard let driver else { continue }
+            drivers.append(Driver(driver: driver, file: FileIndex(UInt32(file))))
+        }
+        hasEndpoints = !drivers.isEmpty
+        for (place, driver) in helpers.enumerated() {
+            let file = FileIndex(UInt32(endpoints.count + place))
+            drivers.append(Driver(driver: driver, file: file))
+        }
+        precondition(base.depth > drivers.count)
         self.base = base
-        fileCount = files
         self.endpoints = endpoints
-        drivers = endpoints.map { Driver(driver: $0) } + helpers.map { Driver(driver: $0) }
+        self.drivers = drivers
     }
 
     package var buffers: BufferSlab { base.buffers }
@@ -70,11 +80,12 @@ package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, Reques
     package func supports(_ operation: Request.Operation) -> Bool { base.supports(operation) }
 
     package mutating func enqueue(_ request: Request, token: Token) {
-        let place = Int(request.file.rawValue) - fileCount
-        if place < 0 || !request.isAboutFile {
-            base.enqueue(request, token: token)
+        if hasEndpoints, request.isAboutFile,
+            let endpoint = endpoints[Int(request.file.rawValue)]
+        {
+            endpoint.start(request, token: token, base.buffers)
         } else {
-            endpoints[place].start(request, token: token, base.buffers)
+            base.enqueue(request, token: token)
         }
     }
 
@@ -114,8 +125,7 @@ package struct CompositeQueue<Base: RequestQueue & ~Copyable>: ~Copyable, Reques
     private mutating func startPoll(_ place: Int) {
         let driver = drivers[place]
         guard !driver.isPolled, !driver.isReady, driver.driver.inFlight > 0 else { return }
-        base.enqueue(
-            .pollIn(FileIndex(UInt32(fileCount + place))), token: ClientToken(.poll, place).token)
+        base.enqueue(.pollIn(driver.file), token: ClientToken(.poll, place).token)
         drivers[place].isPolled = true
         polls += 1
     }

@@ -31,7 +31,7 @@ private struct WatchedMap: TargetMap {
 
     var name: String { map.name }
     var size: Int64 { map.size }
-    var descriptors: [CInt] { map.descriptors }
+    var endpoints: [Endpoint] { map.endpoints }
     var alignment: Int { map.alignment }
     var unit: Int64 { map.unit }
     var controlFile: Int { map.controlFile }

@@ -30,7 +30,7 @@ import Testing
         }
 
         let name = "living"
-        let descriptors: [CInt] = [0]
+        let endpoints: [Endpoint] = [.file(0)]
         let alignment = 512
         func sizeChange() throws(StorageError) -> SizeChange? { nil }
 

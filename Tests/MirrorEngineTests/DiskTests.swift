@@ -16,9 +16,7 @@ import Testing
         let size: Int64
 
         var name: String { device.path.string }
-        var descriptors: [CInt] {
-            [device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor]
-        }
+        var endpoints: [Endpoint] { device.endpoints }
         var alignment: Int { layout.alignment }
         var unit: Int64 { layout.unit }
         var packedLengthMax: Int { layout.packedLengthMax }

@@ -49,7 +49,7 @@ import Testing
 
         var name: String { map.name }
         var size: Int64 { map.size }
-        var descriptors: [CInt] { map.descriptors }
+        var endpoints: [Endpoint] { map.endpoints }
         var alignment: Int { map.alignment }
         var unit: Int64 { map.unit }
         var packedLengthMax: Int { map.packedLengthMax }

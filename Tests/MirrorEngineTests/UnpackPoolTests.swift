@@ -13,7 +13,7 @@ import Testing
         let unpacker = try pool.makeUnpacker()
         let slab = try BufferSlab(byteCount: 2 << 20)
         let ring = try Ring(depth: 2, files: [unpacker.descriptor], buffers: slab)
-        var queue = CompositeQueue(ring, files: 0, helpers: [unpacker])
+        var queue = CompositeQueue(ring, endpoints: [], helpers: [unpacker])
         let count = 100
         let space = 16 << 10
         let clusters = (0..<count).map { [UInt8].pattern(4096, seed: UInt64($0)) }

@@ -135,7 +135,7 @@ struct ReadBack {
             #expect(unit == 1 || unit == map.alignment)
             #expect(extent.length % unit == 0 || offset + extent.length == map.size)
             let rounded = (extent.length + unit - 1) / unit * unit
-            let bytes = try pull(map.descriptors[extent.file], extent.hostOffset, Int(rounded))
+            let bytes = try pull(try map.descriptor(extent.file), extent.hostOffset, Int(rounded))
             try #require(bytes.count >= extent.length)
             return Array(bytes[..<Int(extent.length)])
         case .compressed(let extent):
@@ -144,7 +144,7 @@ struct ReadBack {
             let start = extent.hostOffset / unit * unit
             let end = (extent.hostOffset + Int64(extent.packedLength) + unit - 1) / unit * unit
             #expect(end - start <= Int64(map.packedLengthMax))
-            let bytes = try pull(map.descriptors[extent.file], start, Int(end - start))
+            let bytes = try pull(try map.descriptor(extent.file), start, Int(end - start))
             let packed = Array(
                 bytes.dropFirst(Int(extent.hostOffset - start)).prefix(extent.packedLength))
             let cluster = try #require(
@@ -196,4 +196,16 @@ func expectSameAsQemu(
             firstDifference(try found.mappedBytes(map, step: step), expected) == nil, comment,
             sourceLocation: sourceLocation)
     }
+}
+
+extension ChainMap {
+    /// The descriptor behind one of its endpoints.
+    fileprivate func descriptor(_ file: Int) throws -> CInt {
+        guard case .file(let descriptor) = endpoints[file] else {
+            throw NotAFile()
+        }
+        return descriptor
+    }
+
+    private struct NotAFile: Error {}
 }

@@ -9,9 +9,10 @@ import Testing
     private static let size = 1 << 20
     private static let block = 4096
 
-    /// A queue over a file and two endpoints, and what each is known to hold.
+    /// A queue over a file between two endpoints, and what each is known to hold.
     private final class Rig {
         let file: ScratchFile
+        let stores: [MemoryStore]
         let endpoints: [MemoryEndpoint]
         var contents: [[UInt8]]
 
@@ -19,10 +20,11 @@ import Testing
             let size = CompositeQueueTests.size
             contents = (0..<3).map { _ in randomBytes(size, &generator) }
             file = try ScratchFile(byteCount: size)
-            try file.put(contents[0])
+            try file.put(contents[1])
+            stores = [MemoryStore(contents[0]), MemoryStore(contents[2])]
             endpoints = [
-                try MemoryEndpoint(contents[1], seed: generator.next()),
-                try MemoryEndpoint(contents[2], seed: generator.next()),
+                try MemoryEndpoint(stores[0], seed: generator.next()),
+                try MemoryEndpoint(stores[1], seed: generator.next()),
             ]
         }
 
@@ -30,11 +32,11 @@ import Testing
             let slab = try BufferSlab(byteCount: depth * CompositeQueueTests.block)
             let base = try TestQueue(
                 kind, depth: depth + 2,
-                files: [file.descriptor] + endpoints.map(\.descriptor), buffers: slab)
-            return CompositeQueue(base, files: 1, endpoints: endpoints)
+                files: [
+                    endpoints[0].descriptor, file.descriptor, endpoints[1].descriptor,
+                ], buffers: slab)
+            return CompositeQueue(base, endpoints: [endpoints[0], nil, endpoints[1]])
         }
-
-        deinit { for endpoint in endpoints { endpoint.close() } }
     }
 
     /// Random reads and writes of all three, many at once, each to a place of its own: what is read
@@ -94,9 +96,9 @@ import Testing
             }
         }
         #expect(free.count == depth && places.isEmpty)
-        #expect(try rig.file.get(Self.size) == rig.contents[0])
-        #expect(rig.endpoints[0].bytes == rig.contents[1])
-        #expect(rig.endpoints[1].bytes == rig.contents[2])
+        #expect(rig.stores[0].bytes == rig.contents[0])
+        #expect(try rig.file.get(Self.size) == rig.contents[1])
+        #expect(rig.stores[1].bytes == rig.contents[2])
     }
 
     /// A driver that can't be waited for breaks the queue, as a broken ring does.
@@ -106,7 +108,7 @@ import Testing
         let slab = try BufferSlab(byteCount: 4096)
         let driver = DeadDriver()
         let base = try TestQueue(kind, depth: 2, files: [driver.descriptor], buffers: slab)
-        var queue = CompositeQueue(base, files: 0, helpers: [driver])
+        var queue = CompositeQueue(base, endpoints: [], helpers: [driver])
         #expect(queue.inFlight == 1)
         #expect(throws: RingError.systemCall("IORING_OP_POLL_ADD", code: EBADF)) {
             while true {

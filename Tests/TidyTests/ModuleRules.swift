@@ -11,7 +11,8 @@ enum Modules {
         "ChangeMap": ["DirtyBitmap", "FoundationEssentials"],
         "Ring": ["CLiburing", "CLinux", "Glibc"],
         "BlockStorage": [
-            "CLinux", "CBlkid", "DirtyBitmap", "Glibc", "SystemPackage", "Synchronization",
+            "CLinux", "CBlkid", "DirtyBitmap", "Ring", "Glibc", "SystemPackage",
+            "Synchronization",
         ],
         "QCOW2": [
             "CZlib", "CZstd", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage",

@@ -308,7 +308,7 @@ public final class CompareJob: Job {
         do throws(RingError) {
             let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
             try io.withQueue(
-                depth: state.queueDepth, files: state.pair.descriptors, unpacker: unpacker,
+                depth: state.queueDepth, endpoints: state.pair.endpoints, unpacker: unpacker,
                 slabBytes: state.slabBytes, note: { state.note($0) },
                 ComparerRun(job: state, unpacker: unpacker))
         } catch {

@@ -30,7 +30,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let sides = [
             RunReader.Side(map: job.pair.first, firstFile: 0),
             RunReader.Side(
-                map: job.pair.second, firstFile: job.pair.first.descriptors.count),
+                map: job.pair.second, firstFile: job.pair.first.endpoints.count),
         ]
         reader = RunReader(
             sides, readings: 2 * job.depth, packed: job.packed, requestSize: job.requestSize,
@@ -76,8 +76,8 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// What the page cache has proves nothing about the disks.
     private mutating func dropCaches() -> Bool {
         for (side, buffered) in [(0, job.isBuffered.0), (1, job.isBuffered.1)] where buffered {
-            let first = job.pair.first.descriptors.count
-            let files = side == 0 ? 0..<first : first..<job.pair.descriptors.count
+            let first = job.pair.first.endpoints.count
+            let files = side == 0 ? 0..<first : first..<job.pair.endpoints.count
             for file in files {
                 while !transfers.hasRoom { guard wait() else { return false } }
                 // All of a file, however long it is.

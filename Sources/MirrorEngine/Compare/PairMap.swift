@@ -13,7 +13,7 @@ struct PairMap: SourceMap {
     }
 
     var name: String { "\(first.name) and \(second.name)" }
-    var descriptors: [CInt] { first.descriptors + second.descriptors }
+    var endpoints: [Endpoint] { first.endpoints + second.endpoints }
     var alignment: Int { max(first.alignment, second.alignment) }
     var unit: Int64 { max(first.unit, second.unit) }
     var packedLengthMax: Int { max(first.packedLengthMax, second.packedLengthMax) }

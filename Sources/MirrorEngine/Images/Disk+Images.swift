@@ -99,7 +99,7 @@ struct UnreadableMap: SourceMap {
         self.error = error
     }
 
-    var descriptors: [CInt] { [] }
+    var endpoints: [Endpoint] { [] }
     var alignment: Int { 1 }
 
     func content(at offset: Int64) throws(StorageError) -> StorageExtent { throw error }

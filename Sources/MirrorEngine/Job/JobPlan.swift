@@ -6,6 +6,10 @@ internal import Ring
 package struct JobPlan: Sendable {
     package let source: any SourceMap
     package let target: any TargetMap
+    /// What a queue is made over: the source's endpoints, then the target's.
+    package let endpoints: [Endpoint]
+    /// How many of them are the source's.
+    private let sourceFiles: Int
     package let zeroes: ZeroHandling
     package let targetStartsZero: Bool
     package let sourcePolicy: ErrorPolicy
@@ -43,6 +47,9 @@ package struct JobPlan: Sendable {
     ) {
         self.source = source
         self.target = target
+        let sources = source.endpoints
+        sourceFiles = sources.count
+        endpoints = sources + target.endpoints
         zeroes = options.zeroes
         targetStartsZero = options.targetIsZero || target.startsZero
         sourcePolicy = options.sourceErrorPolicy
@@ -66,12 +73,7 @@ package struct JobPlan: Sendable {
         max(Int64(source), Int64(target), min(4096, granularity))
     }
 
-    /// The descriptors that a queue is made over: the source's, then the target's.
-    package var descriptors: [CInt] { source.descriptors + target.descriptors }
-
-    func targetFile(_ index: Int) -> FileIndex {
-        FileIndex(UInt32(source.descriptors.count + index))
-    }
+    func targetFile(_ index: Int) -> FileIndex { FileIndex(UInt32(sourceFiles + index)) }
 
     /// Whether clusters may have to be decompressed.
     package var hasPacked: Bool { layout.packed.count > 0 }

@@ -1,3 +1,4 @@
+internal import BlockStorage
 internal import Ring
 
 /// What runs over a queue, of whatever kind it is.
@@ -20,17 +21,19 @@ extension IOMethod {
     ///
     /// - Parameters:
     ///   - depth: how many requests are in flight at most.
+    ///   - endpoints: what the file of a request counts in.
     ///   - unpacker: a helper of the queue, if there is one.
     ///   - note: is told first which kind the queue became.
     func withQueue(
-        depth: Int, files: [CInt], unpacker: (any Unpacker)? = nil, slabBytes: Int,
+        depth: Int, endpoints: [Endpoint], unpacker: (any Unpacker)? = nil, slabBytes: Int,
         note: (QueueSetup) -> Void, _ user: some QueueUser
     ) throws(RingError) {
         let slab = try BufferSlab(byteCount: slabBytes)
         let helpers: [any QueueDriver] = unpacker.map { [$0] } ?? []
-        // The queue below polls the helpers.
+        // The queue below polls all drivers.
+        let (files, drivers) = try Self.open(endpoints)
         let polled = files + helpers.map(\.descriptor)
-        let places = depth + helpers.count
+        let places = depth + drivers.count { $0 != nil } + helpers.count
         var refusal: RingError?
         if self != .threads {
             do throws(RingError) {
@@ -39,7 +42,7 @@ extension IOMethod {
                     QueueSetup(
                         method: .uring, refusal: nil,
                         plainBuffersReason: ring.setup.plainBuffersReason))
-                user.run(over: CompositeQueue(ring, files: files.count, helpers: helpers))
+                user.run(over: CompositeQueue(ring, endpoints: drivers, helpers: helpers))
                 return
             } catch {
                 guard self == .automatic else { throw error }
@@ -48,7 +51,27 @@ extension IOMethod {
         }
         let queue = try ThreadQueue(depth: places, files: polled, buffers: slab)
         note(QueueSetup(method: .threads, refusal: refusal, plainBuffersReason: nil))
-        user.run(over: CompositeQueue(queue, files: files.count, helpers: helpers))
+        user.run(over: CompositeQueue(queue, endpoints: drivers, helpers: helpers))
+    }
+
+    /// The descriptor of each endpoint, and the driver of each that has one.
+    private static func open(
+        _ endpoints: [Endpoint]
+    ) throws(RingError) -> (files: [CInt], drivers: [(any EndpointDriver)?]) {
+        var files: [CInt] = []
+        var drivers: [(any EndpointDriver)?] = []
+        for endpoint in endpoints {
+            switch endpoint {
+            case .file(let descriptor):
+                files.append(descriptor)
+                drivers.append(nil)
+            case .driver(let make):
+                let driver = try make()
+                files.append(driver.descriptor)
+                drivers.append(driver)
+            }
+        }
+        return (files, drivers)
     }
 
     /// A ring that has carried a request out: a sandbox may allow io_uring_setup and forbid the
@@ -75,6 +98,6 @@ extension IOMethod {
         struct Nothing: QueueUser {
             func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {}
         }
-        try withQueue(depth: 1, files: [], slabBytes: 1, note: { _ in }, Nothing())
+        try withQueue(depth: 1, endpoints: [], slabBytes: 1, note: { _ in }, Nothing())
     }
 }

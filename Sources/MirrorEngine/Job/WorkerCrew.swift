@@ -30,7 +30,7 @@ package enum WorkerCrew {
         run(job, workers: workers, makeUnpacker: makeUnpacker) {
             (unpacker) throws(RingError) in
             try method.withQueue(
-                depth: job.plan.depth, files: job.plan.descriptors, unpacker: unpacker,
+                depth: job.plan.depth, endpoints: job.plan.endpoints, unpacker: unpacker,
                 slabBytes: job.plan.slabBytes, note: note,
                 WorkerRun(job: job, unpacker: unpacker))
         }

@@ -61,7 +61,7 @@ package final class UnpackPool: Sendable {
             bell.ring()
         } else {
             // Without a thread the caller's has to do.
-            var scratch = Scratch()
+            var scratch = ScratchMemory()
             customer.end(task.number, task.carryOut(by: makeUnpacking(), &scratch))
         }
     }
@@ -75,7 +75,7 @@ package final class UnpackPool: Sendable {
 
     private func work(_ bell: Doorbell) {
         let unpacking = makeUnpacking()
-        var scratch = Scratch()
+        var scratch = ScratchMemory()
         while true {
             bell.wait()
             let next = state.withLock { $0.tasks.isEmpty ? nil : $0.tasks.removeFirst() }

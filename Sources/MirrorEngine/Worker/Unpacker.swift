@@ -35,7 +35,7 @@ package struct UnpackTask: Sendable {
     /// Decompresses the cluster, or says that it can't be.
     ///
     /// - Parameter scratch: memory for clusters of which a part is wanted, kept from task to task.
-    package func carryOut(by unpacking: any Unpacking, _ scratch: inout Scratch) -> Bool {
+    package func carryOut(by unpacking: any Unpacking, _ scratch: inout ScratchMemory) -> Bool {
         slab.withBytes(packed) { packed in
             slab.withMutableBytes(output) { output in
                 if skip == 0 && output.byteCount == clusterLength {

@@ -4,7 +4,7 @@ internal import SystemPackage
 /// The map of some layers of a chain, which read together as one disk.
 package final class ChainMap: SourceMap {
     package let size: Int64
-    package let descriptors: [CInt]
+    package let endpoints: [Endpoint]
     package let alignment: Int
     package let unit: Int64
     package let packedLengthMax: Int
@@ -37,20 +37,20 @@ package final class ChainMap: SourceMap {
             layers.compactMap { $0.dataSourceDevice?.geometry.offsetAlignment }
             .filter { $0 <= smallest }.max() ?? 1
 
-        var descriptors: [CInt] = []
+        var endpoints: [Endpoint] = []
         var ways = [Way](repeating: Way(), count: chain.layers.count)
         for index in range {
             guard let device = chain.layers[index].dataSourceDevice else { continue }
-            ways[index].buffered = descriptors.count
-            descriptors.append(device.bufferedDescriptor)
+            ways[index].buffered = endpoints.count
+            endpoints.append(.file(device.bufferedDescriptor))
             if let direct = device.directDescriptor,
                 device.geometry.offsetAlignment <= alignment
             {
-                ways[index].direct = descriptors.count
-                descriptors.append(direct)
+                ways[index].direct = endpoints.count
+                endpoints.append(.file(direct))
             }
         }
-        self.descriptors = descriptors
+        self.endpoints = endpoints
         self.ways = ways
 
         let packing = layers.filter(\.canHaveCompressedClusters).compactMap(\.clusterBytes).max()

@@ -14,7 +14,7 @@ internal import SystemPackage
 package final class QCOW2Target: TargetMap {
     package let name: String
     package let size: Int64
-    package let descriptors: [CInt]
+    package let endpoints: [Endpoint]
     package let alignment: Int
     package let unit: Int64
     package let startsZero: Bool
@@ -48,9 +48,7 @@ package final class QCOW2Target: TargetMap {
     ) throws(StorageError) {
         let places = TargetPlaces(
             device: device, name: device.path.string,
-            descriptors: [
-                device.directDescriptor ?? device.bufferedDescriptor, device.bufferedDescriptor,
-            ],
+            endpoints: device.endpoints,
             alignment: device.geometry.offsetAlignment)
         try self.init(
             places, writer, content: content, isNew: isNew, bitmaps: bitmaps, size: size)
@@ -70,7 +68,7 @@ package final class QCOW2Target: TargetMap {
         }
         device = places.device
         name = places.name
-        descriptors = places.descriptors
+        endpoints = places.endpoints
         self.writer = writer
         // Whoever writes a disk that is smaller ends off the block perhaps where this one does not.
         let written = size ?? header.size
@@ -251,6 +249,6 @@ struct TargetPlaces {
     var device: StorageDevice?
     let name: String
     /// The one for whole blocks, and the one for anything.
-    let descriptors: [CInt]
+    let endpoints: [Endpoint]
     let alignment: Int
 }

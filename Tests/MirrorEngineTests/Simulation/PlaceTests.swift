@@ -159,7 +159,7 @@ import Testing
         let file: SimulatedMap
         let size: Int64
         var name: String { file.name }
-        var descriptors: [CInt] { file.descriptors }
+        var endpoints: [Endpoint] { file.endpoints }
         var alignment: Int { file.alignment }
         func sizeChange() throws(StorageError) -> SizeChange? { nil }
         func content(at offset: Int64) throws(StorageError) -> StorageExtent {

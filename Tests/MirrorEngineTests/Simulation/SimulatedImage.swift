@@ -129,7 +129,7 @@ final class SimulatedImage: SimulatedTarget, @unchecked Sendable {
 
     // MARK: the map
 
-    var descriptors: [CInt] { files.indices.map { 2000 + CInt($0) } }
+    var endpoints: [Endpoint] { files.indices.map { .file(2000 + CInt($0)) } }
 
     private var tailStart: Int64 { size % Int64(alignment) == 0 ? size : size & ~4095 }
 

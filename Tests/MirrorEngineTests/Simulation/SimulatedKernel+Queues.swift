@@ -9,7 +9,7 @@ extension SimulatedKernel {
         let helpers: [any QueueDriver] = unpacker.map { [$0] } ?? []
         let queue = try SimulatedQueue(
             kernel: self, depth: depth + helpers.count, byteCount: byteCount, unpacker: unpacker)
-        return CompositeQueue(queue, files: files.count, helpers: helpers)
+        return CompositeQueue(queue, endpoints: files.map { _ in nil }, helpers: helpers)
     }
 
     func makeThreads(
@@ -18,6 +18,6 @@ extension SimulatedKernel {
         let helpers: [any QueueDriver] = unpacker.map { [$0] } ?? []
         let queue = try SimulatedThreads(
             kernel: self, depth: depth + helpers.count, byteCount: byteCount, unpacker: unpacker)
-        return CompositeQueue(queue, files: files.count, helpers: helpers)
+        return CompositeQueue(queue, endpoints: files.map { _ in nil }, helpers: helpers)
     }
 }

@@ -92,7 +92,7 @@ struct SimulatedMap: SourceMap, TargetMap {
     }
 
     /// Nobody opens these; their number is what counts.
-    var descriptors: [CInt] { files.indices.map { 1000 + CInt($0) } }
+    var endpoints: [Endpoint] { files.indices.map { .file(1000 + CInt($0)) } }
 
     var controlFile: Int { 1 }
 

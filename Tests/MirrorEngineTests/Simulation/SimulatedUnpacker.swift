@@ -12,7 +12,7 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
     private var random: SeededGenerator
     private var pending: [UnpackTask] = []
     private var ended: [Completion] = []
-    private var scratch = Scratch()
+    private var scratch = ScratchMemory()
     /// Something has ended since this was last answered.
     private(set) var isReadable = false
 

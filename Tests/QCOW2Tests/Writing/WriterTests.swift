@@ -165,7 +165,7 @@ import Testing
         let recorder = Recorder()
         let writer = try ImageWriter(image, try Header.read(from: image))
         let target = try QCOW2Target(
-            TargetPlaces(name: "x", descriptors: [0, 1], alignment: 512), writer,
+            TargetPlaces(name: "x", endpoints: [.file(0), .file(1)], alignment: 512), writer,
             bitmaps: recorder)
         try target.commit(isFinal: true)
         #expect(recorder.log.withLock { $0 } == [])

@@ -111,7 +111,7 @@ final class TargetDriver {
         self.file = data ?? file
         let writer = try ImageWriter(file, try Header.read(from: file), growth: growth)
         let places = TargetPlaces(
-            name: "target", descriptors: [0, 1], alignment: alignment)
+            name: "target", endpoints: [.file(0), .file(1)], alignment: alignment)
         target = try QCOW2Target(places, writer, content: content, isNew: isNew)
         self.model = model ?? [UInt8](repeating: 0, count: Int(target.size))
     }

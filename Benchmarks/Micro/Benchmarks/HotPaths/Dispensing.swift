@@ -53,7 +53,7 @@ private final class Refill: ChangeSource {
 private struct DataMap: SourceMap {
     let size: Int64
     let name = "data"
-    let descriptors: [CInt] = []
+    let endpoints: [Endpoint] = []
     let alignment = 4096
     let unit: Int64 = 1
     let packedLengthMax = 0

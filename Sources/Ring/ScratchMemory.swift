@@ -1,5 +1,5 @@
 /// Memory outside a slab, for what a thread has to take apart before it goes there.
-package struct Scratch: Sendable {
+package struct ScratchMemory: Sendable {
     private var bytes: [UInt8] = []
 
     /// Empty until it is first needed.

@@ -1,12 +1,25 @@
 import Glibc
+package import Ring
 import Synchronization
-import TestSupport
 
-@testable import Ring
+/// The bytes of a disk in memory, which several endpoints may serve.
+package final class MemoryStore: Sendable {
+    private let content: Mutex<[UInt8]>
+
+    package init(_ bytes: [UInt8]) { content = Mutex(bytes) }
+
+    package var bytes: [UInt8] { content.withLock { $0 } }
+
+    fileprivate func read(_ range: Range<Int>) -> [UInt8] { content.withLock { Array($0[range]) } }
+
+    fileprivate func write(_ bytes: [UInt8], at start: Int) {
+        content.withLock { $0.replaceSubrange(start..<(start + bytes.count), with: bytes) }
+    }
+}
 
 /// A disk in memory behind a driver: a thread answers requests one after the other, in an order
 /// and with lengths of a seed's choice.
-final class MemoryEndpoint: EndpointDriver {
+package final class MemoryEndpoint: EndpointDriver {
     private struct Job: Sendable {
         let request: Request
         let token: Token
@@ -14,21 +27,23 @@ final class MemoryEndpoint: EndpointDriver {
     }
 
     private struct State {
-        var bytes: [UInt8]
         var jobs: [Job] = []
         var ended: [Completion] = []
         var random: SeededGenerator
     }
 
+    private let store: MemoryStore
+    private let size: Int
     private let state: Mutex<State>
     private let bell: Doorbell
     private let work: Doorbell
     private var thread: WorkerThread?
-    private(set) var inFlight = 0
-    private(set) var services = 0
+    package private(set) var inFlight = 0
 
-    init(_ bytes: [UInt8], seed: UInt64) throws {
-        state = Mutex(State(bytes: bytes, random: SeededGenerator(seed: seed)))
+    package init(_ store: MemoryStore, seed: UInt64) throws(RingError) {
+        self.store = store
+        size = store.bytes.count
+        state = Mutex(State(random: SeededGenerator(seed: seed)))
         bell = try Doorbell()
         work = try Doorbell(isCounted: true)
         let (work, shared) = (work, Shared(self))
@@ -46,27 +61,23 @@ final class MemoryEndpoint: EndpointDriver {
         init(_ endpoint: MemoryEndpoint) { self.endpoint = endpoint }
     }
 
-    /// Ends the thread. Nothing may be in flight.
-    func close() {
+    /// Ends the thread, which finds no endpoint any more.
+    deinit {
         work.ring()
-        thread?.join()
+        thread?.detach()
     }
 
-    var bytes: [UInt8] { state.withLock { $0.bytes } }
-    var descriptor: CInt { bell.descriptor }
+    package var descriptor: CInt { bell.descriptor }
 
-    func start(_ request: Request, token: Token, _ buffers: BufferSlab) {
+    package func start(_ request: Request, token: Token, _ buffers: BufferSlab) {
         inFlight += 1
         state.withLock { $0.jobs.append(Job(request: request, token: token, buffers: buffers)) }
         work.ring()
     }
 
-    func service() {
-        services += 1
-        bell.answer()
-    }
+    package func service() { bell.answer() }
 
-    func nextCompletion() -> Completion? {
+    package func nextCompletion() -> Completion? {
         guard let end = state.withLock({ $0.ended.isEmpty ? nil : $0.ended.removeFirst() }) else {
             return nil
         }
@@ -74,7 +85,7 @@ final class MemoryEndpoint: EndpointDriver {
         return end
     }
 
-    func forsake() { inFlight = 0 }
+    package func forsake() { inFlight = 0 }
 
     /// False if there was nothing to do.
     private func answerOne() -> Bool {
@@ -92,13 +103,13 @@ final class MemoryEndpoint: EndpointDriver {
     private func carryOut(_ job: Job, _ state: inout State) -> Int32 {
         let request = job.request
         let start = Int(request.offset)
-        var count = min(Int(request.length), state.bytes.count - start)
+        var count = min(Int(request.length), size - start)
         if count > 1, state.random.chance(percent: 20) { count /= 2 }
         let memory = request.bufferOffset..<(request.bufferOffset + max(count, 0))
         switch request.operation {
         case .read:
             guard count > 0 else { return 0 }
-            let bytes = Array(state.bytes[start..<(start + count)])
+            let bytes = store.read(start..<(start + count))
             job.buffers.withMutableBytes(memory) { span in
                 span.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
             }
@@ -106,7 +117,7 @@ final class MemoryEndpoint: EndpointDriver {
         case .write:
             guard count > 0 else { return -ENOSPC }
             let bytes = job.buffers.withBytes(memory) { $0.withUnsafeBytes { Array($0) } }
-            state.bytes.replaceSubrange(start..<(start + count), with: bytes)
+            store.write(bytes, at: start)
             return Int32(count)
         case .sync, .dataSync: return 0
         default: return -EOPNOTSUPP
