@@ -45,6 +45,12 @@ struct Filesystem: Equatable, Sendable {
     /// written beside the mount.
     var timesShowWrites: Bool { ![.fuse, .ninep].contains(self) }
 
+    /// Whether all that writes a file goes by the inode that is seen here. Files of servers are
+    /// written beside the mount, those of overlay in its layers.
+    var showsWriters: Bool {
+        [.ext4, .xfs, .btrfs, .f2fs, .tmpfs, .ramfs, .zfs].contains(self)
+    }
+
     /// OpenZFS reported data that was still in memory as a hole, and copies lost it.
     var holesCanBeTrusted: Bool { self != .zfs }
 

@@ -3,12 +3,15 @@ import Glibc
 internal import Synchronization
 internal import SystemPackage
 
-/// Tells that another process has written a file or disk, or changed its size, since this was made.
+/// Tells that another process has written a file or disk, changed its size, or had it open, since
+/// this was made.
 ///
 /// The kernel notes each write, truncation and punched hole with the process that made it
-/// (fanotify(7), FAN_MODIFY; without privileges since Linux 5.13), when it has been made. It does
-/// not note stores to a mapping, discards of a disk, and what comes to a disk by another node. What
-/// this process itself does is not told apart: all of it counts as its own.
+/// (fanotify(7), FAN_MODIFY; without privileges since Linux 5.13), when it has been made. It notes
+/// none of what comes by a mapping, by libaio, by a loop device over the file or, to a disk, by
+/// discards; but who does that has the file open, and opening and closing is noted, too. What comes
+/// to a disk by another node is not heard of at all. What this process itself does is not told
+/// apart: all of it counts as its own.
 ///
 /// A write of this process costs about a microsecond more while such a watch is on.
 final class ForeignWriters: Sendable {
@@ -18,9 +21,18 @@ final class ForeignWriters: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        /// The first that was heard of, as a phrase.
-        var found: String?
+        var heard = Heard()
         var hasEnded = false
+    }
+
+    /// What was heard of. The texts are phrases that name a process.
+    struct Heard: Sendable {
+        /// Has written.
+        var writer: String?
+        /// Had it open for writing, and has closed it.
+        var closer: String?
+        /// Something has opened it.
+        var isOpened = false
     }
 
     /// - Throws: why this kernel, filesystem or container tells nothing.
@@ -29,13 +41,14 @@ final class ForeignWriters: Sendable {
         watched = descriptor
     }
 
-    /// The first other process that has written, as a phrase; nil: none has, as far as was noted.
-    func first(_ view: SystemView) -> String? {
+    /// What was heard of by now: what is known stays known.
+    func heard(_ view: SystemView) -> Heard {
         state.withLock { state in
-            if state.found == nil, !state.hasEnded {
-                state.found = SystemCalls.foreignWriter(in: notices).map { $0.name(view) }
+            while !state.hasEnded, let notice = SystemCalls.foreignNotice(in: notices) {
+                state.heard.add(notice, view)
+                if notice.kind == .untold { break }
             }
-            return state.found
+            return state.heard
         }
     }
 
@@ -52,20 +65,33 @@ final class ForeignWriters: Sendable {
     }
 }
 
-/// Who wrote, as the kernel tells it.
-enum ForeignWriter: Equatable {
-    case process(pid: Int)
-    /// Who it was is not told to users without privileges, nor to those in a container.
-    case unnamed
-    /// More has happened than the kernel keeps, or it can't be asked any more.
-    case untold
+/// What the kernel has noted of another process.
+private struct ForeignNotice {
+    enum Kind {
+        case wrote, closed, opened
+        /// More has happened than the kernel keeps, or it can't be asked any more.
+        case untold
+    }
 
-    fileprivate func name(_ view: SystemView) -> String {
-        switch self {
-        case .process(let pid): view.isAlive(pid) ? "\(view.processName(pid))" : "process \(pid)"
-        case .unnamed: "another process"
-        case .untold: "it can't be told what, because too much has happened"
+    let kind: Kind
+    /// 0 where it is not told: to users without privileges, and in containers.
+    let pid: Int
+}
+
+extension ForeignWriters.Heard {
+    fileprivate mutating func add(_ notice: ForeignNotice, _ view: SystemView) {
+        // A name costs a look at /proc, and one of each kind is enough.
+        switch notice.kind {
+        case .wrote: if writer == nil { writer = Self.name(notice.pid, view) }
+        case .closed: if closer == nil { closer = Self.name(notice.pid, view) }
+        case .opened: isOpened = true
+        case .untold: writer = writer ?? "it can't be told what, because too much has happened"
         }
+    }
+
+    private static func name(_ pid: Int, _ view: SystemView) -> String {
+        guard pid > 0 else { return "another process" }
+        return view.isAlive(pid) ? "\(view.processName(pid))" : "process \(pid), which has ended"
     }
 }
 
@@ -81,13 +107,18 @@ extension SystemCalls {
         _ = ringmirror_unwatch_writes(notices.raw, descriptor.raw)
     }
 
-    /// The first other process among what was noted and not asked for yet; nil: there is none.
-    fileprivate static func foreignWriter(in notices: Descriptor) -> ForeignWriter? {
+    /// The next note of another process; nil: there is none.
+    fileprivate static func foreignNotice(in notices: Descriptor) -> ForeignNotice? {
         var pid: CInt = 0
-        switch unsafe ringmirror_foreign_writer(notices.raw, &pid) {
+        let found = unsafe ringmirror_foreign_notice(notices.raw, &pid)
+        let kind: ForeignNotice.Kind
+        switch found {
         case 0: return nil
-        case 1: return pid > 0 ? .process(pid: Int(pid)) : .unnamed
-        default: return .untold
+        case ringmirror_notice_wrote: kind = .wrote
+        case ringmirror_notice_closed: kind = .closed
+        case ringmirror_notice_opened: kind = .opened
+        default: kind = .untold
         }
+        return ForeignNotice(kind: kind, pid: Int(pid))
     }
 }

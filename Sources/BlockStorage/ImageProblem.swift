@@ -26,12 +26,18 @@ public struct ImageProblem: Equatable, Sendable {
     public let what: String
     /// What to do about it.
     public let remedy: Remedy
+    /// What the same mistake is called wherever it is made, as with bitmaps, which may be kept
+    /// elsewhere; nil: it is one of images alone.
+    private let ownCode: ErrorCode?
 
     /// A problem of the file at `path`.
+    ///
+    /// - Parameter code: what the same mistake is called wherever it is made; nil: by `kind`.
     public init(
         _ kind: Kind, _ path: FilePath, at offset: Int64? = nil, _ what: String,
-        remedy: Remedy = .none
+        remedy: Remedy = .none, code: ErrorCode? = nil
     ) {
+        ownCode = code
         self.kind = kind
         file = path
         self.offset = offset
@@ -49,7 +55,8 @@ extension ImageProblem: DescribedError {
     }
 
     public var code: ErrorCode {
-        switch kind {
+        if let ownCode { return ownCode }
+        return switch kind {
         case .malformed: .imageMalformed
         case .unsupported: .imageUnsupported
         case .missing: .imageLacks

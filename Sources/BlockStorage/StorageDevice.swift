@@ -37,7 +37,9 @@ public final class StorageDevice: Sendable {
     private let locks: [Descriptor]
     private let caches: PageCaches
     private let created: NewImage?
-    private let writers = Mutex<WriterWatch>(.none)
+    let writers = Mutex(WriterWatch.none)
+    /// Its file may be written by other machines, by a server, or by another name of it.
+    let isWrittenUnseen: Bool
     /// Whether somebody has it open who can write it, or the disk in it, without moving its times.
     package let hidesWrites: Bool
     /// A look at what is read once, from before its first byte was; a write that follows shows.
@@ -66,6 +68,8 @@ public final class StorageDevice: Sendable {
         resolvedPath = opened.resolvedPath
         holesCanBeTrusted =
             opened.kind == .image && description.filesystem?.holesCanBeTrusted == true
+        isWrittenUnseen =
+            opened.kind == .image && description.filesystem?.showsWriters != true
         self.direct = direct.descriptor
         buffered = opened.descriptor
         self.caches = caches
@@ -171,45 +175,6 @@ public final class StorageDevice: Sendable {
     package func readsAsZero(_ range: Range<Int64>) -> Bool {
         guard holesCanBeTrusted else { return false }
         return ExtentScanner(descriptor: buffered.raw, size: geometry.size).isHole(range)
-    }
-}
-
-// Who else writes it.
-extension StorageDevice {
-    private enum WriterWatch {
-        case none
-        case on(ForeignWriters)
-        case refused(Errno)
-    }
-
-    /// From now on, whoever writes it besides this process is noted. Once is enough.
-    package func watchWriters() {
-        writers.withLock { watch in
-            guard case .none = watch else { return }
-            do throws(Errno) { watch = .on(try ForeignWriters(of: buffered)) } catch {
-                watch = .refused(error)
-            }
-        }
-    }
-
-    /// Throws if another process has written it since `watchWriters`, as far as that is noted; each
-    /// time, once that is known.
-    package func requireNoOtherWriter() throws(StorageError) {
-        guard case .on(let watch) = writers.withLock({ $0 }), let writer = watch.first(.live) else {
-            return
-        }
-        throw .writtenByOther(path: path, writer: writer)
-    }
-
-    /// Why nobody would notice another process that writes it, as a sentence; nil: it is noticed.
-    package var blindnessToWriters: String? {
-        guard case .refused(let code) = writers.withLock({ $0 }) else { return nil }
-        return "what else writes \(path) would not be noticed: the kernel does not tell (\(code))"
-    }
-
-    /// Ends the watch. What is known by now stays known.
-    package func endWatch() {
-        if case .on(let watch) = writers.withLock({ $0 }) { watch.end() }
     }
 }
 

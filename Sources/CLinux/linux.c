@@ -221,13 +221,15 @@ int ringmirror_rename_new(int directory, const char *from, const char *to) {
     return 0;
 }
 
+static const uint64_t watched_events = FAN_MODIFY | FAN_OPEN | FAN_CLOSE_WRITE;
+
 int ringmirror_watch_writes(int fd) {
     // A handle of the file in each note needs no privileges; a descriptor would.
     int notices =
         fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY);
     if (notices < 0)
         return -1;
-    if (fanotify_mark(notices, FAN_MARK_ADD, FAN_MODIFY, fd, NULL) < 0) {
+    if (fanotify_mark(notices, FAN_MARK_ADD, watched_events, fd, NULL) < 0) {
         int failure = errno;
         close(notices);
         errno = failure;
@@ -237,26 +239,40 @@ int ringmirror_watch_writes(int fd) {
 }
 
 int ringmirror_unwatch_writes(int notices, int fd) {
-    return fanotify_mark(notices, FAN_MARK_REMOVE, FAN_MODIFY, fd, NULL) < 0 ? errno : 0;
+    return fanotify_mark(notices, FAN_MARK_REMOVE, watched_events, fd, NULL) < 0 ? errno : 0;
 }
 
-int ringmirror_foreign_writer(int notices, int *pid) {
-    char bytes[4096] __attribute__((aligned(__alignof__(struct fanotify_event_metadata))));
+int ringmirror_foreign_notice(int notices, int *pid) {
+    // One event with its handle, so that none is taken that the caller is not told of.
+    char bytes[sizeof(struct fanotify_event_metadata) + 256]
+        __attribute__((aligned(__alignof__(struct fanotify_event_metadata))));
     pid_t own = getpid();
     for (;;) {
         ssize_t length = read(notices, bytes, sizeof bytes);
         if (length < 0 && errno == EINTR)
             continue;
         if (length <= 0)
-            return length < 0 && errno == EAGAIN ? 0 : 2;
+            return length < 0 && errno == EAGAIN ? 0 : ringmirror_notice_untold;
+        int found = 0;
         struct fanotify_event_metadata *event = (void *)bytes;
         for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length)) {
+            int what = ringmirror_notice_opened;
             if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
-                return 2;
-            if (event->pid != own) {
+                what = ringmirror_notice_untold;
+            else if (event->pid == own)
+                continue;
+            else if (event->mask & FAN_MODIFY)
+                what = ringmirror_notice_wrote;
+            else if (event->mask & FAN_CLOSE_WRITE)
+                what = ringmirror_notice_closed;
+            // The gravest of what one read has.
+            if (found == 0 || what == ringmirror_notice_untold ||
+                (found != ringmirror_notice_untold && what < found)) {
+                found = what;
                 *pid = event->pid;
-                return 1;
             }
         }
+        if (found != 0)
+            return found;
     }
 }

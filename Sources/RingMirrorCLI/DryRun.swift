@@ -43,7 +43,7 @@ struct DryRun {
     ) throws -> Disk? {
         guard !create else {
             let image = format.newImage(size: source.geometry.size)
-            let kind = format.targetFormat ?? ImageFormat(forNew: path.path)
+            let kind = format.format(forNew: path)
             if kind == .qcow2 { newImage = image }
             guard kind == .qcow2 && Files.isDisk(path.path) else {
                 try checkNewTarget(format)

@@ -9,8 +9,8 @@ struct FullCommand: MirrorCommand {
         discussion: """
             SOURCE and TARGET are disks, partitions or image files (raw or qcow2) of the same \
             size. Exit code 0 means that all was copied and flushed to stable storage, that no \
-            write to SOURCE shows meanwhile, and that TARGET still has its path and size. Nothing \
-            tells a write of something else to TARGET meanwhile; --verify=all compares everything.
+            write to SOURCE shows meanwhile, that TARGET still has its path and size, and that \
+            nothing else was seen to write it; --verify=all compares everything.
 
             All that a qcow2 SOURCE shows is copied, its backing files included. Holes of SOURCE \
             become zeros on TARGET, whatever it held before.

@@ -33,9 +33,12 @@ extension RecordOptions {
         }
     }
 
-    /// Whether the target is made: with `--resume=auto` only if it is missing.
-    func creates(_ create: Bool, _ target: PathArgument) -> Bool {
-        create && !(resumeAuto && Files.exists(target.path))
+    /// Whether the target is made: with `--resume=auto` only if it is missing. On a disk, which
+    /// never is, an image is made.
+    func creates(_ create: Bool, _ target: PathArgument, _ format: ImageFormat) -> Bool {
+        let isThere =
+            format == .raw || !Files.isDisk(target.path) ? Files.exists(target.path) : false
+        return create && !(resumeAuto && isThere)
     }
 
     /// Begins a mirror, or resumes one. What may be resumed and can't be is begun anew.

@@ -59,6 +59,59 @@ import Testing
         #expect(writer(of: device) == found)
     }
 
+    /// What writes without a note has opened the file, and closes it.
+    @Test func `what has it open for writing may have written it`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        #expect(device.possibleWriter() == nil)
+        try Shell.run("cat", path)
+        #expect(device.possibleWriter() == nil)
+        let program = """
+            import os, sys, time
+            f = os.open(sys.argv[1], os.O_RDWR)
+            print("open", flush=True)
+            sys.stdin.read() if sys.argv[2] == "wait" else None
+            os.close(f)
+            print("closed", flush=True)
+            time.sleep(60)
+            """
+        let opener = try Child(["python3", "-c", program, path, "close"], in: scratch)
+        try #require(opener.wait(until: { $0.output.contains("closed") }), "\(opener.errors)")
+        let found = try #require(device.possibleWriter())
+        #expect(found.contains("process \(opener.pid)"), "\(found)")
+        #expect(writer(of: device) == nil)
+    }
+
+    @Test func `a mapping that stays may write`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        let program = """
+            import mmap, os, sys, time
+            f = open(sys.argv[1], "r+b")
+            m = mmap.mmap(f.fileno(), 4096)
+            m[0:4] = b"test"
+            os.closerange(3, 64)
+            print("mapped", flush=True)
+            time.sleep(60)
+            """
+        let mapper = try Child(["python3", "-c", program, path], in: scratch)
+        try #require(mapper.wait(until: { $0.output.contains("mapped") }), "\(mapper.errors)")
+        let found = try #require(device.possibleWriter())
+        #expect(found.contains("process \(mapper.pid)"), "\(found)")
+    }
+
+    @Test(.enabled(if: LoopDevice.isAvailable, "needs root and loop devices"))
+    func `a loop device over a target may write`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        let loop = try scratch.loop(over: path)
+        let found = try #require(device.possibleWriter())
+        #expect(found.contains(loop.path), "\(found)")
+    }
+
     @Test func `what this process writes is its own`() throws {
         let scratch = try Scratch()
         let (device, path) = try target(in: scratch)

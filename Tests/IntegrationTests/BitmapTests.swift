@@ -60,6 +60,30 @@ extension Processes {
             #expect(try scratch.dirtyBytes(source, "b") == 0)
         }
 
+        /// A program that reads codes need not know where a bitmap is kept.
+        @Test(arguments: ["raw", "qcow2"])
+        func `the same mistake has the same code in an image and in a store`(format: String)
+            throws
+        {
+            let scratch = try Scratch()
+            let path = scratch.path("disk." + format)
+            try Shell.run("qemu-img", "create", "-q", "-f", format, path, "1M")
+            try scratch.bitmap("add", path, "b")
+            try scratch.bitmap("add", path, "off", "--disabled")
+            let cases: [([String], String, CInt)] = [
+                (["add", path, "b"], "nameTaken", Code.usage),
+                (["add", path, "a\tb"], "invalidName", Code.usage),
+                (["mark", path, "b", "2M+1"], "rangeOutside", Code.usage),
+                (["mark", path, "off", "0+1"], "bitmapDisabled", Code.refused),
+                (["clear", path, "c"], "noSuchBitmap", Code.usage),
+            ]
+            for (arguments, code, exit) in cases {
+                let end = try scratch.run(["bitmap"] + arguments + ["--json"])
+                #expect(end.code == exit, "\(end)")
+                #expect(end.events.last?.text("code") == code, "\(end)")
+            }
+        }
+
         /// What can't be made leaves nothing that is taken for a store later.
         @Test(arguments: [false, true])
         func `a bitmap that can't be added leaves no store`(isDisk: Bool) throws {

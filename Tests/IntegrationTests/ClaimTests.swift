@@ -113,10 +113,9 @@ extension Processes {
 
             var code: String {
                 switch self {
-                case .sourceWritten, .sourceGrown, .targetWritten, .targetCutAndGrown,
-                    .targetPunched:
+                case .sourceWritten, .sourceGrown, .targetWritten, .targetGrown,
+                    .targetCutAndGrown, .targetPunched:
                     "writtenMeanwhile"
-                case .targetGrown: "targetResized"
                 case .targetRemoved, .targetReplaced: "movedMeanwhile"
                 }
             }
@@ -153,6 +152,48 @@ extension Processes {
             #expect(report.text("code") == meanwhile.code, "\(end)")
             guard meanwhile != .sourceGrown else { return }
             #expect(try scratch.dirtyBytes(source, "n") == miB)
+        }
+
+        /// A program that has it open may write by libaio, of which the kernel tells nothing.
+        @Test func `a target that something else had open is a mirror with a doubt`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(5, to: source, 0..<2 * miB)
+            try scratch.bitmap("mark", source, "n", "0+2M")
+            let child = try scratch.start([
+                "incremental", source, target, "--bitmap", "n", "--speed", "1M",
+                "--request-size", "64K", "--json",
+            ])
+            let hasBegun = child.wait(until: { _ in
+                (try? Shell.run("cmp", "-s", "-n", "65536", source, target)) != nil
+            })
+            #expect(hasBegun && child.isRunning, "\(child.errors)")
+            try Shell.run("sh", "-c", "exec 3<>\(target)")
+            let end = try child.wait()
+            #expect(end.code == Code.done && end.errors.contains("libaio"), "\(end)")
+            #expect(end.output.contains("targetOpened"), "\(end)")
+            // It stays in doubt until all of it was compared.
+            let later = try scratch.run("incremental", source, target, "--bitmap", "n", "--json")
+            #expect(later.output.contains("notProven"), "\(later)")
+            try scratch.increment(source, target, "--bitmap", "n", "--verify=all")
+            let last = try scratch.run("incremental", source, target, "--bitmap", "n", "--json")
+            #expect(!last.output.contains("notProven"), "\(last)")
+        }
+
+        @Test(.enabled(if: Needs.strace, Needs.straceReason))
+        func `where the kernel tells of no writers the claim says so`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let blind = [
+                "strace", "-f", "-o", "/dev/null", "-e", "inject=fanotify_init:error=EPERM",
+                RingMirror.path,
+            ]
+            let end = try Child(
+                blind + ["full", source, scratch.path("target"), "--create"], in: scratch
+            ).wait()
+            #expect(end.code == Code.done, "\(end)")
+            #expect(end.output.contains("as far as can be known"), "\(end)")
+            #expect(end.output.contains("would not be noticed"), "\(end)")
         }
 
         @Test func `a target written in mid-job lacks everything from then on`() throws {

@@ -153,7 +153,7 @@ import Testing
         let before = file.content
         let other = try BitmapRig.bits(size * 2, 16, [])
         let cases: [(ImageProblem.Kind, String, () throws -> Void)] = [
-            (.refused, "already", { try bitmaps.add("a") }),
+            (.unsupported, "already", { try bitmaps.add("a") }),
             (.missing, "It has: a.", { try bitmaps.clear("b") }),
             (.missing, "It has: a.", { try bitmaps.remove("") }),
             (.missing, "no bitmap 'b'", { _ = try bitmaps.load("b") }),

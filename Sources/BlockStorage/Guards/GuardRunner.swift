@@ -71,6 +71,19 @@ struct GuardRunner {
         }
     }
 
+    /// Who uses a target that was free when it was opened, as a phrase; nil: nobody that is seen.
+    func user(of node: NodeIdentity, at path: String) -> String? {
+        let survey: Survey
+        do throws(Survey.Blindness) { survey = try .take(view) } catch {
+            return "who has it open can't be seen (\(error.missing))"
+        }
+        let findings = UseGuard(survey: survey).findings(on: node, at: path)
+        if let use = findings.uses.first { return "\(use)" }
+        return ProcessGuard.lastingWriters(to: findings.reach, view).first.map {
+            "\($0) has it open for writing"
+        }
+    }
+
     /// A lease that was given proves what a look at all processes can only make likely.
     private func writers(
         to object: OpenedObject, _ findings: UseGuard.Findings

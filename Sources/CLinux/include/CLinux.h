@@ -90,16 +90,21 @@ int ringmirror_record_lock_query(int fd, int64_t offset, int *found);
  * be open for reading alone. */
 int ringmirror_probe_writers(int fd);
 
-/* Has the kernel note who writes the file or disk that `fd` has open: a descriptor of what it has
- * noted, or -1 and errno. */
+/* Has the kernel note who writes, opens and closes the file or disk that `fd` has open: a
+ * descriptor of what it has noted, or -1 and errno. */
 int ringmirror_watch_writes(int fd);
 
 /* The same again takes no note from now on. */
 int ringmirror_unwatch_writes(int notices, int fd);
 
-/* Takes what was noted: 0 if no other process has written, 1 if one has, whose pid is 0 where the
- * kernel does not tell it, 2 if that can't be told. Never waits. */
-int ringmirror_foreign_writer(int notices, int *pid);
+static const int32_t ringmirror_notice_wrote = 1;
+static const int32_t ringmirror_notice_closed = 2; /* had it open for writing */
+static const int32_t ringmirror_notice_opened = 3;
+static const int32_t ringmirror_notice_untold = 4;
+
+/* Takes the next note of another process: 0 if there is none, or what it did. The pid is 0 where
+ * the kernel does not tell it. Never waits. */
+int ringmirror_foreign_notice(int notices, int *pid);
 
 /* rename that fails with EEXIST if there is something at `to`. */
 int ringmirror_rename_new(int directory, const char *from, const char *to);

@@ -8,10 +8,8 @@ extension Disk {
         for device in devices where device.access == .readWrite { device.watchWriters() }
     }
 
-    /// Throws if one has written since, as far as that is noted, or if the disk has another size
-    /// than when it was opened.
-    func requireUndisturbed() throws(MirrorError) {
-        try requireSize()
+    /// Throws if one has written since, as far as that is noted.
+    func requireNoOtherWriter() throws(MirrorError) {
         do throws(StorageError) {
             for device in devices { try device.requireNoOtherWriter() }
         } catch {
@@ -19,26 +17,27 @@ extension Disk {
         }
     }
 
-    /// A file in a format grows as it is written: its size says nothing.
-    private func requireSize() throws(MirrorError) {
-        guard image == nil else { return }
-        let size: Int64
-        do throws(StorageError) { size = try device.currentSize() } catch {
-            throw .storage(error)
+    /// Who could have written one of its files without a note, or still could: a sentence; nil:
+    /// nobody that was heard of.
+    func possibleWriter() -> String? {
+        for device in devices {
+            if let who = device.possibleWriter() {
+                return
+                    "\(device.path) was opened by something else while the job ran: \(who); what "
+                    + "comes by a mapping, libaio or a loop device is not told"
+            }
         }
-        guard size == device.geometry.size else {
-            throw .targetResized(target: path, from: device.geometry.size, to: size)
-        }
+        return nil
     }
+
+    /// Why nobody would notice another process that writes one of its files, as a sentence; nil: it
+    /// is noticed.
+    var blindnessToWriters: String? { devices.lazy.compactMap(\.blindnessToWriters).first }
 
     /// Whether another process has written one of its files since `watchWriters`.
     var hasOtherWriter: Bool {
-        do throws(StorageError) {
-            for device in devices { try device.requireNoOtherWriter() }
-            return false
-        } catch {
-            return true
-        }
+        do throws(MirrorError) { try requireNoOtherWriter() } catch { return true }
+        return false
     }
 
     /// Ends the watch. What is known by now stays known.
@@ -48,6 +47,6 @@ extension Disk {
     /// there, or something else has written over it.
     func requireNothingLost() throws(MirrorError) {
         try flush()
-        try requireUndisturbed()
+        try requireNoOtherWriter()
     }
 }

@@ -19,6 +19,9 @@ public final class ImageJob: Job {
     /// The copying. It has the phases of the whole job, and ends with it.
     public let job: MirrorJob
 
+    /// The image that reads the same at every moment, whatever becomes of the job.
+    public var kept: Disk { ending.kept }
+
     private let ending: Ending
     /// All files of the kept image before the first write.
     private let before: [WriteWitness]
@@ -83,10 +86,15 @@ public final class ImageJob: Job {
         job.control.settle()
         let ended = ImageJobReport(
             report, of: kind,
+            evidence: target.blindnessToWriters.map { [.writersUnseen($0)] } ?? [],
             check: { () throws(MirrorError) in
                 try ending.watch.requireUnwritten()
                 for device in ending.places { try device.requireInPlace() }
-                try target.requireUndisturbed()
+                try target.requireNoOtherWriter()
+                // What follows makes something else the only one that has the bytes.
+                if let how = target.possibleWriter() {
+                    throw .openedMeanwhile(target: target.path, how: how)
+                }
             },
             ending: ending.run)
         renewWitness(isDone: ended.mirror.outcome.isMirrored)

@@ -5,18 +5,19 @@ public struct ImageJobReport: Sendable {
     /// What was copied. If what follows the copying could not be done, its outcome says so too.
     public let mirror: MirrorReport
     /// Why what follows the copying could not be done; nil if it was, or if the copying failed.
-    /// Nothing is lost then, and the job can be run again.
+    /// The image that is kept has lost nothing then, and the job can be run again.
     public let endingError: MirrorError?
     /// What may be said of the image that was written.
     public let claim: MirrorClaim
 
     /// - Parameters:
     ///   - kind: what a success may claim.
+    ///   - evidence: what makes that weaker.
     ///   - check: throws if what was copied, or where, is not what it was when the job began.
     ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, of kind: JobKind, check: () throws(MirrorError) -> Void,
-        ending: () throws(StorageError) -> Void
+        _ mirror: MirrorReport, of kind: JobKind, evidence: [MirrorEvidence],
+        check: () throws(MirrorError) -> Void, ending: () throws(StorageError) -> Void
     ) {
         var mirror = mirror
         let error = mirror.outcome.isMirrored ? Self.error(of: check, ending) : nil
@@ -25,7 +26,8 @@ public struct ImageJobReport: Sendable {
         endingError = error
         let success: MirrorClaim.Kind = kind == .stream ? .streamed : .committed
         claim = MirrorClaim(
-            kind: mirror.outcome.isMirrored ? success : .unfinished, evidence: [])
+            kind: mirror.outcome.isMirrored ? success : .unfinished,
+            evidence: mirror.outcome.isMirrored ? evidence : [])
     }
 
     private static func error(

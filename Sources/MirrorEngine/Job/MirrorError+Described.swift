@@ -23,7 +23,7 @@ extension MirrorError: DescribedError {
         case .verificationFailed: .different
         case .cancelled: .interrupted
         case .transfer, .shrank, .flush, .incomplete, .tooManyFailures, .writtenMeanwhile,
-            .movedMeanwhile, .verificationIncomplete, .targetResized:
+            .openedMeanwhile, .movedMeanwhile, .verificationIncomplete, .targetResized:
             .failed
         }
     }
@@ -39,7 +39,7 @@ extension MirrorError: DescribedError {
         case .incomplete: .incomplete
         case .tooManyFailures: .tooManyFailures
         case .cancelled: .interrupted
-        case .writtenMeanwhile: .writtenMeanwhile
+        case .writtenMeanwhile, .openedMeanwhile: .writtenMeanwhile
         case .movedMeanwhile: .movedMeanwhile
         case .invalidOption: .invalidOption
         case .ambiguousBitmap: .ambiguousBitmap
@@ -63,7 +63,8 @@ extension MirrorError: DescribedError {
         case .ring, .storage, .store: passedOn?.path
         case .transfer(_, let name, _, _, _, _), .shrank(_, let name, _, _), .flush(let name, _):
             FilePath(name)
-        case .writtenMeanwhile(let path, _), .movedMeanwhile(let path),
+        case .writtenMeanwhile(let path, _), .openedMeanwhile(let path, _),
+            .movedMeanwhile(let path),
             .unmarkedWrites(_, let path, _, _), .olderThanMarks(_, let path),
             .changed(_, let path, _), .ambiguousBitmap(_, let path, _),
             .otherTarget(_, let path, _, _), .otherContent(_, let path, _),
@@ -105,6 +106,7 @@ extension MirrorError: DescribedError {
         case .cancelled: "the job was cancelled"
         case .writtenMeanwhile(let path, let how):
             "\(path) was written by something else while it was read: \(how)"
+        case .openedMeanwhile(_, let how): how
         case .movedMeanwhile(let path):
             "\(path) leads to another file than when the command began, or to none"
         case .invalidOption(let text): text
@@ -167,7 +169,8 @@ extension MirrorError: DescribedError {
         case .shrank, .flush, .incomplete, .tooManyFailures, .cancelled, .invalidOption,
             .verificationIncomplete:
             .none
-        case .writtenMeanwhile: "Stop what writes it, then run the command again."
+        case .writtenMeanwhile, .openedMeanwhile:
+            "Stop what writes it, then run the command again."
         case .movedMeanwhile: "Find out what replaced it, then run the command again."
         case .verificationFailed(_, _, _, _, let cause): cause.remedy
         case .targetResized: "Find out what did, then run again."

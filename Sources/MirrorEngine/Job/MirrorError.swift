@@ -29,6 +29,9 @@ public enum MirrorError: Sendable {
     case cancelled
     /// A file that the job read was written meanwhile, so that what was read is of no one moment.
     case writtenMeanwhile(path: FilePath, how: String)
+    /// Something else had the target open while the job ran, and may have written it. `how` is a
+    /// sentence.
+    case openedMeanwhile(target: FilePath, how: String)
     /// The path of a file that the job changes leads to another file by now, or to none.
     case movedMeanwhile(path: FilePath)
     case invalidOption(String)

@@ -45,10 +45,15 @@ struct EndLook {
         evidence =
             [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
-            + mirror.target.devices.compactMap(\.blindnessToWriters).prefix(1)
-            .map { .writersUnseen($0) }
+            + Self.writers(of: mirror.target)
         failure = Self.failure(mirror, found)
         mirror.target.endWatch()
+    }
+
+    /// What is not known of others who may have written the target meanwhile.
+    static func writers(of target: Disk) -> [MirrorEvidence] {
+        if let why = target.blindnessToWriters { return [.writersUnseen(why)] }
+        return target.possibleWriter().map { [.targetOpened($0)] } ?? []
     }
 
     private static func failure(
@@ -59,10 +64,26 @@ struct EndLook {
                 throw .writtenMeanwhile(path: mirror.source.path, how: how)
             }
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
-            try mirror.target.requireUndisturbed()
+            try mirror.target.requireNoOtherWriter()
+            try mirror.target.requireSize()
             return nil
         } catch {
             return .failed(error)
+        }
+    }
+}
+
+extension Disk {
+    /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
+    /// is written: its size says nothing.
+    fileprivate func requireSize() throws(MirrorError) {
+        guard image == nil else { return }
+        let size: Int64
+        do throws(StorageError) { size = try device.currentSize() } catch {
+            throw .storage(error)
+        }
+        guard size == device.geometry.size else {
+            throw .targetResized(target: path, from: device.geometry.size, to: size)
         }
     }
 }

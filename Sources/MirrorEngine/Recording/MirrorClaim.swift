@@ -74,6 +74,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// Another process that wrote the target while the job ran would not be noticed, because the
     /// kernel or the filesystem tells of none.
     case writersUnseen(String)
+    /// Something else had the target open while the job ran, or has, and may have written it in a
+    /// way that is not told.
+    case targetOpened(String)
     /// The path of a file of the source leads to another file by now, or to none: what was copied
     /// is the one that it led to at the beginning.
     case sourceMoved(String)
@@ -114,6 +117,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceTouched: "sourceTouched"
         case .lossUnseen: "lossUnseen"
         case .writersUnseen: "writersUnseen"
+        case .targetOpened: "targetOpened"
         case .sourceMoved: "sourceMoved"
         case .targetStandsOn: "targetStandsOn"
         case .targetUntouched: "targetUntouched"
@@ -129,7 +133,7 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// Whether it makes the claim weaker, so that also those who ask for nothing have to hear it.
     public var isDoubt: Bool {
         switch self {
-        case .sourceWritten, .sourceTouched, .sourceMoved, .targetTouched: true
+        case .sourceWritten, .sourceTouched, .sourceMoved, .targetTouched, .targetOpened: true
         default: false
         }
     }
@@ -150,7 +154,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
         case .sourceTouched(let how):
             "the source's own times show no write meanwhile, but \(how), which can hide one"
-        case .lossUnseen(let why), .writersUnseen(let why): why
+        case .lossUnseen(let why), .writersUnseen(let why), .targetOpened(let why): why
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "
                 + "led to at the beginning"

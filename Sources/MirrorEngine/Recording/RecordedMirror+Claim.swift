@@ -3,12 +3,13 @@ internal import BlockStorage
 internal import DirtyBitmap
 
 extension MirrorClaim {
-    /// What stays in doubt of the target, by what happened to the source meanwhile.
-    var sourceDoubt: TargetDoubt.Kind? {
+    /// What stays in doubt of the target, by what happened to either side meanwhile.
+    var lastingDoubt: TargetDoubt.Kind? {
         for evidence in evidence {
             switch evidence {
             case .sourceWritten: return .mixed
             case .sourceUnknown: return .sourceUnseen
+            case .targetOpened: return .unseen
             default: break
             }
         }
@@ -17,11 +18,11 @@ extension MirrorClaim {
 }
 
 extension MirrorEvidence {
-    /// Whether it says that the source was written, or may have been, or that storage may have lost
+    /// Whether it says that a side was written, or may have been, or that storage may have lost
     /// something: a comparison does not make up for it.
     fileprivate var outlastsComparing: Bool {
         switch self {
-        case .sourceWritten, .sourceUnknown, .lossUnseen: true
+        case .sourceWritten, .sourceUnknown, .lossUnseen, .targetOpened: true
         default: false
         }
     }
@@ -86,7 +87,7 @@ extension RecordedMirror {
             let hasDoubt = evidence.contains {
                 switch $0 {
                 case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched, .notProven,
-                    .lossUnseen:
+                    .lossUnseen, .writersUnseen, .targetOpened:
                     true
                 default: false
                 }

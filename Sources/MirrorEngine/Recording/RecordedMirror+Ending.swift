@@ -45,7 +45,7 @@ extension RecordedMirror {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-                    doubt: claim.sourceDoubt, isProven: isProof(claim))
+                    doubt: claim.lastingDoubt, isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, self.record.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -56,7 +56,7 @@ extension RecordedMirror {
         }
         forgetWhatIsDone(
             .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            doubt: claim.sourceDoubt, isProven: isProof(claim))
+            doubt: claim.lastingDoubt, isProven: isProof(claim))
         return result
     }
 
@@ -86,7 +86,7 @@ extension RecordedMirror {
         // What can't be reached may be as the job left it: the record must not say that it changed.
         let witness = target.witnessIfReached()
         do throws(BitmapStoreError) {
-            if job.hasHiddenLosses || target.hasOtherWriter {
+            if job.hasHiddenLosses || isWrittenOver(report) {
                 try giveUp(witness)
                 try distrustTarget()
             } else if copied, case .failed = report.outcome {
@@ -99,6 +99,16 @@ extension RecordedMirror {
             result.recordError = .store(error)
         }
         return result
+    }
+
+    /// Whether something else has written the target, or cut it: nothing is known of what this job
+    /// has written there.
+    private func isWrittenOver(_ report: MirrorReport) -> Bool {
+        if target.hasOtherWriter { return true }
+        guard case .failed(let error) = report.outcome else { return false }
+        // A disk that vanished is as it was when it comes back.
+        if case .shrank(.target, _, _, _) = error { return target.device.kind == .image }
+        return error.isOtherWriter
     }
 
     /// Keeps the record, to go on from.

@@ -69,14 +69,16 @@ public struct BitmapTransaction: ~Copyable {
 
     private func requireRoom(_ name: String, _ granularity: Granularity) throws(StorageError) {
         let path = file.path
-        func refuse(_ kind: ImageProblem.Kind, _ what: String, _ remedy: Remedy) -> StorageError {
-            .image(ImageProblem(kind, path, what, remedy: remedy))
+        func refuse(
+            _ kind: ImageProblem.Kind, _ what: String, _ remedy: Remedy, _ code: ErrorCode? = nil
+        ) -> StorageError {
+            .image(ImageProblem(kind, path, what, remedy: remedy, code: code))
         }
         if let flaw = ImageBitmapName.flaw(in: name) {
             throw refuse(
                 .unsupported,
                 "'\(BitmapEntry.shown(Array(name.utf8)))' can't be the name of a "
-                    + "bitmap: \(flaw)", "Choose another one.")
+                    + "bitmap: \(flaw)", "Choose another one.", .invalidName)
         }
         guard header.version >= 3 else {
             throw refuse(

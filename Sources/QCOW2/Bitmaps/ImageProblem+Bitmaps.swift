@@ -45,7 +45,8 @@ extension ImageProblem {
             } else {
                 "It has: \(names.joined(separator: ", "))."
             }
-        return ImageProblem(.missing, path, "it has no bitmap '\(name)'", remedy: remedy)
+        return ImageProblem(
+            .missing, path, "it has no bitmap '\(name)'", remedy: remedy, code: .noSuchBitmap)
     }
 
     static func inconsistentBitmap(_ path: FilePath, at offset: Int64, name: String) -> ImageProblem
@@ -54,13 +55,14 @@ extension ImageProblem {
             .refused, path, at: offset,
             "bitmap '\(name)' is inconsistent: a program that recorded in it has the image open, "
                 + "or died, and what was written meanwhile is not known",
-            remedy: "If no program has the image open: \(startAnew.lowercasedFirst)")
+            remedy: "If no program has the image open: \(startAnew.lowercasedFirst)",
+            code: .bitmapInconsistent)
     }
 
     static func bitmapNameTaken(_ path: FilePath, name: String) -> ImageProblem {
         ImageProblem(
-            .refused, path, "it has a bitmap '\(name)' already",
-            remedy: "Choose another name, or remove that one.")
+            .unsupported, path, "it has a bitmap '\(name)' already",
+            remedy: "Choose another name, or remove that one.", code: .nameTaken)
     }
 
     static func bitmapSizesDiffer(
@@ -70,7 +72,7 @@ extension ImageProblem {
             .unsupported, path,
             "bitmap '\(name)' is for a disk of \(size) bytes and can't be combined with bits for "
                 + "\(other) bytes",
-            remedy: "Only bitmaps of the same size can be combined.")
+            remedy: "Only bitmaps of the same size can be combined.", code: .sizesDiffer)
     }
 }
 

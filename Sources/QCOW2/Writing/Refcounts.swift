@@ -156,11 +156,8 @@ struct Refcounts: Sendable {
     func lengthNow() throws(StorageError) -> Int64 {
         let now = try file.length()
         guard now < length, !file.isDisk else { return now }
-        throw .image(
-            ImageProblem(
-                .malformed, file.path, at: now,
-                "it had \(length) bytes, and has \(now): something else has truncated it",
-                remedy: "Find out what did, then make it anew."))
+        throw .writtenByOther(
+            path: file.path, writer: "it had \(length) bytes, and was truncated to \(now)")
     }
 
     /// The end of the last cluster in use, in bytes. `floor` if it is before that.

@@ -303,13 +303,13 @@ enum BitmapHome {
                     ImageProblem(
                         .missing, image.path,
                         "\(range.lowerBound)-\(range.upperBound) is not within its "
-                            + "\(bitmap.size) bytes"))
+                            + "\(bitmap.size) bytes", code: .rangeOutside))
             }
             guard bitmap.isRecording else {
                 throw .image(
                     ImageProblem(
                         .refused, image.path, "bitmap '\(name)' is disabled and takes no marks",
-                        remedy: "`ringmirror bitmap enable` lets it."))
+                        remedy: "`ringmirror bitmap enable` lets it.", code: .bitmapDisabled))
             }
             var bits = DirtyBitmap(size: bitmap.size, granularity: bitmap.granularity)
             for range in ranges { bits.set(range) }

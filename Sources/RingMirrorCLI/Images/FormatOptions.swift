@@ -70,6 +70,11 @@ struct TargetFormatOptions: ParsableArguments {
 
     enum Preallocation: String, ExpressibleByArgument, CaseIterable { case metadata }
 
+    /// The format of a target that is made.
+    func format(forNew target: PathArgument) -> ImageFormat {
+        targetFormat ?? ImageFormat(forNew: target.path)
+    }
+
     /// What the rules about these options have to know.
     ///
     /// - Parameters:
@@ -78,7 +83,7 @@ struct TargetFormatOptions: ParsableArguments {
     func rules(create: Bool, target: PathArgument, _ files: NamedFileOptions) -> NewImageRules {
         NewImageRules(
             create: create,
-            isQCOW2: (targetFormat ?? ImageFormat(forNew: target.path)) == .qcow2,
+            isQCOW2: format(forNew: target) == .qcow2,
             isAsked: clusterSize != nil || backing != nil || lazyRefcounts || preallocate != nil
                 || extendedL2,
             backing: backing, hasBackingFormat: backingFormat != nil,

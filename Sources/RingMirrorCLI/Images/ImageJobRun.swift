@@ -61,11 +61,16 @@ struct ImageJobRun {
 
     private func tell(_ ended: ImageJobReport) throws {
         let report = ended.mirror
-        if output.json { Events.print(Events.Report(report, claim: ended.claim.kind)) }
+        if output.json {
+            Events.print(
+                Events.Report(report, claim: ended.claim.kind, evidence: ended.claim.evidence))
+        }
         output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
             say(error.told)
-            say("the command is not done, and nothing is lost: run it again")
+            say(
+                "the command is not done: \(job.kept.path) has all that it had; run the command "
+                    + "again")
             throw Exit.failed.asError
         }
         switch report.outcome {
@@ -73,6 +78,7 @@ struct ImageJobRun {
             guard !output.quiet && !output.json else { return }
             Output.line("\(verb) \(ByteSize.text(report.planned)) \(report.pace)")
             if let reason = report.ringRefusal { Output.line(reason.threadsLine) }
+            for evidence in ended.claim.evidence { Output.line("  rests on: \(evidence.text)") }
         case .failed(let error):
             say(error.told)
             sayWhatIsLeft(report)
@@ -89,6 +95,6 @@ struct ImageJobRun {
     private func sayWhatIsLeft(_ report: MirrorReport) {
         say(
             "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied; "
-                + "nothing is lost: run the command again to go on")
+                + "\(job.kept.path) has all that it had: run the command again to go on")
     }
 }

@@ -82,7 +82,8 @@ extension MirrorCommand {
         let basis = try basis(of: source, complaint)
         let resuming = try recording.resumes(
             Self.mode, bitmap: bitmap, from: source, to: target, complaint)
-        let creates = !resuming && recording.creates(create, target)
+        let creates =
+            !resuming && recording.creates(create, target, targetFormat.format(forNew: target))
         // What is resumed is known by its record, which is checked before the first write.
         let isKnown = resuming || basis.isKnown
         let options = TargetOptions(

@@ -92,7 +92,7 @@ struct MirrorSides {
         _ complaint: Complaint
     ) throws {
         guard !Files.exists(path.path) else { return }
-        let isImage = (format.targetFormat ?? ImageFormat(forNew: path.path)) == .qcow2
+        let isImage = format.format(forNew: path) == .qcow2
         let size = source.geometry.size
         let place = StorePlace.path(image: path.path)
         do throws(BitmapStoreError) {
