@@ -39,23 +39,16 @@ import Testing
         _ disk: MemoryDisk, is allowed: [Snapshot], _ place: String,
         _ random: inout SeededGenerator
     ) {
-        let count = disk.pending.count
+        let count = disk.file.pending.count
         if count <= 4 {
             for pattern in 0..<1 << count {
-                var index = -1
-                let cut = disk.afterPowerCut { isSector in
-                    if isSector { return true }
-                    index += 1
-                    return pattern >> index & 1 == 1
-                }
+                let cut = disk.afterPowerCut(keeping: pattern)
                 check(cut, is: allowed, "\(place), power cut, kept \(pattern)")
             }
         }
         for _ in 0..<4 {
-            var copy = random
-            let chance = Int.random(in: 10...95, using: &copy)
-            let cut = disk.afterPowerCut { _ in copy.chance(percent: chance) }
-            random = copy
+            let chance = Int.random(in: 10...95, using: &random)
+            let cut = disk.afterPowerCut(percent: chance, using: &random)
             check(cut, is: allowed, "\(place), power cut, torn")
         }
     }

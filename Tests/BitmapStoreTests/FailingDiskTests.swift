@@ -144,11 +144,8 @@ import Testing
     private func afterPowerCut(
         _ disk: MemoryDisk, _ random: inout SeededGenerator
     ) -> MemoryDisk {
-        var copy = random
-        let chance = Int.random(in: 10...95, using: &copy)
-        let cut = disk.afterPowerCut { _ in copy.chance(percent: chance) }
-        random = copy
-        return cut
+        let chance = Int.random(in: 10...95, using: &random)
+        return disk.afterPowerCut(percent: chance, using: &random)
     }
 
     private func cutPower(

@@ -5,24 +5,9 @@ import TestSupport
 
 /// A disk with one file that can lose its power, or a process that dies over it.
 ///
-/// `content` is what processes see (the page cache), `durable` what was there at the last sync,
-/// `pending` what happened since. One thread uses it.
+/// One thread uses it.
 final class MemoryDisk: @unchecked Sendable {
-    enum Event {
-        case write(offset: Int, bytes: [UInt8])
-        case truncate(Int)
-        case sync
-        /// What was to be written is written or lost, by chance, and never tried again: the kernel
-        /// takes it for written. Processes go on seeing it.
-        case failedSync(seed: UInt64)
-    }
-
-    private(set) var content: [UInt8] = []
-    private(set) var durable: [UInt8] = []
-    private(set) var pending: [Event] = []
-    /// Everything since the last `startRecording`.
-    private(set) var events: [Event] = []
-    private(set) var atStart: (durable: [UInt8], pending: [Event], content: [UInt8]) = ([], [], [])
+    private(set) var file: VolatileFile
     var claims: Set<UInt64> = []
     var writtenBytes = 0
     var readBytes = 0
@@ -33,99 +18,42 @@ final class MemoryDisk: @unchecked Sendable {
     /// How many calls in a row fail.
     var failures = 1
 
-    init() {}
+    init(content: [UInt8] = []) { file = VolatileFile(content) }
 
-    init(content: [UInt8]) {
-        self.content = content
-        durable = content
-    }
+    private init(_ file: VolatileFile) { self.file = file }
 
-    private init(durable: [UInt8], pending: [Event], content: [UInt8]) {
-        self.durable = durable
-        self.pending = pending
-        self.content = content
-    }
+    var content: [UInt8] { file.content }
+    var events: [VolatileFile.Event] { file.events }
 
-    func startRecording() {
-        events = []
-        atStart = (durable, pending, content)
-    }
+    func startRecording() { file.startRecording() }
 
-    private func apply(_ event: Event) {
-        switch event {
-        case .write(let offset, let bytes):
-            let end = offset + bytes.count
-            if content.count < end {
-                content += Array(repeating: 0, count: end - content.count)
-            }
-            content.replaceSubrange(offset..<end, with: bytes)
-            pending.append(event)
-        case .truncate(let length):
-            if length < content.count { content.removeLast(content.count - length) }
-            pending.append(event)
-        case .sync:
-            // Not all of `content`: what a sync that failed has lost stays lost.
-            durable = afterPowerCut { _ in true }.content
-            pending = []
-        case .failedSync(let seed):
-            var random = SeededGenerator(seed: seed)
-            durable = afterPowerCut { _ in random.chance(percent: 50) }.content
-            pending = []
-        }
-    }
-
-    func perform(_ event: Event, call: String) throws(BitmapStoreError) {
+    func perform(_ event: VolatileFile.Event, call: String) throws(BitmapStoreError) {
         if let left = callsUntilFailure {
             if left <= 0, failures > 0 {
                 failures -= 1
                 if case .sync = event {
                     failedSyncs += 1
-                    apply(.failedSync(seed: failedSyncs))
-                    events.append(.failedSync(seed: failedSyncs))
+                    file.perform(.failedSync(seed: failedSyncs))
                 }
                 throw .systemCall(call: call, path: "/memory", code: failure)
             }
             callsUntilFailure = left - 1
         }
         if case .write(_, let bytes) = event { writtenBytes += bytes.count }
-        apply(event)
-        events.append(event)
+        file.perform(event)
     }
 
-    /// The disk as a process finds it that comes after one that was killed before its `count`-th
-    /// recorded call. The locks of the dead are gone.
+    /// The locks of the dead are gone.
     func afterKill(before count: Int) -> MemoryDisk {
-        let disk = MemoryDisk(
-            durable: atStart.durable, pending: atStart.pending, content: atStart.content)
-        for event in events.prefix(count) { disk.apply(event) }
-        return disk
+        MemoryDisk(file.afterKill(before: count))
     }
 
-    /// What the disk may hold after its power was cut now: any of the pending writes may be
-    /// missing, or be there in part.
-    func afterPowerCut(choosing choose: (_ sector: Bool) -> Bool) -> MemoryDisk {
-        var result = durable
-        for event in pending {
-            switch event {
-            case .write(let offset, let bytes):
-                guard choose(false) else { continue }
-                for start in stride(from: 0, to: bytes.count, by: 512) {
-                    guard choose(true) else { continue }
-                    let piece = bytes[start..<min(start + 512, bytes.count)]
-                    let end = offset + start + piece.count
-                    if result.count < end {
-                        result += Array(repeating: 0, count: end - result.count)
-                    }
-                    result.replaceSubrange(offset + start..<end, with: piece)
-                }
-            case .truncate(let length):
-                if choose(false), length < result.count {
-                    result.removeLast(result.count - length)
-                }
-            case .sync, .failedSync: break
-            }
-        }
-        return MemoryDisk(content: result)
+    func afterPowerCut(keeping pattern: Int) -> MemoryDisk {
+        MemoryDisk(content: file.afterPowerCut(keeping: pattern))
+    }
+
+    func afterPowerCut(percent: Int, using random: inout SeededGenerator) -> MemoryDisk {
+        MemoryDisk(content: file.afterPowerCut(percent: percent, using: &random))
     }
 }
 
@@ -158,7 +86,7 @@ final class MemoryFile: StoreFile, @unchecked Sendable {
     func sync() throws(BitmapStoreError) { try disk.perform(.sync, call: "fdatasync") }
 
     func truncate(to length: Int64) throws(BitmapStoreError) {
-        try disk.perform(.truncate(Int(length)), call: "ftruncate")
+        try disk.perform(.resize(Int(length)), call: "ftruncate")
     }
 
     func lock(_ mode: LockMode) throws(BitmapStoreError) {}

@@ -90,9 +90,7 @@ import Testing
         for count in 0...disk.events.count {
             let killed = disk.afterKill(before: count)
             for _ in 0..<20 {
-                var copy = random
-                let cut = killed.afterPowerCut { _ in copy.chance(percent: 50) }
-                random = copy
+                let cut = killed.afterPowerCut(percent: 50, using: &random)
                 for disk in [killed, cut] {
                     let found = try Snapshot.read(disk)
                     #expect(found == before || found == after, "call \(count); \(random.replay)")

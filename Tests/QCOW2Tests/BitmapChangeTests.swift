@@ -9,7 +9,7 @@ import Testing
 @Suite struct BitmapChangeTests {
     private let size: Int64 = 1 << 20
 
-    private func make(clusterBits: Int = 12) throws -> (BitmapRig.Memory, ImageBitmaps) {
+    private func make(clusterBits: Int = 12) throws -> (MemoryImage, ImageBitmaps) {
         let file = try BitmapRig.image(clusterBits: clusterBits, size: size)
         return (file, ImageBitmaps(try BitmapRig.Writer(file)))
     }
@@ -263,7 +263,7 @@ import Testing
             #expect(BitmapRig.problem(body)?.kind == .refused)
         }
         // A second process, as after the death of the first.
-        let second = ImageBitmaps(try BitmapRig.Writer(BitmapRig.Memory(file.content)))
+        let second = ImageBitmaps(try BitmapRig.Writer(MemoryImage(file.content)))
         #expect(BitmapRig.problem { _ = try second.load("on") }?.kind == .refused)
         #expect(BitmapRig.problem { try second.clear("on") }?.kind == .refused)
         #expect(BitmapRig.problem { try second.setRecording("on", false) }?.kind == .refused)

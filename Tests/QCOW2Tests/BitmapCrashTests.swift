@@ -78,31 +78,21 @@ import Testing
     /// All ways to lose power if the pending writes are few, some of them if they are many; each
     /// also with torn writes.
     private func powerCuts(
-        _ file: BitmapRig.Memory, _ random: inout SeededGenerator
-    ) -> [BitmapRig.Memory] {
-        let count = file.pending.count
-        var cuts: [BitmapRig.Memory] = []
+        _ image: MemoryImage, _ random: inout SeededGenerator
+    ) -> [MemoryImage] {
+        let count = image.file.pending.count
+        var cuts: [MemoryImage] = []
         if count <= 4 {
-            for pattern in 0..<1 << count {
-                var index = -1
-                cuts.append(
-                    file.afterPowerCut { isSector in
-                        if isSector { return true }
-                        index += 1
-                        return pattern >> index & 1 == 1
-                    })
-            }
+            for pattern in 0..<1 << count { cuts.append(image.afterPowerCut(keeping: pattern)) }
         }
         for _ in 0..<4 {
             let chance = Int.random(in: 10...95, using: &random)
-            var copy = random
-            cuts.append(file.afterPowerCut { _ in copy.chance(percent: chance) })
-            random = copy
+            cuts.append(image.afterPowerCut(percent: chance, using: &random))
         }
         return cuts
     }
 
-    private func check(_ file: BitmapRig.Memory, _ allowed: [BitmapRig.States], _ place: String) {
+    private func check(_ file: MemoryImage, _ allowed: [BitmapRig.States], _ place: String) {
         do {
             let found = try BitmapRig.states(file)
             if !allowed.contains(found) {
@@ -181,7 +171,7 @@ import Testing
     /// The end of a recording is tried again by the object that began it, all else by anybody.
     private enum ImageBitmapsRetry {
         static func of(
-            _ bitmaps: ImageBitmaps, _ file: BitmapRig.Memory, step: Int
+            _ bitmaps: ImageBitmaps, _ file: MemoryImage, step: Int
         ) throws -> ImageBitmaps {
             steps[step].name.hasPrefix("end")
                 ? bitmaps : ImageBitmaps(try BitmapRig.Writer(file))

@@ -11,7 +11,7 @@ import Testing
 @Suite struct BitmapDamageTests {
     private static let size: Int64 = 1 << 20
 
-    private func image() throws -> BitmapRig.Memory {
+    private func image() throws -> MemoryImage {
         let file = try BitmapRig.image(clusterBits: 12, size: Self.size)
         let bitmaps = ImageBitmaps(try BitmapRig.Writer(file))
         try bitmaps.add("first", granularity: .min)
@@ -22,7 +22,7 @@ import Testing
         return file
     }
 
-    private func directory(_ file: BitmapRig.Memory) throws -> BitmapDirectory {
+    private func directory(_ file: MemoryImage) throws -> BitmapDirectory {
         try BitmapDirectory.read(Header.read(from: file), file)
     }
 
@@ -278,7 +278,7 @@ import Testing
             + [Int(directory.offset)..<Int(directory.offset + directory.byteCount)]
             + directory.entries.map { Int($0.tableOffset)..<Int($0.tableOffset) + 8 }
         for round in 0..<RandomTest.events(default: 400) {
-            let file = BitmapRig.Memory(sound.content)
+            let file = MemoryImage(sound.content)
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let place = Int.random(
                     in: places.randomElement(using: &random) ?? 88..<96, using: &random)

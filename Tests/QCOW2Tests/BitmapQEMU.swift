@@ -83,7 +83,7 @@ struct BitmapQEMU {
     }
 
     /// The image as it is now.
-    func memory() throws -> BitmapRig.Memory { try BitmapRig.Memory(path: path) }
+    func memory() throws -> MemoryImage { try MemoryImage(path: path) }
 
     /// Changes the image with our code.
     func change(_ body: (ImageBitmaps) throws -> Void) throws {

@@ -1,6 +1,5 @@
 import BlockStorage
 import DirtyBitmap
-import Foundation
 import SystemPackage
 import TestSupport
 
@@ -8,138 +7,6 @@ import TestSupport
 
 /// What the tests of bitmaps share.
 enum BitmapRig {
-    /// The file of an image, in memory. It can lose its power: `content` is what a process sees,
-    /// `durable` what was there at the last flush, `pending` what happened since.
-    final class Memory: ImageFile, @unchecked Sendable {
-        enum Event {
-            case write(offset: Int, [UInt8])
-            case resize(Int)
-            case sync
-        }
-
-        let path: FilePath = "/memory/image"
-        let isWritable = true
-        private(set) var content: [UInt8]
-        private(set) var durable: [UInt8]
-        private(set) var pending: [Event] = []
-        /// Everything since the last `startRecording`.
-        private(set) var events: [Event] = []
-        private var atStart: (durable: [UInt8], pending: [Event]) = ([], [])
-        /// How many calls still succeed; nil: all.
-        var callsUntilFailure: Int?
-        private(set) var largestRead = 0
-
-        init(_ content: [UInt8]) {
-            self.content = content
-            durable = content
-        }
-
-        convenience init(path: String) throws {
-            self.init(Array(try Data(contentsOf: URL(fileURLWithPath: path))))
-        }
-
-        private init(durable: [UInt8], pending: [Event]) {
-            self.durable = durable
-            content = durable
-            for event in pending { apply(event) }
-        }
-
-        func save(_ path: String) throws {
-            try Data(content).write(to: URL(fileURLWithPath: path))
-        }
-
-        func startRecording() {
-            events = []
-            atStart = (durable, pending)
-        }
-
-        func poke(_ bytes: [UInt8], at offset: Int) {
-            content.replaceSubrange(offset..<(offset + bytes.count), with: bytes)
-            durable = content
-        }
-
-        private func apply(_ event: Event) {
-            pending.append(event)
-            switch event {
-            case .write(let offset, let bytes): Self.put(bytes, at: offset, into: &content)
-            case .resize(let length): Self.resize(&content, to: length)
-            case .sync:
-                durable = content
-                pending = []
-            }
-        }
-
-        private static func put(_ bytes: [UInt8], at offset: Int, into content: inout [UInt8]) {
-            if content.count < offset + bytes.count {
-                resize(&content, to: offset + bytes.count)
-            }
-            content.replaceSubrange(offset..<(offset + bytes.count), with: bytes)
-        }
-
-        private static func resize(_ content: inout [UInt8], to length: Int) {
-            if length < content.count { content.removeLast(content.count - length) }
-            content += [UInt8](repeating: 0, count: length - content.count)
-        }
-
-        private func perform(_ event: Event, _ call: String) throws(StorageError) {
-            if let left = callsUntilFailure {
-                guard left > 0 else {
-                    throw .systemCall(call: call, path: path, code: .ioError)
-                }
-                callsUntilFailure = left - 1
-            }
-            apply(event)
-            events.append(event)
-        }
-
-        /// As the next process finds it after one was killed before its `count`-th recorded call.
-        func afterKill(before count: Int) -> Memory {
-            let file = Memory(durable: atStart.durable, pending: atStart.pending)
-            for event in events.prefix(count) { file.apply(event) }
-            return file
-        }
-
-        /// What may be there after the power was cut: each pending write is there, missing, or, if
-        /// it is not that of the header, there in part.
-        func afterPowerCut(choosing choose: (_ isSector: Bool) -> Bool) -> Memory {
-            var result = durable
-            for event in pending {
-                switch event {
-                case .write(let offset, let bytes):
-                    guard choose(false) else { continue }
-                    for start in stride(from: 0, to: bytes.count, by: 512) {
-                        guard offset == 0 || choose(true) else { continue }
-                        let piece = Array(bytes[start..<min(start + 512, bytes.count)])
-                        Self.put(piece, at: offset + start, into: &result)
-                    }
-                case .resize(let length): if choose(false) { Self.resize(&result, to: length) }
-                case .sync: break
-                }
-            }
-            return Memory(result)
-        }
-
-        // MARK: ImageFile
-
-        func length() throws(StorageError) -> Int64 { Int64(content.count) }
-
-        func read(at offset: Int64, count: Int) throws(StorageError) -> [UInt8] {
-            largestRead = max(largestRead, count)
-            let start = min(Int(offset), content.count)
-            return Array(content[start..<min(start + count, content.count)])
-        }
-
-        func write(_ bytes: [UInt8], at offset: Int64) throws(StorageError) {
-            try perform(.write(offset: Int(offset), bytes), "write")
-        }
-
-        func sync() throws(StorageError) { try perform(.sync, "fdatasync") }
-
-        func resize(to length: Int64) throws(StorageError) {
-            try perform(.resize(Int(length)), "ftruncate")
-        }
-    }
-
     /// A writer of metadata that is as simple as can be: refcounts of 16 bits, first fit, no cache.
     final class Writer: MetadataWriter, @unchecked Sendable {
         let file: any ImageFile
@@ -234,7 +101,7 @@ enum BitmapRig {
     }
 
     /// An image in which nothing is allocated.
-    static func image(clusterBits: Int, size: Int64) throws -> Memory {
+    static func image(clusterBits: Int, size: Int64) throws -> MemoryImage {
         var header = Header()
         header.clusterBits = clusterBits
         header.size = size
@@ -244,13 +111,13 @@ enum BitmapRig {
         header.refcountTableClusters = 1
         header.l1Offset = 3 * cluster
         let l1Clusters = (Int64(header.l1EntryCount) * 8 + cluster - 1) / cluster
-        var content = try header.encoded(for: "/memory/image")
+        var content = try header.encoded(for: "/memory")
         content += [UInt8](repeating: 0, count: Int((2 + l1Clusters) * cluster))
         content.put(UInt64(2 * cluster), at: Int(cluster))
         for index in 0..<Int(3 + l1Clusters) {
             content.put(UInt16(1), at: Int(2 * cluster) + index * 2)
         }
-        return Memory(content)
+        return MemoryImage(content)
     }
 
     /// What an image says about one bitmap.

@@ -86,11 +86,12 @@ struct OperationTests {
             let image = MemoryImage(start)
             try operation(try ImageWriter(image, try Header.read(from: image)))
             #expect(NaiveImage(bytes: image.content).problems(strict: true) == [])
-            var cut = PowerCut(start)
+            var cut = VolatileFile(start)
             for event in image.events {
-                cut.advance(event)
+                cut.perform(event)
                 for percent in [100, 20, 50, 90] {
-                    let state = NaiveImage(bytes: cut.some(percent: percent, &random))
+                    let state = NaiveImage(
+                        bytes: cut.afterPowerCut(percent: percent, using: &random))
                     #expect(state.problems() == [], "\(random.replay)")
                 }
             }

@@ -130,16 +130,18 @@ import Testing
         _ written: Sectors,
         _ random: inout SeededGenerator
     ) throws {
-        var cut = PowerCut(start)
+        var cut = VolatileFile(start)
         var committed = 0
         let step = max(1, image.events.count / 25)
         let offset = Int.random(in: 0..<step, using: &random)
         for (number, event) in image.events.enumerated() {
-            cut.advance(event)
+            cut.perform(event)
             if case .mark(let commit) = event { committed = commit }
             guard number % step == offset else { continue }
-            var states = [cut.everything]
-            for percent in [20, 50, 90] { states.append(cut.some(percent: percent, &random)) }
+            var states = [cut.content]
+            for percent in [20, 50, 90] {
+                states.append(cut.afterPowerCut(percent: percent, using: &random))
+            }
             for (variant, state) in states.enumerated() {
                 let place: Comment = "event \(number), variant \(variant); \(random.replay)"
                 let found = NaiveImage(bytes: state)
