@@ -31,8 +31,10 @@ final class ForeignWriters: Sendable {
         var writer: String?
         /// Had it open for writing, and has closed it.
         var closer: String?
-        /// Something has opened it.
+        /// Something has opened it. As long as it has, a look at all processes finds it.
         var isOpened = false
+        /// The same, and no look would find it: why, as a phrase.
+        var unseenOpener: String?
     }
 
     /// - Throws: why this kernel, filesystem or container tells nothing.
@@ -46,6 +48,7 @@ final class ForeignWriters: Sendable {
         state.withLock { state in
             while !state.hasEnded, let notice = SystemCalls.foreignNotice(in: notices) {
                 state.heard.add(notice, view)
+                // An error would come again and again.
                 if notice.kind == .untold { break }
             }
             return state.heard
@@ -84,14 +87,19 @@ extension ForeignWriters.Heard {
         switch notice.kind {
         case .wrote: if writer == nil { writer = Self.name(notice.pid, view) }
         case .closed: if closer == nil { closer = Self.name(notice.pid, view) }
-        case .opened: isOpened = true
-        case .untold: writer = writer ?? "it can't be told what, because too much has happened"
+        case .opened:
+            isOpened = true
+            if notice.pid == 0 || !view.seesAllProcesses {
+                unseenOpener = unseenOpener ?? "something that can't be seen from here"
+            }
+        case .untold: unseenOpener = "more than the kernel keeps in mind"
         }
     }
 
     private static func name(_ pid: Int, _ view: SystemView) -> String {
         guard pid > 0 else { return "another process" }
-        return view.isAlive(pid) ? "\(view.processName(pid))" : "process \(pid), which has ended"
+        return view.isAlive(pid)
+            ? "\(view.processName(pid))" : "process \(pid), which has ended,"
     }
 }
 

@@ -47,8 +47,11 @@ extension StorageDevice {
     package func possibleWriter() -> String? {
         guard let heard else { return nil }
         if let closer = heard.closer { return "\(closer) had it open for writing" }
+        if let opener = heard.unseenOpener { return "by \(opener)" }
         guard heard.isOpened else { return nil }
-        return GuardRunner(view: .live).user(of: node, at: resolvedPath)
+        if let user = GuardRunner(view: .live).user(of: node, at: resolvedPath) { return user }
+        // Who has closed it during that look was not found by it.
+        return self.heard?.closer.map { "\($0) had it open for writing" }
     }
 
     /// Why nobody would notice another process that writes it, as a sentence; nil: it is noticed.

@@ -118,7 +118,7 @@ extension StorageError: DescribedError {
         case .systemCall("open", _, .resourceTemporarilyUnavailable, _):
             "File servers (Samba, NFS) take leases; /proc/locks has its process and the inode. "
                 + "Close the file there, then run again."
-        case .writtenByOther: "Stop what writes it, then run the command again."
+        case .writtenByOther: "Stop what writes it, if it still runs; then run the command again."
         case .systemCall(_, _, let code, _): Self.remedy(for: code)
         case .refused(let refusal): refusal.remedy
         case .image(let problem): problem.remedy

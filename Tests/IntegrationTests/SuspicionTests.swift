@@ -110,6 +110,53 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// What may have been written there without a note, the record must not vouch for.
+        @Test func `a target that was open elsewhere is in doubt after an interrupt`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let command = ["full", source, target]
+            let child = try scratch.start(
+                command + ["--create", "--json", "--progress"] + Self.slow)
+            #expect(
+                child.wait(until: {
+                    $0.output.split(separator: "\n").contains {
+                        $0.contains("progress") && !$0.contains("\"done\":0,")
+                    }
+                }))
+            try Shell.run("sh", "-c", "exec 3<>\(target)")
+            child.send(SIGTERM)
+            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            let end = try scratch.run(command + ["--resume", "--json"])
+            #expect(end.code == Code.done, "\(end)")
+            #expect(try end.report().text("claim") == "mirrorByEvidence", "\(end)")
+            #expect(end.output.contains("targetUnknown"), "\(end)")
+        }
+
+        @Test(.enabled(if: Needs.root, Needs.rootReason))
+        func `an opener that can't be seen is not nobody`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let child = try Child(
+                [
+                    "unshare", "--pid", "--fork", "--mount-proc", RingMirror.path, "full", source,
+                    target, "--create", "--json", "--progress",
+                ] + Self.slow, in: scratch)
+            #expect(
+                child.wait(until: {
+                    $0.output.split(separator: "\n").contains {
+                        $0.contains("progress") && !$0.contains("\"done\":0,")
+                    }
+                }))
+            // Outside of its namespace, and for as long as the job runs.
+            let holder = try #require(FileHandle(forUpdatingAtPath: target))
+            let end = try child.wait()
+            try holder.close()
+            #expect(end.code == Code.done, "\(end)")
+            #expect(end.output.contains("targetOpened"), "\(end)")
+        }
+
         @Test func `a refused target does not become a known one`() throws {
             let scratch = try Scratch()
             let (source, _) = try mirrored(scratch)

@@ -79,7 +79,7 @@ struct GuardRunner {
         }
         let findings = UseGuard(survey: survey).findings(on: node, at: path)
         if let use = findings.uses.first { return "\(use)" }
-        return ProcessGuard.lastingWriters(to: findings.reach, view).first.map {
+        return ProcessGuard.writers(to: findings.reach, view).first.map {
             "\($0) has it open for writing"
         }
     }

@@ -349,7 +349,10 @@ extension MirrorStart {
             }
         }
         if looks.contains([]) {
-            note(.unknown("the interrupted job died while it wrote there"))
+            note(
+                .unknown(
+                    "the interrupted job died while it wrote there, or could not tell what else did"
+                ))
         }
         for look in looks where !look.isEmpty {
             let found = target.evidence(since: look)

@@ -68,9 +68,7 @@ struct ImageJobRun {
         output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
             say(error.told)
-            say(
-                "the command is not done: \(job.kept.path) has all that it had; run the command "
-                    + "again")
+            say("the command is not done: \(rest(after: error))run the command again")
             throw Exit.failed.asError
         }
         switch report.outcome {
@@ -81,7 +79,7 @@ struct ImageJobRun {
             for evidence in ended.claim.evidence { Output.line("  rests on: \(evidence.text)") }
         case .failed(let error):
             say(error.told)
-            sayWhatIsLeft(report)
+            sayWhatIsLeft(report, after: error)
             throw Exit.failed.asError
         case .cancelled:
             say("interrupted")
@@ -92,9 +90,19 @@ struct ImageJobRun {
 
     private func say(_ text: String) { Message.say(text) }
 
-    private func sayWhatIsLeft(_ report: MirrorReport) {
+    private func sayWhatIsLeft(_ report: MirrorReport, after error: MirrorError? = nil) {
         say(
             "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied; "
-                + "\(job.kept.path) has all that it had: run the command again to go on")
+                + "\(rest(after: error))run the command again to go on")
+    }
+
+    /// What the kept image has; nothing where something else has changed it, of which nobody knows.
+    private func rest(after error: MirrorError?) -> String {
+        let isTouched =
+            error.map { error in
+                [.writtenMeanwhile, .movedMeanwhile, .shrank].contains(error.code)
+                    && job.kept.path == error.path
+            } ?? false
+        return isTouched ? "" : "\(job.kept.path) has all that it had; "
     }
 }
