@@ -99,7 +99,7 @@ extension ForeignWriters.Heard {
     private static func name(_ pid: Int, _ view: SystemView) -> String {
         guard pid > 0 else { return "another process" }
         return view.isAlive(pid)
-            ? "\(view.processName(pid))" : "process \(pid), which has ended,"
+            ? "\(view.processName(pid))" : "process \(pid) (ended)"
     }
 }
 

@@ -47,7 +47,7 @@ extension StorageDevice {
     package func possibleWriter() -> String? {
         guard let heard else { return nil }
         if let closer = heard.closer { return "\(closer) had it open for writing" }
-        if let opener = heard.unseenOpener { return "by \(opener)" }
+        if let opener = heard.unseenOpener { return opener }
         guard heard.isOpened else { return nil }
         if let user = GuardRunner(view: .live).user(of: node, at: resolvedPath) { return user }
         // Who has closed it during that look was not found by it.
