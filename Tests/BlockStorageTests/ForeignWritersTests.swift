@@ -70,13 +70,11 @@ import Testing
         let program = """
             import os, sys, time
             f = os.open(sys.argv[1], os.O_RDWR)
-            print("open", flush=True)
-            sys.stdin.read() if sys.argv[2] == "wait" else None
             os.close(f)
             print("closed", flush=True)
             time.sleep(60)
             """
-        let opener = try Child(["python3", "-c", program, path, "close"], in: scratch)
+        let opener = try Child(["python3", "-c", program, path], in: scratch)
         try #require(opener.wait(until: { $0.output.contains("closed") }), "\(opener.errors)")
         let found = try #require(device.possibleWriter())
         #expect(found.contains("process \(opener.pid)"), "\(found)")

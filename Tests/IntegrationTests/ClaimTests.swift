@@ -154,22 +154,32 @@ extension Processes {
             #expect(try scratch.dirtyBytes(source, "n") == miB)
         }
 
-        /// A program that has it open may write by libaio, of which the kernel tells nothing.
-        @Test func `a target that something else had open is a mirror with a doubt`() throws {
-            let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+        /// Mirrors 2 MiB more to a target, to which something happens in mid-job.
+        private func disturbedIncrement(
+            _ scratch: Scratch, _ source: String, _ target: String, by happen: () throws -> Void
+        ) throws -> Child.End {
             try Content.write(5, to: source, 0..<2 * miB)
             try scratch.bitmap("mark", source, "n", "0+2M")
             let child = try scratch.start([
                 "incremental", source, target, "--bitmap", "n", "--speed", "1M",
                 "--request-size", "64K", "--json",
             ])
+            // The first 64 KiB of both are the same when they were copied.
             let hasBegun = child.wait(until: { _ in
                 (try? Shell.run("cmp", "-s", "-n", "65536", source, target)) != nil
             })
             #expect(hasBegun && child.isRunning, "\(child.errors)")
-            try Shell.run("sh", "-c", "exec 3<>\(target)")
-            let end = try child.wait()
+            try happen()
+            return try child.wait()
+        }
+
+        /// A program that has it open may write by libaio, of which the kernel tells nothing.
+        @Test func `a target that something else had open is a mirror with a doubt`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            let end = try disturbedIncrement(scratch, source, target) {
+                try Shell.run("sh", "-c", "exec 3<>\(target)")
+            }
             #expect(end.code == Code.done && end.errors.contains("libaio"), "\(end)")
             #expect(end.output.contains("targetOpened"), "\(end)")
             // It stays in doubt until all of it was compared.
@@ -199,19 +209,9 @@ extension Processes {
         @Test func `a target written in mid-job lacks everything from then on`() throws {
             let scratch = try Scratch()
             let (source, target) = try mirrored(scratch)
-            try Content.write(5, to: source, 0..<2 * miB)
-            try scratch.bitmap("mark", source, "n", "0+2M")
-            let child = try scratch.start([
-                "incremental", source, target, "--bitmap", "n", "--speed", "1M",
-                "--request-size", "64K",
-            ])
-            // The first 64 KiB of both are the same when they were copied.
-            let hasBegun = child.wait(until: { _ in
-                (try? Shell.run("cmp", "-s", "-n", "65536", source, target)) != nil
-            })
-            #expect(hasBegun && child.isRunning, "\(child.errors)")
-            try Content.write(9, to: target, 6 * miB..<6 * miB + 4 * kiB)
-            let end = try child.wait()
+            let end = try disturbedIncrement(scratch, source, target) {
+                try Content.write(9, to: target, 6 * miB..<6 * miB + 4 * kiB)
+            }
             #expect(end.code == Code.failed && end.errors.contains("process"), "\(end)")
             let report = try scratch.increment(source, target, "--bitmap", "n")
             #expect(report.number("planned") == Self.size)
