@@ -31,10 +31,14 @@ final class ForeignWriters: Sendable {
         var writer: String?
         /// Had it open for writing, and has closed it.
         var closer: String?
-        /// Something has opened it. As long as it has, a look at all processes finds it.
-        var isOpened = false
-        /// The same, and no look would find it: why, as a phrase.
-        var unseenOpener: String?
+        /// The same, since the comparison began.
+        var closerSinceComparison: String?
+        /// Those that have opened it, and were not heard to close it; 0: one that is not told.
+        var openers: Set<Int> = []
+        /// Not all was told.
+        var isIncomplete = false
+
+        fileprivate var isCompared = false
     }
 
     /// - Throws: why this kernel, filesystem or container tells nothing.
@@ -46,12 +50,17 @@ final class ForeignWriters: Sendable {
     /// What was heard of by now: what is known stays known.
     func heard(_ view: SystemView) -> Heard {
         state.withLock { state in
-            while !state.hasEnded, let notice = SystemCalls.foreignNotice(in: notices) {
-                state.heard.add(notice, view)
-                // An error would come again and again.
-                if notice.kind == .untold { break }
-            }
+            listen(&state, view)
             return state.heard
+        }
+    }
+
+    /// All of it is compared from now on: who has closed it before can't have written what is not
+    /// compared, because a write that is on its way, or a mapping, keeps it from being closed.
+    func beginComparison(_ view: SystemView) {
+        state.withLock { state in
+            listen(&state, view)
+            state.heard.isCompared = true
         }
     }
 
@@ -66,33 +75,54 @@ final class ForeignWriters: Sendable {
             SystemCalls.unwatchWrites(watched, notices)
         }
     }
+
+    private func listen(_ state: inout State, _ view: SystemView) {
+        while !state.hasEnded, !state.heard.isIncomplete {
+            guard let found = SystemCalls.foreignNotices(in: notices) else {
+                // An error would come again and again.
+                state.heard.isIncomplete = true
+                return
+            }
+            if found.isEmpty { return }
+            for notice in found { state.heard.add(notice, view) }
+        }
+    }
 }
 
-/// What the kernel has noted of another process.
+/// What the kernel has noted of another process since its note before, in no order.
 private struct ForeignNotice {
-    enum Kind {
-        case wrote, closed, opened
-        /// More has happened than the kernel keeps, or it can't be asked any more.
-        case untold
+    struct Deeds: OptionSet {
+        let rawValue: UInt32
+        static let wrote = Deeds(rawValue: ringmirror_notice_wrote)
+        static let opened = Deeds(rawValue: ringmirror_notice_opened)
+        static let closedWriter = Deeds(rawValue: ringmirror_notice_closed_writer)
+        static let closedReader = Deeds(rawValue: ringmirror_notice_closed_reader)
+        /// More has happened than the kernel keeps.
+        static let untold = Deeds(rawValue: ringmirror_notice_untold)
     }
 
-    let kind: Kind
+    let deeds: Deeds
     /// 0 where it is not told: to users without privileges, and in containers.
     let pid: Int
 }
 
 extension ForeignWriters.Heard {
     fileprivate mutating func add(_ notice: ForeignNotice, _ view: SystemView) {
+        let (deeds, pid) = (notice.deeds, notice.pid)
+        if deeds.contains(.untold) { isIncomplete = true }
         // A name costs a look at /proc, and one of each kind is enough.
-        switch notice.kind {
-        case .wrote: if writer == nil { writer = Self.name(notice.pid, view) }
-        case .closed: if closer == nil { closer = Self.name(notice.pid, view) }
-        case .opened:
-            isOpened = true
-            if notice.pid == 0 || !view.seesAllProcesses {
-                unseenOpener = unseenOpener ?? "something that can't be seen from here"
-            }
-        case .untold: unseenOpener = "more than the kernel keeps in mind"
+        if deeds.contains(.wrote), writer == nil { writer = Self.name(pid, view) }
+        if deeds.contains(.closedWriter),
+            closer == nil || (isCompared && closerSinceComparison == nil)
+        {
+            let name = Self.name(pid, view)
+            closer = closer ?? name
+            if isCompared { closerSinceComparison = name }
+        }
+        if deeds.contains(.opened) { openers.insert(pid) }
+        // Of those that are not told one may close it while another has it.
+        if !deeds.isDisjoint(with: [.closedWriter, .closedReader]), pid != 0 {
+            openers.remove(pid)
         }
     }
 
@@ -115,18 +145,16 @@ extension SystemCalls {
         _ = ringmirror_unwatch_writes(notices.raw, descriptor.raw)
     }
 
-    /// The next note of another process; nil: there is none.
-    fileprivate static func foreignNotice(in notices: Descriptor) -> ForeignNotice? {
-        var pid: CInt = 0
-        let found = unsafe ringmirror_foreign_notice(notices.raw, &pid)
-        let kind: ForeignNotice.Kind
-        switch found {
-        case 0: return nil
-        case ringmirror_notice_wrote: kind = .wrote
-        case ringmirror_notice_closed: kind = .closed
-        case ringmirror_notice_opened: kind = .opened
-        default: kind = .untold
+    /// The next notes of other processes, some of them; nil: they can't be had.
+    fileprivate static func foreignNotices(in notices: Descriptor) -> [ForeignNotice]? {
+        unsafe withUnsafeTemporaryAllocation(
+            of: ringmirror_notice.self, capacity: Int(ringmirror_notices_at_once)
+        ) { found in
+            let count = unsafe ringmirror_foreign_notices(notices.raw, found.baseAddress)
+            guard count >= 0 else { return nil }
+            return unsafe found.prefix(Int(count)).map {
+                ForeignNotice(deeds: .init(rawValue: $0.deeds), pid: Int($0.pid))
+            }
         }
-        return ForeignNotice(kind: kind, pid: Int(pid))
     }
 }

@@ -32,8 +32,9 @@ struct Landing: Equatable {
             }
             if waited >= moment && !isTold {
                 StorageWait.tell(
-                    "\(path) is still held for a process that has ended: waiting up to "
-                        + "\(Self.limitMilliseconds / 1000) s for its writes to land")
+                    "\(path) is still held, by no process that can be seen: waiting up to "
+                        + "\(Self.limitMilliseconds / 1000) s, in case writes of one that has "
+                        + "ended have yet to land")
                 isTold = true
             }
             // After the first moment each look is one at all processes.

@@ -38,10 +38,13 @@ package enum LockHolders {
         at byte: Int64, on file: NodeIdentity, _ view: SystemView
     ) -> [ProcessName] {
         view.processes().compactMap { pid in
-            let holds = view.entries("/proc/\(pid)/fd").contains { descriptor in
-                let link = "/proc/\(pid)/fd/\(descriptor)"
-                return view.linkTarget(link)?.hasPrefix("/") == true && view.identify(link) == file
-                    && hasLock(at: byte, view.text("/proc/\(pid)/fdinfo/\(descriptor)") ?? "")
+            let holds = view.descriptorTables(of: pid).contains { table in
+                view.entries("\(table)/fd").contains { descriptor in
+                    let link = "\(table)/fd/\(descriptor)"
+                    return view.linkTarget(link)?.hasPrefix("/") == true
+                        && view.identify(link) == file
+                        && hasLock(at: byte, view.text("\(table)/fdinfo/\(descriptor)") ?? "")
+                }
             }
             return holds ? view.processName(pid) : nil
         }

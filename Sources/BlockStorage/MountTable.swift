@@ -72,22 +72,6 @@ extension SystemView {
         return tables.flatMap { $0.split(separator: "\n").compactMap { Mount(line: $0) } }
     }
 
-    func processes() -> [Int] { entries("/proc").compactMap { Int($0) } }
-
-    func processName(_ pid: Int) -> ProcessName {
-        ProcessName(pid: pid, command: value("/proc/\(pid)/comm") ?? "?")
-    }
-
-    /// Whether a process still runs: one that was killed keeps its number until its parent has
-    /// asked what became of it.
-    func isAlive(_ pid: Int) -> Bool {
-        guard let status = text("/proc/\(pid)/stat"), let name = status.lastIndex(of: ")") else {
-            return false
-        }
-        // The state follows the command, in which any character may be.
-        return !["Z", "X"].contains(status[status.index(after: name)...].trimmed.first)
-    }
-
     /// The paths of active swap space; empty also where the kernel has no swap.
     func swaps() -> [String] {
         let lines = (text("/proc/swaps") ?? "").split(separator: "\n").dropFirst()

@@ -40,18 +40,29 @@ extension StorageDevice {
         throw .writtenByOther(path: path, writer: writer)
     }
 
+    /// All of it is compared from now on, with what it should have.
+    package func beginComparison() {
+        if case .on(let watch) = writers.withLock({ $0 }) { watch.beginComparison(.live) }
+    }
+
     /// Who could have written it since `watchWriters` without a note, by a mapping or libaio, or
     /// still could: a phrase; nil: nobody that was heard of.
     ///
-    /// Complexity: nothing, unless something has opened it; then a look at all processes.
-    package func possibleWriter() -> String? {
+    /// - Parameter compared: all of it was found right since `beginComparison`: what matters is who
+    ///   could have written it since then.
+    ///
+    /// Complexity: nothing, unless something has it open that was not heard to close it; then a
+    /// look at all processes.
+    package func possibleWriter(compared: Bool = false) -> String? {
         guard let heard else { return nil }
-        if let closer = heard.closer { return "\(closer) had it open for writing" }
-        if let opener = heard.unseenOpener { return opener }
-        guard heard.isOpened else { return nil }
-        if let user = GuardRunner(view: .live).user(of: node, at: resolvedPath) { return user }
+        if let known = heard.possibleWriter(compared: compared) { return known }
+        guard !heard.openers.isEmpty else { return nil }
+        let users = GuardRunner(view: .live).users(of: node, at: resolvedPath)
+        if let writer = users.writer { return writer }
         // Who has closed it during that look was not found by it.
-        return self.heard?.closer.map { "\($0) had it open for writing" }
+        guard let heard = self.heard else { return nil }
+        return heard.possibleWriter(compared: compared)
+            ?? heard.hiddenOpener(besides: users.readers, .live)
     }
 
     /// Why nobody would notice another process that writes it, as a sentence; nil: it is noticed.
@@ -63,5 +74,22 @@ extension StorageDevice {
     /// Ends the watch. What is known by now stays known.
     package func endWatch() {
         if case .on(let watch) = writers.withLock({ $0 }) { watch.end() }
+    }
+}
+
+extension ForeignWriters.Heard {
+    fileprivate func possibleWriter(compared: Bool) -> String? {
+        if isIncomplete { return "more has happened than the kernel keeps in mind" }
+        return (compared ? closerSinceComparison : closer).map {
+            "\($0) had it open for writing"
+        }
+    }
+
+    /// Who has it open in a way that no look at processes shows: in an io_uring, on its way to
+    /// another process through a socket, or where other users' processes can't be looked at.
+    fileprivate func hiddenOpener(besides readers: Set<Int>, _ view: SystemView) -> String? {
+        guard let opener = openers.subtracting(readers).min() else { return nil }
+        guard opener > 0 else { return "something that can't be seen from here" }
+        return "\(view.processName(opener)), and where it has it now can't be seen"
     }
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 import Glibc
 internal import SystemPackage
 
@@ -16,6 +17,8 @@ package struct SystemView: Sendable {
     let status: @Sendable (FilePath) -> FileStatus?
     /// The filesystem that has a path of this machine.
     let filesystem: @Sendable (FilePath) -> Filesystem?
+    /// Whether two threads have one table of descriptors; false also where that can't be told.
+    let sharesDescriptors: @Sendable (Int, Int) -> Bool
 
     /// The machine we run on.
     package static let live = SystemView(
@@ -31,6 +34,9 @@ package struct SystemView: Sendable {
             // O_PATH opens nothing: a server is not asked.
             guard let place = try? SystemCalls.open(path, O_PATH) else { return nil }
             return (try? SystemCalls.filesystemMagic(place)).map { Filesystem(magic: $0) }
+        },
+        sharesDescriptors: { one, other in
+            ringmirror_shares_descriptors(CInt(one), CInt(other)) != 0
         })
 
     init(
@@ -38,13 +44,15 @@ package struct SystemView: Sendable {
         identify: @escaping @Sendable (String) -> NodeIdentity?,
         loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil },
         status: @escaping @Sendable (FilePath) -> FileStatus? = { _ in nil },
-        filesystem: @escaping @Sendable (FilePath) -> Filesystem? = { _ in nil }
+        filesystem: @escaping @Sendable (FilePath) -> Filesystem? = { _ in nil },
+        sharesDescriptors: @escaping @Sendable (Int, Int) -> Bool = { _, _ in false }
     ) {
         self.root = root
         self.identify = identify
         self.loopBacking = loopBacking
         self.status = status
         self.filesystem = filesystem
+        self.sharesDescriptors = sharesDescriptors
     }
 
     /// The text of a file without its last line end; nil if it cannot be read.

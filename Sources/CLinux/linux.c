@@ -13,6 +13,7 @@
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -221,7 +222,7 @@ int ringmirror_rename_new(int directory, const char *from, const char *to) {
     return 0;
 }
 
-static const uint64_t watched_events = FAN_MODIFY | FAN_OPEN | FAN_CLOSE_WRITE;
+static const uint64_t watched_events = FAN_MODIFY | FAN_OPEN | FAN_CLOSE;
 
 int ringmirror_watch_writes(int fd) {
     // A handle of the file in each note needs no privileges; a descriptor would.
@@ -242,37 +243,48 @@ int ringmirror_unwatch_writes(int notices, int fd) {
     return fanotify_mark(notices, FAN_MARK_REMOVE, watched_events, fd, NULL) < 0 ? errno : 0;
 }
 
-int ringmirror_foreign_notice(int notices, int *pid) {
-    // One event with its handle, so that none is taken that the caller is not told of.
-    char bytes[sizeof(struct fanotify_event_metadata) + 256]
+static uint32_t told(const struct fanotify_event_metadata *event) {
+    if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
+        return ringmirror_notice_untold;
+    uint32_t deeds = 0;
+    if (event->mask & FAN_MODIFY)
+        deeds |= ringmirror_notice_wrote;
+    if (event->mask & FAN_OPEN)
+        deeds |= ringmirror_notice_opened;
+    if (event->mask & FAN_CLOSE_WRITE)
+        deeds |= ringmirror_notice_closed_writer;
+    if (event->mask & FAN_CLOSE_NOWRITE)
+        deeds |= ringmirror_notice_closed_reader;
+    return deeds;
+}
+
+int ringmirror_foreign_notices(int notices, struct ringmirror_notice *found) {
+    // An event has no fewer bytes than its head, so that none is read that has no place.
+    char bytes[ringmirror_notices_at_once * sizeof(struct fanotify_event_metadata)]
         __attribute__((aligned(__alignof__(struct fanotify_event_metadata))));
     pid_t own = getpid();
     for (;;) {
         ssize_t length = read(notices, bytes, sizeof bytes);
         if (length < 0 && errno == EINTR)
             continue;
+        if (length < 0 && errno == EAGAIN)
+            return 0;
         if (length <= 0)
-            return length < 0 && errno == EAGAIN ? 0 : ringmirror_notice_untold;
-        int found = 0;
+            return -1;
+        int count = 0;
         struct fanotify_event_metadata *event = (void *)bytes;
         for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length)) {
-            int what = ringmirror_notice_opened;
-            if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
-                what = ringmirror_notice_untold;
-            else if (event->pid == own)
-                continue;
-            else if (event->mask & FAN_MODIFY)
-                what = ringmirror_notice_wrote;
-            else if (event->mask & FAN_CLOSE_WRITE)
-                what = ringmirror_notice_closed;
-            // The gravest of what one read has.
-            if (found == 0 || what == ringmirror_notice_untold ||
-                (found != ringmirror_notice_untold && what < found)) {
-                found = what;
-                *pid = event->pid;
-            }
+            struct ringmirror_notice notice = {told(event), event->pid};
+            if (notice.deeds == ringmirror_notice_untold || notice.pid != own)
+                found[count++] = notice;
         }
-        if (found != 0)
-            return found;
+        if (count > 0)
+            return count;
     }
+}
+
+int ringmirror_shares_descriptors(int one, int other) {
+    // Of kcmp.h, which not every C library has.
+    const int files = 2;
+    return syscall(SYS_kcmp, one, other, files, 0, 0) == 0;
 }

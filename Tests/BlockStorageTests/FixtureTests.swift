@@ -206,6 +206,22 @@ import Testing
                     ProcessName(pid: 72, command: "tool72"),
                 ])
     }
+
+    /// A table of a thread's own, and those of threads whose first one has ended.
+    @Test func `descriptors that only a thread has are found`() throws {
+        let machine = try Fixture()
+        let disk = try machine.device("sdb", 8, 16)
+        for (pid, threads) in [(70, [70, 71]), (80, [80, 81, 82])] {
+            for thread in threads {
+                try machine.text("/proc/\(pid)/task/\(thread)/comm", "tool")
+            }
+            let place = "/proc/\(pid)/task/\(threads.last ?? 0)"
+            try machine.link("\(place)/fd/5", to: "/dev/sdb")
+            machine.node("\(place)/fd/5", disk)
+            try machine.text("\(place)/fdinfo/5", "pos:\t0\nflags:\t0100002")
+        }
+        #expect(ProcessGuard.writers(to: [disk], machine.view).map(\.pid) == [70, 80])
+    }
 }
 
 @Suite struct OverlapFixtureTests {

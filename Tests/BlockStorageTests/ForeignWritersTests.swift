@@ -81,23 +81,88 @@ import Testing
         #expect(writer(of: device) == nil)
     }
 
-    @Test func `a mapping that stays may write`() throws {
+    /// How a process has a file `f` open where `/proc/PID/fd` does not show it.
+    enum Hidden: String, CaseIterable, CustomTestStringConvertible {
+        case mapped, threadsOwn, firstThreadEnded, inSocket
+
+        var testDescription: String { rawValue }
+
+        var program: String {
+            switch self {
+            case .mapped: "m = mmap.mmap(f, 4096); m[0:4] = b'test'; os.closerange(3, 64); tell()"
+            case .threadsOwn:
+                """
+                def run():
+                    global f
+                    libc.unshare(0x400)
+                    tell(); time.sleep(60)
+                t = threading.Thread(target=run)
+                t.start(); time.sleep(0.5); os.close(f)
+                """
+            case .firstThreadEnded:
+                """
+                def run():
+                    time.sleep(0.5); tell(); time.sleep(60)
+                threading.Thread(target=run).start()
+                libc.syscall(60, 0)
+                """
+            case .inSocket:
+                "a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [f]); os.close(f); tell()"
+            }
+        }
+
+        func begin(_ path: String, in scratch: Scratch) throws -> Child {
+            let child = try Child(
+                [
+                    "python3", "-c",
+                    """
+                    import ctypes, mmap, os, socket, sys, threading, time
+                    libc = ctypes.CDLL(None)
+                    def tell(): print("begun", flush=True)
+                    f = os.open(sys.argv[1], os.O_RDWR)
+                    \(program)
+                    time.sleep(60)
+                    """, path,
+                ], in: scratch)
+            try #require(child.wait(until: { $0.output.contains("begun") }), "\(child.errors)")
+            return child
+        }
+    }
+
+    @Test(arguments: Hidden.allCases)
+    func `what has it open where nobody sees it may write`(_ hidden: Hidden) throws {
         let scratch = try Scratch()
         let (device, path) = try target(in: scratch)
         device.watchWriters()
-        let program = """
-            import mmap, os, sys, time
-            f = open(sys.argv[1], "r+b")
-            m = mmap.mmap(f.fileno(), 4096)
-            m[0:4] = b"test"
-            os.closerange(3, 64)
-            print("mapped", flush=True)
-            time.sleep(60)
-            """
-        let mapper = try Child(["python3", "-c", program, path], in: scratch)
-        try #require(mapper.wait(until: { $0.output.contains("mapped") }), "\(mapper.errors)")
+        let holder = try hidden.begin(path, in: scratch)
         let found = try #require(device.possibleWriter())
-        #expect(found.contains("process \(mapper.pid)"), "\(found)")
+        #expect(found.contains("process \(holder.pid)"), "\(found)")
+        // It still has it: a comparison does not change that.
+        device.beginComparison()
+        #expect(device.possibleWriter(compared: true) != nil)
+        #expect(writer(of: device) == nil)
+    }
+
+    @Test func `what reads it does not write it`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        let reader = try Child(
+            ["sh", "-c", "exec <\(path); echo begun; exec sleep 60"], in: scratch)
+        try #require(reader.wait(until: { $0.output.contains("begun") }), "\(reader.errors)")
+        #expect(device.possibleWriter() == nil)
+    }
+
+    @Test func `what was closed before a comparison can't have written since`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        try Shell.run("sh", "-c", "exec 3<>\(path)")
+        device.beginComparison()
+        #expect(device.possibleWriter() != nil)
+        #expect(device.possibleWriter(compared: true) == nil)
+        try Shell.run("sh", "-c", "exec 3<>\(path)")
+        #expect(device.possibleWriter(compared: true) != nil)
     }
 
     @Test(.enabled(if: LoopDevice.isAvailable, "needs root and loop devices"))

@@ -55,8 +55,8 @@ import Testing
         #expect(
             told.withLock { $0 }.filter { $0.hasPrefix("/d is still held") }
                 == [
-                    "/d is still held for a process that has ended: waiting up to 10 s for its "
-                        + "writes to land"
+                    "/d is still held, by no process that can be seen: waiting up to 10 s, in "
+                        + "case writes of one that has ended have yet to land"
                 ])
         #expect(
             landing.notes("/d") == [
@@ -95,6 +95,10 @@ import Testing
             [70, 71, 72, 73, 74].map { machine.view.isAlive($0) } == [
                 true, false, false, true, false,
             ])
+        // Its first thread has ended, and another has not.
+        try machine.text("/proc/71/task/71/comm", "a")
+        try machine.text("/proc/71/task/75/comm", "a")
+        #expect(machine.view.isAlive(71))
     }
 
     @Test func `a disk is orphaned if nothing has it`() throws {

@@ -199,5 +199,9 @@ import Testing
         machine.node("/proc/72/map_files/7f05-7f06", disk)
         #expect(MappingGuard.access(of: 72, to: [disk], machine.view) == true)
         #expect(MappingGuard.access(of: 73, to: [disk], machine.view) == nil)
+        // The first thread of 74 has ended.
+        try machine.text("/proc/74/task/74/comm", "a")
+        try machine.text("/proc/74/task/75/maps", "7f03-7f04 rw-s 00000000 fe:01 77 /srv/a")
+        #expect(MappingGuard.access(of: 74, to: [file], machine.view) == true)
     }
 }

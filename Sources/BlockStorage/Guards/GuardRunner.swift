@@ -71,17 +71,26 @@ struct GuardRunner {
         }
     }
 
-    /// Who uses a target that was free when it was opened, as a phrase; nil: nobody that is seen.
-    func user(of node: NodeIdentity, at path: String) -> String? {
+    /// Who has storage open, or stands on it, that was free when it was opened.
+    struct Users {
+        /// Who may write it, as a phrase; nil: nobody that is seen.
+        let writer: String?
+        /// The processes that only read it.
+        let readers: Set<Int>
+    }
+
+    func users(of node: NodeIdentity, at path: String) -> Users {
         let survey: Survey
         do throws(Survey.Blindness) { survey = try .take(view) } catch {
-            return "who has it open can't be seen (\(error.missing))"
+            return Users(
+                writer: "who has it open can't be seen (\(error.missing))", readers: [])
         }
         let findings = UseGuard(survey: survey).findings(on: node, at: path)
-        if let use = findings.uses.first { return "\(use)" }
-        return ProcessGuard.writers(to: findings.reach, view).first.map {
-            "\($0) has it open for writing"
-        }
+        let openers = ProcessGuard.openers(of: findings.reach, view)
+        let writer =
+            findings.uses.first?.description
+            ?? openers.first(where: \.canWrite).map { "\($0.process) has it open for writing" }
+        return Users(writer: writer, readers: Set(openers.map(\.process.pid)))
     }
 
     /// A lease that was given proves what a look at all processes can only make likely.

@@ -6,7 +6,7 @@ enum MappingGuard {
     static func access(
         of pid: Int, to reach: Set<NodeIdentity>, _ view: SystemView
     ) -> Bool? {
-        guard let maps = view.bytes("/proc/\(pid)/maps") else { return nil }
+        guard let maps = view.mappings(of: pid) else { return nil }
         var found: Bool?
         for line in maps.split(separator: UInt8(ascii: "\n")) {
             guard isShared(line), let mapping = Mapping(line), isOf(mapping, pid, reach, view)
@@ -20,7 +20,7 @@ enum MappingGuard {
     /// Whether the process has any of `reach` mapped, in whatever way: a mapping keeps the access
     /// of the descriptor that it was made with, and a shared one can be made writable later.
     static func maps(_ reach: Set<NodeIdentity>, _ pid: Int, _ view: SystemView) -> Bool {
-        guard let maps = view.bytes("/proc/\(pid)/maps") else { return false }
+        guard let maps = view.mappings(of: pid) else { return false }
         return maps.split(separator: UInt8(ascii: "\n")).contains { line in
             Mapping(line).map { isOf($0, pid, reach, view) } ?? false
         }

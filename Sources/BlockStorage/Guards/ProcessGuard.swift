@@ -68,22 +68,24 @@ enum ProcessGuard {
         of pid: Int, to reach: Set<NodeIdentity>, _ view: SystemView
     ) -> Bool? {
         var found: Bool?
-        for descriptor in view.entries("/proc/\(pid)/fd") {
-            let link = "/proc/\(pid)/fd/\(descriptor)"
-            // Sockets, pipes and the like have no path; most descriptors end here.
-            guard view.linkTarget(link)?.hasPrefix("/") == true,
-                let identity = view.identify(link), reach.contains(identity)
-            else { continue }
-            if mayWrite(pid, descriptor, view) { return true }
-            found = false
+        for table in view.descriptorTables(of: pid) {
+            for descriptor in view.entries("\(table)/fd") {
+                let link = "\(table)/fd/\(descriptor)"
+                // Sockets, pipes and the like have no path; most descriptors end here.
+                guard view.linkTarget(link)?.hasPrefix("/") == true,
+                    let identity = view.identify(link), reach.contains(identity)
+                else { continue }
+                if mayWrite(view.text("\(table)/fdinfo/\(descriptor)") ?? "") { return true }
+                found = false
+            }
         }
         return found
     }
 
     /// The access mode in the line `flags:` of fdinfo, which is octal. What cannot be read may
     /// well write.
-    private static func mayWrite(_ pid: Int, _ descriptor: String, _ view: SystemView) -> Bool {
-        let lines = (view.text("/proc/\(pid)/fdinfo/\(descriptor)") ?? "").split(separator: "\n")
+    private static func mayWrite(_ information: String) -> Bool {
+        let lines = information.split(separator: "\n")
         guard let line = lines.first(where: { $0.hasPrefix("flags:") }),
             let flags = Int32(line.dropFirst("flags:".count).trimmed, radix: 8)
         else { return true }

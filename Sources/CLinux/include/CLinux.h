@@ -97,14 +97,28 @@ int ringmirror_watch_writes(int fd);
 /* The same again takes no note from now on. */
 int ringmirror_unwatch_writes(int notices, int fd);
 
-static const int32_t ringmirror_notice_wrote = 1;
-static const int32_t ringmirror_notice_closed = 2; /* had it open for writing */
-static const int32_t ringmirror_notice_opened = 3;
-static const int32_t ringmirror_notice_untold = 4;
+/* What a process did, one bit each. */
+static const uint32_t ringmirror_notice_wrote = 1;
+static const uint32_t ringmirror_notice_opened = 2;
+static const uint32_t ringmirror_notice_closed_writer = 4; /* had it open for writing */
+static const uint32_t ringmirror_notice_closed_reader = 8;
+static const uint32_t ringmirror_notice_untold = 16; /* alone: more than the kernel keeps */
 
-/* Takes the next note of another process: 0 if there is none, or what it did. The pid is 0 where
- * the kernel does not tell it. Never waits. */
-int ringmirror_foreign_notice(int notices, int *pid);
+/* What a process did since the note before, in an order that is not told. The pid is 0 where the
+ * kernel does not tell it. */
+struct ringmirror_notice {
+    uint32_t deeds;
+    int32_t pid;
+};
+
+enum { ringmirror_notices_at_once = 16 };
+
+/* Takes the next notes of other processes: how many, 0 if there are none, -1 if they can't be had.
+ * `found` has room for ringmirror_notices_at_once. Never waits. */
+int ringmirror_foreign_notices(int notices, struct ringmirror_notice *found);
+
+/* Whether two tasks have one table of descriptors; 0 also where that can't be told. */
+int ringmirror_shares_descriptors(int one, int other);
 
 /* rename that fails with EEXIST if there is something at `to`. */
 int ringmirror_rename_new(int directory, const char *from, const char *to);

@@ -17,22 +17,25 @@ extension Disk {
         }
     }
 
-    /// Who could have written one of its files without a note, or still could: a sentence; nil:
-    /// nobody that was heard of.
-    func possibleWriter() -> String? {
-        for device in devices {
-            if let who = device.possibleWriter() {
-                return
-                    "\(device.path) was opened by something else while the job ran: \(who); what "
-                    + "comes by a mapping, libaio or a loop device is not told"
-            }
-        }
-        return nil
-    }
+    /// All of it is compared from now on, with what it should have.
+    func beginComparison() { for device in devices { device.beginComparison() } }
 
-    /// Why nobody would notice another process that writes one of its files, as a sentence; nil: it
-    /// is noticed.
-    var blindnessToWriters: String? { devices.lazy.compactMap(\.blindnessToWriters).first }
+    /// What is not known of others who may have written it since `watchWriters`.
+    ///
+    /// - Parameter compared: all of it was found right since `beginComparison`.
+    func doubtsAboutWriters(compared: Bool = false) -> [MirrorEvidence] {
+        for device in devices {
+            if let why = device.blindnessToWriters { return [.writersUnseen(why)] }
+        }
+        for device in devices {
+            guard let who = device.possibleWriter(compared: compared) else { continue }
+            let how =
+                "\(device.path) was opened by something else while the job ran: \(who); what "
+                + "comes by a mapping, libaio or a loop device is not told"
+            return [.targetOpened(how)]
+        }
+        return []
+    }
 
     /// Whether another process has written one of its files since `watchWriters`.
     var hasOtherWriter: Bool {

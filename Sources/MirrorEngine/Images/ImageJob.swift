@@ -86,15 +86,16 @@ public final class ImageJob: Job {
         job.control.settle()
         let ended = ImageJobReport(
             report, of: kind,
-            evidence: target.blindnessToWriters.map { [.writersUnseen($0)] } ?? [],
             check: { () throws(MirrorError) in
                 try ending.watch.requireUnwritten()
                 for device in ending.places { try device.requireInPlace() }
                 try target.requireNoOtherWriter()
                 // What follows makes something else the only one that has the bytes.
-                if let how = target.possibleWriter() {
+                let doubts = target.doubtsAboutWriters()
+                if case .targetOpened(let how) = doubts.first {
                     throw .openedMeanwhile(target: target.path, how: how)
                 }
+                return doubts
             },
             ending: ending.run)
         renewWitness(isDone: ended.mirror.outcome.isMirrored)

@@ -12,29 +12,30 @@ public struct ImageJobReport: Sendable {
 
     /// - Parameters:
     ///   - kind: what a success may claim.
-    ///   - evidence: what makes that weaker.
-    ///   - check: throws if what was copied, or where, is not what it was when the job began.
+    ///   - check: throws if what was copied, or where, is not what it was when the job began, and
+    ///     gives what makes the claim weaker.
     ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, of kind: JobKind, evidence: [MirrorEvidence],
-        check: () throws(MirrorError) -> Void, ending: () throws(StorageError) -> Void
+        _ mirror: MirrorReport, of kind: JobKind,
+        check: () throws(MirrorError) -> [MirrorEvidence],
+        ending: () throws(StorageError) -> Void
     ) {
         var mirror = mirror
-        let error = mirror.outcome.isMirrored ? Self.error(of: check, ending) : nil
-        if let error { mirror.outcome = .failed(error) }
+        var (evidence, error): ([MirrorEvidence], MirrorError?) = ([], nil)
+        if mirror.outcome.isMirrored {
+            do throws(MirrorError) {
+                evidence = try check()
+                do throws(StorageError) { try ending() } catch { throw .storage(error) }
+            } catch let failure {
+                error = failure
+                mirror.outcome = .failed(failure)
+            }
+        }
         self.mirror = mirror
         endingError = error
         let success: MirrorClaim.Kind = kind == .stream ? .streamed : .committed
         claim = MirrorClaim(
             kind: mirror.outcome.isMirrored ? success : .unfinished,
             evidence: mirror.outcome.isMirrored ? evidence : [])
-    }
-
-    private static func error(
-        of check: () throws(MirrorError) -> Void, _ ending: () throws(StorageError) -> Void
-    ) -> MirrorError? {
-        do throws(MirrorError) { try check() } catch { return error }
-        do throws(StorageError) { try ending() } catch { return .storage(error) }
-        return nil
     }
 }

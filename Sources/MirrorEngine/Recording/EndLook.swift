@@ -20,9 +20,10 @@ struct EndLook {
     /// Why there is no mirror; nil if there may be one.
     let failure: MirrorOutcome?
 
+    /// - Parameter isCompared: all of both sides was compared since the copy, and is the same.
     /// - Throws: `.storage` if the source can't be flushed: what the target has of it, it could
     ///   lose in a power cut, and no mark would tell.
-    init(_ mirror: RecordedMirror) throws(MirrorError) {
+    init(_ mirror: RecordedMirror, isCompared: Bool) throws(MirrorError) {
         try mirror.source.flush()
         let now = mirror.source.witness()
         targetWitness = mirror.target.witness()
@@ -45,15 +46,9 @@ struct EndLook {
         evidence =
             [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
-            + Self.writers(of: mirror.target)
+            + mirror.target.doubtsAboutWriters(compared: isCompared)
         failure = Self.failure(mirror, found)
         mirror.target.endWatch()
-    }
-
-    /// What is not known of others who may have written the target meanwhile.
-    static func writers(of target: Disk) -> [MirrorEvidence] {
-        if let why = target.blindnessToWriters { return [.writersUnseen(why)] }
-        return target.possibleWriter().map { [.targetOpened($0)] } ?? []
     }
 
     private static func failure(

@@ -86,7 +86,7 @@ extension RecordedMirror {
         // What can't be reached may be as the job left it: the record must not say that it changed.
         var witness = target.witnessIfReached()
         // Who may have written it without a note leaves it unknown, as a job does that died.
-        if !EndLook.writers(of: target).isEmpty { witness = [] }
+        if !target.doubtsAboutWriters().isEmpty { witness = [] }
         do throws(BitmapStoreError) {
             if job.hasHiddenLosses || isWrittenOver(report) {
                 try giveUp(witness)

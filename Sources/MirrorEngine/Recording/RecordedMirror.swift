@@ -162,7 +162,9 @@ public final class RecordedMirror: Job {
         let comparison = verifier.run(plannedBits())
         job.control.settle()
         let look: EndLook
-        do throws(MirrorError) { look = try EndLook(self) } catch {
+        do throws(MirrorError) {
+            look = try EndLook(self, isCompared: isWhole(comparison))
+        } catch {
             report.outcome = .failed(error)
             return recordFailure(report, copied: true, comparison)
         }
@@ -175,6 +177,12 @@ public final class RecordedMirror: Job {
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
+    }
+
+    /// Whether a comparison has found all of both sides the same.
+    func isWhole(_ comparison: CompareReport?) -> Bool {
+        guard let comparison else { return false }
+        return comparison.compared == source.geometry.size && comparison.isIdentical
     }
 
     private func cause(of offset: Int64) -> DifferenceCause {

@@ -47,6 +47,7 @@ final class Verifier: Sendable {
             guard planned.dirtyBytes > 0 else { return nil }
             return compare(planned.copy())
         case .all:
+            target.beginComparison()
             var all = DirtyBitmap(size: planned.size, granularity: planned.granularity)
             all.setAll()
             return compare(all)

@@ -68,7 +68,7 @@ struct ImageJobRun {
         output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
             say(error.told)
-            say("the command is not done: \(rest(after: error))run the command again")
+            say("the command is not done: \(rest(after: error))\(advice(after: error))")
             throw Exit.failed.asError
         }
         switch report.outcome {
@@ -93,7 +93,18 @@ struct ImageJobRun {
     private func sayWhatIsLeft(_ report: MirrorReport, after error: MirrorError? = nil) {
         say(
             "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied; "
-                + "\(rest(after: error))run the command again to go on")
+                + "\(rest(after: error))\(advice(after: error))")
+    }
+
+    /// What to do next. What something else wrote into the image stays there, and running the
+    /// command again would not tell.
+    private func advice(after error: MirrorError?) -> String {
+        guard let error, error.code == .writtenMeanwhile, let path = error.path,
+            job.target.devices.contains(where: { $0.path == path })
+        else { return "run the command again to go on" }
+        return "whether \(path) still reads as it did is not known: compare it with a copy, or at "
+            + "least check it with `qemu-img check`; running the command again does the rest, and "
+            + "does not look at that"
     }
 
     /// What the kept image has; nothing where something else has changed it, of which nobody knows.
