@@ -35,7 +35,7 @@ package struct CompressedExtent: Sendable, Equatable {
     package let hostOffset: Int64
     /// How many bytes to read at most. What was compressed may end before that, and so may the
     /// file.
-    package let packedLength: Int
+    package let compressedLength: Int
     /// Requests to the file must be multiples of this, as in `HostExtent`.
     package let alignment: Int
     package let compression: Compression
@@ -47,12 +47,13 @@ package struct CompressedExtent: Sendable, Equatable {
     package let length: Int64
 
     package init(
-        file: Int, hostOffset: Int64, packedLength: Int, alignment: Int, compression: Compression,
+        file: Int, hostOffset: Int64, compressedLength: Int, alignment: Int,
+        compression: Compression,
         clusterLength: Int, skip: Int, length: Int64
     ) {
         self.file = file
         self.hostOffset = hostOffset
-        self.packedLength = packedLength
+        self.compressedLength = compressedLength
         self.alignment = alignment
         self.compression = compression
         self.clusterLength = clusterLength
@@ -115,7 +116,7 @@ package struct SizeChange: Sendable, Equatable {
 /// A disk that is read.
 package protocol SourceMap: DiskMap {
     /// The most bytes that a `CompressedExtent` asks for; 0 if there will be none.
-    var packedLengthMax: Int { get }
+    var compressedLengthMax: Int { get }
     /// Whether what begins at `offset` reads as zeros without being read, and how far that goes.
     /// What is data may have zeros in it: they are found by `locate`.
     func content(at offset: Int64) throws(StorageError) -> StorageExtent
@@ -176,7 +177,7 @@ extension DiskMap {
 }
 
 extension SourceMap {
-    package var packedLengthMax: Int { 0 }
+    package var compressedLengthMax: Int { 0 }
 
     /// What begins at `start`, as a job copies it whose runs are cut at multiples of `unit`, a
     /// power of two: the end of data moves behind its unit, that of zeros before it.

@@ -26,7 +26,7 @@ struct BlockSizeRule {
     ///   - place: where the file says it; nil if the caller did.
     /// - Throws: `option` for a size that the caller gave, `malformed` for one in the file.
     func check(
-        _ bytes: Int64, _ source: MapSource, at place: MapSource.Place?
+        _ bytes: Int64, _ source: ChangeMapInput, at place: ChangeMapInput.Place?
     ) throws(ChangeMapError) {
         guard bytes < least || bytes > most || bytes % step != 0 else { return }
         let problem =

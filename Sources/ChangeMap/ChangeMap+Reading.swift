@@ -25,7 +25,7 @@ extension ChangeMap {
         _ bytes: [UInt8], name: String, deviceSize: Int64, options: ChangeMapOptions = .init()
     ) throws(ChangeMapError) -> ChangeMap {
         precondition(deviceSize >= 0, "a disk can't have \(deviceSize) bytes")
-        let source = MapSource(name: name, deviceSize: deviceSize)
+        let source = ChangeMapInput(name: name, deviceSize: deviceSize)
         guard bytes.count <= byteCountMax else {
             throw source.error(
                 .tooLarge,
@@ -51,7 +51,7 @@ extension ChangeMap {
     }
 
     private static func read(
-        _ bytes: [UInt8], _ source: MapSource, _ format: ChangeMapFormat,
+        _ bytes: [UInt8], _ source: ChangeMapInput, _ format: ChangeMapFormat,
         _ options: ChangeMapOptions
     ) throws(ChangeMapError) -> ChangeMap {
         switch format {

@@ -20,7 +20,7 @@ struct ExtentCollector {
     /// The most extents that a map may have; they take 24 bytes each.
     static let extentCountMax = 1 << 26
 
-    let source: MapSource
+    let source: ChangeMapInput
     let order: Order
 
     /// Bytes per unit of the numbers that come in.
@@ -49,7 +49,7 @@ struct ExtentCollector {
     /// - Parameters:
     ///   - unit: bytes per unit of `add`, above 0.
     ///   - overhang: bytes that entries may reach past the end; by default, less than a unit.
-    init(_ source: MapSource, order: Order, unit: Int64 = 1, overhang: Int64? = nil) {
+    init(_ source: ChangeMapInput, order: Order, unit: Int64 = 1, overhang: Int64? = nil) {
         self.source = source
         self.order = order
         self.unit = unit

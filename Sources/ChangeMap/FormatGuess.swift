@@ -1,12 +1,12 @@
 /// Tells the format of a map by its content. The name of a file proves nothing.
 struct FormatGuess {
     private let bytes: [UInt8]
-    private let source: MapSource
+    private let source: ChangeMapInput
 
     /// Enough to see how a file begins; the readers look at the rest.
     private static let headLength = 64 << 10
 
-    init(_ bytes: [UInt8], _ source: MapSource) {
+    init(_ bytes: [UInt8], _ source: ChangeMapInput) {
         self.bytes = bytes
         self.source = source
     }

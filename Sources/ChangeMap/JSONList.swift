@@ -2,7 +2,7 @@ import FoundationEssentials
 
 /// The entries of a JSON list, or what keeps the text from being one.
 func jsonList<Entry: Decodable>(
-    of type: Entry.Type, _ bytes: [UInt8], _ source: MapSource
+    of type: Entry.Type, _ bytes: [UInt8], _ source: ChangeMapInput
 ) throws(ChangeMapError) -> [Entry] {
     do {
         return try JSONDecoder().decode([Entry].self, from: Data(bytes))

@@ -8,7 +8,7 @@ enum Wrapper {
     /// - Returns: its bytes, and what the user should know about what was around them.
     /// - Throws: `unsupported` for a wrapper that is not taken off.
     static func open(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> (map: [UInt8], warnings: [String]) {
         if let packed = compressions.first(where: { bytes.starts(with: $0.magic) }) {
             throw source.error(
@@ -56,7 +56,7 @@ enum Wrapper {
     /// The text between the headers and the signature of a clear-signed file: lines that begin with
     /// a dash have `- ` put before them.
     private static func signedText(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> [UInt8] {
         var lines = bytes.split(separator: 0x0A, omittingEmptySubsequences: false)[...]
         let isEmpty = { (line: ArraySlice<UInt8>) in line.allSatisfy { isBlank($0) } }

@@ -10,7 +10,7 @@ struct MapElement {
     var place: ChangeMapError.Place { .line(line) }
 
     /// The number in an attribute that has to be there.
-    func number(_ key: String, _ source: MapSource) throws(ChangeMapError) -> Int64 {
+    func number(_ key: String, _ source: ChangeMapInput) throws(ChangeMapError) -> Int64 {
         guard let text = attributes[key] else {
             throw source.malformed(place, "<\(excerpt(name.utf8))> has no attribute '\(key)'")
         }
@@ -18,7 +18,7 @@ struct MapElement {
     }
 
     /// An element that the format doesn't have: passing over it could lose a change.
-    func unexpected(_ source: MapSource) -> ChangeMapError {
+    func unexpected(_ source: ChangeMapInput) -> ChangeMapError {
         source.malformed(place, "<\(excerpt(name.utf8))> isn't expected here")
     }
 }
@@ -34,7 +34,7 @@ protocol MapElementHandler {
 
 /// Passes the elements of an XML file to a handler, in the order in which they stand there.
 func readXML(
-    _ bytes: [UInt8], _ source: MapSource, _ handler: inout some MapElementHandler
+    _ bytes: [UInt8], _ source: ChangeMapInput, _ handler: inout some MapElementHandler
 ) throws(ChangeMapError) {
     var scanner = XMLScanner(bytes, source)
     var path: [String] = []

@@ -14,7 +14,7 @@ struct XMLScanner {
     private static let nameEnds = Array("<>/='\"".utf8)
 
     private let bytes: [UInt8]
-    private let source: MapSource
+    private let source: ChangeMapInput
     private var position = 0
 
     /// The line of the next byte.
@@ -23,7 +23,7 @@ struct XMLScanner {
     /// The line in which the last token starts.
     private(set) var tokenLine = 1
 
-    init(_ bytes: [UInt8], _ source: MapSource) {
+    init(_ bytes: [UInt8], _ source: ChangeMapInput) {
         self.bytes = bytes
         self.source = source
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }

@@ -3,7 +3,7 @@ import Testing
 @testable import ChangeMap
 
 @Suite struct CollectorTests {
-    private let source = MapSource(name: "map", deviceSize: 10_000)
+    private let source = ChangeMapInput(name: "map", deviceSize: 10_000)
 
     private func collector(
         _ order: ExtentCollector.Order = .ascending, unit: Int64 = 1, overhang: Int64? = nil

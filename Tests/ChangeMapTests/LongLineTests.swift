@@ -16,7 +16,7 @@ import Testing
     @Test func `a tag has so many attributes at most`() {
         let attributes = (0..<100_000).map { " a\($0)='1'" }.joined()
         var scanner = XMLScanner(
-            Array("<superblock\(attributes)/>".utf8), MapSource(name: "map", deviceSize: 4096))
+            Array("<superblock\(attributes)/>".utf8), ChangeMapInput(name: "map", deviceSize: 4096))
         let error = #expect(throws: ChangeMapError.self) { _ = try scanner.next() }
         #expect(error.map { "\($0)".contains("too many attributes") } == true)
     }

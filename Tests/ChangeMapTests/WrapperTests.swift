@@ -61,7 +61,7 @@ import Testing
         ([0x04, 0x22, 0x4D, 0x18], "lz4"), (Array("PK\u{3}\u{4}".utf8), "zip"),
         ([0xFF, 0xFE, 0x30, 0], "UTF-16"), ([0xFE, 0xFF, 0, 0x30], "UTF-16"),
     ])
-    func `what has to be unpacked first is named`(bytes: [UInt8], name: String) {
+    func `what has to be decompressed first is named`(bytes: [UInt8], name: String) {
         for format in [nil, ChangeMapFormat.ranges] {
             expectError(.unsupported, name, "first") { () throws(ChangeMapError) in
                 try read(bytes, .init(format: format))

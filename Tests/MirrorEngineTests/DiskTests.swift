@@ -10,7 +10,7 @@ import Testing
 /// Disks in a format of their own, mirrored and compared by real rings and threads.
 @Suite(.timeLimit(.minutes(20))) struct DiskTests {
     /// A file of compressed pieces, as the simulation lays them out.
-    private struct PackedFile: SourceMap {
+    private struct CompressedFile: SourceMap {
         let device: StorageDevice
         let layout: SimulatedMap
         let size: Int64
@@ -19,7 +19,7 @@ import Testing
         var endpoints: [Endpoint] { device.endpoints }
         var alignment: Int { layout.alignment }
         var unit: Int64 { layout.unit }
-        var packedLengthMax: Int { layout.packedLengthMax }
+        var compressedLengthMax: Int { layout.compressedLengthMax }
         func sizeChange() throws(StorageError) -> SizeChange? { nil }
         func content(at offset: Int64) throws(StorageError) -> StorageExtent {
             try layout.content(at: offset)
@@ -29,15 +29,15 @@ import Testing
         }
     }
 
-    private func packedDisk(_ bytes: [UInt8], at path: String) throws -> Disk {
-        let sample = PlaceTests.packed(bytes, zeros: [3, 17])
+    private func compressedDisk(_ bytes: [UInt8], at path: String) throws -> Disk {
+        let sample = PlaceTests.compressed(bytes, zeros: [3, 17])
         try Data(sample.disks[0].visibleBytes).write(to: URL(fileURLWithPath: path))
         let device = try StorageDevice.openSource(FilePath(path))
-        let layout = PlaceTests.packed(
+        let layout = PlaceTests.compressed(
             bytes, zeros: [3, 17], alignment: device.geometry.offsetAlignment)
         let own = device.geometry
         return Disk(
-            path: device.path, format: "packed", access: .readOnly,
+            path: device.path, format: "compressed", access: .readOnly,
             geometry: Geometry(
                 size: Int64(bytes.count), logicalBlockSize: own.logicalBlockSize,
                 physicalBlockSize: own.physicalBlockSize, memoryAlignment: own.memoryAlignment,
@@ -46,7 +46,7 @@ import Testing
             caching: device.caching, resolvedPath: device.resolvedPath,
             devices: [device],
             sourceMap: { (size: Int64?) -> any SourceMap in
-                PackedFile(device: device, layout: layout, size: size ?? layout.size)
+                CompressedFile(device: device, layout: layout, size: size ?? layout.size)
             }, targetMap: nil)
     }
 
@@ -57,7 +57,7 @@ import Testing
         options.rings = rings
         let job = try MirrorJob(
             from: source, to: target, working: working, options: options, logger: nil,
-            unpacking: { RunLengthCode() })
+            decompressing: { RunLengthCode() })
         return job.runAndWait()
     }
 
@@ -66,16 +66,16 @@ import Testing
         runs.setAll()
         return CompareJob(
             first, second, only: runs, isPrefix: false, isWatched: false,
-            unpacking: { RunLengthCode() }
+            decompressing: { RunLengthCode() }
         ).runAndWait()
     }
 
-    /// What was packed comes out on a raw disk, and both are found to be the same.
+    /// What was compressed comes out on a raw disk, and both are found to be the same.
     @Test(arguments: [1, 3])
     func `a compressed disk is mirrored`(rings: Int) throws {
         let scratch = try Scratch()
         let bytes = [UInt8].pattern(3 << 20, seed: 5)
-        let source = try packedDisk(bytes, at: scratch.path("packed"))
+        let source = try compressedDisk(bytes, at: scratch.path("compressed"))
         let path = scratch.path("target")
         #expect(FileManager.default.createFile(atPath: path, contents: nil))
         let handle = try #require(FileHandle(forWritingAtPath: path))
@@ -102,8 +102,8 @@ import Testing
     @Test func `damage ends the job`() throws {
         let scratch = try Scratch()
         let bytes = [UInt8].pattern(1 << 20, seed: 5)
-        let source = try packedDisk(bytes, at: scratch.path("packed"))
-        let path = scratch.path("packed")
+        let source = try compressedDisk(bytes, at: scratch.path("compressed"))
+        let path = scratch.path("compressed")
         let handle = try #require(FileHandle(forWritingAtPath: path))
         try handle.truncate(atOffset: 2000)
         let raw = scratch.path("raw")

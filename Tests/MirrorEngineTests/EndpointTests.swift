@@ -46,16 +46,18 @@ import Testing
 
     private func run(
         from source: any SourceMap, to target: any TargetMap, rings: Int, _ method: IOMethod
-    ) -> JobState {
+    ) -> SharedJob {
         let plan = JobPlan(
             source: source, target: target, options: MirrorOptions(), requestSize: 64 << 10,
             depth: 8, bufferBytes: 512 << 10)
         var working = DirtyBitmap(size: source.size)
         working.setAll()
-        let job = JobState(plan: plan, working: working, speedLimit: nil, workers: rings)
+        let job = SharedJob(plan: plan, working: working, speedLimit: nil, workers: rings)
         WorkerCrew.run(
             job, workers: rings, method: method,
-            makeUnpacker: { () throws(RingError) in preconditionFailure("nothing is compressed") },
+            makeDecompressionDriver: { () throws(RingError) in
+                preconditionFailure("nothing is compressed")
+            },
             note: { _ in })
         return job
     }

@@ -52,7 +52,7 @@ import Testing
         var endpoints: [Endpoint] { map.endpoints }
         var alignment: Int { map.alignment }
         var unit: Int64 { map.unit }
-        var packedLengthMax: Int { map.packedLengthMax }
+        var compressedLengthMax: Int { map.compressedLengthMax }
         func sizeChange() throws(StorageError) -> SizeChange? { try map.sizeChange() }
         func content(at offset: Int64) throws(StorageError) -> StorageExtent {
             observer.touch()

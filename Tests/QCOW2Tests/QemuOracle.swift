@@ -139,16 +139,16 @@ struct ReadBack {
             try #require(bytes.count >= extent.length)
             return Array(bytes[..<Int(extent.length)])
         case .compressed(let extent):
-            #expect(extent.packedLength <= map.packedLengthMax)
+            #expect(extent.compressedLength <= map.compressedLengthMax)
             let unit = Int64(extent.alignment)
             let start = extent.hostOffset / unit * unit
-            let end = (extent.hostOffset + Int64(extent.packedLength) + unit - 1) / unit * unit
-            #expect(end - start <= Int64(map.packedLengthMax))
+            let end = (extent.hostOffset + Int64(extent.compressedLength) + unit - 1) / unit * unit
+            #expect(end - start <= Int64(map.compressedLengthMax))
             let bytes = try pull(try map.descriptor(extent.file), start, Int(end - start))
             let packed = Array(
-                bytes.dropFirst(Int(extent.hostOffset - start)).prefix(extent.packedLength))
+                bytes.dropFirst(Int(extent.hostOffset - start)).prefix(extent.compressedLength))
             let cluster = try #require(
-                Decompressor().unpack(packed, extent.compression, length: extent.clusterLength))
+                Decompressor().decompress(packed, extent.compression, length: extent.clusterLength))
             return Array(cluster[extent.skip..<(extent.skip + Int(extent.length))])
         }
     }

@@ -87,7 +87,7 @@ struct ReadingTests {
         try Qemu.io(path, Self.writes + ["write -z 64k 128k", "discard 1600k 256k"])
         try expectSameAsQemu(path, in: scratch)
         let found = try ReadBack(path)
-        #expect(found.chain.map().packedLengthMax == 0)
+        #expect(found.chain.map().compressedLengthMax == 0)
         #expect(found.chain.top.dataDevice != nil)
     }
 

@@ -6,14 +6,14 @@ private struct BmapHandler: MapElementHandler {
         "BmapFileChecksum", "BmapFileSHA1",
     ]
 
-    let source: MapSource
+    let source: ChangeMapInput
     var version = (major: 0, minor: 0)
     var values: [String: (text: String, place: ChangeMapError.Place)] = [:]
     var extents: ExtentCollector?
     var mappedCount: Int64 = 0
     var isInRange = false
 
-    init(_ source: MapSource) { self.source = source }
+    init(_ source: ChangeMapInput) { self.source = source }
 
     mutating func open(_ element: MapElement) throws(ChangeMapError) {
         switch (element.path.count, element.name) {
@@ -102,7 +102,8 @@ private struct BmapHandler: MapElementHandler {
 extension ChangeMap {
     /// The blocks of an image that have to be written. Nothing is said of the others: they may
     /// hold anything, and are not zero.
-    static func readBmap(_ bytes: [UInt8], _ source: MapSource) throws(ChangeMapError) -> ChangeMap
+    static func readBmap(_ bytes: [UInt8], _ source: ChangeMapInput) throws(ChangeMapError)
+        -> ChangeMap
     {
         var handler = BmapHandler(source)
         try readXML(bytes, source, &handler)
@@ -122,7 +123,7 @@ extension ChangeMap {
     ///
     /// - Returns: warnings.
     private static func checkBmapSum(
-        _ bytes: [UInt8], _ source: MapSource, _ handler: BmapHandler
+        _ bytes: [UInt8], _ source: ChangeMapInput, _ handler: BmapHandler
     ) throws(ChangeMapError) -> [String] {
         guard handler.version.major > 1 || handler.version.minor >= 3 else {
             return ["\(source.name) is of a version without a checksum: damage can't be seen."]

@@ -48,7 +48,7 @@ private struct DRBDReader {
     /// DRBD numbers its nodes from 0 to 31.
     private static let peerCountMax: Int64 = 32
 
-    let source: MapSource
+    let source: ChangeMapInput
     let wantedPeer: Int?
     private var tokens: DRBDTokens
 
@@ -60,7 +60,7 @@ private struct DRBDReader {
     private(set) var extents: ExtentCollector?
     private(set) var warnings: [String] = []
 
-    init(_ bytes: [UInt8], _ source: MapSource, peer: Int?) {
+    init(_ bytes: [UInt8], _ source: ChangeMapInput, peer: Int?) {
         self.source = source
         wantedPeer = peer
         tokens = DRBDTokens(bytes)
@@ -297,7 +297,7 @@ extension Int64 {
 extension ChangeMap {
     /// What is out of sync with a peer.
     static func readDRBD(
-        _ bytes: [UInt8], _ source: MapSource, peer: Int?
+        _ bytes: [UInt8], _ source: ChangeMapInput, peer: Int?
     ) throws(ChangeMapError) -> ChangeMap {
         var reader = DRBDReader(bytes, source, peer: peer)
         try reader.read()

@@ -13,7 +13,7 @@ struct DdrescueLines {
 
     /// The map, with what the marks mean.
     static func read(
-        _ bytes: [UInt8], _ source: MapSource, _ format: ChangeMapFormat,
+        _ bytes: [UInt8], _ source: ChangeMapInput, _ format: ChangeMapFormat,
         meaning: (_ status: String) -> ChangeMap.Meaning
     ) throws(ChangeMapError) -> ChangeMap {
         var lines = TextLines(bytes)
@@ -44,14 +44,14 @@ struct DdrescueLines {
 extension ChangeMap {
     /// What ddrescue has finished is on the target already.
     static func readDdrescue(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         try DdrescueLines.read(bytes, source, .ddrescue) { $0 == "+" ? .skip : .copy }
     }
 
     /// What the filesystem doesn't use may have any content; all marks but `?` are in use.
     static func readPartclone(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         try DdrescueLines.read(bytes, source, .partclone) { $0 == "?" ? .skip : .copy }
     }

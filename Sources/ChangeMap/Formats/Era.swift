@@ -1,6 +1,6 @@
 /// `<blocks>` with `<block block=…/>` and `<range begin=… end=…/>`, the end being exclusive.
 private struct EraHandler: MapElementHandler {
-    let source: MapSource
+    let source: ChangeMapInput
     var extents: ExtentCollector
 
     mutating func open(_ element: MapElement) throws(ChangeMapError) {
@@ -24,7 +24,7 @@ extension ChangeMap {
     /// Blocks that were written since an era. The file says neither how large a block is nor how
     /// large the device.
     static func readEra(
-        _ bytes: [UInt8], _ source: MapSource, blockSize: Int64?
+        _ bytes: [UInt8], _ source: ChangeMapInput, blockSize: Int64?
     ) throws(ChangeMapError) -> ChangeMap {
         guard let blockSize, blockSize > 0 else {
             throw source.error(

@@ -1,13 +1,13 @@
 /// The table of `filefrag -v`: logical ranges with both ends inclusive, in blocks whose size the
 /// header gives.
 private struct FilefragReader {
-    let source: MapSource
+    let source: ChangeMapInput
     var extents: ExtentCollector?
     var hasLast = false
     var rowCount = 0
     var isComplete = false
 
-    init(_ source: MapSource) { self.source = source }
+    init(_ source: ChangeMapInput) { self.source = source }
 
     mutating func read(_ line: TextLines.Line) throws(ChangeMapError) {
         if isComplete { throw severalFiles(line) }
@@ -88,7 +88,7 @@ private struct FilefragReader {
 extension ChangeMap {
     /// Where a file has blocks. All else reads as zeros.
     static func readFilefrag(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         var lines = TextLines(bytes, hasComments: false)
         var reader = FilefragReader(source)

@@ -29,12 +29,12 @@ private struct NBDEntry: Decodable {
 
 /// Turns entries into extents of the format that their descriptions or the user name.
 private struct NBDReader {
-    let source: MapSource
+    let source: ChangeMapInput
     let requested: ChangeMapFormat?
     var extents: ExtentCollector
     var format: ChangeMapFormat?
 
-    init(_ source: MapSource, _ requested: ChangeMapFormat?) {
+    init(_ source: ChangeMapInput, _ requested: ChangeMapFormat?) {
         self.source = source
         self.requested = requested
         format = requested
@@ -101,7 +101,7 @@ private struct NBDReader {
 extension ChangeMap {
     /// Text or JSON of `nbdinfo --map`, of allocation or of a dirty bitmap.
     static func readNBDInfo(
-        _ bytes: [UInt8], _ source: MapSource, requested: ChangeMapFormat?
+        _ bytes: [UInt8], _ source: ChangeMapInput, requested: ChangeMapFormat?
     ) throws(ChangeMapError) -> ChangeMap {
         var reader = NBDReader(source, requested)
         if bytes.first(where: { !isBlank($0) && $0 != 0x0A }) == UInt8(ascii: "[") {
@@ -119,7 +119,7 @@ extension ChangeMap {
     }
 
     private static func entry(
-        in line: TextLines.Line, _ source: MapSource
+        in line: TextLines.Line, _ source: ChangeMapInput
     ) throws(ChangeMapError) -> NBDEntry {
         guard line.fields.count >= 3 else {
             throw source.malformed(line.place, "an extent needs an offset, a length and a type")

@@ -18,7 +18,7 @@ extension ChangeMap {
     ///
     /// - Parameter isGuess: whether nobody said that it is this, and not a dirty bitmap.
     static func readQemuMap(
-        _ bytes: [UInt8], _ source: MapSource, isGuess: Bool
+        _ bytes: [UInt8], _ source: ChangeMapInput, isGuess: Bool
     ) throws(ChangeMapError) -> ChangeMap {
         var isUnclear = false
         let map = try readQemu(bytes, source, .qemuMap) { entry, place throws(ChangeMapError) in
@@ -41,7 +41,7 @@ extension ChangeMap {
 
     /// With `x-dirty-bitmap`, what is dirty shows as not being there.
     static func readQemuDirty(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         try readQemu(bytes, source, .qemuDirty) { entry, place throws(ChangeMapError) in
             guard !entry.zero else {
@@ -55,7 +55,7 @@ extension ChangeMap {
     }
 
     private static func readQemu(
-        _ bytes: [UInt8], _ source: MapSource, _ format: ChangeMapFormat,
+        _ bytes: [UInt8], _ source: ChangeMapInput, _ format: ChangeMapFormat,
         meaning: (QemuEntry, ChangeMapError.Place) throws(ChangeMapError) -> Meaning
     ) throws(ChangeMapError) -> ChangeMap {
         let entries = try jsonList(of: QemuEntry.self, bytes, source)

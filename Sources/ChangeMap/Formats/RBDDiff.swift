@@ -1,7 +1,7 @@
 /// Little-endian numbers of a binary file, with a check before each.
 private struct ByteReader {
     let bytes: [UInt8]
-    let source: MapSource
+    let source: ChangeMapInput
     var position: Int
 
     var isAtEnd: Bool { position == bytes.count }
@@ -40,7 +40,7 @@ private struct RBDDiffReader {
     var hasStart = false
     var isComplete = false
 
-    private var source: MapSource { input.source }
+    private var source: ChangeMapInput { input.source }
 
     mutating func readRecord() throws(ChangeMapError) {
         let start = input.position
@@ -81,7 +81,7 @@ private struct RBDDiffReader {
 extension ChangeMap {
     /// What changed in an RBD image since a snapshot, or all that was ever written to it.
     static func readRBDDiff(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         let banners = ["rbd diff v1\n", "rbd diff v2\n"]
         guard let banner = banners.first(where: { bytes.starts(with: $0.utf8) }) else {

@@ -5,7 +5,7 @@ enum RangeList {
 
     /// The offset and length in a line.
     static func range(
-        _ line: TextLines.Line, _ source: MapSource
+        _ line: TextLines.Line, _ source: ChangeMapInput
     ) throws(ChangeMapError) -> (offset: Int64, length: Int64) {
         guard line.fields.count == 2 else {
             throw source.malformed(
@@ -20,7 +20,7 @@ enum RangeList {
 
 extension ChangeMap {
     static func readRanges(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         var lines = TextLines(bytes)
         guard lines.endsWithNewline else {

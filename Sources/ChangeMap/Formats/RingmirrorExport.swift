@@ -38,7 +38,7 @@ enum RingmirrorExport {
 
 extension ChangeMap {
     static func readRingmirror(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         var lines = TextLines(bytes)
         let magic = lines.next()
@@ -88,7 +88,7 @@ extension ChangeMap {
 
     /// The last line proves that all lines are there.
     private static func readEnd(
-        _ line: TextLines.Line, _ lines: inout TextLines, _ source: MapSource, count: Int64
+        _ line: TextLines.Line, _ lines: inout TextLines, _ source: ChangeMapInput, count: Int64
     ) throws(ChangeMapError) {
         guard line.fields.count == 2 else {
             throw source.malformed(line.place, "the number of ranges is missing")

@@ -5,7 +5,7 @@ private let sectorSize: Int64 = 512
 
 /// The collector for the block size in `<superblock data_block_size=…>`.
 private func thinExtents(
-    _ superblock: MapElement, _ source: MapSource
+    _ superblock: MapElement, _ source: ChangeMapInput
 ) throws(ChangeMapError) -> ExtentCollector {
     let sectors = try superblock.number("data_block_size", source)
     let (unit, overflows) = sectors.multipliedReportingOverflow(by: sectorSize)
@@ -19,7 +19,7 @@ private func thinExtents(
 /// `<same>`, `<different>`, `<left_only>` and `<right_only>` with begin and length, or around
 /// `<range>`s that have them.
 private struct ThinDeltaHandler: MapElementHandler {
-    let source: MapSource
+    let source: ChangeMapInput
     var extents: ExtentCollector?
     var hasDiff = false
 
@@ -70,7 +70,7 @@ private struct ThinDumpHandler: MapElementHandler {
         let length: Int64
     }
 
-    let source: MapSource
+    let source: ChangeMapInput
     let wanted: Int64?
     var extents: ExtentCollector?
     /// The devices in the file, as far as they were read.
@@ -79,7 +79,7 @@ private struct ThinDumpHandler: MapElementHandler {
     private var definition: String?
     private var isInWanted = false
 
-    init(_ source: MapSource, wanted: Int64?) {
+    init(_ source: ChangeMapInput, wanted: Int64?) {
         self.source = source
         self.wanted = wanted
     }
@@ -144,7 +144,7 @@ private struct ThinDumpHandler: MapElementHandler {
 extension ChangeMap {
     /// What differs between two thin devices. Blocks that neither has are zero in both.
     static func readThinDelta(
-        _ bytes: [UInt8], _ source: MapSource
+        _ bytes: [UInt8], _ source: ChangeMapInput
     ) throws(ChangeMapError) -> ChangeMap {
         var handler = ThinDeltaHandler(source: source)
         try readXML(bytes, source, &handler)
@@ -156,7 +156,7 @@ extension ChangeMap {
 
     /// What a thin device has mapped. All else reads as zeros.
     static func readThinDump(
-        _ bytes: [UInt8], _ source: MapSource, device: Int?
+        _ bytes: [UInt8], _ source: ChangeMapInput, device: Int?
     ) throws(ChangeMapError) -> ChangeMap {
         let wanted = device.map(Int64.init)
         var handler = ThinDumpHandler(source, wanted: wanted)

@@ -41,7 +41,7 @@ public struct CompareReport: Sendable {
 }
 
 /// What a comparison's ring thread shares with whoever watches.
-package final class CompareState: Sendable {
+package final class SharedComparison: Sendable {
     let pair: PairMap
     let requestSize: Int
     /// Runs that are read at the same time.
@@ -49,7 +49,7 @@ package final class CompareState: Sendable {
     /// Bytes of the largest run. Each slot has memory for two.
     let runBytes: Int
     /// Where the slab has compressed bytes, behind the slots.
-    let packed: PackedArea
+    let compressed: CompressedArea
     /// Which sides are read through the page cache.
     let isBuffered: (Bool, Bool)
     let dispenser: RunDispenser
@@ -79,7 +79,7 @@ package final class CompareState: Sendable {
         // Larger runs are fewer, so that the memory stays about the same.
         self.depth = min(depth, max(2, depth * requestSize / runBytes))
         let slots = 2 * self.depth * runBytes
-        packed = PackedArea.fitting(pair, atMost: slots / 4).starting(at: slots)
+        compressed = CompressedArea.fitting(pair, atMost: slots / 4).starting(at: slots)
         self.pair = pair
         self.requestSize = requestSize
         self.isBuffered = isBuffered
@@ -92,9 +92,9 @@ package final class CompareState: Sendable {
     /// Two reads a run.
     package var queueDepth: Int { 2 * depth }
 
-    package var slabBytes: Int { packed.range.upperBound }
+    package var slabBytes: Int { compressed.range.upperBound }
 
-    package var hasPacked: Bool { packed.count > 0 }
+    package var hasCompressed: Bool { compressed.count > 0 }
 
     func differences() -> DirtyBitmap { findings.withLock { $0.clusters.copy() } }
 
@@ -148,13 +148,13 @@ package final class CompareState: Sendable {
 public final class CompareJob: Job {
     /// Tells the job from all others of this process.
     public let id = JobID()
-    private let state: CompareState
+    private let state: SharedComparison
     /// Open as long as the job lives.
     private let disks: (Disk, Disk)
     private let sizes: (Int64, Int64)
     private let planned: Int64
     private let io: IOMethod
-    private let makeUnpacking: MakeUnpacking
+    private let makeDecompressing: MakeDecompressing
     /// Both sides as they were before the comparison; nil if what is made of the report looks
     /// after that by itself.
     private let watch: WriteWatch?
@@ -187,7 +187,7 @@ public final class CompareJob: Job {
     ) {
         self.init(
             first, second, only: runs, isPrefix: isPrefix, isWatched: true, isByName: isByName,
-            io: io, unpacking: standardUnpacking)
+            io: io, decompressing: standardDecompressing)
     }
 
     /// - Parameter isWatched: whether a side that something else writes meanwhile, or that loses
@@ -198,7 +198,7 @@ public final class CompareJob: Job {
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
         isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
         control: JobControl? = nil,
-        unpacking: @escaping MakeUnpacking = standardUnpacking
+        decompressing: @escaping MakeDecompressing = standardDecompressing
     ) {
         let size = min(first.geometry.size, second.geometry.size)
         precondition(runs.size == size, "the bitmap is not of the size that both sides have")
@@ -209,13 +209,13 @@ public final class CompareJob: Job {
         watch = isWatched ? WriteWatch(first.devices + second.devices) : nil
         self.isByName = isByName
         self.io = io
-        makeUnpacking = unpacking
+        makeDecompressing = decompressing
         let left = first.sourceMap(size: size)
         let right = second.sourceMap(size: size)
         let block = JobPlan.blockSize(left.alignment, right.alignment, runs.granularity.bytes)
         let runs = runs.coarsened(to: block)
         planned = runs.dirtyBytes
-        state = CompareState(
+        state = SharedComparison(
             left, right, runs: runs, requestSize: Self.requestSize, depth: Self.depth,
             isBuffered: (first.caching != .direct, second.caching != .direct), control: control)
     }
@@ -303,25 +303,26 @@ public final class CompareJob: Job {
     }
 
     private func work() {
-        let pool = UnpackPool(makeUnpacking)
+        let pool = DecompressionPool(makeDecompressing)
         defer { pool.close() }
         do throws(RingError) {
-            let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
+            let decompression = state.hasCompressed ? try pool.makeDecompressionDriver() : nil
             try io.withQueue(
-                depth: state.queueDepth, endpoints: state.pair.endpoints, unpacker: unpacker,
+                depth: state.queueDepth, endpoints: state.pair.endpoints,
+                decompression: decompression,
                 slabBytes: state.slabBytes, note: { state.note($0) },
-                ComparerRun(job: state, unpacker: unpacker))
+                ComparerRun(job: state, decompression: decompression))
         } catch {
             state.control.fail(.ring(error))
         }
     }
 
     private struct ComparerRun: QueueUser {
-        let job: CompareState
-        let unpacker: (any Unpacker)?
+        let job: SharedComparison
+        let decompression: (any DecompressionDriver)?
 
         func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {
-            var comparer = Comparer(job: job, queue: queue, unpacker: unpacker)
+            var comparer = Comparer(job: job, queue: queue, decompression: decompression)
             comparer.run()
             job.add(comparer.statistics)
         }

@@ -3,7 +3,7 @@ package import Ring
 
 /// Reads the same runs of two disks through one ring, and marks what differs.
 package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
-    private let job: CompareState
+    private let job: SharedComparison
     private var transfers: TransferQueue<Queue>
     private var reader: RunReader
     private var slots: [Slot]
@@ -21,9 +21,10 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     private static var tick: Int64 { 50_000_000 }
 
-    /// - Parameter unpacker: needed where a side may be compressed. It is a helper of the queue.
+    /// - Parameter decompression: needed where a side may be compressed; a helper of the queue.
     package init(
-        job: CompareState, queue: consuming Queue, unpacker: (any Unpacker)? = nil
+        job: SharedComparison, queue: consuming Queue,
+        decompression: (any DecompressionDriver)? = nil
     ) {
         self.job = job
         transfers = TransferQueue(queue: queue, zeroArea: 0..<0)
@@ -33,8 +34,9 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 map: job.pair.second, firstFile: job.pair.first.endpoints.count),
         ]
         reader = RunReader(
-            sides, readings: 2 * job.depth, packed: job.packed, requestSize: job.requestSize,
-            unpacker: unpacker)
+            sides, readings: 2 * job.depth, compressed: job.compressed,
+            requestSize: job.requestSize,
+            decompression: decompression)
         slots = (0..<job.depth).map {
             Slot(memory: ($0 * 2 * job.runBytes, ($0 * 2 + 1) * job.runBytes))
         }
@@ -150,7 +152,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         switch outcome {
         case .finished(let transfer):
             switch transfer.owner {
-            case .packed(let index): reader.unpack(index, transfer, transfers.queue.buffers)
+            case .compressed(let index): reader.decompress(index, transfer, transfers.queue.buffers)
             case .reading(let index):
                 job.counters.read.count(transfer.end - transfer.start)
                 finishPart(index)
@@ -159,16 +161,16 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         case .failed(let index, let transfer, let cause, let count):
             transfers.abandon(index)
             switch transfer.owner {
-            case .packed(let index): failPacked(index, cause)
+            case .compressed(let index): failCompressed(index, cause)
             case .reading(let index):
                 fail(index, transfer.position..<(transfer.position + count), cause)
                 finishPart(index)
             case .slot: preconditionFailure("a comparison writes nothing")
             }
-        case .unpacked(let index, let isGood):
-            guard isGood else { return failPacked(index, .corruptData) }
-            job.counters.read.count(Int64(reader.packed[index].range.count))
-            finishPacked(index)
+        case .decompressed(let index, let isGood):
+            guard isGood else { return failCompressed(index, .corruptData) }
+            job.counters.read.count(Int64(reader.compressed[index].range.count))
+            finishCompressed(index)
         case .done: break
         case .undone: preconditionFailure("a hint does not fail")
         }
@@ -186,10 +188,10 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
                     offset: range.lowerBound, count: Int64(range.count), cause: cause))
     }
 
-    private mutating func failPacked(_ index: PackedIndex, _ cause: FailureCause) {
-        let entry = reader.packed[index]
+    private mutating func failCompressed(_ index: CompressedIndex, _ cause: FailureCause) {
+        let entry = reader.compressed[index]
         fail(entry.owner, entry.range, cause)
-        finishPacked(index)
+        finishCompressed(index)
     }
 
     private mutating func finishPart(_ index: ReadingIndex) {
@@ -198,9 +200,9 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     }
 
     /// Gives a buffer back, to the reading that has waited longest for one.
-    private mutating func finishPacked(_ index: PackedIndex) {
-        let owner = reader.packed[index].owner
-        if let next = reader.finishPacked(index) { backlog.prepend(next) }
+    private mutating func finishCompressed(_ index: CompressedIndex) {
+        let owner = reader.compressed[index].owner
+        if let next = reader.finishCompressed(index) { backlog.prepend(next) }
         settle(owner.pair)
     }
 

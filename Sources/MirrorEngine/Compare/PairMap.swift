@@ -16,7 +16,7 @@ struct PairMap: SourceMap {
     var endpoints: [Endpoint] { first.endpoints + second.endpoints }
     var alignment: Int { max(first.alignment, second.alignment) }
     var unit: Int64 { max(first.unit, second.unit) }
-    var packedLengthMax: Int { max(first.packedLengthMax, second.packedLengthMax) }
+    var compressedLengthMax: Int { max(first.compressedLengthMax, second.compressedLengthMax) }
 
     func content(at offset: Int64) throws(StorageError) -> StorageExtent {
         let left = try first.content(at: offset)

@@ -76,7 +76,7 @@ package struct JobPlan: Sendable {
     func targetFile(_ index: Int) -> FileIndex { FileIndex(UInt32(sourceFiles + index)) }
 
     /// Whether clusters may have to be decompressed.
-    package var hasPacked: Bool { layout.packed.count > 0 }
+    package var hasCompressed: Bool { layout.compressed.count > 0 }
 
     package var slabBytes: Int { layout.byteCount }
     var zeroArea: Range<Int> { layout.zeros }

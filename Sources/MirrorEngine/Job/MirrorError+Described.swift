@@ -211,10 +211,10 @@ extension MirrorError: DescribedError {
         let elsewhere: Remedy = "\(.ignoreSourceErrors)."
         if cause == .corruptData { return elsewhere }
         guard case .errno(let code) = cause else { return .none }
-        if side == .target && Errors.isOutOfSpace(code) {
+        if side == .target && ErrnoClass.isOutOfSpace(code) {
             return "Free space for it, or \(.waitForSpace)."
         }
-        return side == .source && Errors.isLocal(code) ? elsewhere : .none
+        return side == .source && ErrnoClass.isLocal(code) ? elsewhere : .none
     }
 }
 

@@ -15,8 +15,8 @@ public final class MirrorJob: Job {
     private let target: Disk
     private let options: MirrorOptions
     private let sizing: JobSizing
-    private let state: JobState
-    private let makeUnpacking: MakeUnpacking
+    private let state: SharedJob
+    private let makeDecompressing: MakeDecompressing
     private let queueSetup = Mutex<QueueSetup?>(nil)
     private let markedBitmaps = Mutex<[String]>([])
 
@@ -50,7 +50,7 @@ public final class MirrorJob: Job {
     package init(
         from source: Disk, to target: Disk, working: consuming DirtyBitmap,
         options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?,
-        unpacking: @escaping MakeUnpacking = standardUnpacking
+        decompressing: @escaping MakeDecompressing = standardDecompressing
     ) throws(MirrorError) {
         let map: (any TargetMap)?
         do throws(StorageError) {
@@ -70,14 +70,14 @@ public final class MirrorJob: Job {
         self.source = source
         self.target = target
         self.options = options
-        makeUnpacking = unpacking
+        makeDecompressing = decompressing
         let plan = JobPlan(
             source: source.sourceMap(), target: targetMap, options: options,
             requestSize: sizing.requestSize, depth: sizing.depth,
             bufferBytes: sizing.bufferBytes, granularity: working.granularity.bytes,
             dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct && target.canWriteBack)
-        state = JobState(
+        state = SharedJob(
             plan: plan, working: working.coarsened(to: plan.blockSize),
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
             requireNothingLost: { () throws(MirrorError) in try target.requireNothingLost() },
@@ -132,10 +132,10 @@ public final class MirrorJob: Job {
             return refused(.store(error))
         }
         state.log.started(state.plan, bytes: state.planned)
-        let pool = UnpackPool(makeUnpacking)
+        let pool = DecompressionPool(makeDecompressing)
         WorkerCrew.run(state, workers: options.rings, method: options.io) {
             () throws(RingError) in
-            try pool.makeUnpacker()
+            try pool.makeDecompressionDriver()
         } note: { [self] setup in
             queueSetup.withLock { $0 = setup }
             if let reason = setup.plainBuffersReason { state.log.plainBuffers(reason) }

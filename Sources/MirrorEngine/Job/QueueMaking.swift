@@ -22,14 +22,15 @@ extension IOMethod {
     /// - Parameters:
     ///   - depth: how many requests are in flight at most.
     ///   - endpoints: what the file of a request counts in.
-    ///   - unpacker: a helper of the queue, if there is one.
+    ///   - decompression: a helper of the queue, if there is one.
     ///   - note: is told first which kind the queue became.
     func withQueue(
-        depth: Int, endpoints: [Endpoint], unpacker: (any Unpacker)? = nil, slabBytes: Int,
+        depth: Int, endpoints: [Endpoint], decompression: (any DecompressionDriver)? = nil,
+        slabBytes: Int,
         note: (QueueSetup) -> Void, _ user: some QueueUser
     ) throws(RingError) {
         let slab = try BufferSlab(byteCount: slabBytes)
-        let helpers: [any QueueDriver] = unpacker.map { [$0] } ?? []
+        let helpers: [any QueueDriver] = decompression.map { [$0] } ?? []
         // The queue below polls all drivers.
         let (files, drivers) = try Self.open(endpoints)
         let polled = files + helpers.map(\.descriptor)

@@ -2,46 +2,51 @@ internal import BlockStorage
 package import Ring
 
 /// Runs the workers of a job, each on a thread of its own with a queue that it makes itself, and an
-/// unpacker where something may be compressed.
+/// decompression where something may be compressed.
 package enum WorkerCrew {
     /// One worker from its beginning to its end.
-    typealias Work = @Sendable (_ unpacker: (any Unpacker)?) throws(RingError) -> Void
+    typealias Work =
+        @Sendable (_ decompression: (any DecompressionDriver)?) throws(RingError) -> Void
 
     /// Returns when every worker has ended. What they did is in `job`.
     package static func run<Queue: RequestQueue & ~Copyable>(
-        _ job: JobState, workers: Int,
-        makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
-        makeQueue: @escaping @Sendable (JobPlan, (any Unpacker)?) throws(RingError) -> Queue
+        _ job: SharedJob, workers: Int,
+        makeDecompressionDriver:
+            @escaping @Sendable () throws(RingError) -> any DecompressionDriver,
+        makeQueue:
+            @escaping @Sendable (JobPlan, (any DecompressionDriver)?) throws(RingError) -> Queue
     ) {
-        run(job, workers: workers, makeUnpacker: makeUnpacker) {
-            (unpacker) throws(RingError) in
+        run(job, workers: workers, makeDecompressionDriver: makeDecompressionDriver) {
+            (decompression) throws(RingError) in
             var worker = Worker(
-                job: job, queue: try makeQueue(job.plan, unpacker), unpacker: unpacker)
+                job: job, queue: try makeQueue(job.plan, decompression),
+                decompression: decompression)
             worker.run()
         }
     }
 
     /// The same over queues that `method` makes. `note` is told what each became.
     static func run(
-        _ job: JobState, workers: Int, method: IOMethod,
-        makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
+        _ job: SharedJob, workers: Int, method: IOMethod,
+        makeDecompressionDriver:
+            @escaping @Sendable () throws(RingError) -> any DecompressionDriver,
         note: @escaping @Sendable (QueueSetup) -> Void
     ) {
-        run(job, workers: workers, makeUnpacker: makeUnpacker) {
-            (unpacker) throws(RingError) in
+        run(job, workers: workers, makeDecompressionDriver: makeDecompressionDriver) {
+            (decompression) throws(RingError) in
             try method.withQueue(
-                depth: job.plan.depth, endpoints: job.plan.endpoints, unpacker: unpacker,
+                depth: job.plan.depth, endpoints: job.plan.endpoints, decompression: decompression,
                 slabBytes: job.plan.slabBytes, note: note,
-                WorkerRun(job: job, unpacker: unpacker))
+                WorkerRun(job: job, decompression: decompression))
         }
     }
 
     private struct WorkerRun: QueueUser {
-        let job: JobState
-        let unpacker: (any Unpacker)?
+        let job: SharedJob
+        let decompression: (any DecompressionDriver)?
 
         func run<Queue: RequestQueue & ~Copyable>(over queue: consuming Queue) {
-            var worker = Worker(job: job, queue: queue, unpacker: unpacker)
+            var worker = Worker(job: job, queue: queue, decompression: decompression)
             worker.run()
         }
     }
@@ -50,13 +55,14 @@ package enum WorkerCrew {
     /// thread does the work of one. The others that could not be are not missed: each worker takes
     /// what is left, however many they are.
     private static func run(
-        _ job: JobState, workers: Int,
-        makeUnpacker: @escaping @Sendable () throws(RingError) -> any Unpacker,
+        _ job: SharedJob, workers: Int,
+        makeDecompressionDriver:
+            @escaping @Sendable () throws(RingError) -> any DecompressionDriver,
         _ work: @escaping Work
     ) {
         let body: @Sendable () -> Void = {
             do throws(RingError) {
-                try work(job.plan.hasPacked ? try makeUnpacker() : nil)
+                try work(job.plan.hasCompressed ? try makeDecompressionDriver() : nil)
             } catch {
                 job.control.fail(.ring(error))
                 job.leave()

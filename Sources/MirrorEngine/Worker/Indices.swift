@@ -13,7 +13,7 @@ package struct ReadingIndex: Sendable, Hashable {
 }
 
 /// One of the buffers for compressed bytes.
-package struct PackedIndex: Sendable, Hashable {
+package struct CompressedIndex: Sendable, Hashable {
     let rawValue: Int
 
     package init(_ rawValue: Int) { self.rawValue = rawValue }

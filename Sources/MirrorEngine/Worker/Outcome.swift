@@ -12,12 +12,12 @@ package enum Outcome: Sendable {
     /// A control request has failed, and is over.
     case undone(ControlRequest, FailureCause)
     /// The bytes in a buffer have been decompressed, or could not be.
-    case unpacked(PackedIndex, isGood: Bool)
+    case decompressed(CompressedIndex, isGood: Bool)
 }
 
 extension QueueClient {
     static let transfer = QueueClient(rawValue: 0)
     static let control = QueueClient(rawValue: 1)
-    /// What an `Unpacker` does; the number is the buffer's.
-    package static let unpacker = QueueClient(rawValue: 2)
+    /// What an `DecompressionDriver` does; the number is the buffer's.
+    package static let decompression = QueueClient(rawValue: 2)
 }

@@ -47,22 +47,22 @@ struct RunReader {
     private let requestSize: Int
 
     private var readings: [Reading]
-    private(set) var packed: PackedReads
+    private(set) var compressed: CompressedReads
     /// Readings whose next bytes are compressed, and for which there was no buffer.
     private var starved: IndexQueue<ReadingIndex>
 
     /// - Parameters:
     ///   - readings: how many there are at most.
     ///   - area: where the slab has room for compressed bytes.
-    ///   - unpacker: needed where a side may be compressed. It is a helper of the queue.
+    ///   - decompression: needed where a side may be compressed. It is a helper of the queue.
     init(
-        _ sides: [Side], readings: Int, packed area: PackedArea, requestSize: Int,
-        unpacker: (any Unpacker)?
+        _ sides: [Side], readings: Int, compressed area: CompressedArea, requestSize: Int,
+        decompression: (any DecompressionDriver)?
     ) {
         self.sides = sides
         self.requestSize = requestSize
         self.readings = Array(repeating: Reading(), count: readings)
-        packed = PackedReads(area, requestSize: requestSize, unpacker: unpacker)
+        compressed = CompressedReads(area, requestSize: requestSize, decompression: decompression)
         starved = IndexQueue(capacity: readings)
     }
 
@@ -88,7 +88,7 @@ struct RunReader {
     /// Starts the next read of a reading, or clears what is known to be zero.
     ///
     /// - Precondition: the queue has room, and the reading is not yet started to its end.
-    /// - Returns: false if there is no buffer for compressed bytes. `finishPacked` tells when there
+    /// - Returns: false if there is no buffer for compressed bytes. `finishCompressed` tells when
     ///   is one.
     mutating func startNext<Queue: RequestQueue & ~Copyable>(
         _ index: ReadingIndex, _ transfers: inout TransferQueue<Queue>
@@ -113,16 +113,16 @@ struct RunReader {
             clear(offset..<(offset + length), place, transfers.queue.buffers)
             advance(place, to: offset + length)
         case .compressed(let extent):
-            guard packed.hasRoom else {
+            guard compressed.hasRoom else {
                 starved.append(index)
                 return false
             }
             let range = offset..<(offset + extent.length)
-            let buffer = packed.add(
-                PackedReads.Entry(
+            let buffer = compressed.add(
+                CompressedReads.Entry(
                     owner: index, file: sides[side].file(extent.file), extent: extent,
                     range: range, output: readings[place].memory(range)))
-            transfers.start(packed.transfer(buffer))
+            transfers.start(compressed.transfer(buffer))
             advance(place, to: range.upperBound)
             readings[place].outstanding += 1
         }
@@ -171,15 +171,15 @@ struct RunReader {
     // MARK: compressed bytes
 
     /// Has compressed bytes decompressed that have arrived.
-    mutating func unpack(_ index: PackedIndex, _ read: Transfer, _ buffers: BufferSlab) {
-        packed.unpack(index, read, in: buffers)
+    mutating func decompress(_ index: CompressedIndex, _ read: Transfer, _ buffers: BufferSlab) {
+        compressed.decompress(index, read, in: buffers)
     }
 
     /// Gives a buffer back, whatever became of its bytes.
     ///
     /// - Returns: the reading that has waited longest for one, and may go on before all others.
-    mutating func finishPacked(_ index: PackedIndex) -> ReadingIndex? {
-        finishPart(packed.remove(index).owner)
+    mutating func finishCompressed(_ index: CompressedIndex) -> ReadingIndex? {
+        finishPart(compressed.remove(index).owner)
         return starved.popFirst()
     }
 

@@ -6,7 +6,7 @@ internal import DirtyBitmap
 package struct SlabLayout: Sendable {
     /// Bytes of runs, from the slab's beginning.
     package let runBytes: Int
-    package let packed: PackedArea
+    package let compressed: CompressedArea
     package let zeros: Range<Int>
 
     package var byteCount: Int { zeros.upperBound }
@@ -18,19 +18,19 @@ package struct SlabLayout: Sendable {
     package init(
         _ source: any SourceMap, bufferBytes: Int, largestRun: Int, requestSize: Int
     ) {
-        let packed = PackedArea.fitting(source, atMost: bufferBytes / 4)
-        let isRoomy = packed.count == 0 && largestRun <= requestSize
+        let compressed = CompressedArea.fitting(source, atMost: bufferBytes / 4)
+        let isRoomy = compressed.count == 0 && largestRun <= requestSize
         let least = isRoomy ? largestRun : 2 * largestRun
-        let page = PackedArea.page
-        runBytes = max((bufferBytes - packed.byteCount).roundedDown(to: page), least)
-        self.packed = packed.starting(at: runBytes)
-        let end = self.packed.range.upperBound
+        let page = CompressedArea.page
+        runBytes = max((bufferBytes - compressed.byteCount).roundedDown(to: page), least)
+        self.compressed = compressed.starting(at: runBytes)
+        let end = self.compressed.range.upperBound
         zeros = end..<(end + requestSize)
     }
 }
 
 /// Buffers for compressed bytes, all of one size.
-package struct PackedArea: Sendable, Equatable {
+package struct CompressedArea: Sendable, Equatable {
     package let start: Int
     /// Bytes of a buffer.
     package let size: Int
@@ -45,19 +45,21 @@ package struct PackedArea: Sendable, Equatable {
 
     /// As many buffers as fit into so many bytes, but at least two, so that one is filled while
     /// another is decompressed. None for a source without compressed bytes.
-    static func fitting(_ source: any SourceMap, atMost bytes: Int) -> PackedArea {
-        guard source.packedLengthMax > 0 else { return PackedArea(start: 0, size: 0, count: 0) }
+    static func fitting(_ source: any SourceMap, atMost bytes: Int) -> CompressedArea {
+        guard source.compressedLengthMax > 0 else {
+            return CompressedArea(start: 0, size: 0, count: 0)
+        }
         // Read outward to whole blocks at both ends.
-        let size = (source.packedLengthMax + 2 * source.alignment).roundedUp(to: page)
-        return PackedArea(start: 0, size: size, count: min(max(bytes / size, 2), countMax))
+        let size = (source.compressedLengthMax + 2 * source.alignment).roundedUp(to: page)
+        return CompressedArea(start: 0, size: size, count: min(max(bytes / size, 2), countMax))
     }
 
-    func starting(at start: Int) -> PackedArea {
-        PackedArea(start: start, size: size, count: count)
+    func starting(at start: Int) -> CompressedArea {
+        CompressedArea(start: start, size: size, count: count)
     }
 
     /// The bytes of a buffer in the slab.
-    func buffer(_ index: PackedIndex) -> Range<Int> {
+    func buffer(_ index: CompressedIndex) -> Range<Int> {
         (start + index.rawValue * size)..<(start + (index.rawValue + 1) * size)
     }
 }

@@ -10,7 +10,7 @@ package struct Transfer: Sendable {
     package enum Kind: UInt8, Sendable {
         case read, write
         /// Reads compressed bytes, of which there may be fewer than were asked for.
-        case readPacked
+        case readCompressed
         /// Writes zeros from the queue's zero area, again and again.
         case writeZeros
         case punchHole, zeroRange
@@ -23,7 +23,7 @@ package struct Transfer: Sendable {
         /// A run on its way into memory.
         case reading(ReadingIndex)
         /// A buffer for compressed bytes.
-        case packed(PackedIndex)
+        case compressed(CompressedIndex)
         /// A run on its way to the target.
         case slot(SlotIndex)
     }

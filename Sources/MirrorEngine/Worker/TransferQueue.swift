@@ -91,8 +91,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 if let outcome = advance(token.index, completion.result) { return outcome }
             case .control:
                 if let outcome = endControl(token.index, completion.result) { return outcome }
-            case .unpacker:
-                return .unpacked(PackedIndex(token.index), isGood: completion.result >= 0)
+            case .decompression:
+                return .decompressed(CompressedIndex(token.index), isGood: completion.result >= 0)
             default: preconditionFailure("a completion for client \(token.client.rawValue)")
             }
         }
@@ -160,7 +160,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let buffer = Int(transfer.position + transfer.bufferDelta)
         let request: Request
         switch transfer.kind {
-        case .read, .readPacked:
+        case .read, .readCompressed:
             // The end of the disk may be off the sector; a direct read has to ask for all of it.
             count = count.roundedUp(to: transfer.alignment)
             request = .read(transfer.file, at: offset, count: Int(count), into: buffer)
@@ -181,7 +181,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func advance(_ index: Int, _ result: Int32) -> Outcome? {
         if result < 0 { return fail(index, code: -result) }
         switch transfers[index].kind {
-        case .read, .readPacked, .write, .writeZeros: return move(index, Int64(result))
+        case .read, .readCompressed, .write, .writeZeros: return move(index, Int64(result))
         case .punchHole, .zeroRange:
             transfers[index].position += transfers[index].requested
             transfers[index].fruitlessTries = 0
@@ -198,7 +198,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             count &= ~(transfers[index].alignment - 1)
         }
         guard count > 0 else {
-            if transfers[index].kind == .readPacked {
+            if transfers[index].kind == .readCompressed {
                 // A direct read that ends off the block again and again has met the file's end.
                 let isLongest = result >= transfers[index].partOfBlock
                 if isLongest { transfers[index].partOfBlock = result }
@@ -246,7 +246,7 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
             preconditionFailure("a control request ended that was not begun")
         }
         let control = pending.control
-        if result < 0, !control.isHint, Errors.isTransient(-result) {
+        if result < 0, !control.isHint, ErrnoClass.isTransient(-result) {
             pending.fruitlessTries += 1
             if pending.fruitlessTries < Self.patience {
                 controls[index] = pending
@@ -264,8 +264,8 @@ package struct TransferQueue<Queue: RequestQueue & ~Copyable>: ~Copyable {
     // MARK: failures
 
     private mutating func fail(_ index: Int, code: CInt) -> Outcome? {
-        if Errors.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
-        if transfers[index].kind.isDivisible, Errors.isLocal(code), narrow(index) {
+        if ErrnoClass.isTransient(code) { return tryAgain(index, orFailWith: .errno(code)) }
+        if transfers[index].kind.isDivisible, ErrnoClass.isLocal(code), narrow(index) {
             retries &+= 1
             issue(index)
             return nil
@@ -322,7 +322,7 @@ extension Transfer.Kind {
     fileprivate var isDivisible: Bool {
         switch self {
         case .read, .write, .writeZeros, .punchHole, .zeroRange: true
-        case .readPacked: false
+        case .readCompressed: false
         }
     }
 }

@@ -11,7 +11,7 @@ extension Worker where Queue: ~Copyable {
             fail(index, transfer, cause, count)
         case .done(let control): finish(control)
         case .undone(_, let cause): job.flushFailed(cause)
-        case .unpacked(let index, let isGood): endUnpacking(index, isGood: isGood)
+        case .decompressed(let index, let isGood): endDecompression(index, isGood: isGood)
         }
     }
 
@@ -30,7 +30,7 @@ extension Worker where Queue: ~Copyable {
         switch transfer.kind {
         case .write, .writeZeros: job.counters.written.count(transfer.transferred)
         case .punchHole, .zeroRange: job.counters.zeroed.count(transfer.transferred)
-        case .read, .readPacked: preconditionFailure("a slot writes")
+        case .read, .readCompressed: preconditionFailure("a slot writes")
         }
         if transfer.kind == .write && plan.dropTargetCache { writeBack(behind: transfer) }
         slots[index].outstanding -= 1
@@ -42,15 +42,15 @@ extension Worker where Queue: ~Copyable {
         _ index: TransferIndex, _ transfer: Transfer, _ cause: FailureCause, _ count: Int64
     ) {
         if transfer.kind == .punchHole || transfer.kind == .zeroRange,
-            case .errno(let code) = cause, Errors.isUnsupported(code)
+            case .errno(let code) = cause, ErrnoClass.isUnsupported(code)
         {
             changeZeroing(index, transfer)
             return
         }
         let (side, slot): (MirrorSide, SlotIndex)
         switch transfer.owner {
-        case .packed(let buffer):
-            return failPackedRead(buffer, cause, transfer: index, resumes: transfer.resumes)
+        case .compressed(let buffer):
+            return failCompressedRead(buffer, cause, transfer: index, resumes: transfer.resumes)
         case .reading(let reading): (side, slot) = (.source, reading.slot)
         case .slot(let writing): (side, slot) = (.target, writing)
         }
@@ -138,7 +138,7 @@ extension Worker where Queue: ~Copyable {
     func verdict(_ side: MirrorSide, _ cause: FailureCause) -> ErrorPolicy {
         let policy = side == .source ? plan.sourcePolicy : plan.targetPolicy
         guard policy == .enospc else { return policy }
-        guard side == .target, case .errno(let code) = cause, Errors.isOutOfSpace(code) else {
+        guard side == .target, case .errno(let code) = cause, ErrnoClass.isOutOfSpace(code) else {
             return .report
         }
         return .stop
@@ -185,7 +185,7 @@ extension Worker where Queue: ~Copyable {
         for one in waiting {
             switch one {
             case .transfer(let index): transfers.retry(index)
-            case .packed(let buffer): restarts.append(buffer)
+            case .compressed(let buffer): restarts.append(buffer)
             }
         }
     }
@@ -194,7 +194,7 @@ extension Worker where Queue: ~Copyable {
 extension Transfer.Kind {
     var verb: String {
         switch self {
-        case .read, .readPacked: "reading"
+        case .read, .readCompressed: "reading"
         case .write: "writing"
         case .writeZeros, .punchHole, .zeroRange: "zeroing"
         }

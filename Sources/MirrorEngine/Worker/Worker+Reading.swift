@@ -10,7 +10,7 @@ extension Worker where Queue: ~Copyable {
         case .reading(let index):
             job.counters.read.count(transfer.transferred)
             finishPart(of: index)
-        case .packed(let index): reader.unpack(index, transfer, transfers.queue.buffers)
+        case .compressed(let index): reader.decompress(index, transfer, transfers.queue.buffers)
         case .slot: preconditionFailure("a slot writes")
         }
     }
@@ -22,16 +22,16 @@ extension Worker where Queue: ~Copyable {
     }
 
     /// The bytes in a buffer have been decompressed, or could not be.
-    mutating func endUnpacking(_ index: PackedIndex, isGood: Bool) {
-        guard isGood else { return failPackedRead(index, .corruptData, transfer: nil) }
-        job.counters.read.count(Int64(reader.packed[index].range.count))
-        finishPackedRead(index)
+    mutating func endDecompression(_ index: CompressedIndex, isGood: Bool) {
+        guard isGood else { return failCompressedRead(index, .corruptData, transfer: nil) }
+        job.counters.read.count(Int64(reader.compressed[index].range.count))
+        finishCompressedRead(index)
     }
 
     /// Gives a buffer back, to a run that waits for one before all others.
-    private mutating func finishPackedRead(_ index: PackedIndex) {
-        let owner = reader.packed[index].owner
-        if let next = reader.finishPacked(index) {
+    private mutating func finishCompressedRead(_ index: CompressedIndex) {
+        let owner = reader.compressed[index].owner
+        if let next = reader.finishCompressed(index) {
             slots[next.slot].isQueued = true
             backlog.prepend(next.slot)
         }
@@ -43,46 +43,46 @@ extension Worker where Queue: ~Copyable {
     ///
     /// - Parameter resumes: how often the job had been resumed when the bytes were asked for; nil
     ///   if they have come.
-    mutating func failPackedRead(
-        _ index: PackedIndex, _ cause: FailureCause, transfer: TransferIndex?,
+    mutating func failCompressedRead(
+        _ index: CompressedIndex, _ cause: FailureCause, transfer: TransferIndex?,
         resumes: Int? = nil
     ) {
-        let entry = reader.packed[index]
+        let entry = reader.compressed[index]
         let slot = entry.owner.slot
         if let error = plan.source.shrinkage(.source) {
             job.control.fail(error)
-            giveUpPackedRead(index, nil, transfer)
+            giveUpCompressedRead(index, nil, transfer)
             return
         }
         let error = MirrorError.transfer(
-            .source, name: plan.source.name, verb: Transfer.Kind.readPacked.verb,
+            .source, name: plan.source.name, verb: Transfer.Kind.readCompressed.verb,
             offset: entry.range.lowerBound, count: Int64(entry.range.count), cause: cause)
         let failure = FailedRange(
             side: .source, range: wholeBlocks(entry.range, slot), cause: cause)
         switch verdict(.source, cause) {
         case _ where job.control.isStopping:
-            giveUpPackedRead(index, failure, transfer)
+            giveUpCompressedRead(index, failure, transfer)
         case .report, .enospc:
             job.control.fail(error)
-            giveUpPackedRead(index, failure, transfer)
+            giveUpCompressedRead(index, failure, transfer)
         case .stop:
-            parked.append(transfer.map { .transfer($0) } ?? .packed(index))
+            parked.append(transfer.map { .transfer($0) } ?? .compressed(index))
             pause(because: error, askedAfter: resumes ?? job.control.resumes)
         case .ignore:
             note(failure, slot, isRead: true)
             postpone(failure.range, slot)
             if let transfer { transfers.abandon(transfer) }
-            finishPackedRead(index)
+            finishCompressedRead(index)
         }
     }
 
-    private mutating func giveUpPackedRead(
-        _ index: PackedIndex, _ failure: FailedRange?, _ transfer: TransferIndex?
+    private mutating func giveUpCompressedRead(
+        _ index: CompressedIndex, _ failure: FailedRange?, _ transfer: TransferIndex?
     ) {
-        let slot = reader.packed[index].owner.slot
+        let slot = reader.compressed[index].owner.slot
         if let failure { note(failure, slot, isRead: true) }
         slots[slot].isIncomplete = true
         if let transfer { transfers.abandon(transfer) }
-        finishPackedRead(index)
+        finishCompressedRead(index)
     }
 }

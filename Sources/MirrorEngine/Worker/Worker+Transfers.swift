@@ -23,7 +23,7 @@ extension Worker where Queue: ~Copyable {
     private func shouldWait(_ error: StorageError) -> Bool {
         guard case .systemCall(let call, _, let code, _) = error,
             // What a flush that found no room has lost can't be known, and the next may succeed.
-            call != "fdatasync", Errors.isOutOfSpace(code.rawValue), !job.control.isStopping,
+            call != "fdatasync", ErrnoClass.isOutOfSpace(code.rawValue), !job.control.isStopping,
             verdict(.target, .errno(code.rawValue)) == .stop
         else { return false }
         if let change = shrinkage(of: .target) {
@@ -214,7 +214,7 @@ extension Worker where Queue: ~Copyable {
             switch transfers.nextOutcome() {
             case .done: commit()
             case .undone(_, let cause): job.flushFailed(cause)
-            case .finished, .failed, .unpacked:
+            case .finished, .failed, .decompressed:
                 preconditionFailure("only the flush is in flight")
             case nil: continue
             }

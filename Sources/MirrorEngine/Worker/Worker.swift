@@ -6,7 +6,7 @@ package import Ring
 /// A run lives in a slot. It is read, looked at, and written; each step is split into transfers
 /// wherever source or target live in pieces. Nothing here allocates per run.
 package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
-    let job: JobState
+    let job: SharedJob
     let plan: JobPlan
     var transfers: TransferQueue<Queue>
     /// Each slot's run is read by the reading of the same number.
@@ -21,7 +21,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// What failed and waits for the job to be resumed.
     var parked: [Parked] = []
     /// Compressed stretches that are to be read once more.
-    var restarts: [PackedIndex] = []
+    var restarts: [CompressedIndex] = []
     /// A run that was taken and has no memory yet.
     var waiting: Run?
     /// The dispenser had no more runs in this pass.
@@ -34,15 +34,15 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         /// A transfer that waits for an answer.
         case transfer(TransferIndex)
         /// A buffer whose bytes could not be decompressed.
-        case packed(PackedIndex)
+        case compressed(CompressedIndex)
     }
 
     /// How long a worker waits before it looks whether somebody wants something of it.
     private static var tick: Int64 { 50_000_000 }
 
-    /// - Parameter unpacker: a helper of the queue, needed where the source may be compressed.
+    /// - Parameter decompression: a helper of the queue, needed where the source may be compressed.
     package init(
-        job: JobState, queue: consuming Queue, unpacker: (any Unpacker)? = nil
+        job: SharedJob, queue: consuming Queue, decompression: (any DecompressionDriver)? = nil
     ) {
         self.job = job
         plan = job.plan
@@ -50,7 +50,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
         transfers = TransferQueue(queue: queue, zeroArea: job.plan.zeroArea)
         reader = RunReader(
             [RunReader.Side(map: job.plan.source, firstFile: 0)], readings: depth,
-            packed: job.plan.layout.packed, requestSize: job.plan.requestSize, unpacker: unpacker)
+            compressed: job.plan.layout.compressed, requestSize: job.plan.requestSize,
+            decompression: decompression)
         slots = Array(repeating: Slot(), count: depth)
         freeSlots = (0..<depth).reversed().map { SlotIndex($0) }
         memory = BufferAllocator(
@@ -119,7 +120,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private mutating func startWork() -> Int64 {
         while transfers.hasRoom && !job.control.isStopping && !job.control.isPaused {
             if let buffer = restarts.popLast() {
-                transfers.start(reader.packed.transfer(buffer))
+                transfers.start(reader.compressed.transfer(buffer))
                 continue
             }
             if let slot = backlog.first {

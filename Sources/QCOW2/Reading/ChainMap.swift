@@ -7,7 +7,7 @@ package final class ChainMap: SourceMap {
     package let endpoints: [Endpoint]
     package let alignment: Int
     package let unit: Int64
-    package let packedLengthMax: Int
+    package let compressedLengthMax: Int
 
     private let chain: ImageChain
     private let range: Range<Int>
@@ -55,9 +55,9 @@ package final class ChainMap: SourceMap {
 
         let packing = layers.filter(\.canHaveCompressedClusters).compactMap(\.clusterBytes).max()
         if let packing {
-            packedLengthMax = 2 * Int(packing) + 512 + 2 * alignment
+            compressedLengthMax = 2 * Int(packing) + 512 + 2 * alignment
         } else {
-            packedLengthMax = 0
+            compressedLengthMax = 0
         }
     }
 
@@ -126,7 +126,7 @@ package final class ChainMap: SourceMap {
             return .zero(length: extent.length)
         case .stored(let host):
             return .stored(place(host, offset, extent.length, way))
-        case .compressed(let host, let packedLength, let skip):
+        case .compressed(let host, let compressedLength, let skip):
             let layer = chain.layers[extent.layer]
             guard let header = layer.header else {
                 preconditionFailure("a raw layer has no compressed clusters")
@@ -134,7 +134,8 @@ package final class ChainMap: SourceMap {
             return .compressed(
                 CompressedExtent(
                     file: way.direct ?? way.buffered, hostOffset: host,
-                    packedLength: packedLength, alignment: way.direct == nil ? 1 : alignment,
+                    compressedLength: compressedLength,
+                    alignment: way.direct == nil ? 1 : alignment,
                     compression: header.compression, clusterLength: Int(header.clusterSize),
                     skip: skip, length: extent.length))
         }

@@ -71,7 +71,7 @@ struct ClusterMap: Sendable {
         }
         let skip = offset & (geometry.clusterSize - 1)
         if case .compressed(let host, let length) = state {
-            return .compressed(host: host, packedLength: length, skip: Int(skip))
+            return .compressed(host: host, compressedLength: length, skip: Int(skip))
         }
         guard let parts = state.parts else { return .unallocated }
         let part: UInt32 =

@@ -7,23 +7,23 @@ internal import CZstd
 /// This file and `BigEndianWords.swift`, and nothing else in the module, handle pointers.
 @safe package final class Decompressor {
     private var inflater: OpaquePointer?
-    private var unpacker: OpaquePointer?
+    private var zstd: OpaquePointer?
 
     package init() {}
 
     deinit {
         unsafe ringmirror_inflater_free(inflater)
-        unsafe ringmirror_unpacker_free(unpacker)
+        unsafe ringmirror_decompressor_free(zstd)
     }
 
-    /// Fills `output` with what `packed` decompresses to. What follows in `packed` is not looked
-    /// at: clusters end anywhere in what is read for them.
+    /// Fills `output` with what `compressed` decompresses to. What follows in `compressed` is not
+    /// looked at: clusters end anywhere in what is read for them.
     ///
     /// - Returns: false if it is not what the compression makes, or too little of it.
-    package func unpack(
-        _ packed: RawSpan, _ compression: Compression, into output: inout MutableRawSpan
+    package func decompress(
+        _ compressed: RawSpan, _ compression: Compression, into output: inout MutableRawSpan
     ) -> Bool {
-        unsafe packed.withUnsafeBytes { source in
+        unsafe compressed.withUnsafeBytes { source in
             unsafe output.withUnsafeMutableBytes { target in
                 switch compression {
                 case .zlib: unsafe inflate(source, target)
@@ -33,14 +33,15 @@ internal import CZstd
         }
     }
 
-    /// The `length` bytes that `packed` decompresses to; nil if it does not.
-    package func unpack(
-        _ packed: [UInt8], _ compression: Compression, length: Int
+    /// The `length` bytes that `compressed` decompresses to; nil if it does not.
+    package func decompress(
+        _ compressed: [UInt8], _ compression: Compression, length: Int
     ) -> [UInt8]? {
-        var unpacked = [UInt8](repeating: 0, count: length)
-        var span = unpacked.mutableSpan
+        var decompressed = [UInt8](repeating: 0, count: length)
+        var span = decompressed.mutableSpan
         var output = unsafe span.mutableBytes
-        return unsafe unpack(packed.span.bytes, compression, into: &output) ? unpacked : nil
+        return unsafe decompress(compressed.span.bytes, compression, into: &output)
+            ? decompressed : nil
     }
 
     // The format has a window of 4 KiB. In one call the output itself is the window, so that a
@@ -62,8 +63,8 @@ internal import CZstd
     private func decompress(
         _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer
     ) -> Bool {
-        if unsafe unpacker == nil { unsafe unpacker = ringmirror_unpacker_make() }
-        guard let unpacker = unsafe unpacker, let from = source.baseAddress,
+        if unsafe zstd == nil { unsafe zstd = ringmirror_decompressor_make() }
+        guard let zstd = unsafe zstd, let from = source.baseAddress,
             let to = target.baseAddress
         else { return unsafe target.isEmpty }
         var read = 0
@@ -74,8 +75,8 @@ internal import CZstd
             guard frame > 0 else { return false }
             var count = 0
             guard
-                unsafe ringmirror_unpack(
-                    unpacker, from + read, frame, to + written, target.count - written, &count)
+                unsafe ringmirror_decompress(
+                    zstd, from + read, frame, to + written, target.count - written, &count)
                     != 0
             else { return false }
             read += frame

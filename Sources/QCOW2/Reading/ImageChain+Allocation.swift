@@ -31,10 +31,10 @@ extension ImageChain {
                 case .unallocated: break
                 case .zero: sum.zeroBytes += length
                 case .stored: sum.dataBytes += length
-                case .compressed(_, let packedLength, _):
+                case .compressed(_, let compressedLength, _):
                     sum.compressedClusters += 1
                     sum.compressedBytes += length
-                    sum.packedBytes += Int64(packedLength)
+                    sum.packedBytes += Int64(compressedLength)
                 }
             }
             all.append(sum)

@@ -29,10 +29,10 @@ extension ImageChain {
                             .malformed, layer.dataSource.path, at: host + Int64(part.count),
                             "the file ends where data should be: it became shorter meanwhile"))
                 }
-            case .compressed(let host, let packedLength, let skip):
-                let unpacker = decompressor ?? Decompressor()
-                decompressor = unpacker
-                let cluster = try layer.unpack(at: host, packedLength, with: unpacker)
+            case .compressed(let host, let compressedLength, let skip):
+                let decompression = decompressor ?? Decompressor()
+                decompressor = decompression
+                let cluster = try layer.decompress(at: host, compressedLength, with: decompression)
                 bytes += cluster[skip..<(skip + length)]
             }
         }

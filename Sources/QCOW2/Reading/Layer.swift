@@ -215,13 +215,13 @@ extension Layer {
 
 extension Layer {
     /// A cluster that is compressed at `host`.
-    package func unpack(
-        at host: Int64, _ packedLength: Int, with decompressor: Decompressor
+    package func decompress(
+        at host: Int64, _ compressedLength: Int, with decompressor: Decompressor
     ) throws(StorageError) -> [UInt8] {
         guard let header else { preconditionFailure("a raw layer has no compressed clusters") }
-        let packed = try file.read(at: host, count: packedLength)
-        let cluster = decompressor.unpack(
-            packed, header.compression, length: Int(header.clusterSize))
+        let compressed = try file.read(at: host, count: compressedLength)
+        let cluster = decompressor.decompress(
+            compressed, header.compression, length: Int(header.clusterSize))
         guard let cluster else {
             throw .image(
                 ImageProblem(

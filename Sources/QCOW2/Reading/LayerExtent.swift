@@ -8,7 +8,7 @@ package struct LayerExtent: Sendable, Equatable {
         /// Stored in one piece, from this offset of the layer's data on.
         case stored(host: Int64)
         /// A part of one compressed cluster, that begins `skip` bytes behind the cluster's start.
-        case compressed(host: Int64, packedLength: Int, skip: Int)
+        case compressed(host: Int64, compressedLength: Int, skip: Int)
     }
 
     package let content: Content

@@ -8,7 +8,7 @@ package protocol OldContent: Sendable {
     func readBelow(at offset: Int64, count: Int) throws(StorageError) -> [UInt8]
     /// Decompresses the cluster that begins at `offset` of the disk, and whose `length` compressed
     /// bytes at most begin at `host` in the image.
-    func unpack(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8]
+    func decompress(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8]
 }
 
 /// What a target read as, out of the chain whose first layer it is.
@@ -27,9 +27,9 @@ package struct ChainContent: OldContent {
         return try chain.read(at: offset, count: count, layers: 1..<chain.layers.count)
     }
 
-    package func unpack(
+    package func decompress(
         at offset: Int64, host: Int64, length: Int
     ) throws(StorageError) -> [UInt8] {
-        try chain.top.unpack(at: host, length, with: Decompressor())
+        try chain.top.decompress(at: host, length, with: Decompressor())
     }
 }

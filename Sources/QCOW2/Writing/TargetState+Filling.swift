@@ -89,7 +89,7 @@ extension TargetState {
         case .below:
             return try old().readBelow(at: range.lowerBound, count: range.count)
         case .compressed(let host, let length):
-            let cluster = try old().unpack(at: clusterStart, host: host, length: length)
+            let cluster = try old().decompress(at: clusterStart, host: host, length: length)
             let first = Int(range.lowerBound - clusterStart)
             return Array(cluster[first..<(first + range.count)])
         }

@@ -11,7 +11,7 @@ import Testing
 @Suite(.everyQueue, .timeLimit(.minutes(20))) struct CompareTests {
     /// One comparison, over a queue of the simulation, on a thread of its own.
     private final class Comparison: @unchecked Sendable {
-        let state: CompareState
+        let state: SharedComparison
         let kernel: SimulatedKernel
         private let sizes: (Int64, Int64)
         private let end = DispatchSemaphore(value: 0)
@@ -25,7 +25,7 @@ import Testing
             var runs = DirtyBitmap(size: size, granularity: try Granularity(bytes: granularity))
             runs.setAll()
             sizes = (first.size, second.size)
-            state = CompareState(
+            state = SharedComparison(
                 first, second, runs: runs, requestSize: requestSize, depth: depth,
                 isBuffered: isBuffered)
             let slab = state.slabBytes
@@ -48,22 +48,23 @@ import Testing
         }
 
         private func work() {
-            let pool = UnpackPool { RunLengthCode() }
+            let pool = DecompressionPool { RunLengthCode() }
             defer { pool.close() }
             do throws(RingError) {
                 switch kernel.behaviour.queue {
                 case .ring:
-                    let unpacker = state.hasPacked ? SimulatedUnpacker(kernel) : nil
+                    let decompression = state.hasCompressed ? SimulatedDecompression(kernel) : nil
                     compare(
                         over: try kernel.makeQueue(
                             depth: state.queueDepth, byteCount: state.slabBytes,
-                            unpacker: unpacker), unpacker)
+                            decompression: decompression), decompression)
                 case .threads:
-                    let unpacker = state.hasPacked ? try pool.makeUnpacker() : nil
+                    let decompression =
+                        state.hasCompressed ? try pool.makeDecompressionDriver() : nil
                     compare(
                         over: try kernel.makeThreads(
                             depth: state.queueDepth, byteCount: state.slabBytes,
-                            unpacker: unpacker), unpacker)
+                            decompression: decompression), decompression)
                 }
             } catch {
                 state.control.fail(.ring(error))
@@ -71,9 +72,9 @@ import Testing
         }
 
         private func compare<Queue: RequestQueue & ~Copyable>(
-            over queue: consuming Queue, _ unpacker: (any Unpacker)?
+            over queue: consuming Queue, _ decompression: (any DecompressionDriver)?
         ) {
-            var comparer = Comparer(job: state, queue: queue, unpacker: unpacker)
+            var comparer = Comparer(job: state, queue: queue, decompression: decompression)
             comparer.run()
             state.add(comparer.statistics)
         }
@@ -213,9 +214,9 @@ import Testing
         let isBoth = seed % 2 == 0
         let bytes = [UInt8].pattern((512 << 10) - 700, seed: 1)
         var other = bytes.zeroing([48 << 10..<64 << 10])
-        let first = PlaceTests.packed(other, zeros: [3])
+        let first = PlaceTests.compressed(other, zeros: [3])
         other[300_000] ^= 1
-        let second = isBoth ? PlaceTests.packed(other) : map(other)
+        let second = isBoth ? PlaceTests.compressed(other) : map(other)
         let report = try Comparison(
             first, second, requestSize: requestSize, shuffling(seed)
         ).run()
@@ -229,7 +230,7 @@ import Testing
     @Test(arguments: [MirrorSide.source, .target])
     func `damage is reported`(side: MirrorSide) throws {
         let bytes = [UInt8].pattern(512 << 10, seed: 1)
-        let maps = [PlaceTests.packed(bytes), PlaceTests.packed(bytes)]
+        let maps = [PlaceTests.compressed(bytes), PlaceTests.compressed(bytes)]
         let start = Int(maps[0].places[9].offset)
         var fault = SimulatedDisk.Fault(bytes: start..<(start + 1), directions: [.read])
         fault.corrupts = true

@@ -11,7 +11,7 @@ import Testing
     static let pieceSize = 16 << 10
 
     /// A source of compressed pieces, some of them zero.
-    static func packed(
+    static func compressed(
         _ bytes: [UInt8], zeros: Set<Int> = [], alignment: Int = 512, isTarget: Bool = false
     ) -> SimulatedMap {
         var image: [UInt8] = []
@@ -19,9 +19,9 @@ import Testing
             index, start -> SimulatedMap.Place in
             if zeros.contains(index) { return .init(disk: 0, offset: 0, form: .zero) }
             image += [UInt8](repeating: 0xEE, count: 100)
-            let code = RunLengthCode.pack(bytes[start..<min(start + pieceSize, bytes.count)])
+            let code = RunLengthCode.compress(bytes[start..<min(start + pieceSize, bytes.count)])
             defer { image += code }
-            return .init(disk: 0, offset: Int64(image.count), form: .packed(code.count + 300))
+            return .init(disk: 0, offset: Int64(image.count), form: .compressed(code.count + 300))
         }
         var map = SimulatedMap(
             scattered: [SimulatedDisk(image)], size: Int64(bytes.count),
@@ -51,14 +51,14 @@ import Testing
     /// Clusters come out of few buffers into many slots, whatever a cluster and a request have to
     /// do with each other.
     @Test(arguments: [4096, 64 << 10], 1...10 as ClosedRange<UInt64>)
-    func `compressed clusters are unpacked`(requestSize: Int, seed: UInt64) throws {
+    func `compressed clusters are decompressed`(requestSize: Int, seed: UInt64) throws {
         var setup = Simulation.Setup()
         setup.requestSize = requestSize
         setup.depth = seed % 2 == 0 ? 1 : 16
         setup.behaviour.seed = seed
         setup.behaviour.isShuffling = true
         let simulation = try simulation(
-            Self.packed(Array(bytes.dropLast(700)), zeros: [3, 4, 9]), setup)
+            Self.compressed(Array(bytes.dropLast(700)), zeros: [3, 4, 9]), setup)
         #expect(try simulation.run().isMirrored)
         #expect(simulation.isEqualOnDisk)
         let isRead = simulation.job.counters.read.value
@@ -69,7 +69,7 @@ import Testing
     @Test func `each cluster is read once`() throws {
         var setup = Simulation.Setup()
         setup.requestSize = 4096
-        let simulation = try simulation(Self.packed(bytes), setup)
+        let simulation = try simulation(Self.compressed(bytes), setup)
         #expect(try simulation.run().isMirrored)
         let clusters = bytes.count / Self.pieceSize
         #expect(simulation.job.counters.read.value == simulation.planned)
@@ -81,7 +81,7 @@ import Testing
         var setup = Simulation.Setup()
         setup.granularity = 4096
         setup.dirty = [4096..<8192, 20 << 10..<40 << 10]
-        let simulation = try simulation(Self.packed(bytes), setup)
+        let simulation = try simulation(Self.compressed(bytes), setup)
         let before = simulation.target.bytes()
         #expect(try simulation.run().isMirrored)
         var expected = before
@@ -95,7 +95,7 @@ import Testing
     // MARK: damage
 
     @Test func `damage is reported`() throws {
-        let source = Self.packed(bytes)
+        let source = Self.compressed(bytes)
         corrupt(source, piece: 5)
         let error = try #require(try simulation(source).run().error?.transfer)
         #expect(error.side == .source && error.cause == .corruptData)
@@ -104,7 +104,7 @@ import Testing
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func `damage is ignored`(seed: UInt64) throws {
-        let source = Self.packed(bytes)
+        let source = Self.compressed(bytes)
         corrupt(source, piece: 5)
         let simulation = try simulation(source, .large(source: .ignore, seed: seed))
         guard case .incomplete(let count, let first, _) = try simulation.run().error else {
@@ -122,7 +122,7 @@ import Testing
     /// Both what can't be read and what can't be decompressed is tried again.
     @Test(arguments: [false, true])
     func `a job stops at damage`(isUnreadable: Bool) throws {
-        let source = Self.packed(bytes)
+        let source = Self.compressed(bytes)
         if isUnreadable {
             let start = Int(source.places[7].offset)
             source.disks[0].add(.init(bytes: start..<(start + 1), directions: [.read]))
@@ -146,7 +146,7 @@ import Testing
         var setup = Simulation.Setup()
         setup.behaviour.isShuffling = true
         setup.behaviour.ringErrorAtStep = step
-        let simulation = try simulation(Self.packed(bytes), setup)
+        let simulation = try simulation(Self.compressed(bytes), setup)
         let outcome = try simulation.run()
         #expect(simulation.kernel.stepCount < step || outcome.error != nil)
         #expect(simulation.firstUnclaimedDifference(durable: false) == nil)
@@ -185,7 +185,7 @@ import Testing
             bufferBytes: 128 << 10)
         var working = DirtyBitmap(size: source.size)
         working.setAll()
-        let job = JobState(plan: plan, working: working, speedLimit: nil, workers: 1)
+        let job = SharedJob(plan: plan, working: working, speedLimit: nil, workers: 1)
         var behaviour = SimulatedKernel.Behaviour()
         behaviour.seed = seed
         behaviour.isShuffling = true
@@ -193,7 +193,7 @@ import Testing
             files: file.files + target.files, requestSize: 64 << 10, zeroArea: plan.zeroArea,
             behaviour: behaviour)
         WorkerCrew.run(job, workers: 1) {
-            SimulatedUnpacker(kernel)
+            SimulatedDecompression(kernel)
         } makeQueue: {
             plan, _ throws(RingError) in
             try SimulatedQueue(kernel: kernel, depth: plan.depth, byteCount: plan.slabBytes)

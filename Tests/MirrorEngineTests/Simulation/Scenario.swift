@@ -167,7 +167,7 @@ struct Scenario {
         _ source: SimulatedMap, _ random: inout SeededGenerator
     ) {
         for place in source.places {
-            guard case .packed = place.form, random.chance(percent: 20) else { continue }
+            guard case .compressed = place.form, random.chance(percent: 20) else { continue }
             let start = Int(place.offset)
             var fault = SimulatedDisk.Fault(bytes: start..<(start + 2), directions: [.read])
             fault.corrupts = true

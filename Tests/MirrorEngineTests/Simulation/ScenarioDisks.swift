@@ -62,7 +62,7 @@ enum ScenarioDisks {
         let pieceSize = [4096, 16 << 10, 64 << 10].randomElement(using: &random)!
         let count = (bytes.count + pieceSize - 1) / pieceSize
         let order = Array(0..<count).shuffled(using: &random)
-        let packedPercent = isTarget ? 0 : [0, 30, 90].randomElement(using: &random)!
+        let compressedPercent = isTarget ? 0 : [0, 30, 90].randomElement(using: &random)!
         let zeroPercent = isTarget ? 0 : [0, 30].randomElement(using: &random)!
         var images = Array(repeating: [UInt8](), count: diskCount)
         var places = Array(repeating: SimulatedMap.Place(disk: 0, offset: 0), count: count)
@@ -71,8 +71,8 @@ enum ScenarioDisks {
             let data = bytes[(piece * pieceSize)..<min((piece + 1) * pieceSize, bytes.count)]
             if random.chance(percent: zeroPercent) {
                 places[piece] = .init(disk: disk, offset: 0, form: .zero)
-            } else if random.chance(percent: packedPercent) {
-                places[piece] = pack(data, disk, &images[disk], &random)
+            } else if random.chance(percent: compressedPercent) {
+                places[piece] = compress(data, disk, &images[disk], &random)
             } else {
                 images[disk] += filler((4096 - images[disk].count % 4096) % 4096)
                 places[piece] = .init(disk: disk, offset: Int64(images[disk].count))
@@ -95,16 +95,16 @@ enum ScenarioDisks {
     }
 
     /// Puts a piece anywhere, and promises no more than that it ends before something.
-    private static func pack(
+    private static func compress(
         _ data: ArraySlice<UInt8>, _ disk: Int, _ image: inout [UInt8],
         _ random: inout SeededGenerator
     ) -> SimulatedMap.Place {
         image += filler(Int.random(in: 0..<700, using: &random))
         let offset = image.count
-        let packed = RunLengthCode.pack(data)
-        image += packed
+        let compressed = RunLengthCode.compress(data)
+        image += compressed
         let slack = Int.random(in: 0..<700, using: &random)
-        return .init(disk: disk, offset: Int64(offset), form: .packed(packed.count + slack))
+        return .init(disk: disk, offset: Int64(offset), form: .compressed(compressed.count + slack))
     }
 
     private static func filler(_ count: Int) -> [UInt8] { [UInt8](repeating: 0xEE, count: count) }

@@ -27,7 +27,7 @@ struct SimulatedMap: SourceMap, TargetMap {
             case stored
             case zero
             /// Compressed to at most so many bytes.
-            case packed(Int)
+            case compressed(Int)
         }
 
         let disk: Int
@@ -121,19 +121,19 @@ struct SimulatedMap: SourceMap, TargetMap {
         switch place.form {
         case .stored: return .stored(extent(offset, place, stop))
         case .zero: return .zero(length: stop - offset)
-        case .packed(let length):
+        case .compressed(let length):
             let skip = Int(offset % pieceSize)
             return .compressed(
                 CompressedExtent(
-                    file: place.disk * 2, hostOffset: place.offset, packedLength: length,
+                    file: place.disk * 2, hostOffset: place.offset, compressedLength: length,
                     alignment: alignment, compression: .zlib,
                     clusterLength: skip + Int(end - offset), skip: skip, length: stop - offset))
         }
     }
 
-    var packedLengthMax: Int {
+    var compressedLengthMax: Int {
         places.reduce(0) { longest, place in
-            if case .packed(let length) = place.form { max(longest, length) } else { longest }
+            if case .compressed(let length) = place.form { max(longest, length) } else { longest }
         }
     }
 
@@ -154,7 +154,7 @@ struct SimulatedMap: SourceMap, TargetMap {
 
     private func content(_ place: Place, count: Int) -> (isZero: Bool, count: Int) {
         switch place.form {
-        case .packed: return (false, count)
+        case .compressed: return (false, count)
         case .zero: return (!hidesZeros, count)
         case .stored:
             let start = Int(place.offset)
@@ -196,10 +196,10 @@ struct SimulatedMap: SourceMap, TargetMap {
             switch place.form {
             case .stored: result += image[start..<(start + count)]
             case .zero: result += [UInt8](repeating: 0, count: count)
-            case .packed(let length):
-                let packed = image[start..<min(start + length, image.count)]
-                guard let bytes = RunLengthCode.unpack(packed, count: count) else {
-                    preconditionFailure("the simulation packed a piece wrongly")
+            case .compressed(let length):
+                let compressed = image[start..<min(start + length, image.count)]
+                guard let bytes = RunLengthCode.decompress(compressed, count: count) else {
+                    preconditionFailure("the simulation compressed a piece wrongly")
                 }
                 result += bytes
             }
@@ -214,7 +214,7 @@ struct SimulatedMap: SourceMap, TargetMap {
         let place = places[index]
         let end = pieceSize == .max ? size : min(start + pieceSize, size)
         // Of a compressed piece, every byte is where its first is.
-        if case .packed = place.form { return (place, end) }
+        if case .compressed = place.form { return (place, end) }
         return (
             Place(disk: place.disk, offset: place.offset + offset - start, form: place.form), end
         )

@@ -23,7 +23,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     let buffers: BufferSlab
     let depth: Int
     private let kernel: SimulatedKernel
-    private let unpacker: SimulatedUnpacker?
+    private let decompression: SimulatedDecompression?
 
     // Owned by the queue's thread.
 
@@ -36,9 +36,10 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     private var isForsaken = false
 
     init(
-        kernel: SimulatedKernel, depth: Int, byteCount: Int, unpacker: (any Unpacker)? = nil
+        kernel: SimulatedKernel, depth: Int, byteCount: Int,
+        decompression: (any DecompressionDriver)? = nil
     ) throws(RingError) {
-        self.unpacker = unpacker as? SimulatedUnpacker
+        self.decompression = decompression as? SimulatedDecompression
         let number = try kernel.makeRing()
         buffers = try BufferSlab(byteCount: byteCount)
         self.depth = depth
@@ -69,7 +70,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         statistics.submissions += UInt64(queued.count)
         for pending in queued { running.append(submit(pending)) }
         queued.removeAll()
-        unpacker?.advance()
+        decompression?.advance()
         guard kernel.behaviour.isShuffling else {
             for index in completable() { complete(running[index]) }
             for index in completable().reversed() { running.remove(at: index) }
@@ -79,8 +80,8 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         if timeoutNanoseconds != nil && random.chance(percent: 5) { return }
         if ready.isEmpty && completable().isEmpty {
             kernel.expect(
-                running.isEmpty || unpacker?.isBusy == true, "a poll that nothing will end")
-            unpacker?.work()
+                running.isEmpty || decompression?.isBusy == true, "a poll that nothing will end")
+            decompression?.work()
         }
         var able = completable()
         let lowest = ready.isEmpty ? min(minimum, able.count) : 0
@@ -92,7 +93,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
 
     /// Which requests can complete: a poll when there is something to see, all else at any time.
     private func completable() -> [Int] {
-        let isReadable = unpacker?.isReadable == true
+        let isReadable = decompression?.isReadable == true
         return running.indices.filter { [running] in
             isReadable || running[$0].request.operation != .pollIn
         }
@@ -108,7 +109,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
             if pending.result == nil && random.chance(percent: 50) { _ = perform(pending) }
             file(pending)?.disk.forget(pending.id)
         }
-        while unpacker?.isBusy == true, random.chance(percent: 50) { unpacker?.work() }
+        while decompression?.isBusy == true, random.chance(percent: 50) { decompression?.work() }
         queued.removeAll()
         running.removeAll()
         ready.removeAll()
@@ -167,10 +168,11 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
         let request = pending.request
         if request.operation == .pollIn {
             kernel.expect(
-                Int(request.file.rawValue) == kernel.files.count && unpacker != nil,
-                "a poll of something else than the unpacker")
+                Int(request.file.rawValue) == kernel.files.count && decompression != nil,
+                "a poll of something else than the decompression driver")
             for other in running + queued where other.request.operation == .pollIn {
-                kernel.report("two polls of the unpacker, \(other.id) and \(pending.id)")
+                kernel.report(
+                    "two polls of the decompression driver, \(other.id) and \(pending.id)")
             }
             return
         }
@@ -181,7 +183,7 @@ struct SimulatedQueue: ~Copyable, RequestQueue {
     private func checkMemory(_ request: Request) {
         let what = "\(request.operation) \(request.offset)+\(request.length)"
         let memory = request.bufferOffset..<(request.bufferOffset + Int(request.length))
-        for other in unpacker?.memory ?? [] where other.overlaps(memory) {
+        for other in decompression?.memory ?? [] where other.overlaps(memory) {
             kernel.report("\(what) uses memory that is being decompressed")
         }
         for other in running + queued where other.request.operation.movesBytes {

@@ -57,12 +57,14 @@ struct SimulatedThreads: ~Copyable, RequestQueue {
     private var flights: [Token: (id: UInt64, request: Request)] = [:]
 
     init(
-        kernel: SimulatedKernel, depth: Int, byteCount: Int, unpacker: (any Unpacker)?
+        kernel: SimulatedKernel, depth: Int, byteCount: Int,
+        decompression: (any DecompressionDriver)?
     ) throws(RingError) {
         let number = try kernel.makeRing()
         let calls = Calls(kernel, seed: kernel.behaviour.seed &+ UInt64(number) &* 0x9E37)
-        // Nothing is done with these descriptors but that of an unpacker is polled.
-        let files = kernel.files.map { _ in CInt(-1) } + (unpacker.map { [$0.descriptor] } ?? [])
+        // Nothing is done with these descriptors but that of a decompression driver is polled.
+        let files =
+            kernel.files.map { _ in CInt(-1) } + (decompression.map { [$0.descriptor] } ?? [])
         let queue = try ThreadQueue(
             depth: depth, files: files, buffers: try BufferSlab(byteCount: byteCount),
             threadsMax: kernel.behaviour.threadsMax

@@ -32,7 +32,7 @@ final class Simulation: @unchecked Sendable {
     let source: SimulatedMap
     let target: any SimulatedTarget
     let kernel: SimulatedKernel
-    let job: JobState
+    let job: SharedJob
     let planned: Int64
     let claims: CheckpointClaims
     let living: LivingSource?
@@ -73,7 +73,7 @@ final class Simulation: @unchecked Sendable {
         let checkpoints = Checkpoints(every: setup.checkpointInterval) { remaining in
             claims.check(remaining, source, target)
         }
-        job = JobState(
+        job = SharedJob(
             plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
             checkpoints: checkpoints, arrivals: living,
             requireNothingLost: { () throws(MirrorError) in
@@ -100,20 +100,20 @@ final class Simulation: @unchecked Sendable {
 
     private func runOverRings() {
         WorkerCrew.run(job, workers: rings) { [kernel] () throws(RingError) in
-            SimulatedUnpacker(kernel)
-        } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
+            SimulatedDecompression(kernel)
+        } makeQueue: { [kernel] (plan, decompression) throws(RingError) in
             try kernel.makeQueue(
-                depth: plan.depth, byteCount: plan.slabBytes, unpacker: unpacker)
+                depth: plan.depth, byteCount: plan.slabBytes, decompression: decompression)
         }
     }
 
     private func runOverThreads() {
-        let pool = UnpackPool { RunLengthCode() }
+        let pool = DecompressionPool { RunLengthCode() }
         WorkerCrew.run(job, workers: rings) { () throws(RingError) in
-            try pool.makeUnpacker()
-        } makeQueue: { [kernel] (plan, unpacker) throws(RingError) in
+            try pool.makeDecompressionDriver()
+        } makeQueue: { [kernel] (plan, decompression) throws(RingError) in
             try kernel.makeThreads(
-                depth: plan.depth, byteCount: plan.slabBytes, unpacker: unpacker)
+                depth: plan.depth, byteCount: plan.slabBytes, decompression: decompression)
         }
         pool.close()
     }

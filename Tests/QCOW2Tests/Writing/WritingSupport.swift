@@ -90,7 +90,7 @@ struct KnownContent: OldContent {
         piece(below, offset, count)
     }
 
-    func unpack(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8] {
+    func decompress(at offset: Int64, host: Int64, length: Int) throws(StorageError) -> [UInt8] {
         piece(all, offset, clusterSize)
     }
 }

@@ -56,7 +56,7 @@ private struct DataMap: SourceMap {
     let endpoints: [Endpoint] = []
     let alignment = 4096
     let unit: Int64 = 1
-    let packedLengthMax = 0
+    let compressedLengthMax = 0
 
     func sizeChange() -> SizeChange? { nil }
 

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// What errnos mean for a copy. Measured on real devices: docs/kernel.md.
-enum Errors {
+enum ErrnoClass {
     /// Nothing happened; the same request may go through. Nobody here cancels reads and writes: the
     /// kernel does where a storm of signals keeps it from starting a worker.
     static func isTransient(_ code: CInt) -> Bool {

@@ -4,9 +4,9 @@ internal import Synchronization
 
 /// The threads on which a job's clusters are decompressed, off those of its rings. They are made
 /// when the first one comes.
-package final class UnpackPool: Sendable {
+package final class DecompressionPool: Sendable {
     private struct State {
-        var tasks: [(task: UnpackTask, customer: PoolUnpacker)] = []
+        var tasks: [(task: DecompressionTask, customer: PooledDecompression)] = []
         var threads: [WorkerThread] = []
         /// Rung once for each task, and for each thread at the end.
         var bell: Doorbell?
@@ -18,19 +18,19 @@ package final class UnpackPool: Sendable {
     /// Decompressing keeps up with a fast disk on this many cores.
     private static let threadsMax = 4
 
-    private let makeUnpacking: MakeUnpacking
+    private let makeDecompressing: MakeDecompressing
     private let state = Mutex(State())
 
-    package init(_ makeUnpacking: @escaping MakeUnpacking) {
-        self.makeUnpacking = makeUnpacking
+    package init(_ makeDecompressing: @escaping MakeDecompressing) {
+        self.makeDecompressing = makeDecompressing
     }
 
     /// The access of one worker.
-    package func makeUnpacker() throws(RingError) -> PoolUnpacker {
+    package func makeDecompressionDriver() throws(RingError) -> PooledDecompression {
         try state.withLock { (state) throws(RingError) in
             if state.bell == nil { state.bell = try Doorbell(isCounted: true) }
         }
-        return try PoolUnpacker(self)
+        return try PooledDecompression(self)
     }
 
     /// Has the threads end, once they have done what there is to do. Nothing may be started
@@ -45,7 +45,7 @@ package final class UnpackPool: Sendable {
         for thread in threads { thread.join() }
     }
 
-    func start(_ task: UnpackTask, for customer: PoolUnpacker) {
+    func start(_ task: DecompressionTask, for customer: PooledDecompression) {
         let bell = state.withLock { state -> Doorbell? in
             precondition(!state.isClosed, "the pool of a job that is over")
             guard let bell = state.bell else { return nil }
@@ -62,7 +62,7 @@ package final class UnpackPool: Sendable {
         } else {
             // Without a thread the caller's has to do.
             var scratch = ScratchMemory()
-            customer.end(task.number, task.carryOut(by: makeUnpacking(), &scratch))
+            customer.end(task.number, task.carryOut(by: makeDecompressing(), &scratch))
         }
     }
 
@@ -74,20 +74,20 @@ package final class UnpackPool: Sendable {
     }
 
     private func work(_ bell: Doorbell) {
-        let unpacking = makeUnpacking()
+        let decompressing = makeDecompressing()
         var scratch = ScratchMemory()
         while true {
             bell.wait()
             let next = state.withLock { $0.tasks.isEmpty ? nil : $0.tasks.removeFirst() }
             // As many rings as tasks and threads: without a task it is the end.
             guard let (task, customer) = next else { return }
-            customer.end(task.number, task.carryOut(by: unpacking, &scratch))
+            customer.end(task.number, task.carryOut(by: decompressing, &scratch))
         }
     }
 }
 
 /// One worker's access to a pool.
-package final class PoolUnpacker: Unpacker {
+package final class PooledDecompression: DecompressionDriver {
     private struct State {
         var ends: [Completion] = []
         /// Started, and not handed back.
@@ -95,11 +95,11 @@ package final class PoolUnpacker: Unpacker {
         var isForsaken = false
     }
 
-    private let pool: UnpackPool
+    private let pool: DecompressionPool
     private let bell: Doorbell
     private let state = Mutex(State())
 
-    fileprivate init(_ pool: UnpackPool) throws(RingError) {
+    fileprivate init(_ pool: DecompressionPool) throws(RingError) {
         self.pool = pool
         bell = try Doorbell()
     }
@@ -108,7 +108,7 @@ package final class PoolUnpacker: Unpacker {
 
     package var inFlight: Int { state.withLock { $0.inFlight } }
 
-    package func start(_ task: UnpackTask) {
+    package func start(_ task: DecompressionTask) {
         state.withLock { $0.inFlight += 1 }
         pool.start(task, for: self)
     }
@@ -135,7 +135,7 @@ package final class PoolUnpacker: Unpacker {
     fileprivate func end(_ number: Int, _ isGood: Bool) {
         state.withLock { state in
             guard !state.isForsaken else { return }
-            state.ends.append(UnpackTask.completion(of: number, isGood: isGood))
+            state.ends.append(DecompressionTask.completion(of: number, isGood: isGood))
         }
         bell.ring()
     }

@@ -5,29 +5,29 @@ import Testing
 @testable import MirrorEngine
 
 /// The threads that decompress, and how a ring hears of them.
-@Suite(.timeLimit(.minutes(20))) struct UnpackPoolTests {
+@Suite(.timeLimit(.minutes(20))) struct DecompressionPoolTests {
     /// Many tasks beside a real ring, whole clusters and parts of them, good and bad.
     @Test func `every task ends`() throws {
-        let pool = UnpackPool { RunLengthCode() }
+        let pool = DecompressionPool { RunLengthCode() }
         defer { pool.close() }
-        let unpacker = try pool.makeUnpacker()
+        let decompression = try pool.makeDecompressionDriver()
         let slab = try BufferSlab(byteCount: 2 << 20)
-        let ring = try Ring(depth: 2, files: [unpacker.descriptor], buffers: slab)
-        var queue = CompositeQueue(ring, endpoints: [], helpers: [unpacker])
+        let ring = try Ring(depth: 2, files: [decompression.descriptor], buffers: slab)
+        var queue = CompositeQueue(ring, endpoints: [], helpers: [decompression])
         let count = 100
         let space = 16 << 10
         let clusters = (0..<count).map { [UInt8].pattern(4096, seed: UInt64($0)) }
         for (number, cluster) in clusters.enumerated() {
-            var packed = RunLengthCode.pack(cluster[...])
-            if number % 10 == 9 { packed[0] = 0 }
+            var compressed = RunLengthCode.compress(cluster[...])
+            if number % 10 == 9 { compressed[0] = 0 }
             let start = number * space
-            slab.withMutableBytes(start..<(start + packed.count)) { span in
-                span.withUnsafeMutableBytes { $0.copyBytes(from: packed) }
+            slab.withMutableBytes(start..<(start + compressed.count)) { span in
+                span.withUnsafeMutableBytes { $0.copyBytes(from: compressed) }
             }
             let skip = number % 3 == 0 ? 0 : 512
-            unpacker.start(
-                UnpackTask(
-                    number: number, slab: slab, packed: start..<(start + packed.count),
+            decompression.start(
+                DecompressionTask(
+                    number: number, slab: slab, compressed: start..<(start + compressed.count),
                     output: (start + 8192)..<(start + 12288 - 2 * skip), compression: .zlib,
                     clusterLength: 4096, skip: skip))
         }
@@ -36,7 +36,7 @@ import Testing
             try queue.submitAndWait(minimum: 1, timeoutNanoseconds: nil)
             while let end = queue.nextCompletion() {
                 let token = ClientToken(end.token)
-                #expect(token.client == .unpacker)
+                #expect(token.client == .decompression)
                 #expect(ended.updateValue(end.result == 0, forKey: token.index) == nil)
             }
         }
@@ -55,16 +55,17 @@ import Testing
 
     /// A pool that nobody used has no threads to wait for.
     @Test func `an unused pool can be closed`() throws {
-        let pool = UnpackPool { RunLengthCode() }
-        _ = try pool.makeUnpacker()
+        let pool = DecompressionPool { RunLengthCode() }
+        _ = try pool.makeDecompressionDriver()
         pool.close()
     }
 }
 
 @Suite struct SlabLayoutTests {
-    private func layout(_ packedLength: Int, bufferBytes: Int, largestRun: Int) -> SlabLayout {
+    private func layout(_ compressedLength: Int, bufferBytes: Int, largestRun: Int) -> SlabLayout {
         let place = SimulatedMap.Place(
-            disk: 0, offset: 0, form: packedLength > 0 ? .packed(packedLength) : .stored)
+            disk: 0, offset: 0, form: compressedLength > 0 ? .compressed(compressedLength) : .stored
+        )
         let source = SimulatedMap(
             scattered: [SimulatedDisk([0])], size: 1, pieceSize: 1, places: [place],
             alignment: 512, isTarget: false)
@@ -74,21 +75,21 @@ import Testing
 
     /// What an ordinary user may register is enough for clusters of the usual size.
     @Test(arguments: [0, 512, 64 << 10, 256 << 10])
-    func `a slab usually takes no more than a user may register`(packedLength: Int) {
-        let layout = layout(packedLength, bufferBytes: 15 << 19, largestRun: 512 << 10)
+    func `a slab usually takes no more than a user may register`(compressedLength: Int) {
+        let layout = layout(compressedLength, bufferBytes: 15 << 19, largestRun: 512 << 10)
         #expect(layout.byteCount <= 8 << 20)
         #expect(layout.runBytes >= 5 << 20)
-        #expect(packedLength == 0 ? layout.packed.count == 0 : layout.packed.count >= 4)
+        #expect(compressedLength == 0 ? layout.compressed.count == 0 : layout.compressed.count >= 4)
     }
 
     /// Two runs and two buffers fit, however large they are and however little was asked for.
     @Test(arguments: [0, 2 << 20], [4096, 15 << 19])
-    func `a slab always takes enough`(packedLength: Int, bufferBytes: Int) {
-        let layout = layout(packedLength, bufferBytes: bufferBytes, largestRun: 2 << 20)
+    func `a slab always takes enough`(compressedLength: Int, bufferBytes: Int) {
+        let layout = layout(compressedLength, bufferBytes: bufferBytes, largestRun: 2 << 20)
         #expect(layout.runBytes >= 4 << 20)
-        #expect(packedLength == 0 || layout.packed.count >= 2)
-        #expect(layout.packed.range.lowerBound == layout.runBytes)
-        #expect(layout.zeros.lowerBound == layout.packed.range.upperBound)
+        #expect(compressedLength == 0 || layout.compressed.count >= 2)
+        #expect(layout.compressed.range.lowerBound == layout.runBytes)
+        #expect(layout.zeros.lowerBound == layout.compressed.range.upperBound)
         #expect(layout.zeros.count == 512 << 10)
     }
 }

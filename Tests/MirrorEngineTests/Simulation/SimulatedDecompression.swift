@@ -7,10 +7,10 @@ import TestSupport
 /// it do something whenever the worker waits.
 ///
 /// One thread uses it, the worker's.
-final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
+final class SimulatedDecompression: DecompressionDriver, @unchecked Sendable {
     private let kernel: SimulatedKernel
     private var random: SeededGenerator
-    private var pending: [UnpackTask] = []
+    private var pending: [DecompressionTask] = []
     private var ended: [Completion] = []
     private var scratch = ScratchMemory()
     /// Something has ended since this was last answered.
@@ -27,11 +27,11 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
     var isBusy: Bool { !pending.isEmpty }
 
     /// Memory that nobody else may touch.
-    var memory: [Range<Int>] { pending.flatMap { [$0.packed, $0.output] } }
+    var memory: [Range<Int>] { pending.flatMap { [$0.compressed, $0.output] } }
 
-    func start(_ task: UnpackTask) {
+    func start(_ task: DecompressionTask) {
         kernel.expect(
-            !memory.contains { $0.overlaps(task.output) || $0.overlaps(task.packed) },
+            !memory.contains { $0.overlaps(task.output) || $0.overlaps(task.compressed) },
             "two decompressions share memory")
         // Whoever looks before the end sees this.
         task.slab.withMutableBytes(task.output) { span in
@@ -43,7 +43,7 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
     var inFlight: Int { pending.count + ended.count }
 
     func service() {
-        kernel.expect(isReadable, "an unpacker was serviced that has nothing to tell")
+        kernel.expect(isReadable, "a decompression driver was serviced that has nothing to tell")
         isReadable = false
     }
 
@@ -73,7 +73,7 @@ final class SimulatedUnpacker: Unpacker, @unchecked Sendable {
         let index = Int.random(in: 0..<pending.count, using: &random)
         let task = pending.remove(at: index)
         let isGood = task.carryOut(by: RunLengthCode(), &scratch)
-        ended.append(UnpackTask.completion(of: task.number, isGood: isGood))
+        ended.append(DecompressionTask.completion(of: task.number, isGood: isGood))
         isReadable = true
     }
 }

@@ -6,7 +6,7 @@ internal import Ring
 /// decompressed elsewhere into the memory of whom they are for.
 ///
 /// Invariant: a buffer is in `free`, or it has an entry.
-struct PackedReads {
+struct CompressedReads {
     /// A stretch and whom it is for.
     struct Entry {
         /// What waits for the bytes.
@@ -19,20 +19,20 @@ struct PackedReads {
         let output: Range<Int>
     }
 
-    private let area: PackedArea
+    private let area: CompressedArea
     private let requestSize: Int
-    private let unpacker: (any Unpacker)?
+    private let decompression: (any DecompressionDriver)?
     private var entries: [Entry?]
-    private var free: [PackedIndex]
+    private var free: [CompressedIndex]
 
-    /// - Parameter unpacker: needed where the area has buffers. It is a helper of the queue.
-    init(_ area: PackedArea, requestSize: Int, unpacker: (any Unpacker)?) {
-        precondition(area.count == 0 || unpacker != nil)
+    /// - Parameter decompression: needed where the area has buffers. It is a helper of the queue.
+    init(_ area: CompressedArea, requestSize: Int, decompression: (any DecompressionDriver)?) {
+        precondition(area.count == 0 || decompression != nil)
         self.area = area
         self.requestSize = requestSize
-        self.unpacker = unpacker
+        self.decompression = decompression
         entries = Array(repeating: nil, count: area.count)
-        free = (0..<area.count).reversed().map { PackedIndex($0) }
+        free = (0..<area.count).reversed().map { CompressedIndex($0) }
     }
 
     var hasRoom: Bool {
@@ -41,22 +41,22 @@ struct PackedReads {
     }
 
     /// Takes a buffer for a stretch. Precondition: `hasRoom`.
-    mutating func add(_ entry: Entry) -> PackedIndex {
-        precondition(entry.extent.packedLength <= area.size - 2 * entry.extent.alignment)
+    mutating func add(_ entry: Entry) -> CompressedIndex {
+        precondition(entry.extent.compressedLength <= area.size - 2 * entry.extent.alignment)
         let index = free.removeLast()
         entries[index.rawValue] = entry
         return index
     }
 
     /// Gives a buffer back. Returns what was in it.
-    mutating func remove(_ index: PackedIndex) -> Entry {
+    mutating func remove(_ index: CompressedIndex) -> Entry {
         let entry = self[index]
         entries[index.rawValue] = nil
         free.append(index)
         return entry
     }
 
-    subscript(index: PackedIndex) -> Entry {
+    subscript(index: CompressedIndex) -> Entry {
         guard let entry = entries[index.rawValue] else {
             preconditionFailure("buffer \(index.rawValue) is free")
         }
@@ -64,29 +64,29 @@ struct PackedReads {
     }
 
     /// The read of a stretch's compressed bytes, whose positions are those of the file.
-    func transfer(_ index: PackedIndex) -> Transfer {
+    func transfer(_ index: CompressedIndex) -> Transfer {
         let entry = self[index]
         let block = Int64(entry.extent.alignment)
         let start = entry.extent.hostOffset.roundedDown(to: block)
-        let end = (entry.extent.hostOffset + Int64(entry.extent.packedLength))
+        let end = (entry.extent.hostOffset + Int64(entry.extent.compressedLength))
             .roundedUp(to: block)
         return Transfer(
-            .readPacked, file: entry.file, owner: .packed(index), range: start..<end,
+            .readCompressed, file: entry.file, owner: .compressed(index), range: start..<end,
             bufferOffset: area.buffer(index).lowerBound, alignment: entry.extent.alignment,
             stride: Int64(requestSize))
     }
 
     /// Has a stretch decompressed whose bytes have been read, or as many as there are in the file.
-    mutating func unpack(_ index: PackedIndex, _ read: Transfer, in slab: BufferSlab) {
-        guard let unpacker else { preconditionFailure("nothing decompresses here") }
+    mutating func decompress(_ index: CompressedIndex, _ read: Transfer, in slab: BufferSlab) {
+        guard let decompression else { preconditionFailure("nothing here decompresses") }
         let entry = self[index]
         let buffer = area.buffer(index).lowerBound
         let count = Int(read.position - read.start)
         let start = min(Int(entry.extent.hostOffset - read.start), count)
-        let end = min(start + entry.extent.packedLength, count)
-        unpacker.start(
-            UnpackTask(
-                number: index.rawValue, slab: slab, packed: (buffer + start)..<(buffer + end),
+        let end = min(start + entry.extent.compressedLength, count)
+        decompression.start(
+            DecompressionTask(
+                number: index.rawValue, slab: slab, compressed: (buffer + start)..<(buffer + end),
                 output: entry.output, compression: entry.extent.compression,
                 clusterLength: entry.extent.clusterLength, skip: entry.extent.skip))
     }

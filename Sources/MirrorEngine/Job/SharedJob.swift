@@ -4,7 +4,7 @@ package import Ring
 internal import Synchronization
 
 /// What the workers of one job share.
-package final class JobState: Sendable {
+package final class SharedJob: Sendable {
     // Set at creation, never changed.
 
     package let plan: JobPlan

@@ -1,6 +1,6 @@
 /// The file that is being read and the disk that it is read for: what every parser needs to know,
 /// and what makes its errors.
-struct MapSource: Sendable {
+struct ChangeMapInput: Sendable {
     typealias Place = ChangeMapError.Place
 
     /// The name of the file, for messages.
