@@ -132,17 +132,17 @@ extension BitmapStore {
     ///     one, `request` tells.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended.
-    ///   - doubt: after a success: what stays in doubt of the target, because the source was
-    ///     written while it was copied, or because that can't be told.
+    ///   - doubts: what stays in doubt of the target, because of what happened to either side
+    ///     while the job ran.
     ///   - isProven: after a success: all of the target was copied or compared by the job.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
         _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
-        sourceUnchanged: Bool = false, doubt: TargetDoubt.Kind? = nil, isProven: Bool = false
+        sourceUnchanged: Bool = false, doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
         try transact { transaction throws(BitmapStoreError) in
-            defer { if let doubt { transaction.noteDoubt(doubt, of: request.target) } }
+            defer { transaction.noteDoubts(doubts, of: request.target) }
             // A disk in use may have got marks of its own meanwhile; a snapshot has not. What has
             // failed leaves a target that is worth little.
             if sourceUnchanged || ending != .success { transaction.forgetTarget(request) }

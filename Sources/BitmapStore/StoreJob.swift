@@ -75,8 +75,8 @@ public final class StoreJob: Sendable {
     ///   - targetWitness: the target's, after the last write.
     ///   - sourceUnchanged: nothing was written to the source from before the job began until it
     ///     ended, so that a full mirror lacks nothing that any bitmap may know of.
-    ///   - doubt: after a success: what stays in doubt of the target, because the source was
-    ///     written while it was copied, or because that can't be told.
+    ///   - doubts: what stays in doubt of the target, because of what happened to either side
+    ///     while the job ran.
     ///   - isProven: after a success: all of the target was copied or compared since this process
     ///     took the job up, so that nothing of it has to be taken on trust.
     /// - Returns: for a bitmap in an image, what has to be cleared there now, which is safe from
@@ -85,12 +85,12 @@ public final class StoreJob: Sendable {
     public func finish(
         _ ending: JobEnding, remaining: borrowing DirtyBitmap? = nil, bytesCopied: Int64? = nil,
         sourceWitness: [WriteWitness] = [], targetWitness: [WriteWitness] = [],
-        sourceUnchanged: Bool = false, doubt: TargetDoubt.Kind? = nil, isProven: Bool = false
+        sourceUnchanged: Bool = false, doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false
     ) throws(BitmapStoreError) -> DirtyBitmap? {
         precondition(bytesCopied ?? 0 >= 0, "a job can't have copied less than nothing")
         let written = Written(
             bytes: bytesCopied ?? record.planned, sourceWitness: sourceWitness,
-            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged, doubt: doubt,
+            targetWitness: targetWitness, sourceUnchanged: sourceUnchanged, doubts: doubts,
             isProven: isProven)
         var cleared: DirtyBitmap?
         switch remaining {
@@ -138,7 +138,8 @@ public final class StoreJob: Sendable {
         let before = transaction.settledMarks(of: job)
         switch ending {
         case .success: try transaction.endInSuccess(jobAt: place, written)
-        case .failure: try transaction.endInFailure(jobAt: place, written.targetWitness)
+        case .failure:
+            try transaction.endInFailure(jobAt: place, written.targetWitness, written.doubts)
         }
         return try transaction.clearedInImage(by: job, since: before)
     }

@@ -12,7 +12,7 @@ struct Written {
     /// Nothing was written to the source from before the job began until it ended.
     let sourceUnchanged: Bool
     /// What stays in doubt of the target.
-    var doubt: TargetDoubt.Kind?
+    var doubts: Set<TargetDoubt.Kind> = []
     /// All of the target was copied or compared by this run of the job.
     var isProven = false
 }
@@ -27,12 +27,15 @@ extension Transaction {
 
     /// The record of a job that has ended and failed, or died.
     ///
-    /// - Parameter witness: its target as the job left it; empty: it died.
+    /// - Parameters:
+    ///   - witness: its target as the job left it; empty: it died.
+    ///   - doubts: what stays in doubt of what it has written.
     mutating func endInFailure(
-        jobAt place: Int, _ witness: [WriteWitness] = []
+        jobAt place: Int, _ witness: [WriteWitness] = [], _ doubts: Set<TargetDoubt.Kind> = []
     ) throws(BitmapStoreError) {
         assert(catalog.jobs[place].isOpen, "a job ends once")
         catalog.jobs[place].isOpen = false
+        for doubt in doubts { catalog.jobs[place].doubts.add(doubt, at: now) }
         let job = catalog.jobs[place]
         try settle(job, .failure)
         renewWitness(of: job, witness)
@@ -62,7 +65,7 @@ extension Transaction {
             }
         }
         if written.isProven { noteProof(of: job.target) }
-        if let doubt = written.doubt { noteDoubt(doubt, of: job.target) }
+        noteDoubts(written.doubts, of: job.target)
     }
 
     /// Drops records of jobs to the same target that do not run.

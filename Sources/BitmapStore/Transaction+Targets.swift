@@ -116,9 +116,9 @@ extension Transaction {
     }
 
     /// From now on something of a target is taken on trust, in all bitmaps that know it.
-    mutating func noteDoubt(_ kind: TargetDoubt.Kind, of identity: DeviceIdentity) {
+    mutating func noteDoubts(_ kinds: Set<TargetDoubt.Kind>, of identity: DeviceIdentity) {
         for place in catalog.targets(matching: identity) {
-            catalog.targets[place].doubts.add(kind, at: now)
+            for kind in kinds { catalog.targets[place].doubts.add(kind, at: now) }
         }
     }
 

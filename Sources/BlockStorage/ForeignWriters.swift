@@ -17,11 +17,10 @@ internal import SystemPackage
 final class ForeignWriters: Sendable {
     /// The queue of what the kernel has noted, for this one object.
     private let notices: Descriptor
-    private let watched: Descriptor
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     private struct State {
-        var heard = Heard()
+        var heard: Heard
         var hasEnded = false
     }
 
@@ -33,24 +32,29 @@ final class ForeignWriters: Sendable {
         var closer: String?
         /// The same, since the comparison began.
         var closerSinceComparison: String?
+        /// Something may have it open, or had.
+        var isOpened = false
         /// Those that have opened it, and were not heard to close it; 0: one that is not told.
         var openers: Set<Int> = []
-        /// Not all was told.
+        /// There was more than the kernel keeps.
         var isIncomplete = false
+        /// Why nothing more is told.
+        var failure: Errno?
 
         fileprivate var isCompared = false
     }
 
+    /// - Parameter isOpened: nobody has looked who had it open before this was made.
     /// - Throws: why this kernel, filesystem or container tells nothing.
-    init(of descriptor: Descriptor) throws(Errno) {
+    init(of descriptor: Descriptor, isOpened: Bool) throws(Errno) {
         notices = try SystemCalls.watchWrites(descriptor)
-        watched = descriptor
+        state = Mutex(State(heard: Heard(isOpened: isOpened)))
     }
 
     /// What was heard of by now: what is known stays known.
     func heard(_ view: SystemView) -> Heard {
         state.withLock { state in
-            listen(&state, view)
+            if !state.hasEnded { listen(&state, view) }
             return state.heard
         }
     }
@@ -64,27 +68,32 @@ final class ForeignWriters: Sendable {
         }
     }
 
+    var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
     /// Notes nothing from now on. What was heard of stays known.
     ///
     /// The kernel frees such a watch some 10 ms later, and a process that ends waits for that: the
     /// sooner this is said, the less.
-    func end() {
+    ///
+    /// - Parameter descriptor: what this was made of.
+    func end(_ descriptor: Descriptor, _ view: SystemView) {
         state.withLock { state in
             guard !state.hasEnded else { return }
+            SystemCalls.unwatchWrites(descriptor, notices)
+            listen(&state, view)
             state.hasEnded = true
-            SystemCalls.unwatchWrites(watched, notices)
         }
     }
 
     private func listen(_ state: inout State, _ view: SystemView) {
-        while !state.hasEnded, !state.heard.isIncomplete {
-            guard let found = SystemCalls.foreignNotices(in: notices) else {
-                // An error would come again and again.
-                state.heard.isIncomplete = true
-                return
+        while state.heard.failure == nil {
+            do throws(Errno) {
+                let found = try SystemCalls.foreignNotices(in: notices)
+                if found.isEmpty { return }
+                for notice in found { state.heard.add(notice, view) }
+            } catch {
+                state.heard.failure = error
             }
-            if found.isEmpty { return }
-            for notice in found { state.heard.add(notice, view) }
         }
     }
 }
@@ -108,25 +117,28 @@ private struct ForeignNotice {
 
 extension ForeignWriters.Heard {
     fileprivate mutating func add(_ notice: ForeignNotice, _ view: SystemView) {
-        let (deeds, pid) = (notice.deeds, notice.pid)
+        let deeds = notice.deeds
+        let pid = view.numbersAreOurs ? notice.pid : 0
         if deeds.contains(.untold) { isIncomplete = true }
         // A name costs a look at /proc, and one of each kind is enough.
         if deeds.contains(.wrote), writer == nil { writer = Self.name(pid, view) }
-        if deeds.contains(.closedWriter),
-            closer == nil || (isCompared && closerSinceComparison == nil)
-        {
+        if deeds.contains(.closedWriter), (isCompared ? closerSinceComparison : closer) == nil {
             let name = Self.name(pid, view)
             closer = closer ?? name
             if isCompared { closerSinceComparison = name }
         }
-        if deeds.contains(.opened) { openers.insert(pid) }
-        // Of those that are not told one may close it while another has it.
-        if !deeds.isDisjoint(with: [.closedWriter, .closedReader]), pid != 0 {
-            openers.remove(pid)
-        }
+        let isOpening = deeds.contains(.opened)
+        let isClosing = !deeds.isDisjoint(with: [.closedWriter, .closedReader])
+        if isOpening { isOpened = true }
+        // What one process has done since its last note is told at once, and in no order: who has
+        // opened and closed it is taken to have closed it last.
+        if isOpening && !isClosing { openers.insert(pid) }
+        // Of those that are not told, the one that closes it need not be the one that opened it.
+        if isClosing && pid != 0 { openers.remove(pid) }
     }
 
-    private static func name(_ pid: Int, _ view: SystemView) -> String {
+    /// A process by its number, as a phrase.
+    static func name(_ pid: Int, _ view: SystemView) -> String {
         guard pid > 0 else { return "another process" }
         return view.isAlive(pid)
             ? "\(view.processName(pid))" : "process \(pid) (ended)"
@@ -145,9 +157,11 @@ extension SystemCalls {
         _ = ringmirror_unwatch_writes(notices.raw, descriptor.raw)
     }
 
-    /// The next notes of other processes, some of them; nil: they can't be had.
-    fileprivate static func foreignNotices(in notices: Descriptor) -> [ForeignNotice]? {
-        unsafe withUnsafeTemporaryAllocation(
+    /// The next notes of other processes, some of them.
+    fileprivate static func foreignNotices(
+        in notices: Descriptor
+    ) throws(Errno) -> [ForeignNotice] {
+        let found: [ForeignNotice]? = unsafe withUnsafeTemporaryAllocation(
             of: ringmirror_notice.self, capacity: Int(ringmirror_notices_at_once)
         ) { found in
             let count = unsafe ringmirror_foreign_notices(notices.raw, found.baseAddress)
@@ -156,5 +170,7 @@ extension SystemCalls {
                 ForeignNotice(deeds: .init(rawValue: $0.deeds), pid: Int($0.pid))
             }
         }
+        guard let found else { throw Errno(rawValue: errno) }
+        return found
     }
 }

@@ -40,7 +40,8 @@ extension StorageDevice {
             openingWitness: options.isReadOnce
                 ? view.settledWitness(of: opened.descriptor, opened.status.identity) : nil,
             notes: StorageDescription.notes(opened, landing, direct, view),
-            warnings: [use, guards.blindness(to: opened), caches.deafness].compactMap(\.self),
+            warnings: [use, guards.blindness(to: opened, as: .readOnly), caches.deafness]
+                .compactMap(\.self),
             hidesWrites: hidesWrites)
     }
 
@@ -117,6 +118,8 @@ extension StorageDevice {
         as role: ImageLocking.Role, cache: CacheChoice, _ view: SystemView,
         checkingContent check: () throws(StorageError) -> Void = {}
     ) throws(StorageError) -> StorageDevice {
+        // Who opens it after the guards have looked is noted.
+        let writers = WriterWatch.begin(opened.descriptor, isOpened: false)
         let guards = GuardRunner(view: view)
         try guards.checkTarget(opened, apartFrom: sources)
         var landing = opened.landing
@@ -127,11 +130,13 @@ extension StorageDevice {
         try check()
         let direct = try DirectAccess.open(opened, access: .readWrite, choice: cache)
         let caches = PageCaches(of: opened.descriptor, opened.status.identity, .readWrite, view)
+        let unseen = guards.blindness(to: opened, as: .readWrite)
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
             caches: caches, description: try .describe(opened, direct, view), created: created,
+            writers: writers, unseenUsers: unseen,
             notes: StorageDescription.notes(opened, landing, direct, view),
-            warnings: [guards.blindness(to: opened), caches.deafness].compactMap(\.self))
+            warnings: [unseen, caches.deafness].compactMap(\.self))
     }
 }
 

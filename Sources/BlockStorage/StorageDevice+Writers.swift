@@ -5,24 +5,30 @@ internal import SystemPackage
 
 /// Whether other processes that write an open file or disk are noted.
 enum WriterWatch {
-    /// Nobody has asked for that.
-    case none
     case on(ForeignWriters)
     /// The kernel notes none, as a sentence.
     case blind(String)
+
+    /// - Parameter isOpened: see `ForeignWriters`.
+    static func begin(_ descriptor: Descriptor, isOpened: Bool) -> WriterWatch {
+        do throws(Errno) {
+            return .on(try ForeignWriters(of: descriptor, isOpened: isOpened))
+        } catch {
+            return .blind("the kernel does not tell (\(error))")
+        }
+    }
 }
 
 extension StorageDevice {
-    /// From now on, whoever writes it besides this process is noted. Once is enough.
+    /// From now on, whoever writes it besides this process is noted: for the first job from before
+    /// the guards have looked at it, for another one from this call.
     package func watchWriters() {
         writers.withLock { watch in
-            guard case .none = watch else { return }
-            guard !isWrittenUnseen else {
-                watch = .blind("its filesystem may be written beside this mount")
-                return
-            }
-            do throws(Errno) { watch = .on(try ForeignWriters(of: descriptor)) } catch {
-                watch = .blind("the kernel does not tell (\(error))")
+            switch watch {
+            case nil: watch = .begin(descriptor, isOpened: true)
+            case .on(let earlier) where earlier.hasEnded:
+                watch = .begin(descriptor, isOpened: true)
+            case .on, .blind: break
             }
         }
     }
@@ -51,12 +57,11 @@ extension StorageDevice {
     /// - Parameter compared: all of it was found right since `beginComparison`: what matters is who
     ///   could have written it since then.
     ///
-    /// Complexity: nothing, unless something has it open that was not heard to close it; then a
-    /// look at all processes.
+    /// Complexity: nothing, unless something has opened it; then a look at all processes.
     package func possibleWriter(compared: Bool = false) -> String? {
         guard let heard else { return nil }
         if let known = heard.possibleWriter(compared: compared) { return known }
-        guard !heard.openers.isEmpty else { return nil }
+        guard heard.isOpened else { return nil }
         let users = GuardRunner(view: .live).users(of: node, at: resolvedPath)
         if let writer = users.writer { return writer }
         // Who has closed it during that look was not found by it.
@@ -67,13 +72,20 @@ extension StorageDevice {
 
     /// Why nobody would notice another process that writes it, as a sentence; nil: it is noticed.
     package var blindnessToWriters: String? {
-        guard case .blind(let why) = writers.withLock({ $0 }) else { return nil }
+        let why: String
+        switch writers.withLock({ $0 }) {
+        case nil: return nil
+        case .blind(let reason): why = reason
+        case .on(let watch):
+            guard let failure = watch.heard(.live).failure else { return unseenUsers }
+            why = "the kernel does not tell (\(failure))"
+        }
         return "what else writes \(path) would not be noticed: \(why)"
     }
 
     /// Ends the watch. What is known by now stays known.
     package func endWatch() {
-        if case .on(let watch) = writers.withLock({ $0 }) { watch.end() }
+        if case .on(let watch) = writers.withLock({ $0 }) { watch.end(descriptor, .live) }
     }
 }
 
@@ -90,6 +102,6 @@ extension ForeignWriters.Heard {
     fileprivate func hiddenOpener(besides readers: Set<Int>, _ view: SystemView) -> String? {
         guard let opener = openers.subtracting(readers).min() else { return nil }
         guard opener > 0 else { return "something that can't be seen from here" }
-        return "\(view.processName(opener)), and where it has it now can't be seen"
+        return "\(Self.name(opener, view)), and where it has it now can't be seen"
     }
 }

@@ -5,8 +5,8 @@ public import SystemPackage
 /// A disk or image that is open. Owns its descriptors, claims and locks until its last use.
 ///
 /// Opening runs every guard, so whoever holds one may read it, or write it if `access` says so.
-/// Nothing in it changes: it can be shared between threads freely. Positions are always given
-/// explicitly; the file positions of its descriptors belong to `extent(at:)`.
+/// Nothing that is asked of it changes: it can be shared between threads freely. Positions are
+/// always given explicitly; the file positions of its descriptors belong to `extent(at:)`.
 public final class StorageDevice: Sendable {
     /// As the user gave it.
     public let path: FilePath
@@ -37,18 +37,22 @@ public final class StorageDevice: Sendable {
     private let locks: [Descriptor]
     private let caches: PageCaches
     private let created: NewImage?
-    let writers = Mutex(WriterWatch.none)
-    /// Its file may be written by other machines, by a server, or by another name of it.
-    let isWrittenUnseen: Bool
+    /// Why nobody could look who had it open when it was opened to be written, as a sentence.
+    let unseenUsers: String?
+    /// Who else writes it; nil: nobody has asked for that.
+    let writers: Mutex<WriterWatch?>
     /// Whether somebody has it open who can write it, or the disk in it, without moving its times.
     package let hidesWrites: Bool
     /// A look at what is read once, from before its first byte was; a write that follows shows.
     package let openingWitness: WriteWitness?
 
-    /// - Parameter created: the file, if this opening made it.
+    /// - Parameters:
+    ///   - created: the file, if this opening made it.
+    ///   - writers: who else writes it, from before the guards have looked.
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
         caches: PageCaches, description: StorageDescription, created: NewImage?,
+        writers: WriterWatch? = nil, unseenUsers: String? = nil,
         openingWitness: WriteWitness? = nil,
         notes: [String], warnings: [String] = [], hidesWrites: Bool = false
     ) {
@@ -68,10 +72,15 @@ public final class StorageDevice: Sendable {
         resolvedPath = opened.resolvedPath
         holesCanBeTrusted =
             opened.kind == .image && description.filesystem?.holesCanBeTrusted == true
-        isWrittenUnseen =
+        // Its file may be written by other machines, by a server, or by another name of it.
+        let isWrittenUnseen =
             opened.kind == .image && description.filesystem?.showsWriters != true
+        self.writers = Mutex(
+            writers == nil || !isWrittenUnseen
+                ? writers : .blind("its filesystem may be written beside this mount"))
         self.direct = direct.descriptor
         buffered = opened.descriptor
+        self.unseenUsers = unseenUsers
         self.caches = caches
         self.locks = locks
         self.created = created

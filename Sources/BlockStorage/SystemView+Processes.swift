@@ -1,7 +1,15 @@
+internal import Glibc
+
 // Processes and their threads, as proc shows them.
 
 extension SystemView {
     func processes() -> [Int] { entries("/proc").compactMap { Int($0) } }
+
+    /// This process's number in /proc, which may be that of another pid namespace.
+    var ownProcess: Int { linkTarget("/proc/self").flatMap { Int($0) } ?? Int(getpid()) }
+
+    /// Whether /proc has the numbers that the kernel tells this process.
+    var numbersAreOurs: Bool { ownProcess == Int(getpid()) }
 
     func processName(_ pid: Int) -> ProcessName {
         ProcessName(pid: pid, command: value("/proc/\(pid)/comm") ?? "?")
@@ -26,11 +34,16 @@ extension SystemView {
     /// the others have any.
     func descriptorTables(of pid: Int) -> [String] {
         var tables = ["/proc/\(pid)"]
-        var owners = [pid]
-        for thread in threads(of: pid)
-        where thread != pid && !owners.contains(where: { sharesDescriptors($0, thread) }) {
+        var owners: [Int]? = [pid]
+        for thread in threads(of: pid) where thread != pid {
+            // Where it can't be told who shares one with whom, each is asked for its own.
+            var isShared: Bool? = false
+            for owner in owners ?? [] where isShared == false {
+                isShared = sharesDescriptors(owner, thread)
+            }
+            if isShared == true { continue }
             tables.append("/proc/\(pid)/task/\(thread)")
-            owners.append(thread)
+            if isShared == nil { owners = nil } else { owners?.append(thread) }
         }
         return tables
     }

@@ -17,8 +17,8 @@ package struct SystemView: Sendable {
     let status: @Sendable (FilePath) -> FileStatus?
     /// The filesystem that has a path of this machine.
     let filesystem: @Sendable (FilePath) -> Filesystem?
-    /// Whether two threads have one table of descriptors; false also where that can't be told.
-    let sharesDescriptors: @Sendable (Int, Int) -> Bool
+    /// Whether two threads have one table of descriptors; nil where that can't be told.
+    let sharesDescriptors: @Sendable (Int, Int) -> Bool?
 
     /// The machine we run on.
     package static let live = SystemView(
@@ -36,7 +36,8 @@ package struct SystemView: Sendable {
             return (try? SystemCalls.filesystemMagic(place)).map { Filesystem(magic: $0) }
         },
         sharesDescriptors: { one, other in
-            ringmirror_shares_descriptors(CInt(one), CInt(other)) != 0
+            let answer = ringmirror_shares_descriptors(CInt(one), CInt(other))
+            return answer < 0 ? nil : answer != 0
         })
 
     init(
@@ -45,7 +46,7 @@ package struct SystemView: Sendable {
         loopBacking: @escaping @Sendable (String) -> NodeIdentity? = { _ in nil },
         status: @escaping @Sendable (FilePath) -> FileStatus? = { _ in nil },
         filesystem: @escaping @Sendable (FilePath) -> Filesystem? = { _ in nil },
-        sharesDescriptors: @escaping @Sendable (Int, Int) -> Bool = { _, _ in false }
+        sharesDescriptors: @escaping @Sendable (Int, Int) -> Bool? = { _, _ in nil }
     ) {
         self.root = root
         self.identify = identify

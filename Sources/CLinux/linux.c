@@ -269,8 +269,10 @@ int ringmirror_foreign_notices(int notices, struct ringmirror_notice *found) {
             continue;
         if (length < 0 && errno == EAGAIN)
             return 0;
-        if (length <= 0)
+        if (length <= 0) {
+            errno = length == 0 ? EIO : errno;
             return -1;
+        }
         int count = 0;
         struct fanotify_event_metadata *event = (void *)bytes;
         for (; FAN_EVENT_OK(event, length); event = FAN_EVENT_NEXT(event, length)) {
@@ -286,5 +288,6 @@ int ringmirror_foreign_notices(int notices, struct ringmirror_notice *found) {
 int ringmirror_shares_descriptors(int one, int other) {
     // Of kcmp.h, which not every C library has.
     const int files = 2;
-    return syscall(SYS_kcmp, one, other, files, 0, 0) == 0;
+    long order = syscall(SYS_kcmp, one, other, files, 0, 0);
+    return order < 0 ? -1 : order == 0;
 }

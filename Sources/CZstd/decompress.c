@@ -20,8 +20,8 @@ size_t ringmirror_frame_length(const void *source, size_t count) {
 }
 
 int ringmirror_decompress(
-    struct ringmirror_decompressor *decompressor, const void *source, size_t source_count, void *target,
-    size_t target_count, size_t *written) {
+    struct ringmirror_decompressor *decompressor, const void *source, size_t source_count,
+    void *target, size_t target_count, size_t *written) {
     size_t count =
         ZSTD_decompressDCtx(inner(decompressor), target, target_count, source, source_count);
     if (ZSTD_isError(count))

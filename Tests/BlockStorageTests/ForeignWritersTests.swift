@@ -153,6 +153,46 @@ import Testing
         #expect(device.possibleWriter() == nil)
     }
 
+    /// The library may run one job after the other to one disk.
+    @Test func `a second job hears of its own time alone`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        try Deed.write.happen(to: path)
+        device.endWatch()
+        #expect(writer(of: device) != nil)
+        device.watchWriters()
+        #expect(writer(of: device) == nil)
+        try Shell.run("sh", "-c", "exec 3<>\(path)")
+        #expect(device.possibleWriter() != nil)
+        try Deed.write.happen(to: path)
+        #expect(writer(of: device) != nil)
+    }
+
+    /// Who opens it while the guards look, or while its tables are read, is noted.
+    @Test func `the watch begins before the guards`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        try Deed.write.happen(to: path)
+        device.watchWriters()
+        #expect(writer(of: device) != nil)
+    }
+
+    /// A reader whose first descriptor is closed may have another that writes.
+    @Test func `a writer that was a reader before is found`() throws {
+        let scratch = try Scratch()
+        let (device, path) = try target(in: scratch)
+        device.watchWriters()
+        let holder = try Child(
+            [
+                "sh", "-c",
+                "exec 3<>\(path); cat <\(path) >/dev/null; exec 4<\(path) 4<&-; "
+                    + "echo begun; exec sleep 60",
+            ], in: scratch)
+        try #require(holder.wait(until: { $0.output.contains("begun") }), "\(holder.errors)")
+        #expect(device.possibleWriter() != nil)
+    }
+
     @Test func `what was closed before a comparison can't have written since`() throws {
         let scratch = try Scratch()
         let (device, path) = try target(in: scratch)
@@ -192,11 +232,9 @@ import Testing
         #expect(writer(of: device) != nil)
     }
 
-    @Test func `what was written before is not heard of, nor what comes after`() throws {
+    @Test func `what comes after the end is not heard of`() throws {
         let scratch = try Scratch()
         let (device, path) = try target(in: scratch)
-        try Deed.write.happen(to: path)
-        #expect(writer(of: device) == nil)
         device.watchWriters()
         device.watchWriters()
         #expect(writer(of: device) == nil)

@@ -198,6 +198,13 @@ import Testing
         let disk = try machine.device("sdb", 8, 16)
         machine.node("/proc/72/map_files/7f05-7f06", disk)
         #expect(MappingGuard.access(of: 72, to: [disk], machine.view) == true)
+        // Only read now, and made by a descriptor that may write.
+        let head = "7f03-7f04 r--s 00000000 fe:01 77    /srv/vm.img"
+        try machine.text("/proc/75/maps", head)
+        for (flags, mayWrite) in [("rd mr me", false), ("rd mr mw me", true)] {
+            try machine.text("/proc/75/smaps", "\(head)\nSize: 4 kB\nVmFlags: \(flags)")
+            #expect(MappingGuard.access(of: 75, to: [file], machine.view) == mayWrite)
+        }
         #expect(MappingGuard.access(of: 73, to: [disk], machine.view) == nil)
         // The first thread of 74 has ended.
         try machine.text("/proc/74/task/74/comm", "a")

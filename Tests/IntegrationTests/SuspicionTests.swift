@@ -130,7 +130,7 @@ extension Integration {
             let end = try scratch.run(command + ["--resume", "--json"])
             #expect(end.code == Code.done, "\(end)")
             #expect(try end.report().text("claim") == "mirrorByEvidence", "\(end)")
-            #expect(end.output.contains("targetUnknown"), "\(end)")
+            #expect(end.output.contains("notProven"), "\(end)")
         }
 
         @Test(.enabled(if: Needs.root, Needs.rootReason))

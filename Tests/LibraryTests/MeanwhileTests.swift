@@ -10,7 +10,7 @@ import Testing
     static let size = 4 << 20
 
     /// A folder with a base and an overlay that has 64 KiB of its own.
-    private final class Folder {
+    final class Folder {
         let path = NSTemporaryDirectory() + "ringmirror-meanwhile-\(UUID().uuidString)"
         var source: FilePath { FilePath(path + "/source.img") }
         var base: FilePath { FilePath(path + "/base.qcow2") }

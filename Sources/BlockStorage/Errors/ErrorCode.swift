@@ -27,7 +27,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     // Jobs.
     case noRing, outOfMemory, transferFailed, shrank, flushFailed, incomplete, tooManyFailures
     case interrupted
-    case writtenMeanwhile, movedMeanwhile
+    case writtenMeanwhile, openedMeanwhile, movedMeanwhile
     case verificationFailed, verificationIncomplete, targetResized
     // The system.
     case systemCall

@@ -35,13 +35,14 @@ struct GuardRunner {
     /// What nobody could look at, in a sentence; nil if there is nothing.
     ///
     /// What a file belongs to is asked of the kernel, which tells its owner alone whether it is
-    /// open elsewhere, and of processes, whose open files only their own user sees.
-    func blindness(to object: OpenedObject) -> String? {
-        guard object.kind == .image, object.writers == .unknown, !view.seesAllProcesses else {
-            return nil
-        }
-        return "whether processes of other users have \(object.path) open can't be seen: its "
-            + "owner and root can"
+    /// open elsewhere, and of processes, whose open files only their own user sees. What writes a
+    /// disk that is read moves its counters.
+    func blindness(to object: OpenedObject, as access: Access) -> String? {
+        guard object.writers == .unknown, !view.seesAllProcesses,
+            object.kind == .image || access == .readWrite
+        else { return nil }
+        let whoCan = object.kind == .image ? "its owner and root can" : "root can"
+        return "whether processes of other users have \(object.path) open can't be seen: \(whoCan)"
     }
 
     /// Asks whether the target may be written at all, and will not change any of the sources.

@@ -11,10 +11,23 @@ enum MappingGuard {
         for line in maps.split(separator: UInt8(ascii: "\n")) {
             guard isShared(line), let mapping = Mapping(line), isOf(mapping, pid, reach, view)
             else { continue }
-            if mapping.isWritable { return true }
+            if mapping.isWritable || mayBecomeWritable(mapping, pid, view) { return true }
             found = false
         }
         return found
+    }
+
+    /// Whether a mapping that is only read now was made by a descriptor that may write: its memory
+    /// can be made writable again. Where that can't be told, the mapping is taken as it is.
+    private static func mayBecomeWritable(
+        _ mapping: Mapping, _ pid: Int, _ view: SystemView
+    ) -> Bool {
+        guard let text = view.text("/proc/\(pid)/smaps") else { return false }
+        let lines = text.split(separator: "\n")
+        guard let start = lines.firstIndex(where: { $0.hasPrefix("\(mapping.addresses) ") }),
+            let flags = lines[start...].first(where: { $0.hasPrefix("VmFlags:") })
+        else { return false }
+        return flags.split(separator: " ").contains("mw")
     }
 
     /// Whether the process has any of `reach` mapped, in whatever way: a mapping keeps the access

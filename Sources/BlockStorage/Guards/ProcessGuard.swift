@@ -12,7 +12,7 @@ enum ProcessGuard {
     /// processes are seen.
     static func openers(of reach: Set<NodeIdentity>, _ view: SystemView) -> [Opener] {
         guard !reach.isEmpty else { return [] }
-        let ownProcess = Int(getpid())
+        let ownProcess = view.ownProcess
         return view.processes().filter { $0 != ownProcess }.compactMap { pid in
             let descriptors = access(of: pid, to: reach, view)
             // A mapping outlives its descriptor.
@@ -26,7 +26,7 @@ enum ProcessGuard {
 
     /// Whether this process itself has any of `reach` open, for writing or at all; nil: not at all.
     static func ownAccess(to reach: Set<NodeIdentity>, _ view: SystemView) -> Bool? {
-        access(of: Int(getpid()), to: reach, view)
+        access(of: view.ownProcess, to: reach, view)
     }
 
     static func writers(to reach: Set<NodeIdentity>, _ view: SystemView) -> [ProcessName] {
@@ -40,7 +40,7 @@ enum ProcessGuard {
     ) -> [ProcessName] {
         let found = writers(to: reach, view)
         guard found.isEmpty else { return found }
-        let ownProcess = Int(getpid())
+        let ownProcess = view.ownProcess
         return view.processes().filter {
             $0 != ownProcess && MappingGuard.maps(reach, $0, view)
         }.map { view.processName($0) }

@@ -113,11 +113,11 @@ struct ringmirror_notice {
 
 enum { ringmirror_notices_at_once = 16 };
 
-/* Takes the next notes of other processes: how many, 0 if there are none, -1 if they can't be had.
+/* Takes the next notes of other processes: how many, 0 if there are none, or -1 and errno.
  * `found` has room for ringmirror_notices_at_once. Never waits. */
 int ringmirror_foreign_notices(int notices, struct ringmirror_notice *found);
 
-/* Whether two tasks have one table of descriptors; 0 also where that can't be told. */
+/* Whether two tasks have one table of descriptors; -1 where that can't be told. */
 int ringmirror_shares_descriptors(int one, int other);
 
 /* rename that fails with EEXIST if there is something at `to`. */

@@ -17,5 +17,5 @@ size_t ringmirror_frame_length(const void *source, size_t count);
 /* Decompresses one whole frame into `target`. Returns 0 if the frame is broken or `target` is too
  * small for it; else the bytes are counted in `written`. */
 int ringmirror_decompress(
-    struct ringmirror_decompressor *decompressor, const void *source, size_t source_count, void *target,
-    size_t target_count, size_t *written);
+    struct ringmirror_decompressor *decompressor, const void *source, size_t source_count,
+    void *target, size_t target_count, size_t *written);

@@ -17,12 +17,25 @@ struct WriteWatch: Sendable {
     ///
     /// Names, owners and times may change: the content is what counts.
     func firstWritten() -> (path: FilePath, how: String)? {
-        for (device, before) in files {
-            if case .written(let how) = device.witness().evidence(since: before) {
-                return (device.path, how)
+        for (path, found) in looks() { if case .written(let how) = found { return (path, how) } }
+        return nil
+    }
+
+    /// What the files show that may hide a write, and where they have gone.
+    func doubts() -> [MirrorEvidence] {
+        let found = looks().compactMap { (path, found) -> MirrorEvidence? in
+            switch found {
+            case .unchanged, .written: nil
+            case .timesOnly(let how): .sourceTouched("\(path): \(how)")
+            case .unknown(let why): .sourceUnknown("\(path): \(why)")
             }
         }
-        return nil
+        let moved = files.map(\.device).filter { !$0.isInPlace }
+        return found + moved.map { .sourceMoved($0.path.string) }
+    }
+
+    private func looks() -> [(path: FilePath, found: WriteEvidence)] {
+        files.map { ($0.device.path, $0.device.witness().evidence(since: $0.before)) }
     }
 
     /// The same as an error.

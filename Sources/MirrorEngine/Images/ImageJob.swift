@@ -8,7 +8,8 @@ internal import QCOW2
 /// changes what stands on what.
 ///
 /// `StreamJob` and `CommitJob` open one. One image of the chain, the kept one, reads the same at
-/// every moment. Whatever ends the job, nothing is lost, and another one does the rest.
+/// every moment. Whatever ends the job, nothing of it is lost, unless something else writes it, and
+/// another job does the rest.
 public final class ImageJob: Job {
     /// What it does, `stream` or `commit`.
     public let kind: JobKind
@@ -81,25 +82,42 @@ public final class ImageJob: Job {
     /// Copies and, once that is on stable storage, does what follows from it.
     public func runAndWait() -> ImageJobReport {
         defer { job.control.end() }
+        written.watchWriters()
+        var doubts: [MirrorEvidence] = []
         let report = job.copy()
-        defer { target.endWatch() }
+        let written = written
+        defer { written.endWatch() }
         job.control.settle()
         let ended = ImageJobReport(
-            report, of: kind,
+            report, of: kind, doubts: { doubts + written.doubtsAboutWriters() },
             check: { () throws(MirrorError) in
-                try ending.watch.requireUnwritten()
-                for device in ending.places { try device.requireInPlace() }
-                try target.requireNoOtherWriter()
                 // What follows makes something else the only one that has the bytes.
-                let doubts = target.doubtsAboutWriters()
-                if case .targetOpened(let how) = doubts.first {
-                    throw .openedMeanwhile(target: target.path, how: how)
+                for file in written {
+                    if let how = [file].doubtsAboutWriters().opening {
+                        throw .openedMeanwhile(target: file.path, how: how)
+                    }
                 }
-                return doubts
+                for device in ending.places { try device.requireInPlace() }
+                try written.requireNoOtherWriter()
+                doubts = ending.watch.doubts()
+                try ending.watch.requireUnwritten()
             },
             ending: ending.run)
-        renewWitness(isDone: ended.mirror.outcome.isMirrored)
+        // What something else may have written has to show.
+        if !written.mayHaveOtherWriter {
+            renewWitness(isDone: ended.mirror.outcome.isMirrored)
+        }
         return ended
+    }
+
+    /// The files that the job writes. Of a commit both sides have some, and share some.
+    private var written: [StorageDevice] {
+        var files: [StorageDevice] = []
+        for device in target.devices + source.devices
+        where device.access == .readWrite && !files.contains(where: { $0 === device }) {
+            files.append(device)
+        }
+        return files
     }
 
     /// The kept image reads as it did: to the bitmaps that are kept of it, nothing of it was

@@ -5,26 +5,26 @@ public struct ImageJobReport: Sendable {
     /// What was copied. If what follows the copying could not be done, its outcome says so too.
     public let mirror: MirrorReport
     /// Why what follows the copying could not be done; nil if it was, or if the copying failed.
-    /// The image that is kept has lost nothing then, and the job can be run again.
+    /// The job can be run again.
     public let endingError: MirrorError?
     /// What may be said of the image that was written.
     public let claim: MirrorClaim
 
     /// - Parameters:
     ///   - kind: what a success may claim.
-    ///   - check: throws if what was copied, or where, is not what it was when the job began, and
-    ///     gives what makes the claim weaker.
+    ///   - doubts: what makes that weaker, asked when all is done.
+    ///   - check: throws if what was copied, or where, is not what it was when the job began.
     ///   - ending: what follows the copying, done after it has succeeded.
     init(
-        _ mirror: MirrorReport, of kind: JobKind,
-        check: () throws(MirrorError) -> [MirrorEvidence],
+        _ mirror: MirrorReport, of kind: JobKind, doubts: () -> [MirrorEvidence],
+        check: () throws(MirrorError) -> Void,
         ending: () throws(StorageError) -> Void
     ) {
         var mirror = mirror
-        var (evidence, error): ([MirrorEvidence], MirrorError?) = ([], nil)
+        var error: MirrorError?
         if mirror.outcome.isMirrored {
             do throws(MirrorError) {
-                evidence = try check()
+                try check()
                 do throws(StorageError) { try ending() } catch { throw .storage(error) }
             } catch let failure {
                 error = failure
@@ -36,6 +36,6 @@ public struct ImageJobReport: Sendable {
         let success: MirrorClaim.Kind = kind == .stream ? .streamed : .committed
         claim = MirrorClaim(
             kind: mirror.outcome.isMirrored ? success : .unfinished,
-            evidence: mirror.outcome.isMirrored ? evidence : [])
+            evidence: doubts())
     }
 }

@@ -39,7 +39,8 @@ extension MirrorError: DescribedError {
         case .incomplete: .incomplete
         case .tooManyFailures: .tooManyFailures
         case .cancelled: .interrupted
-        case .writtenMeanwhile, .openedMeanwhile: .writtenMeanwhile
+        case .writtenMeanwhile: .writtenMeanwhile
+        case .openedMeanwhile: .openedMeanwhile
         case .movedMeanwhile: .movedMeanwhile
         case .invalidOption: .invalidOption
         case .ambiguousBitmap: .ambiguousBitmap
@@ -169,8 +170,8 @@ extension MirrorError: DescribedError {
         case .shrank, .flush, .incomplete, .tooManyFailures, .cancelled, .invalidOption,
             .verificationIncomplete:
             .none
-        case .writtenMeanwhile, .openedMeanwhile:
-            "Stop what writes it, then run the command again."
+        case .writtenMeanwhile: "Stop what writes it, then run the command again."
+        case .openedMeanwhile: "Stop what has it open."
         case .movedMeanwhile: "Find out what replaced it, then run the command again."
         case .verificationFailed(_, _, _, _, let cause): cause.remedy
         case .targetResized: "Find out what did, then run again."

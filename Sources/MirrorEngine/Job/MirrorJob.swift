@@ -113,7 +113,10 @@ public final class MirrorJob: Job {
     /// Before its first byte, what it writes is marked in the bitmaps that are kept of the target.
     public func runAndWait() -> MirrorReport {
         defer { state.control.end() }
-        return copy()
+        var report = copy()
+        report.doubts = target.devices.doubtsAboutWriters()
+        target.devices.endWatch()
+        return report
     }
 
     /// The same for a job of which this is the copying: it goes on afterwards, and says itself when
@@ -121,8 +124,8 @@ public final class MirrorJob: Job {
     func copy() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
-        let bits = state.dispenser.remaining()
-        target.watchWriters()
+        var bits = state.dispenser.remaining()
+        target.devices.watchWriters()
         source.readAnew()
         target.readAnew()
         do throws(BitmapStoreError) {
@@ -143,6 +146,8 @@ public final class MirrorJob: Job {
         }
         pool.close()
         if state.isFlushed { state.settleLosses() }
+        // What something else has written there, and where, is not known.
+        if target.devices.mayHaveOtherWriter { bits.setAll() }
         // A job on such a bitmap may have taken the marks before all of it was written.
         do throws(BitmapStoreError) { _ = try TargetMarks.mark(bits, of: target) } catch {
             state.control.fail(.store(error))

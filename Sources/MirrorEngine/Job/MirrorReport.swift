@@ -3,7 +3,8 @@ public import Ring
 
 /// How a job ended.
 public enum MirrorOutcome: Sendable {
-    /// The target reads as the source did, and is on stable storage.
+    /// The target reads as the source did, and is on stable storage, as far as the report has no
+    /// doubts.
     case mirrored
     /// The target is not a mirror.
     case failed(MirrorError)
@@ -49,6 +50,11 @@ public struct MirrorReport: Sendable {
     public let plainBuffersReason: String?
     /// The bitmaps kept of the target, outside of it, that were marked with what was to be written.
     public let markedBitmaps: [String]
+
+    /// What is not known of others who may have written the target while the job ran: a target that
+    /// something else had open, or a filesystem or kernel that does not tell. Empty for the copying
+    /// of another job, which asks that at its own end.
+    public internal(set) var doubts: [MirrorEvidence] = []
 
     /// Bytes of the disk a second.
     public var rate: Double { seconds > 0 ? Double(done) / seconds : 0 }

@@ -17,13 +17,19 @@ struct EndLook {
     let evidence: [MirrorEvidence]
     /// No write to the source shows since the job began.
     let isSourceUnchanged: Bool
+    /// All of both sides was compared since the copy, and is the same.
+    let isCompared: Bool
     /// Why there is no mirror; nil if there may be one.
     let failure: MirrorOutcome?
 
-    /// - Parameter isCompared: all of both sides was compared since the copy, and is the same.
+    /// - Parameter comparison: what was compared since the copy.
     /// - Throws: `.storage` if the source can't be flushed: what the target has of it, it could
     ///   lose in a power cut, and no mark would tell.
-    init(_ mirror: RecordedMirror, isCompared: Bool) throws(MirrorError) {
+    init(_ mirror: RecordedMirror, _ comparison: CompareReport?) throws(MirrorError) {
+        isCompared =
+            comparison.map {
+                $0.compared == mirror.source.geometry.size && $0.isIdentical
+            } ?? false
         try mirror.source.flush()
         let now = mirror.source.witness()
         targetWitness = mirror.target.witness()
@@ -46,21 +52,22 @@ struct EndLook {
         evidence =
             [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
-            + mirror.target.doubtsAboutWriters(compared: isCompared)
-        failure = Self.failure(mirror, found)
-        mirror.target.endWatch()
+            + mirror.target.devices.doubtsAboutWriters(compared: isCompared)
+        failure = Self.failure(mirror, found, targetWitness)
+        mirror.target.devices.endWatch()
     }
 
     private static func failure(
-        _ mirror: RecordedMirror, _ found: WriteEvidence
+        _ mirror: RecordedMirror, _ found: WriteEvidence, _ targetWitness: [WriteWitness]
     ) -> MirrorOutcome? {
         do throws(MirrorError) {
             if case .written(let how) = found, !mirror.request.allowSourceInUse {
                 throw .writtenMeanwhile(path: mirror.source.path, how: how)
             }
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
-            try mirror.target.requireNoOtherWriter()
+            try mirror.target.devices.requireNoOtherWriter()
             try mirror.target.requireSize()
+            try mirror.target.requireUnwrittenBelow(mirror.record.targetWitness, targetWitness)
             return nil
         } catch {
             return .failed(error)
@@ -69,6 +76,19 @@ struct EndLook {
 }
 
 extension Disk {
+    /// Refuses a target one of whose files that the job only reads, below its own, was written:
+    /// what it shows there is not what the job went on from.
+    fileprivate func requireUnwrittenBelow(
+        _ earlier: [WriteWitness], _ now: [WriteWitness]
+    ) throws(MirrorError) {
+        guard earlier.count == devices.count, now.count == devices.count else { return }
+        for (device, looks) in zip(devices, zip(earlier, now)) where device.access == .readOnly {
+            if case .written(let how) = looks.1.evidence(since: looks.0) {
+                throw .writtenMeanwhile(path: device.path, how: how)
+            }
+        }
+    }
+
     /// Refuses a disk that has another size than when it was opened. A file in a format grows as it
     /// is written: its size says nothing.
     fileprivate func requireSize() throws(MirrorError) {

@@ -24,7 +24,8 @@ public struct MirrorClaim: Sendable, Hashable {
         case committed
         /// An image has itself what it took from its backing files, on stable storage.
         case streamed
-        /// A commit or stream did not reach its end. Nothing is lost, and it can be run again.
+        /// A commit or stream did not reach its end. The image that it keeps reads as it did,
+        /// unless something else wrote it, and the job can be run again.
         case unfinished
         /// The target is not a mirror.
         case notAMirror

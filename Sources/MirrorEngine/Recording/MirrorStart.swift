@@ -35,7 +35,7 @@ struct MirrorStart {
         self.source = source
         self.target = target
         // What is written after the first look at it has to be noticed.
-        target.watchWriters()
+        target.devices.watchWriters()
         held = HeldContent(of: target)
         self.request = request
         self.records = records

@@ -4,16 +4,25 @@ internal import DirtyBitmap
 
 extension MirrorClaim {
     /// What stays in doubt of the target, by what happened to either side meanwhile.
-    var lastingDoubt: TargetDoubt.Kind? {
-        for evidence in evidence {
+    var lastingDoubts: Set<TargetDoubt.Kind> { evidence.lastingDoubts }
+}
+
+extension [MirrorEvidence] {
+    /// What stays in doubt of a target, by what is known of how it was written.
+    var lastingDoubts: Set<TargetDoubt.Kind> {
+        let isCompared = contains { if case .allCompared = $0 { true } else { false } }
+        var doubts: Set<TargetDoubt.Kind> = []
+        for evidence in self {
             switch evidence {
-            case .sourceWritten: return .mixed
-            case .sourceUnknown: return .sourceUnseen
-            case .targetOpened: return .unseen
+            case .sourceWritten: doubts.insert(.mixed)
+            case .sourceUnknown: doubts.insert(.sourceUnseen)
+            case .sourceTouched: doubts.insert(.sourceTouched)
+            case .targetOpened: doubts.insert(.unseen)
+            case .writersUnseen where !isCompared: doubts.insert(.unseen)
             default: break
             }
         }
-        return nil
+        return doubts
     }
 }
 
@@ -22,7 +31,9 @@ extension MirrorEvidence {
     /// something: a comparison does not make up for it.
     fileprivate var outlastsComparing: Bool {
         switch self {
-        case .sourceWritten, .sourceUnknown, .lossUnseen, .targetOpened: true
+        case .sourceWritten, .sourceUnknown, .sourceTouched, .sourceMoved, .lossUnseen,
+            .targetOpened:
+            true
         default: false
         }
     }
@@ -31,22 +42,20 @@ extension MirrorEvidence {
 extension RecordedMirror {
     /// What may be said of the target after a success.
     ///
-    /// - Parameter end: what the last look at both sides showed.
+    /// - Parameter look: the last one at both sides.
     func claim(
-        _ report: MirrorReport, _ comparison: CompareReport?, _ end: [MirrorEvidence]
+        _ report: MirrorReport, _ comparison: CompareReport?, _ look: EndLook
     ) -> MirrorClaim {
+        let (end, isCompared) = (look.evidence, look.isCompared)
         let planned = plannedBits().dirtyBytes
         let isWhole = planned == source.geometry.size
         var found: [MirrorEvidence] = []
-        var isCompared = false
-        if let comparison {
-            isCompared = comparison.compared == source.geometry.size
-            if comparison.compared > 0 {
-                found.append(
-                    isCompared
-                        ? .allCompared(bytes: comparison.compared)
-                        : .copiedCompared(bytes: comparison.compared))
-            }
+        if let comparison, comparison.compared > 0 {
+            assert(comparison.isIdentical, "a difference is no success")
+            found.append(
+                isCompared
+                    ? .allCompared(bytes: comparison.compared)
+                    : .copiedCompared(bytes: comparison.compared))
         }
         let isVouched = request.options.targetIsZero && report.skipped > 0 && !isCompared
         if isWhole && !isVouched { found.append(.allCopied) }
@@ -86,10 +95,10 @@ extension RecordedMirror {
         if isWhole || request.mode == .full {
             let hasDoubt = evidence.contains {
                 switch $0 {
-                case .sourceUnknown, .targetUnknown, .targetTouched, .zerosVouched, .notProven,
-                    .lossUnseen, .writersUnseen, .targetOpened:
+                case .sourceUnknown, .targetUnknown, .zerosVouched, .notProven, .lossUnseen,
+                    .writersUnseen:
                     true
-                default: false
+                default: $0.isDoubt
                 }
             }
             return hasDoubt ? .mirrorByEvidence : .mirror

@@ -45,7 +45,7 @@ extension RecordedMirror {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-                    doubt: claim.lastingDoubt, isProven: isProof(claim))
+                    doubts: claim.lastingDoubts, isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, self.record.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -56,7 +56,7 @@ extension RecordedMirror {
         }
         forgetWhatIsDone(
             .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            doubt: claim.lastingDoubt, isProven: isProof(claim))
+            doubts: claim.lastingDoubts, isProven: isProof(claim))
         return result
     }
 
@@ -76,17 +76,19 @@ extension RecordedMirror {
 
     /// Records a failure.
     ///
-    /// - Parameter copied: the copy was complete and flushed, and what came after it failed. What
-    ///   was copied can't be relied on then, unless the job was only stopped.
+    /// - Parameters:
+    ///   - copied: the copy was complete and flushed, and what came after it failed. What was
+    ///     copied can't be relied on then, unless the job was only stopped.
+    ///   - look: the last one at both sides, if there was one.
     func recordFailure(
-        _ report: MirrorReport, copied: Bool, _ comparison: CompareReport? = nil
+        _ report: MirrorReport, copied: Bool, _ comparison: CompareReport? = nil,
+        _ look: EndLook? = nil
     ) -> Report {
         var result = Report(report)
         result.comparison = comparison
         // What can't be reached may be as the job left it: the record must not say that it changed.
-        var witness = target.witnessIfReached()
-        // Who may have written it without a note leaves it unknown, as a job does that died.
-        if !target.doubtsAboutWriters().isEmpty { witness = [] }
+        let witness = look?.targetWitness ?? target.witnessIfReached()
+        let doubts = target.devices.doubtsAboutWriters().lastingDoubts
         do throws(BitmapStoreError) {
             if job.hasHiddenLosses || isWrittenOver(report) {
                 try giveUp(witness)
@@ -95,7 +97,7 @@ extension RecordedMirror {
                 try giveUp(witness)
                 if comparison?.isIdentical == false { try distrustTarget() }
             } else {
-                try keep(report, witness, &result)
+                try keep(report, witness, doubts, &result)
             }
         } catch {
             result.recordError = .store(error)
@@ -106,7 +108,7 @@ extension RecordedMirror {
     /// Whether something else has written the target, or cut it: nothing is known of what this job
     /// has written there.
     private func isWrittenOver(_ report: MirrorReport) -> Bool {
-        if target.hasOtherWriter { return true }
+        if target.devices.hasOtherWriter { return true }
         guard case .failed(let error) = report.outcome else { return false }
         // A disk that vanished is as it was when it comes back.
         if case .shrank(.target, _, _, _) = error { return target.device.kind == .image }
@@ -115,19 +117,21 @@ extension RecordedMirror {
 
     /// Keeps the record, to go on from.
     private func keep(
-        _ report: MirrorReport, _ witness: [WriteWitness], _ result: inout Report
+        _ report: MirrorReport, _ witness: [WriteWitness], _ doubts: Set<TargetDoubt.Kind>,
+        _ result: inout Report
     ) throws(BitmapStoreError) {
         let undone = job.undone()
         let left = undone.dirtyBytes ?? report.planned
         guard let record = try writer.close(isNeeded: left < report.planned) else {
-            return forgetWhatIsDone(.failure, witness)
+            return forgetWhatIsDone(.failure, witness, doubts: doubts)
         }
         var cleared: DirtyBitmap?
         switch undone {
         case .some(let bits):
-            cleared = try record.finish(.failure, remaining: bits.copy(), targetWitness: witness)
+            cleared = try record.finish(
+                .failure, remaining: bits.copy(), targetWitness: witness, doubts: doubts)
         case nil:
-            cleared = try record.finish(.failure, targetWitness: witness)
+            cleared = try record.finish(.failure, targetWitness: witness, doubts: doubts)
         }
         try clear(cleared.take(), &result)
         // Without an answer the record says what it said when this job took it up.
@@ -167,7 +171,7 @@ extension RecordedMirror {
     /// will say so.
     private func forgetWhatIsDone(
         _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false,
-        doubt: TargetDoubt.Kind? = nil, isProven: Bool = false
+        doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false
     ) {
         guard case .path = records else { return }
         do throws(BitmapStoreError) {
@@ -175,7 +179,7 @@ extension RecordedMirror {
             if record.bitmap == nil {
                 try store.noteUnrecordedJob(
                     record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
-                    doubt: doubt, isProven: isProven)
+                    doubts: doubts, isProven: isProven)
             }
             try store.removeFileIfEmpty()
         } catch {

@@ -163,26 +163,20 @@ public final class RecordedMirror: Job {
         job.control.settle()
         let look: EndLook
         do throws(MirrorError) {
-            look = try EndLook(self, isCompared: isWhole(comparison))
+            look = try EndLook(self, comparison)
         } catch {
             report.outcome = .failed(error)
             return recordFailure(report, copied: true, comparison)
         }
         if let outcome = outcome(of: comparison) ?? look.failure {
             report.outcome = outcome
-            return recordFailure(report, copied: true, comparison)
+            return recordFailure(report, copied: true, comparison, look)
         }
-        let claim = claim(report, comparison, look.evidence)
+        let claim = claim(report, comparison, look)
         let ended = recordSuccess(report, look, comparison, claim)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
-    }
-
-    /// Whether a comparison has found all of both sides the same.
-    func isWhole(_ comparison: CompareReport?) -> Bool {
-        guard let comparison else { return false }
-        return comparison.compared == source.geometry.size && comparison.isIdentical
     }
 
     private func cause(of offset: Int64) -> DifferenceCause {

@@ -47,7 +47,6 @@ final class Verifier: Sendable {
             guard planned.dirtyBytes > 0 else { return nil }
             return compare(planned.copy())
         case .all:
-            target.beginComparison()
             var all = DirtyBitmap(size: planned.size, granularity: planned.granularity)
             all.setAll()
             return compare(all)
@@ -55,6 +54,7 @@ final class Verifier: Sendable {
     }
 
     private func compare(_ bits: consuming DirtyBitmap) -> CompareReport {
+        target.devices.beginComparison()
         let job = CompareJob(
             source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io,
             control: control)

@@ -59,7 +59,8 @@ package struct DecompressionTask: Sendable {
 /// in tests.
 ///
 /// A task that was started ends once, in any order, as a completion of
-/// `QueueClient.decompression` with the task's number: 0 if the cluster was a good one, else -EBADMSG.
+/// `QueueClient.decompression` with the task's number: 0 if the cluster was a good one, else
+/// -EBADMSG.
 package protocol DecompressionDriver: QueueDriver, Sendable {
     /// Begins a task, and does not wait.
     func start(_ task: DecompressionTask)

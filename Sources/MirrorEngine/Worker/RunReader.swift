@@ -89,7 +89,7 @@ struct RunReader {
     ///
     /// - Precondition: the queue has room, and the reading is not yet started to its end.
     /// - Returns: false if there is no buffer for compressed bytes. `finishCompressed` tells when
-    ///   is one.
+    ///   there is one.
     mutating func startNext<Queue: RequestQueue & ~Copyable>(
         _ index: ReadingIndex, _ transfers: inout TransferQueue<Queue>
     ) throws(StorageError) -> Bool {

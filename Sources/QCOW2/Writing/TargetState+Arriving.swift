@@ -100,7 +100,7 @@ extension TargetState {
     ///
     /// Precondition: nothing is in flight, and what the tables in memory say is on stable storage.
     mutating func releaseAbandoned() throws(StorageError) {
-        assert(
+        precondition(
             dirtyTables.isEmpty && sealed.isEmpty && committing.isEmpty,
             "a table may still lead to a lost place")
         // As with what is dropped: nothing must be counted off twice.

@@ -68,52 +68,72 @@ struct ImageJobRun {
         output.noteMarks(report.markedBitmaps, of: job.target)
         if let error = ended.endingError {
             say(error.told)
-            say("the command is not done: \(rest(after: error))\(advice(after: error))")
+            say("the command is not done: " + whatNow(ended, after: error))
             throw Exit.failed.asError
         }
         switch report.outcome {
         case .mirrored:
+            for doubt in ended.claim.evidence where doubt.isDoubt {
+                output.warn(.weakClaim, doubt.text)
+            }
             guard !output.quiet && !output.json else { return }
             Output.line("\(verb) \(ByteSize.text(report.planned)) \(report.pace)")
             if let reason = report.ringRefusal { Output.line(reason.threadsLine) }
             for evidence in ended.claim.evidence { Output.line("  rests on: \(evidence.text)") }
         case .failed(let error):
             say(error.told)
-            sayWhatIsLeft(report, after: error)
+            sayWhatIsLeft(ended, after: error)
             throw Exit.failed.asError
         case .cancelled:
             say("interrupted")
-            sayWhatIsLeft(report)
+            sayWhatIsLeft(ended)
             throw Exit.interrupted.asError
         }
     }
 
     private func say(_ text: String) { Message.say(text) }
 
-    private func sayWhatIsLeft(_ report: MirrorReport, after error: MirrorError? = nil) {
+    private func sayWhatIsLeft(_ ended: ImageJobReport, after error: MirrorError? = nil) {
+        let report = ended.mirror
         say(
             "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied; "
-                + "\(rest(after: error))\(advice(after: error))")
+                + whatNow(ended, after: error))
     }
 
-    /// What to do next. What something else wrote into the image stays there, and running the
-    /// command again would not tell.
-    private func advice(after error: MirrorError?) -> String {
-        guard let error, error.code == .writtenMeanwhile, let path = error.path,
-            job.target.devices.contains(where: { $0.path == path })
-        else { return "run the command again to go on" }
-        return "whether \(path) still reads as it did is not known: compare it with a copy, or at "
-            + "least check it with `qemu-img check`; running the command again does the rest, and "
-            + "does not look at that"
-    }
-
-    /// What the kept image has; nothing where something else has changed it, of which nobody knows.
-    private func rest(after error: MirrorError?) -> String {
+    /// What the kept image has, and what to do. What something else has written into an image stays
+    /// there, and running the command again would not tell.
+    private func whatNow(_ ended: ImageJobReport, after error: MirrorError?) -> String {
+        let again = "run the command again to go on"
+        if let path = fileInDoubt(ended, error) {
+            return "whether \(path) still reads as it did is not known: compare it with a copy, or "
+                + "at least check it with `qemu-img check`; running the command again does the "
+                + "rest, and does not look at that"
+        }
+        if let error, error.code == .writtenMeanwhile, let path = error.path,
+            job.kind == .stream
+        {
+            return "what \(job.target.path) has taken so far is of \(path) as it was before, and "
+                + "the rest reads as that is now: take \(path) from a copy; or \(again) with what "
+                + "there is"
+        }
         let isTouched =
-            error.map { error in
-                [.writtenMeanwhile, .movedMeanwhile, .shrank].contains(error.code)
-                    && job.kept.path == error.path
-            } ?? false
-        return isTouched ? "" : "\(job.kept.path) has all that it had; "
+            error.map { [.writtenMeanwhile, .movedMeanwhile, .shrank].contains($0.code) } ?? false
+        guard !isTouched || job.kept.path != error?.path else { return again }
+        return "\(job.kept.path) has all that it had; \(again)"
+    }
+
+    /// The file that the job writes and something else may have written; nil: none.
+    private func fileInDoubt(_ ended: ImageJobReport, _ error: MirrorError?) -> FilePath? {
+        let files = (job.target.devices + job.source.devices)
+            .filter { $0.access == .readWrite }.map(\.path)
+        if let error, let path = error.path, files.contains(path),
+            [.writtenMeanwhile, .openedMeanwhile].contains(error.code)
+        {
+            return path
+        }
+        let isOpened = ended.claim.evidence.contains {
+            if case .targetOpened = $0 { true } else { false }
+        }
+        return isOpened ? job.target.path : nil
     }
 }
