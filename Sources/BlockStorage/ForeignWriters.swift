@@ -34,8 +34,9 @@ final class ForeignWriters: Sendable {
         var closerSinceComparison: String?
         /// Something may have it open, or had.
         var isOpened = false
-        /// Those that have opened it, and were not heard to close it; 0: one that is not told.
-        var openers: Set<Int> = []
+        /// Those that have opened it, and were not heard to close it as often, with how
+        /// often; 0: one that is not told.
+        var openers: [Int: Int] = [:]
         /// There was more than the kernel keeps.
         var isIncomplete = false
         /// Why nothing more is told.
@@ -131,10 +132,14 @@ extension ForeignWriters.Heard {
         let isClosing = !deeds.isDisjoint(with: [.closedWriter, .closedReader])
         if isOpening { isOpened = true }
         // What one process has done since its last note is told at once, and in no order: who has
-        // opened and closed it is taken to have closed it last.
-        if isOpening && !isClosing { openers.insert(pid) }
-        // Of those that are not told, the one that closes it need not be the one that opened it.
-        if isClosing && pid != 0 { openers.remove(pid) }
+        // opened and closed it is taken to have closed what it opened.
+        guard isOpening != isClosing else { return }
+        if isOpening {
+            openers[pid, default: 0] += 1
+        } else if pid != 0, let count = openers[pid] {
+            // Of those that are not told, who closes it need not be the one that opened it.
+            openers[pid] = count > 1 ? count - 1 : nil
+        }
     }
 
     /// A process by its number, as a phrase.

@@ -43,7 +43,9 @@ struct NewImage {
         let name = FilePath(root: nil, [component])
         if let unnamed = try? SystemCalls.openUnnamed(mode: mode, in: directory) {
             try write(unnamed, path, to: size, fill)
-            return try appear(unnamed, path, name, directory)
+            // Without a name nobody can have opened it.
+            let watch = WriterWatch.begin(unnamed, isOpened: false)
+            return try appear(unnamed, path, name, directory, watch)
         }
         let descriptor: Descriptor
         do throws(Errno) {
@@ -53,8 +55,9 @@ struct NewImage {
             throw failure(error, path)
         }
         do throws(StorageError) {
+            let watch = WriterWatch.begin(descriptor, isOpened: true)
             try write(descriptor, path, to: size, fill)
-            return try finish(descriptor, path, name, directory)
+            return try finish(descriptor, path, name, directory, watch)
         } catch {
             try? SystemCalls.unlink(name, in: directory)
             throw error
@@ -84,7 +87,8 @@ struct NewImage {
     /// Gives the file its name, and opens it by that: what the kernel tells of a file that was
     /// opened without one is no path.
     private static func appear(
-        _ unnamed: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor
+        _ unnamed: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor,
+        _ watch: WriterWatch
     ) throws(StorageError) -> NewImage {
         do throws(Errno) {
             try SystemCalls.link(unnamed, as: name, in: directory)
@@ -105,7 +109,7 @@ struct NewImage {
                 throw .opening(path, .readWrite, error)
             }
             guard isSame else { throw .changedWhileOpening(path: path) }
-            return try finish(descriptor, path, name, directory)
+            return try finish(descriptor, path, name, directory, watch)
         } catch {
             removeIfSame(unnamed, name, directory)
             throw error
@@ -113,7 +117,8 @@ struct NewImage {
     }
 
     private static func finish(
-        _ descriptor: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor
+        _ descriptor: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor,
+        _ watch: WriterWatch
     ) throws(StorageError) -> NewImage {
         do throws(Errno) {
             try SystemCalls.sync(directory)
@@ -122,7 +127,7 @@ struct NewImage {
         }
         let opened = try OpenedObject(
             path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true,
-            writers: .none)
+            writers: .none, watch: watch)
         return NewImage(opened: opened, directory: directory, name: name)
     }
 

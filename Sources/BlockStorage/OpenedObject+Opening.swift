@@ -4,8 +4,10 @@ package import SystemPackage
 extension OpenedObject {
     /// Opens a path that must exist, claims it if it is a disk, and makes sure that it is what
     /// it was a moment ago.
+    ///
+    /// - Parameter watchesWriters: whoever else writes it is noted from now on.
     static func open(
-        _ path: FilePath, access: Access, _ view: SystemView
+        _ path: FilePath, access: Access, watchesWriters: Bool = false, _ view: SystemView
     ) throws(StorageError) -> OpenedObject {
         let before: FileStatus
         do throws(Errno) {
@@ -19,18 +21,26 @@ extension OpenedObject {
         var landing = Landing()
         var writers = SystemCalls.Writers.unknown
         var isClaimed = true
+        var watch: WriterWatch?
         let descriptor: Descriptor
         do throws(Errno) {
             if kind == .disk {
                 if let claimed = try claim(path, mode, before.identity, view, &landing) {
                     descriptor = claimed
+                    // The guards have yet to look who else has it.
+                    if watchesWriters { watch = .begin(claimed, isOpened: false) }
                 } else {
                     // Somebody has it. A look is harmless, and lets the guards say who.
                     isClaimed = false
                     descriptor = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
                 }
             } else {
-                writers = try lookForWriters(path, before.identity, view, &landing)
+                let lookout = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
+                // The file at this path by now may be another one, for a moment.
+                if watchesWriters, try SystemCalls.status(of: lookout).identity == before.identity {
+                    watch = .begin(lookout, isOpened: false)
+                }
+                writers = try lookForWriters(lookout, path, before.identity, view, &landing)
                 descriptor = try SystemCalls.open(path, mode)
             }
         } catch {
@@ -38,7 +48,7 @@ extension OpenedObject {
         }
         return try OpenedObject(
             path: path, kind: kind, descriptor: descriptor, expected: before.identity,
-            isClaimed: isClaimed, writers: writers, landing: landing)
+            isClaimed: isClaimed, writers: writers, landing: landing, watch: watch)
     }
 
     /// Opens a disk with an exclusive claim; nil if somebody has it.
@@ -63,10 +73,12 @@ extension OpenedObject {
     }
 
     /// Asks who else may write an image, before a descriptor of our own that may counts as well.
+    ///
+    /// - Parameter lookout: open for reading alone.
     private static func lookForWriters(
-        _ path: FilePath, _ identity: NodeIdentity, _ view: SystemView, _ landing: inout Landing
+        _ lookout: Descriptor, _ path: FilePath, _ identity: NodeIdentity, _ view: SystemView,
+        _ landing: inout Landing
     ) throws(Errno) -> SystemCalls.Writers {
-        let lookout = try SystemCalls.open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY)
         guard try SystemCalls.status(of: lookout).identity == identity else { return .unknown }
         let resolved = view.linkTarget("/proc/self/fd/\(lookout.raw)")
         var found = SystemCalls.Writers.unknown
@@ -86,7 +98,8 @@ extension OpenedObject {
 
     init(
         path: FilePath, kind: StorageKind, descriptor: Descriptor, expected: NodeIdentity?,
-        isClaimed: Bool, writers: SystemCalls.Writers, landing: Landing = Landing()
+        isClaimed: Bool, writers: SystemCalls.Writers, landing: Landing = Landing(),
+        watch: WriterWatch? = nil
     ) throws(StorageError) {
         let found: FileStatus
         try PathText.check(path)
@@ -108,7 +121,8 @@ extension OpenedObject {
         if let expected, expected != found.identity { throw .changedWhileOpening(path: path) }
         self.init(
             path: path, kind: kind, descriptor: descriptor, status: found,
-            resolvedPath: resolvedPath, isClaimed: isClaimed, writers: writers, landing: landing)
+            resolvedPath: resolvedPath, isClaimed: isClaimed, writers: writers, landing: landing,
+            watch: watch)
     }
 
     private static func storageKind(

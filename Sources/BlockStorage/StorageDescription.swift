@@ -13,6 +13,8 @@ struct OpenedObject {
     let writers: SystemCalls.Writers
     /// How long writes of a process that has ended were waited for.
     let landing: Landing
+    /// Who else writes it, from before anything was asked; nil: nobody listens.
+    let watch: WriterWatch?
 }
 
 /// Geometry and identity of an open object.

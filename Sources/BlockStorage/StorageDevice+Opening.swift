@@ -85,7 +85,7 @@ extension StorageDevice {
             if let created {
                 opened = created.opened
             } else {
-                opened = try .open(path, access: .readWrite, view)
+                opened = try .open(path, access: .readWrite, watchesWriters: true, view)
             }
             return try finish(
                 opened, created, apartFrom: sources, as: .target, cache: options.cache, view
@@ -104,13 +104,15 @@ extension StorageDevice {
 
     /// Opens what is there already and is changed in place, with all guards of a target but those
     /// that look at its content.
+    ///
+    /// - Parameter watchesWriters: a job is going to write it, which has to hear of other writers.
     package static func openForChange(
         _ path: FilePath, apartFrom sources: [StorageDevice], cache: CacheChoice = .automatic,
-        view: SystemView = .live
+        watchesWriters: Bool = true, view: SystemView = .live
     ) throws(StorageError) -> StorageDevice {
         try finish(
-            .open(path, access: .readWrite, view), nil, apartFrom: sources, as: .change,
-            cache: cache, view)
+            .open(path, access: .readWrite, watchesWriters: watchesWriters, view), nil,
+            apartFrom: sources, as: .change, cache: cache, view)
     }
 
     private static func finish(
@@ -118,8 +120,6 @@ extension StorageDevice {
         as role: ImageLocking.Role, cache: CacheChoice, _ view: SystemView,
         checkingContent check: () throws(StorageError) -> Void = {}
     ) throws(StorageError) -> StorageDevice {
-        // Who opens it after the guards have looked is noted.
-        let writers = WriterWatch.begin(opened.descriptor, isOpened: false)
         let guards = GuardRunner(view: view)
         try guards.checkTarget(opened, apartFrom: sources)
         var landing = opened.landing
@@ -134,7 +134,7 @@ extension StorageDevice {
         return StorageDevice(
             opened: opened, access: .readWrite, direct: direct, locks: locks.compactMap(\.self),
             caches: caches, description: try .describe(opened, direct, view), created: created,
-            writers: writers, unseenUsers: unseen,
+            unseenUsers: unseen,
             notes: StorageDescription.notes(opened, landing, direct, view),
             warnings: [unseen, caches.deafness].compactMap(\.self))
     }

@@ -100,7 +100,7 @@ extension ForeignWriters.Heard {
     /// Who has it open in a way that no look at processes shows: in an io_uring, on its way to
     /// another process through a socket, or where other users' processes can't be looked at.
     fileprivate func hiddenOpener(besides readers: Set<Int>, _ view: SystemView) -> String? {
-        guard let opener = openers.subtracting(readers).min() else { return nil }
+        guard let opener = openers.keys.filter({ !readers.contains($0) }).min() else { return nil }
         guard opener > 0 else { return "something that can't be seen from here" }
         return "\(Self.name(opener, view)), and where it has it now can't be seen"
     }

@@ -46,9 +46,7 @@ public final class StorageDevice: Sendable {
     /// A look at what is read once, from before its first byte was; a write that follows shows.
     package let openingWitness: WriteWitness?
 
-    /// - Parameters:
-    ///   - created: the file, if this opening made it.
-    ///   - writers: who else writes it, from before the guards have looked.
+    /// - Parameter created: the file, if this opening made it.
     init(
         opened: OpenedObject, access: Access, direct: DirectAccess, locks: [Descriptor],
         caches: PageCaches, description: StorageDescription, created: NewImage?,
@@ -76,8 +74,8 @@ public final class StorageDevice: Sendable {
         let isWrittenUnseen =
             opened.kind == .image && description.filesystem?.showsWriters != true
         self.writers = Mutex(
-            writers == nil || !isWrittenUnseen
-                ? writers : .blind("its filesystem may be written beside this mount"))
+            opened.watch == nil || !isWrittenUnseen
+                ? opened.watch : .blind("its filesystem may be written beside this mount"))
         self.direct = direct.descriptor
         buffered = opened.descriptor
         self.unseenUsers = unseenUsers

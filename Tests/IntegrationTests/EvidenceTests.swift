@@ -122,12 +122,7 @@ extension Processes {
             let command = ["incremental", source, target, "--bitmap", "n", "--json"]
             let child = try scratch.start(
                 command + ["--progress", "--speed", "2M", "--request-size", "64K"])
-            #expect(
-                child.wait(until: {
-                    $0.output.split(separator: "\n").contains {
-                        $0.contains("progress") && !$0.contains("\"done\":0,")
-                    }
-                }))
+            #expect(child.waitForProgress())
             child.send(SIGTERM)
             #expect(try child.wait().code == Code.interrupted)
             let end = try scratch.run(command + ["--resume"])

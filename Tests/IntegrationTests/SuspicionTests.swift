@@ -19,12 +19,7 @@ extension Integration {
         /// Runs a command until it has copied something, and stops it.
         private func interrupt(_ scratch: Scratch, _ arguments: [String]) throws {
             let child = try scratch.start(arguments + ["--json", "--progress"] + Self.slow)
-            #expect(
-                child.wait(until: {
-                    $0.output.split(separator: "\n").contains {
-                        $0.contains("progress") && !$0.contains("\"done\":0,")
-                    }
-                }))
+            #expect(child.waitForProgress())
             child.send(SIGTERM)
             #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
             // The next write is in another tick of the clock for the times of files.
@@ -118,12 +113,7 @@ extension Integration {
             let command = ["full", source, target]
             let child = try scratch.start(
                 command + ["--create", "--json", "--progress"] + Self.slow)
-            #expect(
-                child.wait(until: {
-                    $0.output.split(separator: "\n").contains {
-                        $0.contains("progress") && !$0.contains("\"done\":0,")
-                    }
-                }))
+            #expect(child.waitForProgress())
             try Shell.run("sh", "-c", "exec 3<>\(target)")
             child.send(SIGTERM)
             #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
@@ -131,6 +121,22 @@ extension Integration {
             #expect(end.code == Code.done, "\(end)")
             #expect(try end.report().text("claim") == "mirrorByEvidence", "\(end)")
             #expect(end.output.contains("notProven"), "\(end)")
+        }
+
+        /// The doubt of the job makes nobody forget how it left its target.
+        @Test func `a target that was open elsewhere, and written later, is not resumed`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let command = ["full", source, target]
+            let child = try scratch.start(
+                command + ["--create", "--json", "--progress"] + Self.slow)
+            #expect(child.waitForProgress())
+            try Shell.run("sh", "-c", "exec 3<>\(target)")
+            child.send(SIGTERM)
+            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            try Content.write(7, to: target, 0..<4 * kiB)
+            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
         }
 
         @Test(.enabled(if: Needs.root, Needs.rootReason))
@@ -143,12 +149,7 @@ extension Integration {
                     "unshare", "--pid", "--fork", "--mount-proc", RingMirror.path, "full", source,
                     target, "--create", "--json", "--progress",
                 ] + Self.slow, in: scratch)
-            #expect(
-                child.wait(until: {
-                    $0.output.split(separator: "\n").contains {
-                        $0.contains("progress") && !$0.contains("\"done\":0,")
-                    }
-                }))
+            #expect(child.waitForProgress())
             // Outside of its namespace, and for as long as the job runs.
             let holder = try #require(FileHandle(forUpdatingAtPath: target))
             let end = try child.wait()

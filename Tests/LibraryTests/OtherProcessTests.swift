@@ -31,6 +31,20 @@ import Testing
         return try MirrorJob.full(from: source, to: target)
     }
 
+    /// An image that stands on the overlay, and has 1 MiB of its own.
+    private func makeTop(_ path: FilePath, _ folder: Folder) async throws {
+        let source = try Disk.openSource(folder.source)
+        var newImage = NewImageOptions(size: Int64(MeanwhileTests.size))
+        newImage.backingFile = "overlay.qcow2"
+        newImage.backingFormat = "qcow2"
+        let target = try Disk.openTarget(
+            path, for: source, newImage: newImage, options: TargetOptions(create: true))
+        var dirty = DirtyBitmap(size: Int64(MeanwhileTests.size))
+        dirty.set(1 << 20..<2 << 20)
+        let job = try MirrorJob.incremental(from: source, to: target, dirty: dirty)
+        #expect(await job.run().outcome.isMirrored)
+    }
+
     @Test func `a job alone tells who had its target open`() throws {
         let folder = try Folder()
         let path = FilePath(folder.path + "/target.img")
@@ -96,6 +110,46 @@ import Testing
         let report = job.runAndWait()
         #expect(report.claim.kind == .streamed)
         #expect(report.claim.evidence.map(\.code) == ["sourceTouched"])
+    }
+
+    /// Its clusters are filled up with what the base itself stands on.
+    @Test func `what is written below a base ends a commit`() async throws {
+        let folder = try Folder()
+        try await folder.makeImages()
+        let top = FilePath(folder.path + "/top.qcow2")
+        try await makeTop(top, folder)
+        do {
+            let job = try CommitJob.open(top)
+            try write(folder.base)
+            let error = job.runAndWait().endingError
+            guard case .writtenMeanwhile(folder.base, _)? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+        }
+        #expect(try Measurement.top(of: try Disk.openSource(top)).dataBytes > 0)
+    }
+
+    /// The bitmap may be inside an image as well as in a store.
+    @Test func `bitmaps inside a target that something else has open have all of it`()
+        async throws
+    {
+        let folder = try Folder()
+        try await folder.makeImages()
+        do {
+            let base = try Disk.openSource(folder.base, changesBitmaps: true)
+            try base.changeBitmaps(heardBy: nil) { (bitmaps) throws(StorageError) in
+                try bitmaps.add("n")
+            }
+        }
+        do {
+            let job = try CommitJob.open(folder.overlay)
+            try open(folder.base)
+            #expect(!job.runAndWait().mirror.outcome.isMirrored)
+        }
+        let base = try Disk.openSource(folder.base)
+        let bits = try base.bitmaps?.load("n")
+        #expect(bits?.dirtyBytes == Int64(MeanwhileTests.size))
     }
 
     /// What was written there, and where, is not known.

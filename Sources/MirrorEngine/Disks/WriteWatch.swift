@@ -10,7 +10,7 @@ struct WriteWatch: Sendable {
 
     /// Looks at files that have not been read yet.
     init(_ devices: [StorageDevice]) {
-        files = devices.map { ($0, $0.settledWitness()) }
+        files = devices.map { ($0, $0.openingWitness ?? $0.settledWitness()) }
     }
 
     /// The first file that was written since, and how that shows; nil if none shows it.
@@ -38,7 +38,12 @@ struct WriteWatch: Sendable {
         files.map { ($0.device.path, $0.device.witness().evidence(since: $0.before)) }
     }
 
-    /// The same as an error.
+    /// The same of these files as well.
+    func adding(_ other: WriteWatch) -> WriteWatch { WriteWatch(files: files + other.files) }
+
+    private init(files: [(device: StorageDevice, before: WriteWitness)]) { self.files = files }
+
+    /// The first that was written, as an error.
     func requireUnwritten() throws(MirrorError) {
         guard let (path, how) = firstWritten() else { return }
         throw .writtenMeanwhile(path: path, how: how)

@@ -58,7 +58,8 @@ public enum CommitJob {
     private static func makePlan(
         _ path: FilePath, keepsOverlay: Bool, isRehearsal: Bool, _ cache: CacheChoice
     ) throws(StorageError) -> ImageJobPlan? {
-        let device = try StorageDevice.openForChange(path, apartFrom: [], cache: cache)
+        let device = try StorageDevice.openForChange(
+            path, apartFrom: [], cache: cache, watchesWriters: !isRehearsal)
         let layer = try ImageChain(
             top: device,
             options: ChainOptions(format: .qcow2, cache: cache, opensBacking: false)
@@ -75,7 +76,7 @@ public enum CommitJob {
         // Its own lock would keep it from being opened, and seem to be another's.
         if device.isSame(as: base.path) { throw Self.circle(path, base.path) }
         let baseDevice = try StorageDevice.openForChange(
-            base.path, apartFrom: [device], cache: cache)
+            base.path, apartFrom: [device], cache: cache, watchesWriters: !isRehearsal)
         let target: Disk
         let below: [Layer]
         var growing: ImageWriter?
@@ -105,7 +106,9 @@ public enum CommitJob {
         return ImageJobPlan(
             kind: .commit, source: source, target: target, working: working,
             ending: ImageJob.Ending(
-                watch: watch, places: [source.device, target.device], kept: source,
+                // Clusters of the image below are filled up with what it stands on.
+                watch: watch.adding(WriteWatch(below[1...].flatMap(\.devices))),
+                places: [source.device, target.device], kept: source,
                 writtenFiles: layer.devices.count + below[0].devices.count, droppedFiles: 0
             ) { [growing] () throws(StorageError) in
                 try growing?.resize(to: source.geometry.size)

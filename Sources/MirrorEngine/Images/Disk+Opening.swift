@@ -30,7 +30,7 @@ extension Disk {
         case .qcow2:
             if changesBitmaps {
                 let device = try StorageDevice.openForChange(
-                    path, apartFrom: [], cache: options.cache)
+                    path, apartFrom: [], cache: options.cache, watchesWriters: false)
                 let image = try WritableImage(
                     device, cache: options.cache, namedFileOnly: options.namedFileOnly,
                     brokenBitmaps: .passed)

@@ -82,12 +82,12 @@ public final class ImageJob: Job {
     /// Copies and, once that is on stable storage, does what follows from it.
     public func runAndWait() -> ImageJobReport {
         defer { job.control.end() }
-        written.watchWriters()
-        var doubts: [MirrorEvidence] = []
-        let report = job.copy()
         let written = written
+        written.watchWriters()
         defer { written.endWatch() }
+        let report = job.copy()
         job.control.settle()
+        var doubts: [MirrorEvidence] = []
         let ended = ImageJobReport(
             report, of: kind, doubts: { doubts + written.doubtsAboutWriters() },
             check: { () throws(MirrorError) in
@@ -102,7 +102,10 @@ public final class ImageJob: Job {
                 doubts = ending.watch.doubts()
                 try ending.watch.requireUnwritten()
             },
-            ending: ending.run)
+            ending: { () throws(MirrorError) in
+                do throws(StorageError) { try ending.run() } catch { throw .storage(error) }
+                try written.requireNoOtherWriter()
+            })
         // What something else may have written has to show.
         if !written.mayHaveOtherWriter {
             renewWitness(isDone: ended.mirror.outcome.isMirrored)

@@ -14,18 +14,19 @@ public struct ImageJobReport: Sendable {
     ///   - kind: what a success may claim.
     ///   - doubts: what makes that weaker, asked when all is done.
     ///   - check: throws if what was copied, or where, is not what it was when the job began.
-    ///   - ending: what follows the copying, done after it has succeeded.
+    ///   - ending: what follows the copying, done after it has succeeded. Throws also if something
+    ///     else wrote what the job writes meanwhile.
     init(
         _ mirror: MirrorReport, of kind: JobKind, doubts: () -> [MirrorEvidence],
         check: () throws(MirrorError) -> Void,
-        ending: () throws(StorageError) -> Void
+        ending: () throws(MirrorError) -> Void
     ) {
         var mirror = mirror
         var error: MirrorError?
         if mirror.outcome.isMirrored {
             do throws(MirrorError) {
                 try check()
-                do throws(StorageError) { try ending() } catch { throw .storage(error) }
+                try ending()
             } catch let failure {
                 error = failure
                 mirror.outcome = .failed(failure)

@@ -53,7 +53,8 @@ package final class WritableImage: Sendable {
         return try QCOW2Target(
             device, writer, content: ChainContent(try read()), isNew: isNew,
             bitmaps: keepsContent
-                ? UntouchedBitmaps() : KeptBitmaps(bitmaps: ImageBitmaps(writer)),
+                ? UntouchedBitmaps()
+                : KeptBitmaps(bitmaps: ImageBitmaps(writer), files: chain.top.devices),
             size: size)
     }
 }
@@ -61,10 +62,15 @@ package final class WritableImage: Sendable {
 /// Keeps the enabled bitmaps of a target true.
 private struct KeptBitmaps: ForeignBitmaps {
     let bitmaps: ImageBitmaps
+    /// Of the image alone.
+    let files: [StorageDevice]
 
     func beforeFirstChange() throws(StorageError) { try bitmaps.markInUse() }
 
     func afterLastChange(changed: borrowing DirtyBitmap) throws(StorageError) {
+        // What something else has written there, and where, is not known.
+        var changed = changed.copy()
+        if files.mayHaveOtherWriter { changed.setAll() }
         try bitmaps.store(changed: changed)
     }
 }

@@ -11,7 +11,8 @@ struct EndLook {
     /// The source's files as the target has them: a write that came while the job ran is one that
     /// the next job has to hear of.
     let sourceWitness: [WriteWitness]
-    /// As the job left the target's files.
+    /// As the job left the target's files; empty if one can't be asked any more: it may be as the
+    /// job left it.
     let targetWitness: [WriteWitness]
     /// What the look adds to the claim.
     let evidence: [MirrorEvidence]
@@ -32,7 +33,7 @@ struct EndLook {
             } ?? false
         try mirror.source.flush()
         let now = mirror.source.witness()
-        targetWitness = mirror.target.witness()
+        targetWitness = mirror.target.witnessIfReached()
         let found = now.evidence(
             since: mirror.record.sourceWitness, names: mirror.source.devices.map(\.path.string))
         if case .written = found {
@@ -48,17 +49,25 @@ struct EndLook {
             case .unknown(let why): .sourceUnknown(why)
             case .written(let how): .sourceWritten(how)
             }
+        let below = mirror.target.looksBelow(mirror.record.targetWitness, targetWitness)
         let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
         evidence =
             [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
-            + mirror.target.devices.doubtsAboutWriters(compared: isCompared)
-        failure = Self.failure(mirror, found, targetWitness)
+            + below.compactMap { (path, found) in
+                switch found {
+                case .unchanged, .written: nil
+                case .timesOnly(let how): .targetTouched("\(path): \(how)")
+                case .unknown(let why): .targetUnknown("\(path): \(why)")
+                }
+            } + mirror.target.devices.doubtsAboutWriters(compared: isCompared)
+        failure = Self.failure(mirror, found, below)
         mirror.target.devices.endWatch()
     }
 
     private static func failure(
-        _ mirror: RecordedMirror, _ found: WriteEvidence, _ targetWitness: [WriteWitness]
+        _ mirror: RecordedMirror, _ found: WriteEvidence,
+        _ below: [(path: FilePath, found: WriteEvidence)]
     ) -> MirrorOutcome? {
         do throws(MirrorError) {
             if case .written(let how) = found, !mirror.request.allowSourceInUse {
@@ -67,7 +76,9 @@ struct EndLook {
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
             try mirror.target.devices.requireNoOtherWriter()
             try mirror.target.requireSize()
-            try mirror.target.requireUnwrittenBelow(mirror.record.targetWitness, targetWitness)
+            for case (let path, .written(let how)) in below {
+                throw .writtenMeanwhile(path: path, how: how)
+            }
             return nil
         } catch {
             return .failed(error)
@@ -76,17 +87,15 @@ struct EndLook {
 }
 
 extension Disk {
-    /// Refuses a target one of whose files that the job only reads, below its own, was written:
-    /// what it shows there is not what the job went on from.
-    fileprivate func requireUnwrittenBelow(
+    /// What became of those files of a target that the job only reads, below its own, between two
+    /// looks at all of them. What they show there is not what the job went on from, if one of them
+    /// was written.
+    fileprivate func looksBelow(
         _ earlier: [WriteWitness], _ now: [WriteWitness]
-    ) throws(MirrorError) {
-        guard earlier.count == devices.count, now.count == devices.count else { return }
-        for (device, looks) in zip(devices, zip(earlier, now)) where device.access == .readOnly {
-            if case .written(let how) = looks.1.evidence(since: looks.0) {
-                throw .writtenMeanwhile(path: device.path, how: how)
-            }
-        }
+    ) -> [(path: FilePath, found: WriteEvidence)] {
+        guard earlier.count == devices.count, now.count == devices.count else { return [] }
+        return zip(devices, zip(earlier, now)).filter { $0.0.access == .readOnly }
+            .map { ($0.0.path, $0.1.1.evidence(since: $0.1.0)) }
     }
 
     /// Refuses a disk that has another size than when it was opened. A file in a format grows as it

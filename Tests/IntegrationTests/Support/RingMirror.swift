@@ -73,6 +73,19 @@ extension Scratch {
     }
 }
 
+extension Child {
+    /// Waits until a job with `--json --progress` tells that it has done something.
+    ///
+    /// - Returns: whether it did.
+    func waitForProgress() -> Bool {
+        wait(until: {
+            $0.output.split(separator: "\n").contains {
+                $0.contains("progress") && !$0.contains("\"done\":0,")
+            }
+        })
+    }
+}
+
 extension Child.End: CustomTestStringConvertible {
     public var testDescription: String {
         "\(code.map { "exit \($0)" } ?? "signal \(signal ?? 0)"), "
