@@ -41,7 +41,7 @@ package enum LockHolders {
             let holds = view.descriptorTables(of: pid).contains { table in
                 view.entries("\(table)/fd").contains { descriptor in
                     let link = "\(table)/fd/\(descriptor)"
-                    return view.linkTarget(link)?.hasPrefix("/") == true
+                    return view.linkTarget(link)?.hasPrefix("/") ?? true
                         && view.identify(link) == file
                         && hasLock(at: byte, view.text("\(table)/fdinfo/\(descriptor)") ?? "")
                 }

@@ -48,13 +48,13 @@ extension SystemView {
         return tables
     }
 
-    /// The list of what a process has mapped; nil if it can't be read. A thread that has ended
-    /// shows nothing, and all others the same.
-    func mappings(of pid: Int) -> [UInt8]? {
-        let own = bytes("/proc/\(pid)/maps")
+    /// A list of what a process has mapped: `maps`, or `smaps`, which has more of each; nil if it
+    /// can't be read. A thread that has ended shows nothing, and all others the same.
+    func mappings(of pid: Int, _ list: String = "maps") -> [UInt8]? {
+        let own = bytes("/proc/\(pid)/\(list)")
         guard own?.isEmpty ?? true else { return own }
         for thread in threads(of: pid) where thread != pid {
-            let found = bytes("/proc/\(pid)/task/\(thread)/maps")
+            let found = bytes("/proc/\(pid)/task/\(thread)/\(list)")
             if found?.isEmpty == false { return found }
         }
         return own

@@ -190,6 +190,9 @@ import Testing
             7f03-7f04 r--s 00000000 fe:01 77    /srv/vm.img
             7ffd-7ffe rw-p 00000000 00:00 0     [stack]
             """)
+        try machine.text(
+            "/proc/70/smaps",
+            "7f03-7f04 r--s 00000000 fe:01 77    /srv/vm.img\nSize: 4 kB\nVmFlags: rd mr me ms")
         #expect(MappingGuard.access(of: 70, to: [file], machine.view) == false)
         try machine.text("/proc/71/maps", "7f03-7f04 rw-s 00000000 fe:01 77 /srv/a b (deleted)")
         #expect(MappingGuard.access(of: 71, to: [file], machine.view) == true)
@@ -198,7 +201,12 @@ import Testing
         let disk = try machine.device("sdb", 8, 16)
         machine.node("/proc/72/map_files/7f05-7f06", disk)
         #expect(MappingGuard.access(of: 72, to: [disk], machine.view) == true)
-        // Only read now, and made by a descriptor that may write.
+        // Without a link the name tells, of the first thread that lives.
+        machine.node("/dev/sdb", disk)
+        try machine.text("/proc/76/task/76/comm", "a")
+        try machine.text("/proc/76/task/77/maps", "7f05-7f06 rw-s 00000000 00:2a 9   /dev/sdb")
+        #expect(MappingGuard.access(of: 76, to: [disk], machine.view) == true)
+        // Only read now, and made by a descriptor that may write, or by nobody knows which.
         let head = "7f03-7f04 r--s 00000000 fe:01 77    /srv/vm.img"
         try machine.text("/proc/75/maps", head)
         for (flags, mayWrite) in [("rd mr me", false), ("rd mr mw me", true)] {

@@ -61,6 +61,34 @@ extension Integration {
                 source, scratch.path("monday.qcow2"), formats: ("raw", "qcow2"))
         }
 
+        /// The job fails, and no later one takes the base for what it was.
+        @Test(arguments: [false, true])
+        func `a base that is written in mid-job is seen by every later job`(
+            isInterrupted: Bool
+        ) throws {
+            let scratch = try Scratch()
+            let (source, targets, overlay) = try mirrored(scratch, ["sunday.qcow2"])
+            #expect(try scratch.run(overlay).code == Code.done)
+            try Content.write(2, to: source, 4 * miB..<8 * miB)
+            try scratch.bitmap("mark", source, "n", "4M+4M")
+            let command = [
+                "incremental", source, scratch.path("monday.qcow2"), "--bitmap", "n", "--json",
+            ]
+            let child = try scratch.start(
+                command + ["--progress", "--speed", "2M", "--request-size", "64K"])
+            #expect(child.waitForProgress())
+            // Past QEMU's locks, as `dd` does.
+            try Content.write(7, to: targets[0], 13 * miB..<13 * miB + 4 * kiB)
+            if isInterrupted { child.send(SIGTERM) }
+            let end = try child.wait()
+            #expect(end.code == (isInterrupted ? Code.interrupted : Code.failed), "\(end)")
+            let later = try scratch.run(command)
+            #expect(later.code == Code.refused, "\(later)")
+            guard isInterrupted else { return }
+            let resumed = try scratch.run(command + ["--resume"])
+            #expect(resumed.code == Code.refused, "\(resumed)")
+        }
+
         @Test func `a base that something else has written serves none`() throws {
             let scratch = try Scratch()
             let (_, targets, overlay) = try mirrored(scratch, ["sunday.qcow2"])

@@ -18,6 +18,21 @@ extension Processes {
             #expect(info?.list("layers").map { $0.text("dataFile") } == [nil, data])
         }
 
+        /// Nothing was written, so that there is nothing to go on from.
+        @Test func `an image that can't be a target leaves no record`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: miB, seed: 1)
+            try scratch.bitmap("add", source, "n")
+            let target = scratch.path("apart.qcow2")
+            try QEMU.img(
+                "create", "-q", "-f", "qcow2", "-o", "data_file=\(scratch.path("data"))", target,
+                "1M")
+            let end = try scratch.run("full", source, target, "--overwrite", "--bitmap", "n")
+            #expect(end.code == Code.usage && end.errors.contains("data is in a file"), "\(end)")
+            let list = try scratch.succeed("bitmap", "list", source).output
+            #expect(!list.contains("interrupted") && !list.contains("target"), "\(list)")
+        }
+
         @Test func `nothing but the named file is opened`() throws {
             let scratch = try Scratch()
             let secret = try scratch.image("secret", size: 64 * kiB, seed: 1)

@@ -18,15 +18,15 @@ enum MappingGuard {
     }
 
     /// Whether a mapping that is only read now was made by a descriptor that may write: its memory
-    /// can be made writable again. Where that can't be told, the mapping is taken as it is.
+    /// can be made writable again, for as short a time as it likes. What can't be told may well.
     private static func mayBecomeWritable(
         _ mapping: Mapping, _ pid: Int, _ view: SystemView
     ) -> Bool {
-        guard let text = view.text("/proc/\(pid)/smaps") else { return false }
-        let lines = text.split(separator: "\n")
+        guard let list = view.mappings(of: pid, "smaps") else { return true }
+        let lines = String(decoding: list, as: UTF8.self).split(separator: "\n")
         guard let start = lines.firstIndex(where: { $0.hasPrefix("\(mapping.addresses) ") }),
             let flags = lines[start...].first(where: { $0.hasPrefix("VmFlags:") })
-        else { return false }
+        else { return true }
         return flags.split(separator: " ").contains("mw")
     }
 
@@ -53,9 +53,11 @@ enum MappingGuard {
         if let identity = view.identify("/proc/\(pid)/map_files/\(mapping.addresses)") {
             return reach.contains(identity)
         }
-        // The links are for root alone. A filesystem of no single device shows another number here
-        // than to statx.
-        return reach.contains(.file(device: mapping.device, inode: mapping.inode))
+        // The links are for root alone, and gone when the mapping was changed since or the first
+        // thread has ended. A filesystem of no single device shows another number here than to
+        // statx, and a disk that of its node: the name may tell.
+        if reach.contains(.file(device: mapping.device, inode: mapping.inode)) { return true }
+        return view.identify(mapping.path).map(reach.contains) ?? false
     }
 
     /// A line of maps that is a mapping of a file, such as
@@ -65,6 +67,7 @@ enum MappingGuard {
         let isWritable: Bool
         let device: DeviceNumber
         let inode: UInt64
+        let path: String
 
         init?(_ line: ArraySlice<UInt8>) {
             let fields = String(decoding: line, as: UTF8.self).split(separator: " ", maxSplits: 5)
@@ -77,6 +80,7 @@ enum MappingGuard {
             isWritable = fields[1].dropFirst().first == "w"
             device = DeviceNumber(major: major, minor: minor)
             self.inode = inode
+            path = fields.count > 5 ? String(fields[5].trimmed) : ""
         }
     }
 }

@@ -71,8 +71,9 @@ enum ProcessGuard {
         for table in view.descriptorTables(of: pid) {
             for descriptor in view.entries("\(table)/fd") {
                 let link = "\(table)/fd/\(descriptor)"
-                // Sockets, pipes and the like have no path; most descriptors end here.
-                guard view.linkTarget(link)?.hasPrefix("/") == true,
+                // Sockets, pipes and the like have no path; most descriptors end here. A path may
+                // be longer than a link can tell.
+                guard view.linkTarget(link)?.hasPrefix("/") ?? true,
                     let identity = view.identify(link), reach.contains(identity)
                 else { continue }
                 if mayWrite(view.text("\(table)/fdinfo/\(descriptor)") ?? "") { return true }

@@ -82,6 +82,7 @@ extension Disk {
             let image = try WritableImage(
                 device, cache: options.cache, namedFileOnly: options.namedFileOnly,
                 held: source.devices)
+            try QCOW2Target.requireOwnData(image.writer)
             try check(image, size: size, options)
             if options.create { try requireApart(image.chain, source) }
             warnings += try image.bitmaps.lostByWriting()

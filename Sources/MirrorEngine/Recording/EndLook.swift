@@ -33,7 +33,8 @@ struct EndLook {
             } ?? false
         try mirror.source.flush()
         let now = mirror.source.witness()
-        targetWitness = mirror.target.witnessIfReached()
+        let targetNow = mirror.target.witnessIfReached()
+        targetWitness = mirror.targetWitness(targetNow)
         let found = now.evidence(
             since: mirror.record.sourceWitness, names: mirror.source.devices.map(\.path.string))
         if case .written = found {
@@ -49,7 +50,7 @@ struct EndLook {
             case .unknown(let why): .sourceUnknown(why)
             case .written(let how): .sourceWritten(how)
             }
-        let below = mirror.target.looksBelow(mirror.record.targetWitness, targetWitness)
+        let below = mirror.target.looksBelow(mirror.record.targetWitness, targetNow)
         let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
         evidence =
             [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
@@ -57,7 +58,7 @@ struct EndLook {
             + below.compactMap { (path, found) in
                 switch found {
                 case .unchanged, .written: nil
-                case .timesOnly(let how): .targetTouched("\(path): \(how)")
+                case .timesOnly(let how): .targetBaseTouched("\(path): \(how)")
                 case .unknown(let why): .targetUnknown("\(path): \(why)")
                 }
             } + mirror.target.devices.doubtsAboutWriters(compared: isCompared)

@@ -90,6 +90,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// The content of the target shows no write since the last job to it, but its names, owner or
     /// times were changed; what sets times can hide a write.
     case targetTouched(String)
+    /// The content of a file below the target shows no write while the job ran, but its names,
+    /// owner or times were changed; what sets times can hide a write.
+    case targetBaseTouched(String)
     /// Whether something else wrote the target since the last job to it can't be told.
     case targetUnknown(String)
     /// An earlier job took something of the target on trust, and all of it was neither copied nor
@@ -123,6 +126,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .targetStandsOn: "targetStandsOn"
         case .targetUntouched: "targetUntouched"
         case .targetTouched: "targetTouched"
+        case .targetBaseTouched: "targetBaseTouched"
         case .targetUnknown: "targetUnknown"
         case .targetVouched: "targetVouched"
         case .notProven: "notProven"
@@ -134,7 +138,9 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// Whether it makes the claim weaker, so that also those who ask for nothing have to hear it.
     public var isDoubt: Bool {
         switch self {
-        case .sourceWritten, .sourceTouched, .sourceMoved, .targetTouched, .targetOpened: true
+        case .sourceWritten, .sourceTouched, .sourceMoved, .targetTouched, .targetBaseTouched,
+            .targetOpened:
+            true
         default: false
         }
     }
@@ -155,6 +161,7 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"
         case .sourceTouched(let how):
             "the source's own times show no write meanwhile, but \(how), which can hide one"
+        case .targetBaseTouched(let how): "\(how), which can hide a write"
         case .lossUnseen(let why), .writersUnseen(let why), .targetOpened(let why): why
         case .sourceMoved(let path):
             "\(path) leads to another file by now, or to none: what was copied is the one that it "

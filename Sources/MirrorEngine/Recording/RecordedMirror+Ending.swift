@@ -87,7 +87,7 @@ extension RecordedMirror {
         var result = Report(report)
         result.comparison = comparison
         // What can't be reached may be as the job left it: the record must not say that it changed.
-        let witness = look?.targetWitness ?? target.witnessIfReached()
+        let witness = look?.targetWitness ?? targetWitness(target.witnessIfReached())
         let doubts = target.devices.doubtsAboutWriters().lastingDoubts
         do throws(BitmapStoreError) {
             if job.hasHiddenLosses || isWrittenOver(report) {
@@ -103,6 +103,18 @@ extension RecordedMirror {
             result.recordError = .store(error)
         }
         return result
+    }
+
+    /// The target's files as the job left them, so that what something else writes there shows.
+    /// Those that it only reads, below its own, count as they were when it began.
+    ///
+    /// - Parameter now: a look at all of them; empty if one can't be asked any more.
+    func targetWitness(_ now: [WriteWitness]) -> [WriteWitness] {
+        let before = record.targetWitness
+        guard now.count == target.devices.count, before.count == now.count else { return now }
+        return target.devices.indices.map {
+            target.devices[$0].access == .readOnly ? before[$0] : now[$0]
+        }
     }
 
     /// Whether something else has written the target, or cut it: nothing is known of what this job

@@ -27,12 +27,14 @@ extension RecordedMirror {
                 size: source.geometry.size,
                 granularity: Granularity(forSize: source.geometry.size))
             working.setAll()
-            var record: StoreJob?
-            if start.reference != nil, let store = try start.store() {
-                try start.noteMissedWrite(in: store)
-                record = try start.begin(in: store, working: working.copy())
+            guard start.reference != nil, let store = try start.store() else {
+                return try RecordedMirror(start, record: nil, working: working, logger: logger)
             }
-            return try RecordedMirror(start, record: record, working: working, logger: logger)
+            try start.noteMissedWrite(in: store)
+            let record = try start.begin(in: store, working: working.copy())
+            return try make(record, in: store, records) { () throws(MirrorError) in
+                try RecordedMirror(start, record: record, working: working.copy(), logger: logger)
+            }
         }
     }
 
@@ -73,18 +75,27 @@ extension RecordedMirror {
                 return try RecordedMirror(start, record: nil, working: demand, logger: logger)
             }
             let record = try start.begin(in: store)
-            do throws(MirrorError) {
+            return try make(record, in: store, records) { () throws(MirrorError) in
                 let working = try storing { () throws(BitmapStoreError) in
                     try record.loadRemaining()
                 }
                 return try RecordedMirror(start, record: record, working: working, logger: logger)
-            } catch {
-                try storing { () throws(BitmapStoreError) in
-                    try record.abandon()
-                    if case .path = records { try store.removeFileIfEmpty() }
-                }
-                throw error
             }
+        }
+    }
+
+    /// Makes the mirror of a job that has just begun. If that fails, nothing was written, and the
+    /// record goes again.
+    private static func make(
+        _ record: StoreJob, in store: BitmapStore, _ records: RecordPlace,
+        _ make: () throws(MirrorError) -> RecordedMirror
+    ) throws(MirrorError) -> RecordedMirror {
+        do throws(MirrorError) { return try make() } catch {
+            try storing { () throws(BitmapStoreError) in
+                try record.abandon()
+                if case .path = records { try store.removeFileIfEmpty() }
+            }
+            throw error
         }
     }
 

@@ -54,18 +54,22 @@ package final class QCOW2Target: TargetMap {
             places, writer, content: content, isNew: isNew, bitmaps: bitmaps, size: size)
     }
 
+    /// Refuses an image that can't be a target.
+    package static func requireOwnData(_ writer: ImageWriter) throws(StorageError) {
+        guard writer.header.incompatible.contains(.dataFile) else { return }
+        throw .image(
+            ImageProblem(
+                .unsupported, writer.file.path, at: 72,
+                "an image whose data is in a file of its own can't be a target",
+                remedy: "`qemu-img convert` makes an image without one."))
+    }
+
     init(
         _ places: TargetPlaces, _ writer: ImageWriter, content: (any OldContent)? = nil,
         isNew: Bool = false, bitmaps: (any ForeignBitmaps)? = nil, size: Int64? = nil
     ) throws(StorageError) {
+        try Self.requireOwnData(writer)
         let header = writer.header
-        guard !header.incompatible.contains(.dataFile) else {
-            throw .image(
-                ImageProblem(
-                    .unsupported, writer.file.path, at: 72,
-                    "an image whose data is in a file of its own can't be a target",
-                    remedy: "`qemu-img convert` makes an image without one."))
-        }
         device = places.device
         name = places.name
         endpoints = places.endpoints
