@@ -6,6 +6,10 @@ struct NewImage {
     let opened: OpenedObject
     private let directory: Descriptor
     private let name: FilePath
+    /// What the file was made by, if not by `opened`. It stays open as long: a child that this
+    /// program makes has a copy of it for a moment, and closing the last one is noted as the
+    /// child's.
+    private let maker: Descriptor?
 
     /// Readable and writable by its owner alone: an image holds all that the disk held.
     private static let mode: UInt32 = 0o600
@@ -109,7 +113,7 @@ struct NewImage {
                 throw .opening(path, .readWrite, error)
             }
             guard isSame else { throw .changedWhileOpening(path: path) }
-            return try finish(descriptor, path, name, directory, watch)
+            return try finish(descriptor, path, name, directory, watch, maker: unnamed)
         } catch {
             removeIfSame(unnamed, name, directory)
             throw error
@@ -118,7 +122,7 @@ struct NewImage {
 
     private static func finish(
         _ descriptor: Descriptor, _ path: FilePath, _ name: FilePath, _ directory: Descriptor,
-        _ watch: WriterWatch
+        _ watch: WriterWatch, maker: Descriptor? = nil
     ) throws(StorageError) -> NewImage {
         do throws(Errno) {
             try SystemCalls.sync(directory)
@@ -128,7 +132,7 @@ struct NewImage {
         let opened = try OpenedObject(
             path: path, kind: .image, descriptor: descriptor, expected: nil, isClaimed: true,
             writers: .none, watch: watch)
-        return NewImage(opened: opened, directory: directory, name: name)
+        return NewImage(opened: opened, directory: directory, name: name, maker: maker)
     }
 
     private static func removeIfSame(

@@ -72,7 +72,7 @@ import Testing
     private static let claimer = """
         import fcntl, os, struct, sys, time
         fd = os.open(sys.argv[1], os.O_RDWR)
-        lock = struct.compress('hhqqi4x', fcntl.F_WRLCK, 0, (1 << 62) + 2, 1, 0)
+        lock = struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, (1 << 62) + 2, 1, 0)
         fcntl.fcntl(fd, 37, lock)
         print('locked', flush=True)
         time.sleep(1000)

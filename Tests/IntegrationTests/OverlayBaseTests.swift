@@ -89,6 +89,24 @@ extension Integration {
             #expect(resumed.code == Code.refused, "\(resumed)")
         }
 
+        @Test func `times of a base that are set in mid-job leave a doubt`() throws {
+            let scratch = try Scratch()
+            let (source, targets, overlay) = try mirrored(scratch, ["sunday.qcow2"])
+            #expect(try scratch.run(overlay).code == Code.done)
+            try Content.write(2, to: source, 4 * miB..<8 * miB)
+            try scratch.bitmap("mark", source, "n", "4M+4M")
+            let child = try scratch.start([
+                "incremental", source, scratch.path("monday.qcow2"), "--bitmap", "n", "--json",
+                "--progress", "--speed", "2M", "--request-size", "64K",
+            ])
+            #expect(child.waitForProgress())
+            try Shell.run("chmod", "640", targets[0])
+            let end = try child.wait()
+            #expect(end.code == Code.done && end.output.contains("targetBaseTouched"), "\(end)")
+            let list = try scratch.succeed("bitmap", "list", source).output
+            #expect(list.contains("not proven"), "\(list)")
+        }
+
         @Test func `a base that something else has written serves none`() throws {
             let scratch = try Scratch()
             let (_, targets, overlay) = try mirrored(scratch, ["sunday.qcow2"])

@@ -17,6 +17,7 @@ extension [MirrorEvidence] {
             case .sourceWritten: doubts.insert(.mixed)
             case .sourceUnknown: doubts.insert(.sourceUnseen)
             case .sourceTouched: doubts.insert(.sourceTouched)
+            case .targetBaseTouched: doubts.insert(.touched)
             case .targetOpened: doubts.insert(.unseen)
             case .writersUnseen where !isCompared: doubts.insert(.unseen)
             default: break
