@@ -39,6 +39,8 @@ extension Transaction {
         let job = catalog.jobs[place]
         try settle(job, .failure)
         renewWitness(of: job, witness)
+        // Also where the job is not gone on with, and whatever becomes of its bits.
+        noteDoubts(doubts, of: job.target)
         catalog.jobs[place].targetWitness = witness
     }
 

@@ -123,6 +123,26 @@ extension Integration {
             #expect(end.output.contains("notProven"), "\(end)")
         }
 
+        /// Nor is that forgotten where the job is not gone on with.
+        @Test(arguments: ["on-success", "never"])
+        func `a target that was open elsewhere is in doubt without a resume`(
+            mode: String
+        ) throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(7, to: source, miB..<7 * miB)
+            try scratch.bitmap("mark", source, "n", "0-7M")
+            let command = ["incremental", source, target, "--bitmap", "n", "--json"]
+            let child = try scratch.start(
+                command + ["--progress", "--bitmap-mode", mode] + Self.slow)
+            #expect(child.waitForProgress())
+            try Shell.run("sh", "-c", "exec 3<>\(target)")
+            child.send(SIGTERM)
+            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            let end = try scratch.run(command)
+            #expect(end.code == Code.done && end.output.contains("notProven"), "\(end)")
+        }
+
         /// The doubt of the job makes nobody forget how it left its target.
         @Test func `a target that was open elsewhere, and written later, is not resumed`() throws {
             let scratch = try Scratch()
