@@ -34,8 +34,8 @@ final class ForeignWriters: Sendable {
         var closerSinceComparison: String?
         /// Something may have it open, or had.
         var isOpened = false
-        /// Those that have opened it, and were not heard to close it as often, with how
-        /// often; 0: one that is not told.
+        /// Those that have opened it, and how much oftener than they were heard to close it; 0: one
+        /// that is not told.
         var openers: [Int: Int] = [:]
         /// There was more than the kernel keeps.
         var isIncomplete = false

@@ -17,9 +17,14 @@ extension Integration {
         }
 
         /// Runs a command until it has copied something, and stops it.
-        private func interrupt(_ scratch: Scratch, _ arguments: [String]) throws {
+        ///
+        /// - Parameter opened: what another process opens for writing before that, if anything.
+        private func interrupt(
+            _ scratch: Scratch, _ arguments: [String], opening opened: String? = nil
+        ) throws {
             let child = try scratch.start(arguments + ["--json", "--progress"] + Self.slow)
             #expect(child.waitForProgress())
+            if let opened { try Shell.run("sh", "-c", "exec 3<>\(opened)") }
             child.send(SIGTERM)
             #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
             // The next write is in another tick of the clock for the times of files.
@@ -111,12 +116,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = scratch.path("target")
             let command = ["full", source, target]
-            let child = try scratch.start(
-                command + ["--create", "--json", "--progress"] + Self.slow)
-            #expect(child.waitForProgress())
-            try Shell.run("sh", "-c", "exec 3<>\(target)")
-            child.send(SIGTERM)
-            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            try interrupt(scratch, command + ["--create"], opening: target)
             let end = try scratch.run(command + ["--resume", "--json"])
             #expect(end.code == Code.done, "\(end)")
             #expect(try end.report().text("claim") == "mirrorByEvidence", "\(end)")
@@ -132,14 +132,9 @@ extension Integration {
             let (source, target) = try mirrored(scratch)
             try Content.write(7, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "0-7M")
-            let command = ["incremental", source, target, "--bitmap", "n", "--json"]
-            let child = try scratch.start(
-                command + ["--progress", "--bitmap-mode", mode] + Self.slow)
-            #expect(child.waitForProgress())
-            try Shell.run("sh", "-c", "exec 3<>\(target)")
-            child.send(SIGTERM)
-            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
-            let end = try scratch.run(command)
+            let command = ["incremental", source, target, "--bitmap", "n"]
+            try interrupt(scratch, command + ["--bitmap-mode", mode], opening: target)
+            let end = try scratch.run(command + ["--json"])
             #expect(end.code == Code.done && end.output.contains("notProven"), "\(end)")
         }
 
@@ -149,12 +144,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = scratch.path("target")
             let command = ["full", source, target]
-            let child = try scratch.start(
-                command + ["--create", "--json", "--progress"] + Self.slow)
-            #expect(child.waitForProgress())
-            try Shell.run("sh", "-c", "exec 3<>\(target)")
-            child.send(SIGTERM)
-            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
+            try interrupt(scratch, command + ["--create"], opening: target)
             try Content.write(7, to: target, 0..<4 * kiB)
             try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
         }

@@ -17,7 +17,7 @@ extension Sequence<StorageDevice> {
         }
     }
 
-    /// All of them is compared from now on, with what it should have.
+    /// All of each is compared from now on, with what it should have.
     func beginComparison() { for device in self { device.beginComparison() } }
 
     /// What is not known of others who may have written them since `watchWriters`.

@@ -22,16 +22,20 @@ struct WriteWatch: Sendable {
     }
 
     /// What the files show that may hide a write, and where they have gone.
-    func doubts() -> [MirrorEvidence] {
-        let found = looks().compactMap { (path, found) -> MirrorEvidence? in
+    ///
+    /// - Throws: `.writtenMeanwhile` if one shows that it was written.
+    func doubts() throws(MirrorError) -> [MirrorEvidence] {
+        var doubts: [MirrorEvidence] = []
+        for (path, found) in looks() {
             switch found {
-            case .unchanged, .written: nil
-            case .timesOnly(let how): .sourceTouched("\(path): \(how)")
-            case .unknown(let why): .sourceUnknown("\(path): \(why)")
+            case .unchanged: break
+            case .written(let how): throw .writtenMeanwhile(path: path, how: how)
+            case .timesOnly(let how): doubts.append(.sourceTouched("\(path): \(how)"))
+            case .unknown(let why): doubts.append(.sourceUnknown("\(path): \(why)"))
             }
         }
         let moved = files.map(\.device).filter { !$0.isInPlace }
-        return found + moved.map { .sourceMoved($0.path.string) }
+        return doubts + moved.map { .sourceMoved($0.path.string) }
     }
 
     private func looks() -> [(path: FilePath, found: WriteEvidence)] {
@@ -42,12 +46,6 @@ struct WriteWatch: Sendable {
     func adding(_ other: WriteWatch) -> WriteWatch { WriteWatch(files: files + other.files) }
 
     private init(files: [(device: StorageDevice, before: WriteWitness)]) { self.files = files }
-
-    /// The first that was written, as an error.
-    func requireUnwritten() throws(MirrorError) {
-        guard let (path, how) = firstWritten() else { return }
-        throw .writtenMeanwhile(path: path, how: how)
-    }
 }
 
 extension StorageDevice {

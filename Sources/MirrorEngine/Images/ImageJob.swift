@@ -99,8 +99,7 @@ public final class ImageJob: Job {
                 }
                 for device in ending.places { try device.requireInPlace() }
                 try written.requireNoOtherWriter()
-                doubts = ending.watch.doubts()
-                try ending.watch.requireUnwritten()
+                doubts = try ending.watch.doubts()
             },
             ending: { () throws(MirrorError) in
                 do throws(StorageError) { try ending.run() } catch { throw .storage(error) }

@@ -2,13 +2,8 @@ internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
 
-extension MirrorClaim {
-    /// What stays in doubt of the target, by what happened to either side meanwhile.
-    var lastingDoubts: Set<TargetDoubt.Kind> { evidence.lastingDoubts }
-}
-
 extension [MirrorEvidence] {
-    /// What stays in doubt of a target, by what is known of how it was written.
+    /// What stays in doubt of a target, by what happened to either side while it was written.
     var lastingDoubts: Set<TargetDoubt.Kind> {
         let isCompared = contains { if case .allCompared = $0 { true } else { false } }
         var doubts: Set<TargetDoubt.Kind> = []

@@ -45,7 +45,7 @@ extension RecordedMirror {
                 let cleared = try record.finish(
                     .success, sourceWitness: look.sourceWitness,
                     targetWitness: look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-                    doubts: claim.lastingDoubts, isProven: isProof(claim))
+                    doubts: claim.evidence.lastingDoubts, isProven: isProof(claim))
                 try clear(cleared, &result)
             } else if let imageMarks, self.record.bitmapMode != .never {
                 // There is no store, and so no other target that could lack what is cleared.
@@ -56,7 +56,7 @@ extension RecordedMirror {
         }
         forgetWhatIsDone(
             .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            doubts: claim.lastingDoubts, isProven: isProof(claim))
+            doubts: claim.evidence.lastingDoubts, isProven: isProof(claim))
         return result
     }
 
