@@ -21,6 +21,10 @@ package struct BitmapHistory: Equatable, Sendable {
     /// target that it does not know.
     package internal(set) var isWhole = true
 
+    /// A job writes to the source that has marked what it writes, or died while it did. What those
+    /// marks do not explain is what others write meanwhile.
+    package internal(set) var isBeingWritten = false
+
     /// A look at the source.
     package struct Look: Equatable, Sendable {
         /// Its files, in the order of the disk's.
@@ -35,6 +39,7 @@ package struct BitmapHistory: Equatable, Sendable {
     mutating func judged(_ witness: [WriteWitness]) {
         guard !witness.isEmpty else { return }
         look = Look(witness: witness, additions: additions)
+        isBeingWritten = false
         // What was missed while the bitmap was disabled counts as lacking by now.
         if paused != nil { paused = witness }
     }
@@ -102,11 +107,12 @@ extension BitmapHistory {
         fields.put(4, paused?.encoded)
         fields.put(5, (isWhole ? 1 : 0) as UInt8)
         fields.put(6, markedState)
+        if isBeingWritten { fields.put(7, 1 as UInt8) }
         return fields
     }
 
     init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...6, in: "history")
+        try fields.checkTags(1...7, in: "history")
         additions = try need(try fields.number(1), "a count of additions")
         if let count = try fields.number(3, as: UInt64.self) {
             look = Look(witness: try fields.witnesses(2), additions: count)
@@ -117,6 +123,9 @@ extension BitmapHistory {
         guard isWhole <= 1 else { throw .unsupported("a bitmap has state \(isWhole)") }
         self.isWhole = isWhole == 1
         markedState = try fields.number(6)
+        let isBeingWritten = try fields.number(7, as: UInt8.self) ?? 0
+        guard isBeingWritten <= 1 else { throw .unsupported("a bitmap has state \(isBeingWritten)") }
+        self.isBeingWritten = isBeingWritten == 1
     }
 
     /// That of a bitmap whose store is from before it was kept.

@@ -209,29 +209,4 @@ extension BitmapStore {
             return try view.recovered(view.catalog.bitmaps[index], for: target)
         }
     }
-
-    /// Marks bits dirty in every bitmap that records, also while jobs work with them: what is
-    /// about to be written to the disk by a program that knows of its bitmaps.
-    ///
-    /// - Parameter sourceWitness: see `mark`.
-    /// - Returns: the bitmaps that were marked.
-    /// - Throws: `sizesDiffer`; nothing is marked then.
-    @discardableResult
-    public func markRecording(
-        _ bits: borrowing DirtyBitmap, sourceWitness: () -> [WriteWitness] = { [] }
-    ) throws(BitmapStoreError) -> [String] {
-        let copy = SharedBits(bits.copy())
-        return try transact { transaction throws(BitmapStoreError) in
-            try transaction.requireSize(copy.bits.size)
-            var marked: [String] = []
-            for index in transaction.catalog.bitmaps.indices {
-                try transaction.recover(bitmapAt: index)
-                guard transaction.catalog.bitmaps[index].state == .recording else { continue }
-                try transaction.merge(copy.bits, bitmapAt: index)
-                transaction.noteMarks(index, sourceWitness())
-                marked.append(transaction.catalog.bitmaps[index].name)
-            }
-            return marked
-        }
-    }
 }

@@ -221,12 +221,13 @@ extension JobEntry {
         fields.put(19, targetWitness.encoded)
         fields.put(20, (isUnrecorded ? 1 : 0) as UInt8)
         fields.put(21, doubts.encoded)
+        fields.put(22, writtenFiles.map(UInt16.init))
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader, size: Int64) throws(FieldError) {
         // The seventeenth is of version 1.
-        try fields.checkTags(1...21, in: "job")
+        try fields.checkTags(1...22, in: "job")
         let isOpen = try need(try fields.number(12, as: UInt8.self), "a job's state")
         guard isOpen <= 1 else { throw .unsupported("a job has state \(isOpen)") }
         let isUnrecorded = try fields.number(20, as: UInt8.self) ?? 0
@@ -244,6 +245,7 @@ extension JobEntry {
                 decoding: try need(try fields.fields(7), "a job's target")),
             targetPath: try need(try fields.text(8), "a job's target"),
             targetWitness: try fields.witnesses(19),
+            writtenFiles: try fields.number(22, as: UInt16.self).map(Int.init),
             startedAt: try need(try fields.number(9), "a job's time"),
             checkpointedAt: try fields.number(10),
             planned: try need(try fields.number(11), "a job's plan"),

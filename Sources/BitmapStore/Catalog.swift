@@ -107,6 +107,8 @@ struct JobEntry: Equatable, Sendable {
     var targetPath: String
     /// The target when the job began, was resumed or ended; empty: nobody knows.
     var targetWitness: [WriteWitness]
+    /// How many of the target's files it writes, the first ones; nil: all.
+    var writtenFiles: Int?
     var startedAt: Int64
     var checkpointedAt: Int64?
     var planned: Int64
@@ -125,6 +127,14 @@ struct JobEntry: Equatable, Sendable {
     var isUnrecorded: Bool
     /// What it takes on trust of its target, one of each kind.
     var doubts: [TargetDoubt] = []
+
+    /// How its target's files count while it runs, and if it dies: what else writes one that it
+    /// only reads shows still.
+    var unfinishedWitness: [WriteWitness] {
+        targetWitness.enumerated().map { (index, before) in
+            index < writtenFiles ?? .max ? .unknown : before
+        }
+    }
 }
 
 /// Somebody who keeps marks in memory, and owes them to the bitmap.

@@ -52,7 +52,7 @@ struct JobStart {
             source: request.source, sourcePath: request.sourcePath.string,
             sourceWitness: request.sourceWitness, target: request.target,
             targetPath: request.targetPath.string, targetWitness: request.targetWitness,
-            startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
+            writtenFiles: request.writtenFiles, startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
             holder: store.holder, taken: index == nil ? nil : bits, remaining: bits,
             marked: index.map { .clean(transaction.catalog[$0].layout) },
             isUnrecorded: !isRecording(transaction),

@@ -22,6 +22,8 @@ public struct JobRequest: Sendable {
     public var targetPath: FilePath
     /// Its files as they are before the first write; empty where nobody knows.
     public var targetWitness: [WriteWitness] = []
+    /// How many of those files the job writes, the first ones; the others it only reads. Nil: all.
+    public var writtenFiles: Int?
     /// The disk whose content the target has before the first write, if an incremental job goes on
     /// from that: another than the target, if that is a new overlay of it. Nil: the target's own.
     public var heldContent: DeviceIdentity?
@@ -81,7 +83,8 @@ public struct StoredJob: Hashable, Sendable {
     public let target: DeviceIdentity
     /// How it was called.
     public let targetPath: FilePath
-    /// The target's files as the job left them; empty where nobody knows, because it runs or died.
+    /// The target's files as the job left them; those that it writes are `.unknown` while it runs,
+    /// and if it died. Empty where nobody knows of any.
     public let targetWitness: [WriteWitness]
     /// What the job has taken on trust of its target, one of each kind.
     public let doubts: [TargetDoubt]

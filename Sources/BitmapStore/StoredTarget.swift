@@ -29,8 +29,8 @@ public struct StoredTarget: Hashable, Sendable {
     public let lastSuccess: LastSuccess?
     /// Bytes that an incremental job to it would copy now.
     public let lackedBytes: Int64
-    /// How the last job left its files; empty where nobody knows, or where a job runs, or died
-    /// while it was writing.
+    /// How the last job left its files. `.unknown` are those that a job writes that runs, or died;
+    /// empty where nobody knows of any.
     public let witness: [WriteWitness]
     /// What of it was taken on trust since all of it was last copied or compared, one of each kind.
     public let doubts: [TargetDoubt]

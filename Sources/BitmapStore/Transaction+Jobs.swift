@@ -28,15 +28,16 @@ extension Transaction {
     /// The record of a job that has ended and failed, or died.
     ///
     /// - Parameters:
-    ///   - witness: its target as the job left it; empty: it died.
+    ///   - witness: its target as the job left it; nil: it died.
     ///   - doubts: what stays in doubt of what it has written.
     mutating func endInFailure(
-        jobAt place: Int, _ witness: [WriteWitness] = [], _ doubts: Set<TargetDoubt.Kind> = []
+        jobAt place: Int, _ witness: [WriteWitness]? = nil, _ doubts: Set<TargetDoubt.Kind> = []
     ) throws(BitmapStoreError) {
         assert(catalog.jobs[place].isOpen, "a job ends once")
         catalog.jobs[place].isOpen = false
         for doubt in doubts { catalog.jobs[place].doubts.add(doubt, at: now) }
         let job = catalog.jobs[place]
+        let witness = witness ?? job.unfinishedWitness
         try settle(job, .failure)
         renewWitness(of: job, witness)
         // Also where the job is not gone on with, and whatever becomes of its bits.
@@ -107,7 +108,7 @@ extension Transaction {
     /// Removes a record without settling it. How a job that died left its target, no other bitmap
     /// knows.
     mutating func discard(_ job: JobEntry) {
-        if job.isOpen { renewWitness(of: job, []) }
+        if job.isOpen { renewWitness(of: job, job.unfinishedWitness) }
         catalog.jobs.removeAll { $0.id == job.id }
     }
 

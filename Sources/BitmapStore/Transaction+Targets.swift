@@ -172,12 +172,12 @@ extension Transaction {
         guard !found.isEmpty else { return }
         for place in catalog.targets(matching: identity) {
             let known = catalog.targets[place].witness
-            if known.isEmpty {
+            switch found.evidence(since: known) {
+            case .unchanged: break
+            case .timesOnly: catalog.targets[place].doubts.add(.touched, at: now)
+            case .unknown where known.isIncomplete:
                 catalog.targets[place].doubts.add(.unseen, at: now)
-            } else if known.isTouched(in: found) {
-                catalog.targets[place].doubts.add(.touched, at: now)
-            } else if !known.isStillTrue(of: found) {
-                continue
+            case .unknown, .written: continue
             }
             catalog.targets[place].witness = found
         }
@@ -185,8 +185,6 @@ extension Transaction {
 
     /// A job has written to its target, which is `found` now. Who knew how the target was when the
     /// job began knows how it is now.
-    ///
-    /// - Parameter found: empty: nobody knows, because the job died.
     mutating func renewWitness(of job: JobEntry, _ found: [WriteWitness]) {
         guard !job.targetWitness.isEmpty else { return }
         for place in catalog.targets(matching: job.target)

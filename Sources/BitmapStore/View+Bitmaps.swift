@@ -78,7 +78,7 @@ extension StoredJob {
             sourceWitness: entry.sourceWitness, isUnrecorded: entry.isUnrecorded,
             markedBytes: entry.marked?.dirtyBytes ?? 0, target: entry.target,
             targetPath: .init(entry.targetPath),
-            targetWitness: entry.isOpen ? [] : entry.targetWitness, doubts: entry.doubts,
+            targetWitness: entry.isOpen ? entry.unfinishedWitness : entry.targetWitness, doubts: entry.doubts,
             startedAt: entry.startedAt,
             checkpointedAt: entry.checkpointedAt,
             planned: max(entry.planned, entry.remaining.dirtyBytes),

@@ -93,7 +93,7 @@ extension View {
         _ entry: TargetEntry, _ bits: BitTree, _ isConsistent: Bool
     ) throws(BitmapStoreError) -> StoredTarget {
         var entry = entry
-        if isBeingWritten(entry) { entry.witness = [] }
+        if let job = writer(of: entry) { entry.witness = job.unfinishedWitness }
         let lackedBytes =
             isConsistent
             ? try reader.dirtyBytes(of: try demand(of: entry.identity, entry.bitmap, bits))
@@ -103,9 +103,9 @@ extension View {
             lackedBytes: lackedBytes, witness: entry.witness, doubts: entry.doubts)
     }
 
-    /// Whether a job that runs, or has died, has written to a target since it was looked at.
-    private func isBeingWritten(_ entry: TargetEntry) -> Bool {
-        catalog.jobs.contains {
+    /// The job that runs, or has died, and has written to a target since it was looked at.
+    private func writer(of entry: TargetEntry) -> JobEntry? {
+        catalog.jobs.first {
             $0.isOpen && $0.targetWitness == entry.witness
                 && $0.target.difference(from: entry.identity) == nil
         }

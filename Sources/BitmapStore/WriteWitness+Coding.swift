@@ -43,7 +43,7 @@ extension WriteWitness {
             throw .unsupported("times of kind \(timesShowWrites)")
         }
         self.init(
-            size: try need(try fields.number(1), "a witness's size"),
+            size: try fields.number(1),
             modified: try fields.number(2), statusChanged: try fields.number(3),
             timesShowWrites: timesShowWrites == 1,
             counters: try fields.counters(4))

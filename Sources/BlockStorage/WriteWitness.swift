@@ -1,8 +1,8 @@
 /// What a look at one file or disk leaves behind, so that a later look can tell whether it was
 /// written in between.
 public struct WriteWitness: Hashable, Sendable, Codable {
-    /// In bytes.
-    public var size: Int64
+    /// In bytes; nil: nobody knows how the file was.
+    public var size: Int64?
     /// When the content of the file was last written, in nanoseconds since 1970: of an image, or
     /// of the file below a loop device. Nil for other disks.
     public var modified: Int64?
@@ -16,7 +16,7 @@ public struct WriteWitness: Hashable, Sendable, Codable {
 
     /// A witness of these facts.
     public init(
-        size: Int64, modified: Int64? = nil, statusChanged: Int64? = nil,
+        size: Int64?, modified: Int64? = nil, statusChanged: Int64? = nil,
         timesShowWrites: Bool = true, counters: WriteCounters? = nil
     ) {
         self.size = size
@@ -25,6 +25,9 @@ public struct WriteWitness: Hashable, Sendable, Codable {
         self.timesShowWrites = timesShowWrites
         self.counters = counters
     }
+
+    /// Nobody knows how the file was: something wrote it, and died or could not look at it again.
+    public static let unknown = WriteWitness(size: nil)
 }
 
 /// How often a disk or partition has been written since the machine was started.
@@ -78,8 +81,12 @@ extension WriteWitness {
     ///
     /// Both have to be of the same file or disk: `DeviceIdentity.difference(from:)` tells.
     public func evidence(since earlier: WriteWitness) -> WriteEvidence {
-        if size != earlier.size {
-            return .written("its size was \(earlier.size) bytes, and is \(size) bytes")
+        guard let sizeBefore = earlier.size else {
+            return .unknown("a job died while it wrote there, or could not tell how it left it")
+        }
+        guard let size else { return .unknown("it can't be looked at any more") }
+        if size != sizeBefore {
+            return .written("its size was \(sizeBefore) bytes, and is \(size) bytes")
         }
         if let modified, let before = earlier.modified, modified != before {
             return .written(
@@ -138,7 +145,8 @@ extension [WriteWitness] {
     ///
     /// The first that was certainly written counts, then the first of which that can't be told.
     ///
-    /// - Parameter names: of the files; nil: the texts name none.
+    /// - Parameter names: of the files; nil: the texts name none. The text about the only file of a
+    ///   disk does not, either.
     package func evidence(
         since earlier: [WriteWitness], names: [String]? = nil
     ) -> WriteEvidence {
@@ -149,10 +157,10 @@ extension [WriteWitness] {
         }
         var found = WriteEvidence.unchanged
         for (index, (now, earlier)) in zip(self, earlier).enumerated() {
-            let evidence = now.evidence(since: earlier)
+            let name = count == 1 ? nil : names?[index]
+            let evidence = now.evidence(since: earlier).naming(name)
             switch (evidence, found) {
-            case (.written(let how), _):
-                return .written(names.map { count == 1 ? how : "\($0[index]): \(how)" } ?? how)
+            case (.written, _): return evidence
             case (.unknown, .unchanged), (.unknown, .timesOnly), (.timesOnly, .unchanged):
                 found = evidence
             default: break
@@ -160,6 +168,9 @@ extension [WriteWitness] {
         }
         return found
     }
+
+    /// Whether nobody knows how one of the files was.
+    package var isIncomplete: Bool { isEmpty || contains { $0.size == nil } }
 
     /// Whether nothing was written between these and the later ones of the same files.
     package func isStillTrue(of later: [WriteWitness]) -> Bool {
@@ -172,6 +183,19 @@ extension [WriteWitness] {
     /// Whether nothing was written to the files meanwhile, but names, owner or times were changed.
     package func isTouched(in later: [WriteWitness]) -> Bool {
         if case .timesOnly = later.evidence(since: self) { true } else { false }
+    }
+}
+
+extension WriteEvidence {
+    /// The same, with the name of the file that it is of; nil: without.
+    package func naming(_ name: String?) -> WriteEvidence {
+        guard let name else { return self }
+        return switch self {
+        case .unchanged: self
+        case .written(let how): .written("\(name): \(how)")
+        case .timesOnly(let how): .timesOnly("\(name): \(how)")
+        case .unknown(let why): .unknown("\(name): \(why)")
+        }
     }
 }
 

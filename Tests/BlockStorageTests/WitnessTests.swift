@@ -29,7 +29,7 @@ import Testing
     /// What became of a disk, and what is said about it.
     private static let disks: [(Change, Verdict)] = [
         ({ _ in }, .unchanged),
-        ({ $0.size += 512 }, .written),
+        ({ $0.size = 4608 }, .written),
         ({ $0.counters?.sectorsWritten += 8 }, .written),
         ({ $0.counters?.sectorsDiscarded += 8 }, .written),
         ({ $0.counters?.bootID = "c" }, .unknown),

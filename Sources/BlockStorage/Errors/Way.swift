@@ -54,8 +54,8 @@ public enum Way: Sendable, Hashable {
     // Other jobs.
     /// Make a full mirror.
     case mirrorInFull
-    /// Resume a full mirror.
-    case resumeFull
+    /// Resume the mirror that was interrupted.
+    case resumeInterrupted
     /// Ask what a disk consists of.
     case inspect(String)
 }
@@ -97,7 +97,7 @@ extension Way: CustomStringConvertible {
         case .removeAllBitmaps: "remove all bitmaps"
         case .findDifferences: "find what was written by comparing"
         case .mirrorInFull: "make a new mirror in full"
-        case .resumeFull: "resume that mirror"
+        case .resumeInterrupted: "resume that mirror"
         case .inspect(let name): "look at what \(name) consists of"
         }
     }

@@ -8,10 +8,9 @@ extension Disk {
     /// A look at each of its files, in their order.
     package func witness() -> [WriteWitness] { devices.map { $0.witness() } }
 
-    /// The same; empty if one of them can't be asked any more.
+    /// The same; of one that can't be asked any more nobody knows how it is.
     func witnessIfReached() -> [WriteWitness] {
-        let seen = devices.compactMap { $0.witnessIfReached() }
-        return seen.count == devices.count ? seen : []
+        devices.map { $0.witnessIfReached() ?? .unknown }
     }
 
     /// A look at each of its files as they are now, of which a write that follows shows. It takes

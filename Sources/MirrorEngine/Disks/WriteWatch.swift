@@ -27,11 +27,9 @@ struct WriteWatch: Sendable {
     func doubts() throws(MirrorError) -> [MirrorEvidence] {
         var doubts: [MirrorEvidence] = []
         for (path, found) in looks() {
-            switch found {
-            case .unchanged: break
-            case .written(let how): throw .writtenMeanwhile(path: path, how: how)
-            case .timesOnly(let how): doubts.append(.sourceTouched("\(path): \(how)"))
-            case .unknown(let why): doubts.append(.sourceUnknown("\(path): \(why)"))
+            if case .written(let how) = found { throw .writtenMeanwhile(path: path, how: how) }
+            if found != .unchanged {
+                doubts.append(MirrorEvidence(ofSource: found.naming(path.string)))
             }
         }
         let moved = files.map(\.device).filter { !$0.isInPlace }

@@ -69,7 +69,7 @@ extension MirrorError: DescribedError {
             .unmarkedWrites(_, let path, _, _), .olderThanMarks(_, let path),
             .changed(_, let path, _), .ambiguousBitmap(_, let path, _),
             .otherTarget(_, let path, _, _), .otherContent(_, let path, _),
-            .halfMirror(_, let path), .marksTaken(_, let path), .foreignWrites(_, let path, _),
+            .halfMirror(_, let path, _), .marksTaken(_, let path), .foreignWrites(_, let path, _),
             .verificationFailed(_, let path, _, _, _), .targetResized(let path, _, _),
             .nothingToResume(let path, _):
             path
@@ -137,15 +137,15 @@ extension MirrorError: DescribedError {
             "\(target) differs from the source at offset \(offset), which "
                 + (bitmap.map { "bitmap '\($0)'" } ?? "the change map")
                 + " calls unchanged: it does not hold the mirror that is gone on from"
-        case .halfMirror(let bitmap, let target):
-            "\(target) is half a mirror: a full mirror to it was interrupted, and bitmap "
+        case .halfMirror(let bitmap, let target, let mode):
+            "\(target) is half a mirror: \(mode == .full ? "a full" : "an incremental") mirror to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it"
         case .nothingToResume(let target, let store):
             "\(store) has no interrupted job of this kind to \(target)"
         case .foreignWrites(let bitmap, let target, let how):
             "\(target) was written by something else since the last mirror by bitmap "
-                + "'\(bitmap)' (what `stream` and `commit` write counts too), so that it may lack "
-                + "more than the bitmap says: \(how)"
+                + "'\(bitmap)' (what `stream` and `commit` write counts too, and so do changes of the "
+                + "bitmaps inside it), so that it may lack more than the bitmap says: \(how)"
         case .marksTaken(let bitmap, let target):
             "bitmap '\(bitmap)' no longer has all that was ever marked in it, because it was "
                 + "cleared, or a target or an interrupted job of it was forgotten: nothing says "
@@ -182,8 +182,8 @@ extension MirrorError: DescribedError {
             "If \(target) holds the mirror that the bitmap goes on from, \(.takeAsMirror); else "
                 + "\(.mirrorInFull)."
         case .otherContent: "\(.mirrorInFull)."
-        case .halfMirror(_, let target):
-            "\(.resumeFull). If \(target) held the mirror that the bitmap goes on from, "
+        case .halfMirror(_, let target, _):
+            "\(.resumeInterrupted). If \(target) held the mirror that the bitmap goes on from, "
                 + "\(.takeAsMirror)."
         case .nothingToResume: "\(.beginAnew)."
         case .foreignWrites:

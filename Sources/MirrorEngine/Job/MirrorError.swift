@@ -45,9 +45,9 @@ public enum MirrorError: Sendable {
     /// The target differs from the source where the bitmap says that they are the same; nil: where
     /// a change map does.
     case otherContent(bitmap: String?, target: FilePath, offset: Int64)
-    /// A full mirror to the target was interrupted, and nothing says that it held the mirror that
-    /// the bitmap goes on from.
-    case halfMirror(bitmap: String, target: FilePath)
+    /// A mirror to the target was interrupted, and nothing says that it held the mirror that the
+    /// bitmap goes on from.
+    case halfMirror(bitmap: String, target: FilePath, interrupted: JobMode)
     /// Marks were taken out of the bitmap that no known target has: it does not tell what a target
     /// lacks that it does not know.
     case marksTaken(bitmap: String, target: FilePath)

@@ -129,7 +129,7 @@ public final class MirrorJob: Job {
         source.readAnew()
         target.readAnew()
         do throws(BitmapStoreError) {
-            let marked = try TargetMarks.mark(bits, of: target)
+            let marked = try TargetMarks.begin(bits, of: target)
             markedBitmaps.withLock { $0 = marked }
         } catch {
             return refused(.store(error))
@@ -148,8 +148,7 @@ public final class MirrorJob: Job {
         if state.isFlushed { state.settleLosses() }
         // What something else has written there, and where, is not known.
         if target.devices.mayHaveOtherWriter { bits.setAll() }
-        // A job on such a bitmap may have taken the marks before all of it was written.
-        do throws(BitmapStoreError) { _ = try TargetMarks.mark(bits, of: target) } catch {
+        do throws(BitmapStoreError) { try TargetMarks.end(bits, of: target) } catch {
             state.control.fail(.store(error))
         }
         return report(

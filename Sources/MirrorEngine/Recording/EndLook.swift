@@ -11,8 +11,7 @@ struct EndLook {
     /// The source's files as the target has them: a write that came while the job ran is one that
     /// the next job has to hear of.
     let sourceWitness: [WriteWitness]
-    /// As the job left the target's files; empty if one can't be asked any more: it may be as the
-    /// job left it.
+    /// As the job left the target's files.
     let targetWitness: [WriteWitness]
     /// What the look adds to the claim.
     let evidence: [MirrorEvidence]
@@ -43,23 +42,16 @@ struct EndLook {
             sourceWitness = now
         }
         isSourceUnchanged = found == .unchanged
-        let look: MirrorEvidence =
-            switch found {
-            case .unchanged: .sourceUnchanged
-            case .timesOnly(let how): .sourceTouched(how)
-            case .unknown(let why): .sourceUnknown(why)
-            case .written(let how): .sourceWritten(how)
-            }
         let below = mirror.target.looksBelow(mirror.record.targetWitness, targetNow)
         let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
         evidence =
-            [look] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
+            [MirrorEvidence(ofSource: found)] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
             + below.compactMap { (path, found) in
-                switch found {
+                switch found.naming(path.string) {
                 case .unchanged, .written: nil
-                case .timesOnly(let how): .targetBaseTouched("\(path): \(how)")
-                case .unknown(let why): .targetUnknown("\(path): \(why)")
+                case .timesOnly(let how): .targetBaseTouched(how)
+                case .unknown(let why): .targetUnknown(why)
                 }
             } + mirror.target.devices.doubtsAboutWriters(compared: isCompared)
         failure = Self.failure(mirror, found, below)

@@ -1,4 +1,5 @@
 public import BitmapStore
+internal import BlockStorage
 
 /// What may be said of a target when a job has ended, and what it rests on.
 ///
@@ -105,6 +106,16 @@ public enum MirrorEvidence: Sendable, Hashable {
     /// The bitmap is in a store that is not where jobs look for it which write the source: they do
     /// not mark it.
     case storeElsewhere(String, usual: String)
+
+    /// What a look at the source at the end says of the time since the job began.
+    init(ofSource found: WriteEvidence) {
+        switch found {
+        case .unchanged: self = .sourceUnchanged
+        case .timesOnly(let how): self = .sourceTouched(how)
+        case .unknown(let why): self = .sourceUnknown(why)
+        case .written(let how): self = .sourceWritten(how)
+        }
+    }
 
     /// A stable name, part of the JSON interface.
     public var code: String {

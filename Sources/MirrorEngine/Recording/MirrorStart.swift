@@ -57,6 +57,7 @@ struct MirrorStart {
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         record.sourceWitness = source.settledWitness()
         record.targetWitness = target.witness()
+        record.writtenFiles = target.devices.prefix { $0.access == .readWrite }.count
         record.allowsUnknownTarget = request.allowNewTarget
         record.isImageBitmapRecording = imageMarks?.isRecording ?? true
         if request.options.targetIsZero { record.doubts.insert(.zeros) }
@@ -206,6 +207,11 @@ struct MirrorStart {
     /// The target is none that the bitmap knows.
     private mutating func requireVouched(_ past: Past, _ name: String) throws(MirrorError) {
         guard !request.allowNewTarget else { return evidence.append(.targetVouched) }
+        // Nothing else that the target is compared with would tell as much.
+        for job in past.jobs
+        where job.mode != .top && held.identity.difference(from: job.target) == nil {
+            throw .halfMirror(bitmap: name, target: held.path, interrupted: job.mode)
+        }
         let same = past.targets.last { $0.path.string == held.resolvedPath }
         // Of one that was replaced, or the only one, it helps to know what is another about it.
         if let one = same ?? (past.targets.count == 1 ? past.targets.first : nil) {
@@ -216,10 +222,6 @@ struct MirrorStart {
         guard past.targets.isEmpty else {
             throw .otherTarget(
                 bitmap: name, target: held.path, known: past.paths, difference: nil)
-        }
-        for job in past.jobs
-        where job.mode == .full && held.identity.difference(from: job.target) == nil {
-            throw .halfMirror(bitmap: name, target: held.path)
         }
         guard past.isWhole else { throw .marksTaken(bitmap: name, target: held.path) }
         evidence.append(.targetUnknown("no mirror to it is recorded"))

@@ -359,21 +359,19 @@ extension MirrorStart {
                 throw .store(error)
             }
         }
-        if looks.contains([]) {
-            note(
-                .unknown(
-                    "the interrupted job died while it wrote there, or could not tell what else did"
-                ))
-        }
-        for look in looks where !look.isEmpty {
+        var findings: [WriteEvidence] = []
+        for look in looks {
             let found = target.evidence(since: look)
+            if !findings.contains(found) { findings.append(found) }
+        }
+        for found in findings where found != .unchanged {
             if case .written(let how) = found {
                 guard request.verification == .all else {
                     throw .changed(.target, path: target.path, difference: how)
                 }
                 warnings.append("\(target.path) was written by something else: \(how)")
             }
-            if found != .unchanged { note(found) }
+            note(found)
         }
         if evidence.allSatisfy({ !$0.isAboutTarget }) { evidence.append(.targetUntouched) }
         evidence += doubts.map { .notProven($0) }

@@ -28,6 +28,9 @@ enum SourceFinding: Equatable, Sendable {
         self = .marked
         let now = source.witness()
         let isPaused = !isRecording && history.paused != nil
+        if history.isBeingWritten {
+            add(.unknown("a job that writes to it runs, or died, and others may have written there"))
+        }
         if let look = history.look {
             // What something had open then, it may have written back since, and marked before.
             let heldBack = hasMarks && look.witness.contains { !$0.timesShowWrites }
@@ -88,6 +91,12 @@ enum SourceFinding: Equatable, Sendable {
         case .unknown: .sourceUnseen
         case .touched: .sourceTouched
         }
+    }
+
+    /// The same for what is about to add marks.
+    var forWriter: BitmapStore.WriterFinding {
+        if isMissed { return .missed }
+        return doubt.map { .doubt($0) } ?? .marked
     }
 
     var isMissed: Bool { if case .unmarked = self { true } else { false } }

@@ -10,12 +10,46 @@ internal import SystemPackage
 /// device it goes. What leaves the disk reading as it did is no change, whatever becomes of the
 /// file that it is kept in: its bitmaps are of the disk.
 enum TargetMarks {
+    /// Marks what is about to be written, and all of it in a bitmap that has missed a write before:
+    /// the marks of now would hide that.
+    ///
     /// - Parameter bits: what will be written; of a disk that may be smaller than the target.
     /// - Returns: the bitmaps that were marked, durably.
     /// - Throws: what is wrong with a store. A store of another disk is no reason: this disk's
     ///   bitmaps are not in it.
-    static func mark(
+    static func begin(
         _ bits: borrowing DirtyBitmap, of target: Disk
+    ) throws(BitmapStoreError) -> [String] {
+        let judge: BitmapStore.WriterJudge = { (history, hasNewMarks, hasMarks) in
+            SourceFinding(
+                target, history, hasNewMarks: hasNewMarks, hasMarks: hasMarks, isRecording: true,
+                isInImage: false
+            ).forWriter
+        }
+        return try forEachStore(bits, target) {
+            (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
+                throws(BitmapStoreError) -> [String] in
+            try store.beginWriting(
+                bits, sourceWitness: { target.witness() }, judge: place.isOwn ? judge : nil)
+        }
+    }
+
+    /// Marks what was written, when the job has ended: a job on such a bitmap may have taken the
+    /// marks before all of it was. From now on the bitmaps see what others write.
+    ///
+    /// - Parameter bits: as for `begin`; all, if something else may have written, too.
+    static func end(_ bits: borrowing DirtyBitmap, of target: Disk) throws(BitmapStoreError) {
+        _ = try forEachStore(bits, target) {
+            (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
+                throws(BitmapStoreError) -> [String] in
+            try store.endWriting(bits, sourceWitness: place.isOwn ? { target.freshWitness() } : nil)
+        }
+    }
+
+    /// - Parameter body: called with a store, where that is, and the bits as they lie in its disk.
+    private static func forEachStore(
+        _ bits: borrowing DirtyBitmap, _ target: Disk,
+        _ body: (BitmapStore, Place, borrowing DirtyBitmap) throws(BitmapStoreError) -> [String]
     ) throws(BitmapStoreError) -> [String] {
         guard bits.dirtyBytes > 0, !target.keepsContent else { return [] }
         var marked: [String] = []
@@ -23,14 +57,14 @@ enum TargetMarks {
             guard let store = try store(at: place, .readWrite) else { continue }
             let size = place.identity.size
             if place.offset == 0, bits.size == size {
-                marked += try store.markRecording(bits, sourceWitness: target.witness)
+                marked += try body(store, place, bits)
                 continue
             }
             var whole = DirtyBitmap(size: size, granularity: bits.granularity)
             bits.forEachDirtyRun(in: 0..<max(0, min(bits.size, size - place.offset))) {
                 whole.set($0.lowerBound + place.offset..<$0.upperBound + place.offset)
             }
-            marked += try store.markRecording(whole, sourceWitness: target.witness)
+            marked += try body(store, place, whole)
         }
         return marked
     }
@@ -61,11 +95,15 @@ enum TargetMarks {
         let identity: DeviceIdentity
         /// Where the first byte of the target lies in the disk of the store.
         let offset: Int64
+        /// The store is of the device or file that is written, not of another that shares storage
+        /// with it, whose times and counters are others.
+        var isOwn = false
     }
 
     private static func places(of target: Disk) -> [Place] {
         let own = Place(
-            store: StorePlace.path(for: target), identity: target.identity, offset: 0)
+            store: StorePlace.path(for: target), identity: target.identity, offset: 0,
+            isOwn: true)
         // The disk in an image is another than the bytes of its file.
         let aliases = target.device.aliases().filter { $0.offset == 0 || target.image == nil }
         return [own]

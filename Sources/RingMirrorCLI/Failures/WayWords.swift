@@ -29,7 +29,7 @@ extension Way {
         case .findDifferences:
             "find what was written with `ringmirror bitmap diff`, which compares,"
         case .mirrorInFull: "make a new mirror with `ringmirror full`"
-        case .resumeFull: "go on with `ringmirror full --resume`"
+        case .resumeInterrupted: "run the command that was interrupted again, with --resume"
         case .inspect(let name): "see `ringmirror info \(name)`"
         }
     }
