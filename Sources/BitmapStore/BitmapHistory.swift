@@ -124,7 +124,9 @@ extension BitmapHistory {
         self.isWhole = isWhole == 1
         markedState = try fields.number(6)
         let isBeingWritten = try fields.number(7, as: UInt8.self) ?? 0
-        guard isBeingWritten <= 1 else { throw .unsupported("a bitmap has state \(isBeingWritten)") }
+        guard isBeingWritten <= 1 else {
+            throw .unsupported("a bitmap has state \(isBeingWritten)")
+        }
         self.isBeingWritten = isBeingWritten == 1
     }
 

@@ -1,4 +1,3 @@
-public import BlockStorage
 public import DirtyBitmap
 internal import SystemPackage
 
@@ -61,21 +60,14 @@ extension BitmapStore {
     /// since it began.
     ///
     /// - Parameters:
+    ///   - request: the same job as if it began now; what is known of both sides' files, and what
+    ///     is taken on trust besides what the job has before. Nil: nothing is known of either.
     ///   - imageMarks: what a bitmap in an image has marked now; nil: the caller knows that nothing
     ///     was written to the image since the job began.
-    ///   - isImageBitmapRecording: whether that takes marks.
-    ///   - sourceWitness: the source's files now.
-    ///   - targetWitness: the target's files now.
-    ///   - doubts: what is taken on trust of the target besides what the job has before.
-    ///   - sourceDoubt: see `JobRequest.sourceDoubt`.
-    ///   - keepsMarks: no mark is taken by the job any more, whatever mode it was begun with.
     /// - Throws: `noSuchJob`, `jobRunning`; `busy` if another job has its bitmap by now;
     ///   `inconsistent`; `bitmapRemade` if the bitmap in the image has lost marks.
     public func resumeJob(
-        _ id: UInt64, imageMarks: borrowing DirtyBitmap? = nil,
-        isImageBitmapRecording: Bool = true, sourceWitness: [WriteWitness] = [],
-        targetWitness: [WriteWitness] = [], doubts: Set<TargetDoubt.Kind> = [],
-        sourceDoubt: TargetDoubt.Kind? = nil, keepsMarks: Bool = false
+        _ id: UInt64, _ request: JobRequest? = nil, imageMarks: borrowing DirtyBitmap? = nil
     ) throws(BitmapStoreError) -> StoreJob {
         let marks = SharedBits(copying: imageMarks)
         let (record, claim) = try transact {
@@ -94,18 +86,7 @@ extension BitmapStore {
                 throw .jobRunning(id: id, holder: job.holder)
             }
             try transaction.reopen(jobAt: place, holder: holder)
-            transaction.refreshWitness(of: job.target, targetWitness)
-            transaction.catalog.jobs[place].sourceWitness = sourceWitness
-            transaction.catalog.jobs[place].targetWitness = targetWitness
-            if keepsMarks { transaction.catalog.jobs[place].bitmapMode = .never }
-            transaction.catalog.jobs[place].doubts =
-                job.doubts.adding([TargetDoubt](doubts, at: transaction.now))
-            transaction.catalog.jobs[place].isUnrecorded =
-                transaction.isDisabled(job.bitmap) || !isImageBitmapRecording
-            if let index = job.bitmap.flatMap({ transaction.catalog.index(ofBitmapNumbered: $0) }) {
-                if let sourceDoubt { transaction.noteSourceDoubt(sourceDoubt, index) }
-                transaction.catalog[historyOf: index].judged(sourceWitness)
-            }
+            transaction.take(request, forJobAt: place)
             let entry = transaction.catalog.jobs[place]
             return (StoredJob(entry, in: transaction.catalog, isRunning: true), claim)
         }

@@ -83,19 +83,6 @@ extension BitmapStore {
         }
     }
 
-    /// A target has turned out to differ from the source, or to be unreadable, where no bitmap says
-    /// so: to all bitmaps that know it, it lacks everything from now on, and is no mirror.
-    public func distrust(_ identity: DeviceIdentity) throws(BitmapStoreError) {
-        try transact { transaction throws(BitmapStoreError) in
-            for place in transaction.catalog.targets(matching: identity) {
-                let layout = transaction.catalog.targets[place].lacked.layout
-                transaction.catalog.targets[place].lacked = .dirty(layout)
-                transaction.catalog.targets[place].success = nil
-                transaction.catalog.targets[place].doubts = []
-            }
-        }
-    }
-
     /// The files of the source were written, and it reads as it did. Whoever knew how they were
     /// before knows how they are now; who had seen them otherwise goes on to see a write.
     ///
@@ -135,13 +122,17 @@ extension BitmapStore {
     ///   - doubts: what stays in doubt of the target, because of what happened to either side
     ///     while the job ran.
     ///   - isProven: after a success: all of the target was copied or compared by the job.
+    ///   - isDistrusted: after a failure: see `StoreJob.giveUp`.
     /// - Returns: the records of interrupted jobs that a full mirror has made useless.
     @discardableResult
     public func noteUnrecordedJob(
         _ request: JobRequest, _ ending: JobEnding, targetWitness: [WriteWitness],
-        sourceUnchanged: Bool = false, doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false
+        sourceUnchanged: Bool = false, doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false,
+        isDistrusted: Bool = false
     ) throws(BitmapStoreError) -> [StoredJob] {
-        try transact { transaction throws(BitmapStoreError) in
+        precondition(ending == .failure || !isDistrusted, "a mirror is not distrusted")
+        return try transact { transaction throws(BitmapStoreError) in
+            if isDistrusted { try transaction.distrust(request.target) }
             defer { transaction.noteDoubts(doubts, of: request.target) }
             // A disk in use may have got marks of its own meanwhile; a snapshot has not. What has
             // failed leaves a target that is worth little.

@@ -275,6 +275,7 @@ extension BitmapStoreError: DescribedError {
         case .tooManyOpenFiles, .tooManyOpenFilesInSystem:
             "Too many files are open: raise the limit (ulimit -n)."
         case .noSuchFileOrDirectory: "Make the directory first."
+        case .fileNameTooLong: "\(.moveStore): the store's name is longer than the disk's."
         case .notDirectory: "A file stands where its name has a directory: choose another name."
         default: .none
         }

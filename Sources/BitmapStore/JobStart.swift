@@ -41,7 +41,7 @@ struct JobStart {
         } else {
             bits = .dirty(try transaction.layout(.default))
         }
-        if let index { judge(index, &transaction) }
+        if let index { transaction.judge(index, request) }
         transaction.refreshWitness(of: request.target, request.targetWitness)
         let number = transaction.catalog.takeID()
         guard let claim = try store.file.claim(job: number) else {
@@ -52,10 +52,11 @@ struct JobStart {
             source: request.source, sourcePath: request.sourcePath.string,
             sourceWitness: request.sourceWitness, target: request.target,
             targetPath: request.targetPath.string, targetWitness: request.targetWitness,
-            writtenFiles: request.writtenFiles, startedAt: transaction.now, planned: bits.dirtyBytes, isOpen: true,
+            writtenFiles: request.writtenFiles, startedAt: transaction.now,
+            planned: bits.dirtyBytes, isOpen: true,
             holder: store.holder, taken: index == nil ? nil : bits, remaining: bits,
             marked: index.map { .clean(transaction.catalog[$0].layout) },
-            isUnrecorded: !isRecording(transaction),
+            isUnrecorded: index.map { !transaction.isRecording($0, request) } ?? false,
             doubts: doubts(known ?? [], transaction))
         transaction.catalog.jobs.append(entry)
         let begun = Begun(
@@ -71,30 +72,6 @@ struct JobStart {
             request.target.difference(from: held) != nil
         else { return own }
         return known.reduce([]) { $0.adding(transaction.catalog.targets[$1].doubts) }.adding(own)
-    }
-
-    /// What is known of the source's writes, which the job has found marked or not.
-    ///
-    /// A full job copies whatever was missed, unless it fails. One that compares all of its target
-    /// afterwards finds it, and until then nothing is settled.
-    private func judge(_ index: BitmapIndex, _ transaction: inout Transaction) {
-        if let doubt = request.sourceDoubt { transaction.noteSourceDoubt(doubt, index) }
-        // Something else has enabled a bitmap of an image again, and that was judged as well.
-        if case .image = index, request.isImageBitmapRecording {
-            transaction.catalog[historyOf: index].paused = nil
-        }
-        guard request.hasMissedWrite else {
-            return transaction.catalog[historyOf: index].judged(request.sourceWitness)
-        }
-        switch request.mode {
-        case .incremental:
-            transaction.noteMissedWrite(index, exceptFor: request.target)
-            // If it does not come to comparing everything.
-            transaction.noteSourceDoubt(.missed, index)
-        case .full, .top:
-            transaction.noteMissedWrite(index)
-            transaction.catalog[historyOf: index].judged(request.sourceWitness)
-        }
     }
 
     /// Finds the bitmap, and works in what was left on it.
@@ -142,15 +119,54 @@ struct JobStart {
         for place in known { formula.merge(transaction.catalog.targets[place].lacked) }
         return formula.operations.isEmpty ? formula.first : try transaction.evaluate(formula)
     }
+}
 
-    private func isRecording(_ transaction: Transaction) -> Bool {
-        switch request.bitmap {
-        case nil: true
-        case .stored(let name):
-            transaction.catalog.index(ofBitmap: name).map {
-                transaction.catalog.bitmaps[$0].state == .recording
-            } ?? true
-        case .image: request.isImageBitmapRecording
+extension Transaction {
+    /// What is known of the source's writes, which a job has found marked or not.
+    ///
+    /// A full job copies whatever was missed, unless it fails. One that compares all of its target
+    /// afterwards finds it, and until then nothing is settled.
+    fileprivate mutating func judge(_ index: BitmapIndex, _ request: JobRequest) {
+        if let doubt = request.sourceDoubt { noteSourceDoubt(doubt, index) }
+        // Something else has enabled a bitmap of an image again, and that was judged as well.
+        if case .image = index, request.isImageBitmapRecording {
+            catalog[historyOf: index].paused = nil
         }
+        guard request.hasMissedWrite else {
+            return catalog[historyOf: index].judged(request.sourceWitness)
+        }
+        switch request.mode {
+        case .incremental:
+            noteMissedWrite(index, exceptFor: request.target)
+            // If it does not come to comparing everything.
+            noteSourceDoubt(.missed, index)
+        case .full, .top:
+            noteMissedWrite(index)
+            catalog[historyOf: index].judged(request.sourceWitness)
+        }
+    }
+
+    fileprivate func isRecording(_ index: BitmapIndex, _ request: JobRequest?) -> Bool {
+        switch index {
+        case .stored(let place): catalog.bitmaps[place].state == .recording
+        case .image: request?.isImageBitmapRecording ?? true
+        }
+    }
+
+    /// A job that was interrupted goes on as this one.
+    ///
+    /// - Parameter request: nil: nothing is known of either side's files.
+    mutating func take(_ request: JobRequest?, forJobAt place: Int) {
+        let target = catalog.jobs[place].target
+        refreshWitness(of: target, request?.targetWitness ?? [])
+        catalog.jobs[place].sourceWitness = request?.sourceWitness ?? []
+        catalog.jobs[place].targetWitness = request?.targetWitness ?? []
+        catalog.jobs[place].writtenFiles = request?.writtenFiles
+        if request?.bitmapMode == .never { catalog.jobs[place].bitmapMode = .never }
+        for kind in request?.doubts ?? [] { catalog.jobs[place].doubts.add(kind, at: now) }
+        guard let id = catalog.jobs[place].bitmap, let index = catalog.index(ofBitmapNumbered: id)
+        else { return }
+        catalog.jobs[place].isUnrecorded = !isRecording(index, request)
+        if let request { judge(index, request) }
     }
 }

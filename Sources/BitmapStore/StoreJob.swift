@@ -115,6 +115,32 @@ public final class StoreJob: Sendable {
         return cleared
     }
 
+    /// Ends the job as one that has done nothing, because of what it has written nothing is known
+    /// to be right. The record goes: it can't be resumed.
+    ///
+    /// - Parameters:
+    ///   - targetWitness, doubts: as for `finish`.
+    ///   - isDistrusted: nothing at all is known of the target, because something else has written
+    ///     it, or it was found to differ. To all bitmaps that know it, it lacks everything then,
+    ///     and no other job to it can be resumed.
+    public func giveUp(
+        targetWitness: [WriteWitness], doubts: Set<TargetDoubt.Kind>, isDistrusted: Bool
+    ) throws(BitmapStoreError) {
+        guard progress.withLock({ $0.claim != nil }) else {
+            throw .noSuchJob(id: record.id, path: store.path)
+        }
+        try store.transact { transaction throws(BitmapStoreError) in
+            let place = try transaction.index(ofJob: record.id)
+            let job = transaction.catalog.jobs[place]
+            transaction.catalog.jobs[place].remaining = .dirty(job.remaining.layout)
+            try transaction.endInFailure(jobAt: place, targetWitness, doubts)
+            transaction.catalog.jobs.remove(at: place)
+            transaction.noteLoss(ofBitmap: job.bitmap)
+            if isDistrusted { try transaction.distrust(job.target) }
+        }
+        release()
+    }
+
     /// Ends the job as one that has not begun: nothing was written, and the store becomes what it
     /// would be without it. Records that it has replaced don't come back.
     public func abandon() throws(BitmapStoreError) {

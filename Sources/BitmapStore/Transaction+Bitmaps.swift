@@ -54,10 +54,6 @@ extension Transaction {
         }
     }
 
-    func isDisabled(_ bitmap: UInt64?) -> Bool {
-        catalog.bitmaps.contains { $0.id == bitmap && $0.state == .disabled }
-    }
-
     /// A target that was to be forgotten, and the records of jobs on the bitmap that wrote to it.
     mutating func forget(
         _ identity: DeviceIdentity, ofBitmap id: UInt64

@@ -115,6 +115,22 @@ extension Transaction {
         for place in catalog.targets(matching: identity) { catalog.targets[place].doubts = [] }
     }
 
+    /// A target has turned out to differ from the source, to be unreadable, or to be written by
+    /// something else, where no bitmap says so: to all bitmaps that know it, it lacks everything
+    /// from now on, and is no mirror. What interrupted jobs have written there is worth nothing.
+    mutating func distrust(_ identity: DeviceIdentity) throws(BitmapStoreError) {
+        for job in catalog.jobs where identity.difference(from: job.target) == nil {
+            if try isRunning(job) { continue }
+            noteLoss(ofBitmap: job.bitmap)
+            try drop(job)
+        }
+        for place in catalog.targets(matching: identity) {
+            catalog.targets[place].lacked = .dirty(catalog.targets[place].lacked.layout)
+            catalog.targets[place].success = nil
+            catalog.targets[place].doubts = []
+        }
+    }
+
     /// From now on something of a target is taken on trust, in all bitmaps that know it.
     mutating func noteDoubts(_ kinds: Set<TargetDoubt.Kind>, of identity: DeviceIdentity) {
         for place in catalog.targets(matching: identity) {

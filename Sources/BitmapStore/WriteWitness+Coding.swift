@@ -33,17 +33,19 @@ extension WriteWitness {
         fields.put(3, statusChanged)
         fields.put(4, counters?.encoded)
         if !timesShowWrites { fields.put(5, 0 as UInt8) }
+        fields.put(6, inode)
+        fields.put(7, born)
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...5, in: "witness")
+        try fields.checkTags(1...7, in: "witness")
         let timesShowWrites = try fields.number(5, as: UInt8.self) ?? 1
         guard timesShowWrites <= 1 else {
             throw .unsupported("times of kind \(timesShowWrites)")
         }
         self.init(
-            size: try fields.number(1),
+            size: try fields.number(1), inode: try fields.number(6), born: try fields.number(7),
             modified: try fields.number(2), statusChanged: try fields.number(3),
             timesShowWrites: timesShowWrites == 1,
             counters: try fields.counters(4))

@@ -32,11 +32,16 @@ struct NewImage {
             let found = try SystemCalls.status(at: path)
             guard options.create else { return nil }
             if content == .format && found.kind == .blockDevice { return nil }
-            throw Errno.fileExists
+            throw found.kind == .directory ? Errno.isDirectory : Errno.fileExists
         } catch .fileExists {
             throw .refused(.alreadyExistsForCreate(target: path))
+        } catch .isDirectory {
+            throw .isDirectory(path: path)
         } catch {
             guard error == .noSuchFileOrDirectory else { throw .opening(path, .readWrite, error) }
+            guard (try? SystemCalls.status(at: path, followLinks: false)) == nil else {
+                throw .notADiskOrFile(path: path, kind: "symbolic link that leads to no file")
+            }
         }
         let directory = try openDirectory(of: path)
         try refuseUnderDev(path, directory)

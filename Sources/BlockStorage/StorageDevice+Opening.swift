@@ -150,6 +150,8 @@ extension StorageError {
         case .permissionDenied, .notPermitted: .permissionDenied(path: path, access: access)
         case .readOnlyFileSystem where access == .readWrite:
             .refused(.readOnlyTarget(target: path, reason: "its filesystem or device is"))
+        case .tooManySymbolicLinkLevels:
+            .notADiskOrFile(path: path, kind: "symbolic link that leads to itself")
         default: .systemCall(call: "open", path: path, code: code)
         }
     }

@@ -57,7 +57,8 @@ extension SystemView {
         guard let status = try? SystemCalls.freshStatus(of: descriptor) else { return nil }
         let filesystem = try? Filesystem(magic: SystemCalls.filesystemMagic(descriptor))
         return WriteWitness(
-            size: status.size, modified: status.modified, statusChanged: status.changed,
+            size: status.size, inode: status.inode, born: status.born,
+            modified: status.modified, statusChanged: status.changed,
             timesShowWrites: filesystem?.timesShowWrites ?? true && !status.hasExtremeTime)
     }
 
@@ -85,7 +86,8 @@ extension SystemView {
             }
             if let status = backingStatus(backing) {
                 return WriteWitness(
-                    size: size, modified: status.modified, statusChanged: status.changed,
+                    size: size, inode: status.inode, born: status.born,
+                    modified: status.modified, statusChanged: status.changed,
                     timesShowWrites: filesystem(backing.path)?.timesShowWrites ?? true
                         && !status.hasExtremeTime,
                     counters: counters(of: number))

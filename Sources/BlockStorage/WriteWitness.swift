@@ -3,6 +3,11 @@
 public struct WriteWitness: Hashable, Sendable, Codable {
     /// In bytes; nil: nobody knows how the file was.
     public var size: Int64?
+    /// The inode of that file, and when it was made, in nanoseconds since 1970: at the same path
+    /// there may be another one later. Nil where the filesystem does not tell, and for other disks.
+    public var inode: UInt64?
+    /// See `inode`.
+    public var born: Int64?
     /// When the content of the file was last written, in nanoseconds since 1970: of an image, or
     /// of the file below a loop device. Nil for other disks.
     public var modified: Int64?
@@ -16,10 +21,12 @@ public struct WriteWitness: Hashable, Sendable, Codable {
 
     /// A witness of these facts.
     public init(
-        size: Int64?, modified: Int64? = nil, statusChanged: Int64? = nil,
-        timesShowWrites: Bool = true, counters: WriteCounters? = nil
+        size: Int64?, inode: UInt64? = nil, born: Int64? = nil, modified: Int64? = nil,
+        statusChanged: Int64? = nil, timesShowWrites: Bool = true, counters: WriteCounters? = nil
     ) {
         self.size = size
+        self.inode = inode
+        self.born = born
         self.modified = modified
         self.statusChanged = statusChanged
         self.timesShowWrites = timesShowWrites
@@ -85,6 +92,12 @@ extension WriteWitness {
             return .unknown("a job died while it wrote there, or could not tell how it left it")
         }
         guard let size else { return .unknown("it can't be looked at any more") }
+        if let inode, let before = earlier.inode, inode != before {
+            return .written("another file is in its place (inode \(inode), it was \(before))")
+        }
+        if let born, let before = earlier.born, born != before {
+            return .written("it was removed and made anew at \(UTCTime(born))")
+        }
         if size != sizeBefore {
             return .written("its size was \(sizeBefore) bytes, and is \(size) bytes")
         }

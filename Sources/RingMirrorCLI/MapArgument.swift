@@ -7,14 +7,14 @@ struct MapArgument: ExpressibleByArgument {
     let format: ChangeMapFormat?
 
     init?(argument: String) {
-        guard !argument.isEmpty else { return nil }
         // A file whose name ends like a format is that file.
-        let whole = PathArgument(argument: argument)
+        guard let whole = PathArgument(argument: argument) else { return nil }
         if !Files.exists(whole.path), let colon = argument.lastIndex(of: ":"),
             let format = ChangeMapFormat(
-                rawValue: String(argument[argument.index(after: colon)...]))
+                rawValue: String(argument[argument.index(after: colon)...])),
+            let file = PathArgument(argument: String(argument[..<colon]))
         {
-            path = PathArgument(argument: String(argument[..<colon]))
+            path = file
             self.format = format
         } else {
             path = whole

@@ -6,7 +6,14 @@ struct PathArgument: ExpressibleByArgument, Hashable {
     /// As argument-parser has it: bytes that are not UTF-8 are escaped.
     private let argument: String
 
-    init(argument: String) { self.argument = argument }
+    /// Nil if it is empty: a script's variable that is not set names nothing.
+    init?(argument: String) {
+        guard !argument.isEmpty else { return nil }
+        self.argument = argument
+    }
+
+    /// `-`: standard input or output.
+    static let standardStream = PathArgument("-")
 
     init(_ path: FilePath) {
         argument = unsafe path.withPlatformString { start in

@@ -97,7 +97,8 @@ import Testing
         var other = request(.incremental, "c")
         other.targetWitness = [looks[0]]
         let id = try store.beginJob(other).record.id
-        let next = try openStore(disk).resumeJob(id, targetWitness: [looks[1]])
+        other.targetWitness = [looks[1]]
+        let next = try openStore(disk).resumeJob(id, other)
         try next.finish(.success, targetWitness: [looks[2]])
         let found = try openStore(disk).target(
             BitmapStoreTests.disk("x", size: Self.size), of: .stored("b"))
@@ -185,7 +186,8 @@ import Testing
         let id = try store.beginJob(request(.incremental, "b")).record.id
         let again = try openStore(disk)
         #expect(try again.jobs().map { $0.doubts.map(\.kind) } == [[.assumed]])
-        try again.resumeJob(id, doubts: [.unseen]).finish(.success)
+        let doubtful = try #require(try again.jobs().first).again { $0.doubts = [.unseen] }
+        try again.resumeJob(id, doubtful).finish(.success)
         #expect(try kinds(disk) == [.assumed, .unseen])
     }
 
@@ -193,8 +195,10 @@ import Testing
     func `a target that turned out to differ is copied whole, which leaves no doubt`() throws {
         let (disk, store) = try store("b")
         try store.beginJob(request(.incremental, "b")).finish(.success)
-        try store.distrust(BitmapStoreTests.disk("x", size: Self.size))
+        try store.beginJob(request(.incremental, "b")).giveUp(
+            targetWitness: [], doubts: [.unseen], isDistrusted: true)
         #expect(try kinds(disk) == [])
+        #expect(try store.jobs().isEmpty)
         #expect(try store.targets(of: .stored("b"))[0].lackedBytes == Int64(Self.size))
     }
 

@@ -129,7 +129,8 @@ import Testing
         #expect(try !store.jobs()[0].isUnrecorded)
         let marks = ModelBits([0])
         let again = try store.resumeJob(
-            job.record.id, imageMarks: marks.bitmap(), isImageBitmapRecording: false)
+            job.record.id, job.record.again { $0.isImageBitmapRecording = false },
+            imageMarks: marks.bitmap())
         try again.finish(.failure)
         #expect(try store.jobs()[0].isUnrecorded)
     }

@@ -165,3 +165,14 @@ func makeStore(_ device: DeviceIdentity) throws(BitmapStoreError) -> (MemoryDisk
     try BitmapStore.format(MemoryFile(disk), for: device)
     return (disk, try openStore(disk))
 }
+
+extension StoredJob {
+    /// What is asked of the store to go on with the job.
+    func again(_ change: (inout JobRequest) -> Void) -> JobRequest {
+        var request = JobRequest(
+            mode: mode, bitmap: bitmap, bitmapMode: bitmapMode, source: source,
+            sourcePath: sourcePath, target: target, targetPath: targetPath)
+        change(&request)
+        return request
+    }
+}

@@ -122,9 +122,9 @@ final class Twin {
             try store.forgetTargets(of: .stored(name)) { $0.path.string == target }
         case .die(let id): jobs[id] = nil
         case .resume(let id):
-            let target = try store.jobs().first { $0.id == id }?.targetPath.string
+            let job = try store.jobs().first { $0.id == id }!
             jobs[id] = try store.resumeJob(
-                id, targetWitness: witness(model.writes[target ?? "x"]!))
+                id, job.again { $0.targetWitness = witness(model.writes[job.targetPath.string]!) })
         case .forget(let id): try store.forgetJobs { $0.id == id }
         case .record(let name): sessions[name] = try store.record(name)
         case .note(let name, let range):

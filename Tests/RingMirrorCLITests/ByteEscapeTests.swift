@@ -37,15 +37,16 @@ import Testing
         }
     }
 
-    @Test func `a path has the bytes that were typed`() {
+    @Test func `a path has the bytes that were typed`() throws {
         let bytes: [UInt8] = [0x62, 0xE4, 0x63]
-        let argument = PathArgument(argument: escape(bytes))
+        let argument = try #require(PathArgument(argument: escape(bytes)))
         let path = argument.path.withPlatformString {
             Array(UnsafeBufferPointer(start: $0, count: 4))
         }
         #expect(path.map { UInt8(bitPattern: $0) } == bytes + [0])
         #expect(argument.utf8 == nil)
+        #expect(PathArgument(argument: "") == nil)
         #expect(VisibleText.line("\(argument)") == "b\\xE4c")
-        #expect(PathArgument(argument: "a b").utf8 == "a b")
+        #expect(PathArgument(argument: "a b")?.utf8 == "a b")
     }
 }

@@ -46,6 +46,8 @@ public enum Way: Sendable, Hashable {
     case addBitmap
     /// Keep the store of bitmaps in another place.
     case moveStore
+    /// Remove the records of interrupted jobs from the store of a disk.
+    case forgetJobs(String)
     /// Remove all bitmaps of an image.
     case removeAllBitmaps
     /// Compare two disks to find where they differ.
@@ -94,6 +96,7 @@ extension Way: CustomStringConvertible {
         case .lessMemory: "have fewer requests in flight, or smaller ones"
         case .addBitmap: "add a bitmap"
         case .moveStore: "keep the store elsewhere"
+        case .forgetJobs(let disk): "forget the interrupted jobs of \(disk)"
         case .removeAllBitmaps: "remove all bitmaps"
         case .findDifferences: "find what was written by comparing"
         case .mirrorInFull: "make a new mirror in full"

@@ -48,10 +48,17 @@ public enum CommitJob {
         let plan = try ImageJobPlan.fitting { (cache) throws(StorageError) in
             try makePlan(path, keepsOverlay: keepsOverlay, isRehearsal: true, cache)
         }
-        do throws(BitmapStoreError) { try TargetMarks.check(plan.target) } catch {
+        let store: FilePath?
+        do throws(BitmapStoreError) { store = try TargetMarks.check(plan.target) } catch {
             throw .store(error)
         }
-        return plan
+        guard let store, plan.target.geometry.size < plan.source.geometry.size else { return plan }
+        throw .storage(
+            .image(
+                ImageProblem(
+                    .refused, plan.target.path,
+                    "it is smaller than the overlay, and \(store) has bitmaps of its size",
+                    remedy: "Move that file away, and mirror the image in full afterwards.")))
     }
 
     /// - Parameter isRehearsal: nothing grows.

@@ -1,4 +1,5 @@
 internal import BlockStorage
+internal import DirtyBitmap
 package import QCOW2
 internal import SystemPackage
 
@@ -66,6 +67,18 @@ extension Disk {
             image: chain, bitmaps: bitmaps ?? own, keepsContent: keepsContent,
             isNewOverlay: isNew && chain.layers.count > 1,
             sourceMap: sourceMap, targetMap: targetMap)
+    }
+}
+
+extension Disk {
+    /// Marks all of the disk in the enabled bitmaps inside its image, which is open for writing.
+    func markOwnBitmaps() throws(StorageError) {
+        guard image != nil, !keepsContent, let bitmaps else { return }
+        var all = DirtyBitmap(
+            size: geometry.size, granularity: Granularity(forSize: geometry.size))
+        all.setAll()
+        try bitmaps.markInUse()
+        try bitmaps.store(changed: all)
     }
 }
 

@@ -100,11 +100,15 @@ public final class ImageJob: Job {
                 for device in ending.places { try device.requireInPlace() }
                 try written.requireNoOtherWriter()
                 doubts = try ending.watch.doubts()
+                _ = try job.markWritten()
             },
             ending: { () throws(MirrorError) in
                 do throws(StorageError) { try ending.run() } catch { throw .storage(error) }
                 try written.requireNoOtherWriter()
             })
+        if written.mayHaveOtherWriter || !ended.mirror.outcome.isMirrored {
+            do throws(MirrorError) { _ = try job.markWritten() } catch { log.marksUnwritten(error) }
+        }
         // What something else may have written has to show.
         if !written.mayHaveOtherWriter {
             renewWitness(isDone: ended.mirror.outcome.isMirrored)

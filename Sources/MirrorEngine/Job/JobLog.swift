@@ -52,6 +52,11 @@ package final class JobLog: Sendable {
             "bitmaps kept of the image will take what was written for a change: \(error)")
     }
 
+    func marksUnwritten(_ error: MirrorError) {
+        logger?.error(
+            "bitmaps that are kept of the target do not know all that was written: \(error)")
+    }
+
     func leftBehind(_ error: BitmapStoreError) {
         logger?.info("records of earlier jobs were not looked for: \(error)")
     }

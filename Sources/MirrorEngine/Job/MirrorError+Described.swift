@@ -17,8 +17,8 @@ extension MirrorError: DescribedError {
         switch self {
         case .ring, .storage, .store: passedOn?.category ?? .failed
         case .invalidOption, .nothingToResume, .ambiguousBitmap: .usage
-        case .otherTarget, .otherContent, .halfMirror, .changed, .foreignWrites, .unmarkedWrites,
-            .marksTaken, .olderThanMarks:
+        case .otherTarget, .otherContent, .halfMirror, .halfSource, .changed, .foreignWrites,
+            .unmarkedWrites, .marksTaken, .olderThanMarks:
             .refused
         case .verificationFailed: .different
         case .cancelled: .interrupted
@@ -46,7 +46,7 @@ extension MirrorError: DescribedError {
         case .ambiguousBitmap: .ambiguousBitmap
         case .otherTarget: .otherTarget
         case .otherContent: .otherContent
-        case .halfMirror: .halfMirror
+        case .halfMirror, .halfSource: .halfMirror
         case .marksTaken: .marksTaken
         case .foreignWrites: .foreignWrites
         case .unmarkedWrites: .unmarkedWrites
@@ -69,7 +69,8 @@ extension MirrorError: DescribedError {
             .unmarkedWrites(_, let path, _, _), .olderThanMarks(_, let path),
             .changed(_, let path, _), .ambiguousBitmap(_, let path, _),
             .otherTarget(_, let path, _, _), .otherContent(_, let path, _),
-            .halfMirror(_, let path, _), .marksTaken(_, let path), .foreignWrites(_, let path, _),
+            .halfMirror(_, let path, _), .halfSource(let path, _, _), .marksTaken(_, let path),
+            .foreignWrites(_, let path, _),
             .verificationFailed(_, let path, _, _, _), .targetResized(let path, _, _),
             .nothingToResume(let path, _):
             path
@@ -118,7 +119,7 @@ extension MirrorError: DescribedError {
         case .targetResized(let target, let from, let to):
             "\(target) had \(from) bytes when the job began, and has \(to): something else changed "
                 + "it"
-        case .ambiguousBitmap, .otherTarget, .otherContent, .halfMirror, .marksTaken,
+        case .ambiguousBitmap, .otherTarget, .otherContent, .halfMirror, .halfSource, .marksTaken,
             .nothingToResume, .foreignWrites, .unmarkedWrites, .olderThanMarks, .changed:
             recordProblem
         }
@@ -138,14 +139,17 @@ extension MirrorError: DescribedError {
                 + (bitmap.map { "bitmap '\($0)'" } ?? "the change map")
                 + " calls unchanged: it does not hold the mirror that is gone on from"
         case .halfMirror(let bitmap, let target, let mode):
-            "\(target) is half a mirror: \(mode == .full ? "a full" : "an incremental") mirror to it was interrupted, and bitmap "
+            "\(target) is half a mirror: \(Self.name(mode)) to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it"
+        case .halfSource(let source, let target, let mode):
+            "\(source) is half a mirror: \(Self.name(mode)) to it from \(target) was interrupted, "
+                + "and \(target) is what that goes on from"
         case .nothingToResume(let target, let store):
             "\(store) has no interrupted job of this kind to \(target)"
         case .foreignWrites(let bitmap, let target, let how):
             "\(target) was written by something else since the last mirror by bitmap "
-                + "'\(bitmap)' (what `stream` and `commit` write counts too, and so do changes of the "
-                + "bitmaps inside it), so that it may lack more than the bitmap says: \(how)"
+                + "'\(bitmap)' (what `stream` and `commit` write counts too, and so do changes of "
+                + "the bitmaps inside it), so that it may lack more than the bitmap says: \(how)"
         case .marksTaken(let bitmap, let target):
             "bitmap '\(bitmap)' no longer has all that was ever marked in it, because it was "
                 + "cleared, or a target or an interrupted job of it was forgotten: nothing says "
@@ -185,6 +189,8 @@ extension MirrorError: DescribedError {
         case .halfMirror(_, let target, _):
             "\(.resumeInterrupted). If \(target) held the mirror that the bitmap goes on from, "
                 + "\(.takeAsMirror)."
+        case .halfSource(_, let target, _):
+            "\(.resumeInterrupted). Or, if the source is right as it is, \(.forgetJobs(target.string))."
         case .nothingToResume: "\(.beginAnew)."
         case .foreignWrites:
             "\(.verifyAll); \(.mirrorInFull); or \(.takeAsMirror)."
@@ -198,6 +204,10 @@ extension MirrorError: DescribedError {
         case .changed:
             "\(.beginAnewOver)."
         }
+    }
+
+    private static func name(_ mode: JobMode) -> String {
+        mode == .full ? "a full mirror" : "an incremental mirror"
     }
 
     private static func list(_ names: [String]) -> String {

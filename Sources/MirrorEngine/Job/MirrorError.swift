@@ -48,6 +48,9 @@ public enum MirrorError: Sendable {
     /// A mirror to the target was interrupted, and nothing says that it held the mirror that the
     /// bitmap goes on from.
     case halfMirror(bitmap: String, target: FilePath, interrupted: JobMode)
+    /// A mirror to the source was interrupted, from what is the target now: what is there is needed
+    /// to finish that.
+    case halfSource(source: FilePath, target: FilePath, interrupted: JobMode)
     /// Marks were taken out of the bitmap that no known target has: it does not tell what a target
     /// lacks that it does not know.
     case marksTaken(bitmap: String, target: FilePath)

@@ -18,7 +18,10 @@ public final class MirrorJob: Job {
     private let state: SharedJob
     private let makeDecompressing: MakeDecompressing
     private let queueSetup = Mutex<QueueSetup?>(nil)
-    private let markedBitmaps = Mutex<[String]>([])
+    /// The bitmaps kept of the target in which it was marked what the job writes; nil: none yet.
+    private let markedBitmaps = Mutex<[String]?>(nil)
+    /// All that the job may write.
+    private let writes: FixedBits
 
     /// A job that makes all of `target` read as `source` does.
     public static func full(
@@ -77,8 +80,10 @@ public final class MirrorJob: Job {
             bufferBytes: sizing.bufferBytes, granularity: working.granularity.bytes,
             dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct && target.canWriteBack)
+        let working = working.coarsened(to: plan.blockSize)
+        writes = FixedBits(working.copy())
         state = SharedJob(
-            plan: plan, working: working.coarsened(to: plan.blockSize),
+            plan: plan, working: working,
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
             requireNothingLost: { () throws(MirrorError) in try target.requireNothingLost() },
             log: JobLog(logger))
@@ -116,20 +121,22 @@ public final class MirrorJob: Job {
         var report = copy()
         report.doubts = target.devices.doubtsAboutWriters()
         target.devices.endWatch()
+        do throws(MirrorError) { _ = try markWritten() } catch {
+            if report.outcome.isMirrored { report.outcome = .failed(error) }
+        }
         return report
     }
 
-    /// The same for a job of which this is the copying: it goes on afterwards, and says itself when
-    /// it has ended.
+    /// The same for a job of which this is the copying: it goes on afterwards, calls `markWritten`
+    /// when it no longer watches who else writes, and says itself when it has ended.
     func copy() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
-        var bits = state.dispenser.remaining()
         target.devices.watchWriters()
         source.readAnew()
         target.readAnew()
         do throws(BitmapStoreError) {
-            let marked = try TargetMarks.begin(bits, of: target)
+            let marked = try TargetMarks.begin(writes.bits, of: target)
             markedBitmaps.withLock { $0 = marked }
         } catch {
             return refused(.store(error))
@@ -146,13 +153,27 @@ public final class MirrorJob: Job {
         }
         pool.close()
         if state.isFlushed { state.settleLosses() }
-        // What something else has written there, and where, is not known.
-        if target.devices.mayHaveOtherWriter { bits.setAll() }
-        do throws(BitmapStoreError) { try TargetMarks.end(bits, of: target) } catch {
-            state.control.fail(.store(error))
-        }
         return report(
             seconds: Double(Clock.now - start) / 1e9, cpuSeconds: Clock.processor - processor)
+    }
+
+    /// Tells the bitmaps that are kept of the target what was written, when that is over: all, if
+    /// something else may have written there, because where is not known. It may be called again
+    /// when that turns out later.
+    ///
+    /// - Returns: whether that was all.
+    func markWritten() throws(MirrorError) -> Bool {
+        guard markedBitmaps.withLock({ $0 != nil }) else { return false }
+        var bits = writes.bits.copy()
+        let isShared = target.devices.mayHaveOtherWriter
+        if isShared {
+            bits.setAll()
+            do throws(StorageError) { try target.markOwnBitmaps() } catch { throw .storage(error) }
+        }
+        do throws(BitmapStoreError) { try TargetMarks.end(bits, of: target) } catch {
+            throw .store(error)
+        }
+        return isShared
     }
 
     /// It copies one disk to another.
@@ -202,6 +223,6 @@ public final class MirrorJob: Job {
             depth: sizing.depth, rings: options.rings, sourceCaching: source.caching,
             targetCaching: target.caching, io: setup?.method, ringRefusal: setup?.refusal,
             plainBuffersReason: setup?.plainBuffersReason,
-            markedBitmaps: markedBitmaps.withLock { $0 })
+            markedBitmaps: markedBitmaps.withLock { $0 } ?? [])
     }
 }

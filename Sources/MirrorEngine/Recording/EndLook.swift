@@ -45,7 +45,8 @@ struct EndLook {
         let below = mirror.target.looksBelow(mirror.record.targetWitness, targetNow)
         let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
         evidence =
-            [MirrorEvidence(ofSource: found)] + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
+            [MirrorEvidence(ofSource: found)]
+            + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
             + below.compactMap { (path, found) in
                 switch found.naming(path.string) {

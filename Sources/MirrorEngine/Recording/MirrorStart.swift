@@ -56,11 +56,33 @@ struct MirrorStart {
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         record.sourceWitness = source.settledWitness()
-        record.targetWitness = target.witness()
+        record.targetWitness = target.devices.map {
+            // What is only read was read already.
+            $0.access == .readOnly ? $0.openingWitness ?? $0.settledWitness() : $0.witness()
+        }
         record.writtenFiles = target.devices.prefix { $0.access == .readWrite }.count
         record.allowsUnknownTarget = request.allowNewTarget
         record.isImageBitmapRecording = imageMarks?.isRecording ?? true
         if request.options.targetIsZero { record.doubts.insert(.zeros) }
+        try requireWholeSource()
+    }
+
+    /// Refuses a source that a mirror from the target was to restore, and has not: the target may
+    /// be the only one that has all of it.
+    ///
+    /// The record of that is in the store of the target. One that can't be used tells nothing.
+    private func requireWholeSource() throws(MirrorError) {
+        let interrupted: [StoredJob]
+        do throws(BitmapStoreError) {
+            let store = try BitmapStore.open(
+                StorePlace.path(for: target), for: target.identity, access: .readOnly)
+            interrupted = try store.jobs()
+        } catch {
+            return
+        }
+        for job in interrupted where source.identity.difference(from: job.target) == nil {
+            throw .halfSource(source: source.path, target: target.path, interrupted: job.mode)
+        }
     }
 
     /// The store that has the bitmap or its targets.
@@ -117,11 +139,7 @@ struct MirrorStart {
     mutating func requireBase(in store: BitmapStore) throws(MirrorError) {
         guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
         evidence.append(.bitmap(reference.name))
-        if case .stored = reference, !StorePlace.isUsual(records.path, for: source.device) {
-            evidence.append(
-                .storeElsewhere(
-                    records.path.string, usual: StorePlace.path(for: source).string))
-        }
+        noteStorePlace(reference)
         let past = try past(of: reference, in: store)
         let known = past.targets.last { held.identity.difference(from: $0.identity) == nil }
         record.heldContent = held.identity
@@ -131,7 +149,18 @@ struct MirrorStart {
         } else {
             try requireVouched(past, reference.name)
         }
-        try requireMarkedSource(reference.name, in: store)
+        let path = source.path
+        try requireMarkedSource(reference.name, in: store) { (how, cause) in
+            .unmarkedWrites(bitmap: reference.name, source: path, how: how, cause: cause)
+        }
+    }
+
+    /// Who writes the source without being asked for a store finds another one, or none.
+    mutating func noteStorePlace(_ reference: BitmapReference) {
+        guard case .stored = reference, !StorePlace.isUsual(records.path, for: source.device)
+        else { return }
+        evidence.append(
+            .storeElsewhere(records.path.string, usual: StorePlace.path(for: source).string))
     }
 
     /// What the store knows of a bitmap.
@@ -229,8 +258,11 @@ struct MirrorStart {
 
     /// Refuses a source that was written without a mark. A job that compares everything afterwards
     /// finds what it lacks: then the other targets of the bitmap have to be told.
-    private mutating func requireMarkedSource(
-        _ name: String, in store: BitmapStore
+    ///
+    /// - Parameter refusal: the error, of how the write showed and why it was not marked.
+    mutating func requireMarkedSource(
+        _ name: String, in store: BitmapStore,
+        _ refusal: (String, MissedWriteCause) -> MirrorError
     ) throws(MirrorError) {
         let finding = try sourceFinding(in: store)
         record.sourceDoubt = finding.doubt
@@ -241,10 +273,7 @@ struct MirrorStart {
             evidence.append(.sourceUnknown(why))
         case .unmarked(let how, let cause):
             guard request.verification == .all else {
-                try refuse(
-                    .missed, in: store,
-                    .unmarkedWrites(
-                        bitmap: name, source: source.path, how: how, cause: cause))
+                try refuse(.missed, in: store, refusal(how, cause))
             }
             record.hasMissedWrite = true
             warnings.append(Self.missedWrite(source, name, how))

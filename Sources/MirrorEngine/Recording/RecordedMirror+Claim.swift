@@ -13,7 +13,7 @@ extension [MirrorEvidence] {
             case .sourceUnknown: doubts.insert(.sourceUnseen)
             case .sourceTouched: doubts.insert(.sourceTouched)
             case .targetBaseTouched: doubts.insert(.touched)
-            case .targetOpened: doubts.insert(.unseen)
+            case .targetOpened, .targetUnknown: doubts.insert(.unseen)
             case .writersUnseen where !isCompared: doubts.insert(.unseen)
             default: break
             }
@@ -87,8 +87,10 @@ extension RecordedMirror {
     ) -> MirrorClaim.Kind {
         if isMixed(evidence) { return .mixedPointsInTime }
         if request.mode == .top && !isWhole { return .layerCopied }
-        // What is left of a full mirror that is resumed was preceded by the rest of it.
-        if isWhole || request.mode == .full {
+        // What is left of a full mirror that is resumed was preceded by the rest of it, which marks
+        // may have kept true.
+        let restsOnMarks = evidence.contains { if case .bitmap = $0 { true } else { false } }
+        if isWhole || request.mode == .full && !restsOnMarks {
             let hasDoubt = evidence.contains {
                 switch $0 {
                 case .sourceUnknown, .targetUnknown, .zerosVouched, .notProven, .lossUnseen,

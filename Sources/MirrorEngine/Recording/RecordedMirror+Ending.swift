@@ -54,9 +54,11 @@ extension RecordedMirror {
         } catch {
             result.recordError = .store(error)
         }
-        forgetWhatIsDone(
-            .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
-            doubts: claim.evidence.lastingDoubts, isProven: isProof(claim))
+        unlessUnusable { () throws(BitmapStoreError) in
+            try noteUnrecorded(
+                .success, look.targetWitness, sourceUnchanged: look.isSourceUnchanged,
+                doubts: claim.evidence.lastingDoubts, isProven: isProof(claim))
+        }
         return result
     }
 
@@ -86,16 +88,19 @@ extension RecordedMirror {
     ) -> Report {
         var result = Report(report)
         result.comparison = comparison
+        if look == nil {
+            do throws(MirrorError) { _ = try job.markWritten() } catch {
+                result.recordError = error
+            }
+        }
         // What can't be reached may be as the job left it: the record must not say that it changed.
         let witness = look?.targetWitness ?? targetWitness(target.witnessIfReached())
         let doubts = target.devices.doubtsAboutWriters().lastingDoubts
         do throws(BitmapStoreError) {
             if job.hasHiddenLosses || isWrittenOver(report) {
-                try giveUp(witness)
-                try distrustTarget()
+                try giveUp(witness, doubts, isDistrusted: true)
             } else if copied, case .failed = report.outcome {
-                try giveUp(witness)
-                if comparison?.isIdentical == false { try distrustTarget() }
+                try giveUp(witness, doubts, isDistrusted: comparison?.isIdentical == false)
             } else {
                 try keep(report, witness, doubts, &result)
             }
@@ -135,7 +140,9 @@ extension RecordedMirror {
         let undone = job.undone()
         let left = undone.dirtyBytes ?? report.planned
         guard let record = try writer.close(isNeeded: left < report.planned) else {
-            return forgetWhatIsDone(.failure, witness, doubts: doubts)
+            return unlessUnusable { () throws(BitmapStoreError) in
+                try noteUnrecorded(.failure, witness, doubts: doubts)
+            }
         }
         var cleared: DirtyBitmap?
         switch undone {
@@ -154,49 +161,41 @@ extension RecordedMirror {
     }
 
     /// Ends the job as one that has done nothing: of what it copied, nothing is known to be right.
-    private func giveUp(_ witness: [WriteWitness]) throws(BitmapStoreError) {
+    ///
+    /// - Parameter isDistrusted: the target differs where it was compared, can't be read there, or
+    ///   was written by something else, so that it is not what its bitmaps take it for.
+    private func giveUp(
+        _ witness: [WriteWitness], _ doubts: Set<TargetDoubt.Kind>, isDistrusted: Bool
+    ) throws(BitmapStoreError) {
         guard let record = try writer.close(isNeeded: false) else {
-            return forgetWhatIsDone(.failure, witness)
+            return try noteUnrecorded(
+                .failure, witness, doubts: doubts, isDistrusted: isDistrusted)
         }
-        var all = DirtyBitmap(
-            size: source.geometry.size,
-            granularity: Granularity(forSize: source.geometry.size))
-        all.setAll()
-        try record.finish(.failure, remaining: all.copy(), targetWitness: witness)
-        guard let store = try records.existing(for: source.identity) else { return }
-        try store.forgetJobs { $0.id == record.record.id }
-        if case .path = records { try store.removeFileIfEmpty() }
-    }
-
-    /// A target that differs where it was compared, or can't be read there, is not what its bitmaps
-    /// take it for.
-    private func distrustTarget() throws(BitmapStoreError) {
-        guard let store = try records.existing(for: source.identity) else { return }
-        try store.distrust(target.identity)
+        try record.giveUp(targetWitness: witness, doubts: doubts, isDistrusted: isDistrusted)
+        guard case .path = records else { return }
+        try records.existing(for: source.identity)?.removeFileIfEmpty()
     }
 
     /// Bitmaps that know the target hear of a job without a record. A full mirror leaves nothing to
     /// resume on its target, whichever job was interrupted there; and a store that was made for a
     /// record alone goes with it.
-    ///
-    /// A store that can't be used, or is of another disk, makes the mirror no worse: what uses it
-    /// will say so.
-    private func forgetWhatIsDone(
+    private func noteUnrecorded(
         _ ending: JobEnding, _ witness: [WriteWitness], sourceUnchanged: Bool = false,
-        doubts: Set<TargetDoubt.Kind> = [], isProven: Bool = false
-    ) {
-        guard case .path = records else { return }
-        do throws(BitmapStoreError) {
-            guard let store = try records.existing(for: source.identity) else { return }
-            if record.bitmap == nil {
-                try store.noteUnrecordedJob(
-                    record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
-                    doubts: doubts, isProven: isProven)
-            }
-            try store.removeFileIfEmpty()
-        } catch {
-            log.leftBehind(error)
+        doubts: Set<TargetDoubt.Kind>, isProven: Bool = false, isDistrusted: Bool = false
+    ) throws(BitmapStoreError) {
+        guard let store = try records.existing(for: source.identity) else { return }
+        if record.bitmap == nil {
+            try store.noteUnrecordedJob(
+                record, ending, targetWitness: witness, sourceUnchanged: sourceUnchanged,
+                doubts: doubts, isProven: isProven, isDistrusted: isDistrusted)
         }
+        if case .path = records { try store.removeFileIfEmpty() }
+    }
+
+    /// A store that can't be used, or is of another disk, makes a job without a record no worse:
+    /// what uses it will say so.
+    private func unlessUnusable(_ body: () throws(BitmapStoreError) -> Void) {
+        do throws(BitmapStoreError) { try body() } catch { log.leftBehind(error) }
     }
 }
 

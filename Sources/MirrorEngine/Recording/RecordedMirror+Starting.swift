@@ -154,34 +154,22 @@ extension RecordedMirror {
         let record = try storing { () throws(BitmapStoreError) in
             switch start.imageMarks {
             case let marks?:
-                try store.resumeJob(
-                    job.id, imageMarks: marks.bits.copy(),
-                    isImageBitmapRecording: marks.isRecording,
-                    sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness, doubts: start.record.doubts,
-                    sourceDoubt: start.record.sourceDoubt, keepsMarks: start.keepsMarks)
-            case nil:
-                try store.resumeJob(
-                    job.id, sourceWitness: start.record.sourceWitness,
-                    targetWitness: start.record.targetWitness, doubts: start.record.doubts,
-                    sourceDoubt: start.record.sourceDoubt, keepsMarks: start.keepsMarks)
+                try store.resumeJob(job.id, start.record, imageMarks: marks.bits.copy())
+            case nil: try store.resumeJob(job.id, start.record)
             }
         }
-        let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
-        // What a map or a layer says was copied is no promise about the rest.
-        if job.mode == .full || job.bitmap != nil,
-            let offset = start.difference(without: working.copy())
-        {
-            try start.refuse(
-                .differed, in: store,
-                .changed(
-                    .target, path: target.path,
-                    difference:
-                        "it differs from \(source.path) at offset \(offset), where it should "
-                        + "not; one of them was written since"))
+        do throws(MirrorError) {
+            let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
+            try start.requireSampleOfCopied(job, without: working.copy(), in: store)
+            return try RecordedMirror(
+                start, record: record, working: working, resumed: job, logger: logger)
+        } catch {
+            // Nothing was written: the target is as the interrupted job has left it.
+            _ = try storing { () throws(BitmapStoreError) in
+                try record.finish(.failure, targetWitness: job.targetWitness)
+            }
+            throw error
         }
-        return try RecordedMirror(
-            start, record: record, working: working, resumed: job, logger: logger)
     }
 
     /// Begins a mirror; a target that was made for it does not stay behind if that fails.
@@ -305,25 +293,7 @@ extension MirrorStart {
             throw .changed(.source, path: source.path, difference: difference)
         }
         try requireTargetAsLeft(job, in: store)
-        if !job.hasMarks {
-            switch source.evidence(since: job.sourceWitness) {
-            case .written(let how): throw .changed(.source, path: source.path, difference: how)
-            case .unknown(let why):
-                evidence.append(.sourceUnknown(why))
-                record.doubts.insert(.sourceUnseen)
-            case .unchanged, .timesOnly: break
-            }
-        }
-        if job.bitmap != nil {
-            let finding = try sourceFinding(in: store)
-            record.sourceDoubt = finding.doubt
-            if case .unmarked(let how, _) = finding {
-                try refuse(
-                    .missed, in: store,
-                    .changed(.source, path: source.path, difference: how))
-            }
-        }
-        if let bitmap = job.bitmap { evidence.append(.bitmap(bitmap.name)) }
+        try requireSourceAsLeft(job, in: store)
         if let mode = request.bitmapMode, mode != job.bitmapMode {
             // It may have become that by itself.
             guard job.bitmapMode == .never else {
@@ -337,6 +307,53 @@ extension MirrorStart {
         // It was true before the first attempt wrote there.
         request.options.targetIsZero = false
         record.doubts.remove(.zeros)
+    }
+
+    /// Refuses a source that was written since the job began, where its bitmap does not tell.
+    private mutating func requireSourceAsLeft(
+        _ job: StoredJob, in store: BitmapStore
+    ) throws(MirrorError) {
+        let path = source.path
+        let found = source.evidence(since: job.sourceWitness)
+        if let bitmap = job.bitmap {
+            // What was copied before is as the source is now because nothing else was written to
+            // it, or because that was marked.
+            if job.mode != .full || found != .unchanged {
+                evidence.append(.bitmap(bitmap.name))
+                noteStorePlace(bitmap)
+            }
+            try requireMarkedSource(bitmap.name, in: store) { (how, _) in
+                .changed(.source, path: path, difference: how)
+            }
+        } else if job.mode == .incremental {
+            evidence.append(.changeMap)
+        }
+        guard !job.hasMarks else { return }
+        switch found {
+        case .written(let how): throw .changed(.source, path: path, difference: how)
+        case .unknown: record.doubts.insert(.sourceUnseen)
+        case .timesOnly: record.doubts.insert(.sourceTouched)
+        case .unchanged: return
+        }
+        let look = MirrorEvidence(ofSource: found)
+        if !evidence.contains(look) { evidence.append(look) }
+    }
+
+    /// Refuses a target that differs from the source in a sample of what was copied before.
+    fileprivate mutating func requireSampleOfCopied(
+        _ job: StoredJob, without working: consuming DirtyBitmap, in store: BitmapStore
+    ) throws(MirrorError) {
+        // What a map or a layer says was copied is no promise about the rest.
+        guard job.mode == .full || job.bitmap != nil,
+            let offset = difference(without: working)
+        else { return }
+        try refuse(
+            .differed, in: store,
+            .changed(
+                .target, path: target.path,
+                difference:
+                    "it differs from \(source.path) at offset \(offset), where it should not; "
+                    + "one of them was written since"))
     }
 
     /// Refuses a target that something else has written since the job left it, or had written

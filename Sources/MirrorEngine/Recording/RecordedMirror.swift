@@ -33,7 +33,8 @@ public final class RecordedMirror: Job {
     /// What the claim at the end rests on, as far as it is known at the beginning.
     let evidence: [MirrorEvidence]
     let verifier: Verifier
-    private let plan: SharedPlan
+    /// What was dirty at the beginning, also for a record that is made later.
+    private let plan: FixedBits
 
     /// Where the records of jobs are kept: a store that is open, or one that is opened or made when
     /// there is something to keep.
@@ -82,7 +83,7 @@ public final class RecordedMirror: Job {
         let jobRequest = start.record
         let (records, identity) = (start.records, start.source.identity)
         log = JobLog(logger)
-        let plan = SharedPlan(working.copy())
+        let plan = FixedBits(working.copy())
         self.plan = plan
         // A job on a bitmap has its record from the beginning, or no store can be made for one.
         let begin: RecordWriter.Begin = { () throws(BitmapStoreError) in
@@ -107,12 +108,6 @@ public final class RecordedMirror: Job {
         verifier = Verifier(
             start.request.verification, start.source, start.target, of: job,
             isWatched: !start.request.allowSourceInUse)
-    }
-
-    /// What was dirty at the beginning, also for a record that is made later.
-    private final class SharedPlan: Sendable {
-        let bits: DirtyBitmap
-        init(_ bits: consuming DirtyBitmap) { self.bits = bits }
     }
 
     /// What was dirty when the job began or was resumed.
@@ -163,7 +158,12 @@ public final class RecordedMirror: Job {
         job.control.settle()
         let look: EndLook
         do throws(MirrorError) {
+            // What that writes to the target itself, the look has to see.
+            let isAllMarked = try job.markWritten()
             look = try EndLook(self, comparison)
+            if !isAllMarked, target.devices.mayHaveOtherWriter { _ = try job.markWritten() }
+            // The comparison may have found what something else has written.
+            try target.devices.requireNoOtherWriter()
         } catch {
             report.outcome = .failed(error)
             return recordFailure(report, copied: true, comparison)

@@ -29,7 +29,9 @@ enum SourceFinding: Equatable, Sendable {
         let now = source.witness()
         let isPaused = !isRecording && history.paused != nil
         if history.isBeingWritten {
-            add(.unknown("a job that writes to it runs, or died, and others may have written there"))
+            add(
+                .unknown("a job that writes to it runs, or died, and others may have written there")
+            )
         }
         if let look = history.look {
             // What something had open then, it may have written back since, and marked before.

@@ -70,9 +70,18 @@ enum TargetMarks {
     }
 
     /// Whether they could be marked, as far as that is seen without a change.
-    static func check(_ target: Disk) throws(BitmapStoreError) {
-        guard !target.keepsContent else { return }
-        for place in places(of: target) { _ = try store(at: place, .readOnly)?.bitmaps() }
+    ///
+    /// - Returns: a store of them, which is for a disk of this size; nil: there is none.
+    @discardableResult
+    static func check(_ target: Disk) throws(BitmapStoreError) -> FilePath? {
+        guard !target.keepsContent else { return nil }
+        var found: FilePath?
+        for place in places(of: target) {
+            guard let store = try store(at: place, .readOnly) else { continue }
+            _ = try store.bitmaps()
+            found = found ?? place.store
+        }
+        return found
     }
 
     /// A disk was written and reads as it did: what has seen its files as they were before would

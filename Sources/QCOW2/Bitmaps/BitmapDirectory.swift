@@ -49,6 +49,12 @@ extension BitmapDirectory {
     ) throws(StorageError) -> BitmapDirectory {
         var directory = BitmapDirectory()
         guard let data = header.data(of: .bitmaps) else { return directory }
+        // Others can't open the image then, whatever the feature bit says.
+        guard data.count == 24 else {
+            directory.flaw = .brokenDirectory(
+                file.path, at: nil, "its header extension has \(data.count) bytes and not 24")
+            return directory
+        }
         guard header.autoclear.contains(.bitmaps) else {
             directory.isStale = true
             return directory
@@ -73,10 +79,6 @@ extension BitmapDirectory {
         _ data: [UInt8], _ header: Header, _ fileLength: Int64, _ path: FilePath
     ) -> Int? {
         func broken(_ what: String) -> ImageProblem { .brokenDirectory(path, at: nil, what) }
-        guard data.count == 24 else {
-            flaw = broken("its header extension has \(data.count) bytes and not 24")
-            return nil
-        }
         let count = Int(data.bigEndian32(at: 0))
         let size = data.bigEndian64(at: 8)
         let start = data.bigEndian64(at: 16)

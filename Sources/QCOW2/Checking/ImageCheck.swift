@@ -80,6 +80,11 @@ struct ImageCheck {
         try claim(
             header.snapshotsOffset, clusters: header.clusters(for: table.length),
             "the snapshot table")
+        if let short = table.snapshots.first(where: { $0.size == nil }), header.version >= 3 {
+            throw damaged(
+                header.snapshotsOffset,
+                "the entry of snapshot '\(short.name)' does not say the size of its disk")
+        }
         for snapshot in table.snapshots where snapshot.l1EntryCount > 0 {
             let what = "the L1 table of snapshot '\(snapshot.name)'"
             guard snapshot.l1Offset & (header.clusterSize - 1) == 0,

@@ -149,7 +149,7 @@ struct HeaderReader {
         for (offset, field, what) in [
             (header.l1Offset, 40, "L1 table"),
             (header.refcountTableOffset, 48, "refcount table"),
-            (header.snapshotCount > 0 ? header.snapshotsOffset : 0, 64, "snapshot table"),
+            (header.snapshotsOffset, 64, "snapshot table"),
         ] where offset & mask != 0 || offset >= Int64(EntryBits.offsetLimit) {
             throw malformed(Int64(field), "the \(what) can't be at \(offset)")
         }

@@ -136,7 +136,7 @@ enum BitmapHome {
 
     /// Bytes of a name that are not UTF-8 would be stored as other ones.
     static func requireText(_ name: String) throws(BitmapStoreError) {
-        guard PathArgument(argument: name).utf8 == nil else { return }
+        guard let argument = PathArgument(argument: name), argument.utf8 == nil else { return }
         throw .invalidName(name: name, why: "it is not UTF-8")
     }
 

@@ -20,7 +20,7 @@ struct BitmapExportCommand: ParsableCommand {
     @Argument(help: "The disk or image.", completion: .file()) var path: PathArgument
     @Argument(help: "The name of the bitmap.") var name: String
     @Argument(help: "A new file; - is standard output.", completion: .file()) var file =
-        PathArgument(argument: "-")
+        PathArgument.standardStream
 
     @Option(help: ArgumentHelp("How it is written.", valueName: "format"))
     var format = WrittenFormat.ringmirror
