@@ -59,24 +59,24 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - bits: as for `beginWriting`; all, if something else may have written, too.
-    ///   - sourceWitness: looks at the disk's files as they were left; nil: they may be written
-    ///     still, or by another device.
+    ///   - found: the disk's files as they were left; nil: it is written by another device.
     @discardableResult
     package func endWriting(
-        _ bits: borrowing DirtyBitmap, sourceWitness: (() -> [WriteWitness])? = nil
+        _ bits: borrowing DirtyBitmap, found: [WriteWitness]? = nil
     ) throws(BitmapStoreError) -> [String] {
         try markRecording(bits) { transaction, index in
-            guard let sourceWitness else { return false }
-            let found = sourceWitness()
-            transaction.noteMarks(index, found)
-            transaction.catalog.bitmaps[index].history.judged(found)
+            if let found { transaction.noteMarks(index, found) }
             return false
+        } then: { transaction, index in
+            // All that was written until now is marked.
+            if let found { transaction.catalog.bitmaps[index].history.judged(found) }
         }
     }
 
     /// - Parameter isWhole: whether a bitmap gets all of the disk instead.
     private func markRecording(
-        _ bits: borrowing DirtyBitmap, isWhole: (inout Transaction, Int) -> Bool
+        _ bits: borrowing DirtyBitmap, isWhole: (inout Transaction, Int) -> Bool,
+        then: (inout Transaction, Int) -> Void = { _, _ in }
     ) throws(BitmapStoreError) -> [String] {
         let copy = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
@@ -85,10 +85,13 @@ extension BitmapStore {
             for index in transaction.catalog.bitmaps.indices {
                 try transaction.recover(bitmapAt: index)
                 guard transaction.catalog.bitmaps[index].state == .recording else { continue }
-                try transaction.merge(copy.bits, bitmapAt: index)
+                // What the marks of now would hide is looked at before they are there.
                 if isWhole(&transaction, index) {
                     try transaction.mark([0..<copy.bits.size], bitmapAt: index)
+                } else {
+                    try transaction.merge(copy.bits, bitmapAt: index)
                 }
+                then(&transaction, index)
                 marked.append(transaction.catalog.bitmaps[index].name)
             }
             return marked

@@ -167,9 +167,16 @@ import Testing
                 == .alreadyExistsForCreate(target: FilePath(path)))
         let dangling = scratch.path("dangling")
         try #require(symlink(scratch.path("nowhere"), dangling) == 0)
-        #expect(
-            refusal { try openTarget(dangling, for: source, TargetOptions(create: true)) }
-                == .alreadyExistsForCreate(target: FilePath(dangling)))
+        for create in [true, false] {
+            let error = #expect(throws: StorageError.self) {
+                _ = try openTarget(dangling, for: source, TargetOptions(create: create))
+            }
+            #expect(error?.code == .notADiskOrFile)
+        }
+        let directory = #expect(throws: StorageError.self) {
+            _ = try openTarget(scratch.path("."), for: source, TargetOptions(create: true))
+        }
+        #expect(directory?.code == .isDirectory)
         #expect(access(scratch.path("nowhere"), F_OK) != 0)
     }
 

@@ -6,7 +6,6 @@ extension Integration {
     /// What was seen once to be wrong with a side is not forgotten by what comes after it.
     @Suite struct Suspicion {
         private static let size: Int64 = 8 * miB
-        private static let slow = ["--speed", "2M", "--request-size", "64K"]
 
         private func mirrored(_ scratch: Scratch) throws -> (source: String, target: String) {
             let source = try scratch.image("source", size: Self.size, seed: 1)
@@ -14,34 +13,6 @@ extension Integration {
             try scratch.bitmap("add", source, "n")
             try scratch.mirror(source, target, "--create", "--bitmap", "n")
             return (source, target)
-        }
-
-        /// Runs a command until it has copied something, and stops it.
-        ///
-        /// - Parameter opened: what another process opens for writing before that, if anything.
-        private func interrupt(
-            _ scratch: Scratch, _ arguments: [String], opening opened: String? = nil
-        ) throws {
-            let child = try scratch.start(arguments + ["--json", "--progress"] + Self.slow)
-            #expect(child.waitForProgress())
-            if let opened { try Shell.run("sh", "-c", "exec 3<>\(opened)") }
-            child.send(SIGTERM)
-            #expect(try child.wait().code == Code.interrupted, "\(child.errors)")
-            // The next write is in another tick of the clock for the times of files.
-            usleep(20_000)
-        }
-
-        private func expectRefused(
-            _ scratch: Scratch, _ arguments: [String], _ code: String,
-            sourceLocation: SourceLocation = #_sourceLocation
-        ) throws {
-            for _ in 0..<2 {
-                let end = try scratch.run(arguments + ["--json"])
-                #expect(end.code == Code.refused, "\(end)", sourceLocation: sourceLocation)
-                #expect(
-                    try end.report().text("code") == code, "\(end)",
-                    sourceLocation: sourceLocation)
-            }
         }
 
         @Test(arguments: ["full", "incremental"])
@@ -53,10 +24,10 @@ extension Integration {
             try Content.write(9, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "1M+6M")
             let command = [mode, source, target, "--bitmap", "n"]
-            try interrupt(scratch, command + (mode == "full" ? ["--overwrite"] : []))
+            try scratch.interrupt(command + (mode == "full" ? ["--overwrite"] : []))
             // One place far behind, which a sample would hardly find.
             try Content.write(7, to: target, 7 * miB..<7 * miB + 512)
-            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
+            try scratch.expectRefused(command + ["--resume"], "changedSinceInterrupt")
             // To compare everything is a way on, which finds it, unless the sample did before.
             let end = try scratch.run(command + ["--resume", "--verify=all"])
             if mode == "full" {
@@ -71,9 +42,9 @@ extension Integration {
             let scratch = try Scratch()
             let (source, target) = try mirrored(scratch)
             let command = ["full", source, target, "--bitmap", "n"]
-            try interrupt(scratch, command + ["--overwrite"])
+            try scratch.interrupt(command + ["--overwrite"])
             try Content.write(7, to: source, 4 * kiB..<5 * kiB)
-            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
+            try scratch.expectRefused(command + ["--resume"], "changedSinceInterrupt")
             // Once it is marked, all is known.
             try scratch.bitmap("mark", source, "n", "4K+1K")
             try scratch.mirrorOnwards(command + ["--resume"])
@@ -104,8 +75,8 @@ extension Integration {
             try Content.write(7, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "0-7M")
             let command = ["incremental", source, target, "--bitmap", "n"]
-            try expectRefused(scratch, command, "foreignWrites")
-            try interrupt(scratch, command + ["--new-target"])
+            try scratch.expectRefused(command, "foreignWrites")
+            try scratch.interrupt(command + ["--new-target"])
             try scratch.mirrorOnwards(command + ["--resume"])
             expectSame(source, target)
         }
@@ -116,7 +87,7 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = scratch.path("target")
             let command = ["full", source, target]
-            try interrupt(scratch, command + ["--create"], opening: target)
+            try scratch.interrupt(command + ["--create"], opening: target)
             let end = try scratch.run(command + ["--resume", "--json"])
             #expect(end.code == Code.done, "\(end)")
             #expect(try end.report().text("claim") == "mirrorByEvidence", "\(end)")
@@ -133,7 +104,7 @@ extension Integration {
             try Content.write(7, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "0-7M")
             let command = ["incremental", source, target, "--bitmap", "n"]
-            try interrupt(scratch, command + ["--bitmap-mode", mode], opening: target)
+            try scratch.interrupt(command + ["--bitmap-mode", mode], opening: target)
             let end = try scratch.run(command + ["--json"])
             #expect(end.code == Code.done && end.output.contains("notProven"), "\(end)")
         }
@@ -144,9 +115,9 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = scratch.path("target")
             let command = ["full", source, target]
-            try interrupt(scratch, command + ["--create"], opening: target)
+            try scratch.interrupt(command + ["--create"], opening: target)
             try Content.write(7, to: target, 0..<4 * kiB)
-            try expectRefused(scratch, command + ["--resume"], "changedSinceInterrupt")
+            try scratch.expectRefused(command + ["--resume"], "changedSinceInterrupt")
         }
 
         @Test(.enabled(if: Needs.root, Needs.rootReason))
@@ -158,7 +129,7 @@ extension Integration {
                 [
                     "unshare", "--pid", "--fork", "--mount-proc", RingMirror.path, "full", source,
                     target, "--create", "--json", "--progress",
-                ] + Self.slow, in: scratch)
+                ] + Interrupting.slow, in: scratch)
             #expect(child.waitForProgress())
             // Outside of its namespace, and for as long as the job runs.
             let holder = try #require(FileHandle(forUpdatingAtPath: target))
@@ -176,7 +147,7 @@ extension Integration {
                 "incremental", source, other, "--bitmap", "n", "--bitmap-mode", "always",
                 "--new-target",
             ]
-            try expectRefused(scratch, command, "otherContent")
+            try scratch.expectRefused(command, "otherContent")
             let list = try scratch.run("bitmap", "show", source, "n", "--json")
             #expect(!list.output.contains(other), "\(list)")
         }
@@ -185,7 +156,8 @@ extension Integration {
             let scratch = try Scratch()
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let child = try scratch.start(
-                ["full", source, scratch.path("target"), "--create", "--json", "-q"] + Self.slow)
+                ["full", source, scratch.path("target"), "--create", "--json", "-q"]
+                    + Interrupting.slow)
             #expect(child.wait(until: { $0.output.contains("start") }))
             rename(source, source + ".old")
             let end = try child.wait()
@@ -199,22 +171,14 @@ extension Integration {
             let source = try scratch.image("source", size: Self.size, seed: 1)
             let target = scratch.path("target")
             let command = ["full", source, target, "--create", "--resume=auto"]
-            try interrupt(scratch, command)
+            try scratch.interrupt(command)
             try Content.write(7, to: source, 0..<4 * kiB)
             try Content.write(8, to: target, 7 * miB..<8 * miB)
             let before = try Content.fingerprint(target)
-            try expectRefused(scratch, command, "changedSinceInterrupt")
+            try scratch.expectRefused(command, "changedSinceInterrupt")
             #expect(try Content.fingerprint(target) == before)
             try scratch.mirrorOnwards(["full", source, target, "--overwrite", "--resume=auto"])
             expectSame(source, target)
         }
-    }
-}
-
-extension Scratch {
-    fileprivate func mirrorOnwards(_ arguments: [String]) throws {
-        let end = try run(arguments + ["--json"])
-        #expect(end.code == Code.done, "\(end)")
-        #expect(try end.report().text("outcome") == "mirrored", "\(end)")
     }
 }

@@ -163,7 +163,7 @@ import Testing
         try FileManager.default.createSymbolicLink(
             atPath: scratch.path("loop.qcow2"), withDestinationPath: "loop.qcow2")
         let unread = #expect(throws: StorageError.self) { _ = try guess("loop.qcow2") }
-        #expect(unread?.description.contains("open failed") == true)
+        #expect(unread?.description.contains("leads to itself") == true)
         let ways: [(String, [Way])] = [
             ("disk.img", [.format(.source, is: "qcow2"), .format(.source, is: "raw")]),
             ("bad.qcow2", [.format(.source, is: "raw")]),

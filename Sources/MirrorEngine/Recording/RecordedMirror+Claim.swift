@@ -13,7 +13,7 @@ extension [MirrorEvidence] {
             case .sourceUnknown: doubts.insert(.sourceUnseen)
             case .sourceTouched: doubts.insert(.sourceTouched)
             case .targetBaseTouched: doubts.insert(.touched)
-            case .targetOpened, .targetUnknown: doubts.insert(.unseen)
+            case .targetOpened: doubts.insert(.unseen)
             case .writersUnseen where !isCompared: doubts.insert(.unseen)
             default: break
             }

@@ -330,7 +330,11 @@ extension MirrorStart {
         }
         guard !job.hasMarks else { return }
         switch found {
-        case .written(let how): throw .changed(.source, path: path, difference: how)
+        case .written(let how):
+            guard job.bitmap != nil, request.verification == .all else {
+                throw .changed(.source, path: path, difference: how)
+            }
+            return
         case .unknown: record.doubts.insert(.sourceUnseen)
         case .timesOnly: record.doubts.insert(.sourceTouched)
         case .unchanged: return

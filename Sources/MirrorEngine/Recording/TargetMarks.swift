@@ -42,7 +42,7 @@ enum TargetMarks {
         _ = try forEachStore(bits, target) {
             (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
                 throws(BitmapStoreError) -> [String] in
-            try store.endWriting(bits, sourceWitness: place.isOwn ? { target.freshWitness() } : nil)
+            try store.endWriting(bits, found: place.isOwn ? target.freshWitness() : nil)
         }
     }
 

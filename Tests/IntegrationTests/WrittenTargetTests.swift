@@ -1,0 +1,104 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension Integration {
+    /// A target that has bitmaps of its own: what a job marks there must not hide what others write.
+    @Suite struct WrittenTargets {
+        private static let size: Int64 = 8 * miB
+        private static let place = 6 * miB + 5120..<6 * miB + 5632
+
+        /// A source, its target, and a copy of that which bitmap `k` of the target knows.
+        private func chained(_ scratch: Scratch) throws -> (String, String, String) {
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let (target, copy) = (scratch.path("target"), scratch.path("copy"))
+            try scratch.bitmap("add", source, "n")
+            try scratch.mirror(source, target, "--create", "--bitmap", "n")
+            try scratch.bitmap("add", target, "k")
+            try scratch.mirror(target, copy, "--create", "--bitmap", "k")
+            usleep(20_000)
+            return (source, target, copy)
+        }
+
+        private func change(_ scratch: Scratch, _ source: String) throws {
+            try Content.write(2, to: source, miB..<5 * miB)
+            try scratch.bitmap("mark", source, "n", "1M+4M")
+        }
+
+        @Test func `what a job writes its target's bitmaps have`() throws {
+            let scratch = try Scratch()
+            let (source, target, copy) = try chained(scratch)
+            try change(scratch, source)
+            try scratch.mirrorOnwards(["incremental", source, target, "--bitmap", "n"])
+            let report = try scratch.mirrorOnwards([
+                "incremental", target, copy, "--bitmap", "k",
+            ])
+            #expect(report.number("planned") == 4 * miB, "\(report)")
+            #expect(!report.evidence.contains("sourceUnknown"), "\(report)")
+            expectSame(source, copy)
+        }
+
+        @Test(arguments: [false, true])
+        func `what was written before without a mark is copied`(isMarkedFirst: Bool) throws {
+            let scratch = try Scratch()
+            let (source, target, copy) = try chained(scratch)
+            if isMarkedFirst {
+                try Content.write(2, to: source, 0..<64 * kiB)
+                try scratch.bitmap("mark", source, "n", "0+64K")
+                try scratch.mirrorOnwards(["incremental", source, target, "--bitmap", "n"])
+                usleep(20_000)
+            }
+            try Content.write(7, to: target, Self.place)
+            try change(scratch, source)
+            let end = try scratch.run(
+                "incremental", source, target, "--bitmap", "n", "--new-target")
+            guard end.code == Code.done else { return }
+            let report = try scratch.mirrorOnwards([
+                "incremental", target, copy, "--bitmap", "k",
+            ])
+            #expect(report.number("planned") == Self.size, "\(report)")
+            expectSame(target, copy)
+        }
+
+        /// Who wrote there as well, nobody has heard.
+        @Test func `a job that died leaves a doubt, and the next one marks everything`() throws {
+            let scratch = try Scratch()
+            let (source, target, copy) = try chained(scratch)
+            try change(scratch, source)
+            let command = ["incremental", source, target, "--bitmap", "n"]
+            try scratch.interrupt(command, by: SIGKILL)
+            let doubtful = try scratch.mirrorOnwards([
+                "incremental", target, copy, "--bitmap", "k", "--bitmap-mode", "never",
+            ])
+            #expect(doubtful.evidence.contains("sourceUnknown"), "\(doubtful)")
+            try scratch.interrupt(command + ["--resume"], by: SIGKILL)
+            try Content.write(7, to: target, Self.place)
+            _ = try scratch.run(command + ["--resume"])
+            let report = try scratch.mirrorOnwards([
+                "incremental", target, copy, "--bitmap", "k",
+            ])
+            #expect(report.number("planned") == Self.size, "\(report)")
+            expectSame(target, copy)
+        }
+
+        @Test(.enabled(if: Shell.has("qemu-img", "qemu-io")), arguments: ["raw", "qcow2"])
+        func `a commit makes no base larger than its store is for`(format: String) throws {
+            let scratch = try Scratch()
+            let (base, overlay) = (scratch.path("base.\(format)"), scratch.path("over.qcow2"))
+            try Shell.run("qemu-img", "create", "-q", "-f", format, base, "1M")
+            let store = base + ".bitmaps"
+            try scratch.bitmap("add", base, "n", "--bitmaps", store)
+            try Shell.run(
+                "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", format, overlay, "2M")
+            try QEMU.io(overlay, ["write -P 5 0 2M"])
+            for words in [["--dry-run"], []] {
+                let end = try scratch.run(["commit", overlay] + words)
+                #expect(end.code == Code.refused, "\(end)")
+                #expect(end.errors.contains(store), "\(end)")
+            }
+            try scratch.succeed("bitmap", "show", base, "n")
+            unlink(store)
+            try scratch.succeed("commit", overlay)
+        }
+    }
+}
