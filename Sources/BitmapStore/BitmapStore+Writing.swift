@@ -29,8 +29,9 @@ extension BitmapStore {
     ///   - bits: of the size of the disk.
     ///   - sourceWitness: looks at the disk's files; see `mark`.
     ///   - judge: whether a bitmap has missed a write, by its history, whether it was marked since
-    ///     the last look, and whether it has any marks. It must not call the store. Nil: that is not
-    ///     asked, because the disk is written by another device, of which the history says nothing.
+    ///     the last look, and whether it has any marks. It must not call the store. Nil: that is
+    ///     not asked, because the disk is written by another device, of which the history says
+    ///     nothing.
     /// - Returns: the bitmaps that were marked.
     /// - Throws: `sizesDiffer`; nothing is marked then.
     @discardableResult

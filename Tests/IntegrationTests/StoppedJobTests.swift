@@ -3,8 +3,8 @@ import TestSupport
 import Testing
 
 extension Integration {
-    /// What is said when a job goes on that was stopped, and by jobs that come after it: it rests on
-    /// what happened to both sides since.
+    /// What is said when a job goes on that was stopped, and by jobs that come after it: it rests
+    /// on what happened to both sides since.
     @Suite struct StoppedJobs {
         private static let size: Int64 = 8 * miB
         /// Far from what was copied when a job is stopped, and where a sample hardly ever looks.

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 
 extension Integration {
-    /// A target that has bitmaps of its own: what a job marks there must not hide what others write.
+    /// A target that has bitmaps of its own: what a job marks there must not hide what others
+    /// write.
     @Suite struct WrittenTargets {
         private static let size: Int64 = 8 * miB
         private static let place = 6 * miB + 5120..<6 * miB + 5632

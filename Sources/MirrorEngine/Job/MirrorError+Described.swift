@@ -190,7 +190,8 @@ extension MirrorError: DescribedError {
             "\(.resumeInterrupted). If \(target) held the mirror that the bitmap goes on from, "
                 + "\(.takeAsMirror)."
         case .halfSource(_, let target, _):
-            "\(.resumeInterrupted). Or, if the source is right as it is, \(.forgetJobs(target.string))."
+            "\(.resumeInterrupted). Or, if the source is right as it is, "
+                + "\(.forgetJobs(target.string))."
         case .nothingToResume: "\(.beginAnew)."
         case .foreignWrites:
             "\(.verifyAll); \(.mirrorInFull); or \(.takeAsMirror)."
