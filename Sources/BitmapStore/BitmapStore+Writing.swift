@@ -29,20 +29,16 @@ extension BitmapStore {
     ///   - bits: of the size of the disk.
     ///   - sourceWitness: looks at the disk's files; see `mark`.
     ///   - judge: whether a bitmap has missed a write, by its history, whether it was marked since
-    ///     the last look, and whether it has any marks. It must not call the store. Nil: that is
-    ///     not asked, because the disk is written by another device, of which the history says
-    ///     nothing.
+    ///     the last look, and whether it has any marks. It must not call the store.
     /// - Returns: the bitmaps that were marked.
     /// - Throws: `sizesDiffer`; nothing is marked then.
     @discardableResult
     package func beginWriting(
-        _ bits: borrowing DirtyBitmap, sourceWitness: () -> [WriteWitness] = { [] },
-        judge: WriterJudge? = nil
+        _ bits: borrowing DirtyBitmap, sourceWitness: () -> [WriteWitness], judge: WriterJudge
     ) throws(BitmapStoreError) -> [String] {
         try markRecording(bits) { transaction, index in
             let history = transaction.catalog.bitmaps[index].history
             defer { transaction.noteMarks(index, sourceWitness()) }
-            guard let judge else { return false }
             transaction.catalog.bitmaps[index].history.isBeingWritten = true
             guard !history.isBeingWritten else { return true }
             let hasMarks = transaction.catalog.bitmaps[index].bits.dirtyBytes > 0
@@ -60,24 +56,39 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - bits: as for `beginWriting`; all, if something else may have written, too.
-    ///   - found: the disk's files as they were left; nil: it is written by another device.
+    ///   - found: the disk's files as they were left; none if another device was written that shares
+    ///     storage with it; nil: that can't be told, which is as if the job had died.
+    ///   - doubt: why it can't be told whether something else has written; nil: it can.
     @discardableResult
     package func endWriting(
-        _ bits: borrowing DirtyBitmap, found: [WriteWitness]? = nil
+        _ bits: borrowing DirtyBitmap, found: [WriteWitness]?, doubt: TargetDoubt.Kind? = nil
     ) throws(BitmapStoreError) -> [String] {
         try markRecording(bits) { transaction, index in
             if let found { transaction.noteMarks(index, found) }
             return false
         } then: { transaction, index in
-            // All that was written until now is marked.
-            if let found { transaction.catalog.bitmaps[index].history.judged(found) }
+            // All that was written until now is marked. One that takes no marks goes by the look
+            // from when it was disabled.
+            guard let found else { return }
+            transaction.catalog.bitmaps[index].history.isBeingWritten = false
+            guard transaction.catalog.bitmaps[index].state == .recording else { return }
+            transaction.catalog.bitmaps[index].history.judged(found)
+        } finally: { transaction in
+            guard let doubt else { return }
+            for index in transaction.catalog.bitmapIndices {
+                transaction.noteSourceDoubt(doubt, index)
+            }
         }
     }
 
-    /// - Parameter isWhole: whether a bitmap gets all of the disk instead.
+    /// - Parameters:
+    ///   - isWhole: whether a bitmap that records gets all of the disk instead.
+    ///   - then: called for each bitmap.
+    ///   - finally: called once.
     private func markRecording(
         _ bits: borrowing DirtyBitmap, isWhole: (inout Transaction, Int) -> Bool,
-        then: (inout Transaction, Int) -> Void = { _, _ in }
+        then: (inout Transaction, Int) -> Void = { _, _ in },
+        finally: (inout Transaction) -> Void = { _ in }
     ) throws(BitmapStoreError) -> [String] {
         let copy = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
@@ -85,6 +96,7 @@ extension BitmapStore {
             var marked: [String] = []
             for index in transaction.catalog.bitmaps.indices {
                 try transaction.recover(bitmapAt: index)
+                defer { then(&transaction, index) }
                 guard transaction.catalog.bitmaps[index].state == .recording else { continue }
                 // What the marks of now would hide is looked at before they are there.
                 if isWhole(&transaction, index) {
@@ -92,9 +104,9 @@ extension BitmapStore {
                 } else {
                     try transaction.merge(copy.bits, bitmapAt: index)
                 }
-                then(&transaction, index)
                 marked.append(transaction.catalog.bitmaps[index].name)
             }
+            finally(&transaction)
             return marked
         }
     }

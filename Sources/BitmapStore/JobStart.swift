@@ -124,7 +124,8 @@ struct JobStart {
 extension Transaction {
     /// What is known of the source's writes, which a job has found marked or not.
     ///
-    /// A full job copies whatever was missed, unless it fails. One that compares all of its target
+    /// A full job copies whatever was missed, also where it is resumed, unless it fails. One that
+    /// compares all of its target
     /// afterwards finds it, and until then nothing is settled.
     fileprivate mutating func judge(_ index: BitmapIndex, _ request: JobRequest) {
         if let doubt = request.sourceDoubt { noteSourceDoubt(doubt, index) }
@@ -163,6 +164,9 @@ extension Transaction {
         catalog.jobs[place].targetWitness = request?.targetWitness ?? []
         catalog.jobs[place].writtenFiles = request?.writtenFiles
         if request?.bitmapMode == .never { catalog.jobs[place].bitmapMode = .never }
+        if request?.copiesAll == true {
+            catalog.jobs[place].remaining = .dirty(catalog.jobs[place].remaining.layout)
+        }
         for kind in request?.doubts ?? [] { catalog.jobs[place].doubts.add(kind, at: now) }
         guard let id = catalog.jobs[place].bitmap, let index = catalog.index(ofBitmapNumbered: id)
         else { return }

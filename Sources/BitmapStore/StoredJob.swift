@@ -33,6 +33,9 @@ public struct JobRequest: Sendable {
     /// Whether the source was written without a mark since the last look at it, as far as its
     /// files tell: what other targets of the bitmap lack is then everything.
     public var hasMissedWrite = false
+    /// Whether a job that is resumed copies everything again, because what it had copied is not
+    /// known to be right.
+    public var copiesAll = false
     /// Why it can't be told whether the source was written without a mark since the last look at
     /// it; nil: it can. All targets of the bitmap are in doubt of that then.
     public var sourceDoubt: TargetDoubt.Kind?

@@ -92,11 +92,9 @@ extension WriteWitness {
             return .unknown("a job died while it wrote there, or could not tell how it left it")
         }
         guard let size else { return .unknown("it can't be looked at any more") }
-        if let inode, let before = earlier.inode, inode != before {
-            return .written("another file is in its place (inode \(inode), it was \(before))")
-        }
-        if let born, let before = earlier.born, born != before {
-            return .written("it was removed and made anew at \(UTCTime(born))")
+        if let other = replacement(of: earlier) {
+            // Servers number their files anew with each mount.
+            return timesShowWrites && earlier.timesShowWrites ? .written(other) : .unknown(other)
         }
         if size != sizeBefore {
             return .written("its size was \(sizeBefore) bytes, and is \(size) bytes")
@@ -130,6 +128,15 @@ extension WriteWitness {
         // A clock that is put right goes back a little, too.
         let (limit, isBeyond) = modified.addingReportingOverflow(1_000_000_000)
         return !isBeyond && limit < before
+    }
+
+    /// What shows that it is of another file, as a phrase; nil: nothing.
+    private func replacement(of earlier: WriteWitness) -> String? {
+        if let inode, let before = earlier.inode, inode != before {
+            return "another file is in its place (inode \(inode), it was \(before))"
+        }
+        guard let born, let before = earlier.born, born != before else { return nil }
+        return "it was removed and made anew at \(UTCTime(born))"
     }
 
     private func countedEvidence(since earlier: WriteWitness) -> WriteEvidence {

@@ -180,7 +180,7 @@ import Testing
         try? store.setRecording("b", true)
         try? store.merge(into: "b", from: ["a"])
         try? store.merge(into: "a", bits: marks)
-        _ = try? store.beginWriting(marks, judge: { _, _, _ in .missed })
+        _ = try? store.beginWriting(marks, sourceWitness: { [] }, judge: { _, _, _ in .missed })
         for job in (try? store.jobs()) ?? [] {
             guard let resumed = try? store.resumeJob(job.id, imageMarks: marks.copy()) else {
                 continue

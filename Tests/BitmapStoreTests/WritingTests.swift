@@ -58,7 +58,7 @@ import Testing
         ).finish(.success)
         var seen: [Bool] = []
         try store.beginWriting(
-            bits(1),
+            bits(1), sourceWitness: { [] },
             judge: { _, hasNewMarks, hasMarks in
                 seen = [hasNewMarks, hasMarks]
                 return isMissed ? .missed : .doubt(.sourceTouched)
@@ -72,18 +72,20 @@ import Testing
 
     @Test func `where a writer died, the next one marks everything`() throws {
         let (disk, store) = try makeStore()
-        try store.beginWriting(bits(1), judge: { _, _, _ in .marked })
+        try store.beginWriting(bits(1), sourceWitness: { [] }, judge: { _, _, _ in .marked })
         let later = try openStore(disk)
-        try later.beginWriting(bits(2), judge: { _, _, _ in .marked })
+        try later.beginWriting(bits(2), sourceWitness: { [] }, judge: { _, _, _ in .marked })
         #expect(try dirty(later) == Int64(Self.size) && isBeingWritten(disk))
         try later.endWriting(bits(2), found: witness(3))
         #expect(try !isBeingWritten(disk))
     }
 
-    @Test func `another device that writes the same storage judges nothing`() throws {
+    @Test func `another device that writes the same storage leaves no look`() throws {
         let (disk, store) = try makeStore()
-        try store.beginWriting(bits(1))
-        try store.endWriting(bits(1))
+        try store.beginWriting(bits(1), sourceWitness: { [] }, judge: { _, _, _ in .marked })
+        try store.endWriting(bits(1), found: nil)
+        #expect(try isBeingWritten(disk), "as if it had died")
+        try store.endWriting(bits(1), found: [])
         #expect(try dirty(store) == 512 && !isBeingWritten(disk))
         #expect(try store.history(of: .stored("n"))?.history.look == nil)
     }
@@ -91,9 +93,21 @@ import Testing
     @Test func `a bitmap that takes no marks is left alone`() throws {
         let (disk, store) = try makeStore()
         try store.setRecording("n", false)
-        #expect(try store.beginWriting(bits(1), judge: { _, _, _ in .missed }) == [])
+        #expect(
+            try store.beginWriting(bits(1), sourceWitness: { [] }, judge: { _, _, _ in .missed })
+                == [])
         #expect(try store.endWriting(bits(1), found: witness(2)) == [])
         #expect(try dirty(store) == 0 && !isBeingWritten(disk))
+    }
+
+    @Test func `one that is disabled meanwhile is not left as if a job had died`() throws {
+        let (disk, store) = try makeStore()
+        try store.beginWriting(
+            bits(1), sourceWitness: { [] }, judge: { _, _, _ in .marked })
+        try store.setRecording("n", false)
+        #expect(try isBeingWritten(disk))
+        try store.endWriting(bits(1), found: witness(2))
+        #expect(try !isBeingWritten(disk))
     }
 
     @Test func `a job that gives up leaves a doubt, or nothing at all`() throws {

@@ -99,6 +99,23 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// What it had copied is worth nothing then, also where this run does not come to its end.
+        @Test(arguments: ["source", "target"])
+        func `a full mirror that goes on in spite of a write copies everything`(
+            side: String
+        ) throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            let command = ["full", source, target, "--bitmap", "n"]
+            try scratch.interrupt(command + ["--overwrite"])
+            try Content.write(7, to: scratch.path(side), 4 * kiB..<4 * kiB + 512)
+            try scratch.expectRefused(command + ["--resume"], "changedSinceInterrupt")
+            try scratch.interrupt(command + ["--resume", "--verify=all"])
+            // What was refused once stays in doubt, until one run has copied all.
+            try scratch.mirrorOnwards(command + ["--resume"])
+            expectSame(source, target)
+        }
+
         @Test(.enabled(if: Shell.has("qemu-img")), arguments: [SIGTERM, SIGKILL])
         func `a base that is written after a stop is seen by every later job`(
             signal: CInt

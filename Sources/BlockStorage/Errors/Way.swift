@@ -96,7 +96,7 @@ extension Way: CustomStringConvertible {
         case .lessMemory: "have fewer requests in flight, or smaller ones"
         case .addBitmap: "add a bitmap"
         case .moveStore: "keep the store elsewhere"
-        case .forgetJobs(let disk): "forget the interrupted jobs of \(disk)"
+        case .forgetJobs(let disk): "forget the interrupted jobs from \(disk)"
         case .removeAllBitmaps: "remove all bitmaps"
         case .findDifferences: "find what was written by comparing"
         case .mirrorInFull: "make a new mirror in full"

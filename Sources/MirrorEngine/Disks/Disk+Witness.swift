@@ -13,6 +13,27 @@ extension Disk {
         devices.map { $0.witnessIfReached() ?? .unknown }
     }
 
+    /// A look at each of its files before a job writes to it.
+    func witnessBeforeWriting() -> [WriteWitness] {
+        devices.map {
+            // What is only read was read already.
+            $0.access == .readOnly ? $0.openingWitness ?? $0.settledWitness() : $0.witness()
+        }
+    }
+
+    /// A look at its files after a job, so that what something else writes there shows: those that
+    /// the job only reads, below its own, count as they were when it began.
+    ///
+    /// - Parameters:
+    ///   - before: from `witnessBeforeWriting`.
+    ///   - now: a look at all of them.
+    func witnessAfterWriting(_ before: [WriteWitness], _ now: [WriteWitness]) -> [WriteWitness] {
+        precondition(
+            before.count == devices.count && now.count == devices.count,
+            "the same files are looked at")
+        return devices.indices.map { devices[$0].access == .readOnly ? before[$0] : now[$0] }
+    }
+
     /// A look at each of its files as they are now, of which a write that follows shows. It takes
     /// a few milliseconds if one of them was just written.
     public func freshWitness() -> [WriteWitness] { devices.map { $0.settledWitness() } }

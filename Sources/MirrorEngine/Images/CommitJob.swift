@@ -57,7 +57,7 @@ public enum CommitJob {
             .image(
                 ImageProblem(
                     .refused, plan.target.path,
-                    "it is smaller than the overlay, and \(store) has bitmaps of its size",
+                    "it is smaller than the overlay, and \(store) is a store for its size",
                     remedy: "Move that file away, and mirror the image in full afterwards.")))
     }
 

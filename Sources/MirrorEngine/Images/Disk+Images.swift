@@ -77,7 +77,8 @@ extension Disk {
         var all = DirtyBitmap(
             size: geometry.size, granularity: Granularity(forSize: geometry.size))
         all.setAll()
-        try bitmaps.markInUse()
+        // They stay so where they could not be stored: it is tried again.
+        if !bitmaps.isMarkedInUse { try bitmaps.markInUse() }
         try bitmaps.store(changed: all)
     }
 }

@@ -142,8 +142,9 @@ extension MirrorError: DescribedError {
             "\(target) is half a mirror: \(Self.name(mode)) to it was interrupted, and bitmap "
                 + "'\(bitmap)' has never been mirrored to it"
         case .halfSource(let source, let target, let mode):
-            "\(source) is half a mirror: \(Self.name(mode)) to it from \(target) was interrupted, "
-                + "and \(target) is what that goes on from"
+            "\(source) is half a mirror, unless something else has made it whole: "
+                + "\(Self.name(mode)) to it from \(target) was interrupted, and \(target) is what "
+                + "that goes on from"
         case .nothingToResume(let target, let store):
             "\(store) has no interrupted job of this kind to \(target)"
         case .foreignWrites(let bitmap, let target, let how):
@@ -208,7 +209,11 @@ extension MirrorError: DescribedError {
     }
 
     private static func name(_ mode: JobMode) -> String {
-        mode == .full ? "a full mirror" : "an incremental mirror"
+        switch mode {
+        case .full: "a full mirror"
+        case .top: "a mirror of the top layer"
+        case .incremental: "an incremental mirror"
+        }
     }
 
     private static func list(_ names: [String]) -> String {

@@ -22,6 +22,8 @@ public final class MirrorJob: Job {
     private let markedBitmaps = Mutex<[String]?>(nil)
     /// All that the job may write.
     private let writes: FixedBits
+    /// The target's files before the first write.
+    private let targetBefore: [WriteWitness]
 
     /// A job that makes all of `target` read as `source` does.
     public static func full(
@@ -82,6 +84,7 @@ public final class MirrorJob: Job {
             dropTargetCache: target.caching != .direct && target.canWriteBack)
         let working = working.coarsened(to: plan.blockSize)
         writes = FixedBits(working.copy())
+        targetBefore = target.witnessBeforeWriting()
         state = SharedJob(
             plan: plan, working: working,
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
@@ -119,16 +122,20 @@ public final class MirrorJob: Job {
     public func runAndWait() -> MirrorReport {
         defer { state.control.end() }
         var report = copy()
-        report.doubts = target.devices.doubtsAboutWriters()
-        target.devices.endWatch()
-        do throws(MirrorError) { _ = try markWritten() } catch {
+        do throws(MirrorError) {
+            let isAllMarked = try markWritten()
+            report.doubts = target.devices.doubtsAboutWriters()
+            target.devices.endWatch()
+            if !isAllMarked, target.devices.mayHaveOtherWriter { _ = try markWritten() }
+        } catch {
+            target.devices.endWatch()
             if report.outcome.isMirrored { report.outcome = .failed(error) }
         }
         return report
     }
 
     /// The same for a job of which this is the copying: it goes on afterwards, calls `markWritten`
-    /// when it no longer watches who else writes, and says itself when it has ended.
+    /// when nothing is written any more, and says itself when it has ended.
     func copy() -> MirrorReport {
         let start = Clock.now
         let processor = Clock.processor
@@ -139,6 +146,8 @@ public final class MirrorJob: Job {
             let marked = try TargetMarks.begin(writes.bits, of: target)
             markedBitmaps.withLock { $0 = marked }
         } catch {
+            // Another store may have been told already.
+            try? TargetMarks.end(writes.bits, of: target, targetBefore)
             return refused(.store(error))
         }
         state.log.started(state.plan, bytes: state.planned)
@@ -158,21 +167,25 @@ public final class MirrorJob: Job {
     }
 
     /// Tells the bitmaps that are kept of the target what was written, when that is over: all, if
-    /// something else may have written there, because where is not known. It may be called again
-    /// when that turns out later.
+    /// something else may have written there, because where is not known. To be called again when
+    /// that turns out later.
     ///
     /// - Returns: whether that was all.
     func markWritten() throws(MirrorError) -> Bool {
         guard markedBitmaps.withLock({ $0 != nil }) else { return false }
         var bits = writes.bits.copy()
         let isShared = target.devices.mayHaveOtherWriter
+        var failure: MirrorError?
         if isShared {
             bits.setAll()
-            do throws(StorageError) { try target.markOwnBitmaps() } catch { throw .storage(error) }
+            do throws(StorageError) { try target.markOwnBitmaps() } catch {
+                failure = .storage(error)
+            }
         }
-        do throws(BitmapStoreError) { try TargetMarks.end(bits, of: target) } catch {
-            throw .store(error)
+        do throws(BitmapStoreError) { try TargetMarks.end(bits, of: target, targetBefore) } catch {
+            failure = failure ?? .store(error)
         }
+        if let failure { throw failure }
         return isShared
     }
 

@@ -12,7 +12,7 @@ struct EndLook {
     /// the next job has to hear of.
     let sourceWitness: [WriteWitness]
     /// As the job left the target's files.
-    let targetWitness: [WriteWitness]
+    var targetWitness: [WriteWitness]
     /// What the look adds to the claim.
     let evidence: [MirrorEvidence]
     /// No write to the source shows since the job began.
@@ -68,7 +68,6 @@ struct EndLook {
                 throw .writtenMeanwhile(path: mirror.source.path, how: how)
             }
             if let path = mirror.target.movedFile { throw .movedMeanwhile(path: path) }
-            try mirror.target.devices.requireNoOtherWriter()
             try mirror.target.requireSize()
             for case (let path, .written(let how)) in below {
                 throw .writtenMeanwhile(path: path, how: how)

@@ -56,10 +56,7 @@ struct MirrorStart {
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
         record.sourceWitness = source.settledWitness()
-        record.targetWitness = target.devices.map {
-            // What is only read was read already.
-            $0.access == .readOnly ? $0.openingWitness ?? $0.settledWitness() : $0.witness()
-        }
+        record.targetWitness = target.witnessBeforeWriting()
         record.writtenFiles = target.devices.prefix { $0.access == .readWrite }.count
         record.allowsUnknownTarget = request.allowNewTarget
         record.isImageBitmapRecording = imageMarks?.isRecording ?? true
@@ -80,7 +77,8 @@ struct MirrorStart {
         } catch {
             return
         }
-        for job in interrupted where source.identity.difference(from: job.target) == nil {
+        for job in interrupted
+        where !job.isRunning && source.identity.difference(from: job.target) == nil {
             throw .halfSource(source: source.path, target: target.path, interrupted: job.mode)
         }
     }

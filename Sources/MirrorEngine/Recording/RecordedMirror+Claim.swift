@@ -101,6 +101,6 @@ extension RecordedMirror {
             }
             return hasDoubt ? .mirrorByEvidence : .mirror
         }
-        return planned == 0 ? .nothingCopied : .mirrorByBitmap
+        return planned == 0 && request.mode != .full ? .nothingCopied : .mirrorByBitmap
     }
 }

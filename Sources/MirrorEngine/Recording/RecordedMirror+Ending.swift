@@ -110,16 +110,11 @@ extension RecordedMirror {
         return result
     }
 
-    /// The target's files as the job left them, so that what something else writes there shows.
-    /// Those that it only reads, below its own, count as they were when it began.
+    /// The target's files as the job left them.
     ///
-    /// - Parameter now: a look at all of them; empty if one can't be asked any more.
+    /// - Parameter now: a look at all of them.
     func targetWitness(_ now: [WriteWitness]) -> [WriteWitness] {
-        let before = record.targetWitness
-        guard now.count == target.devices.count, before.count == now.count else { return now }
-        return target.devices.indices.map {
-            target.devices[$0].access == .readOnly ? before[$0] : now[$0]
-        }
+        target.witnessAfterWriting(record.targetWitness, now)
     }
 
     /// Whether something else has written the target, or cut it: nothing is known of what this job
@@ -168,8 +163,12 @@ extension RecordedMirror {
         _ witness: [WriteWitness], _ doubts: Set<TargetDoubt.Kind>, isDistrusted: Bool
     ) throws(BitmapStoreError) {
         guard let record = try writer.close(isNeeded: false) else {
-            return try noteUnrecorded(
-                .failure, witness, doubts: doubts, isDistrusted: isDistrusted)
+            guard isDistrusted else {
+                return unlessUnusable { () throws(BitmapStoreError) in
+                    try noteUnrecorded(.failure, witness, doubts: doubts)
+                }
+            }
+            return try noteUnrecorded(.failure, witness, doubts: doubts, isDistrusted: true)
         }
         try record.giveUp(targetWitness: witness, doubts: doubts, isDistrusted: isDistrusted)
         guard case .path = records else { return }

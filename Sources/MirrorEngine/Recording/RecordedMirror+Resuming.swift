@@ -43,9 +43,8 @@ extension RecordedMirror {
                 start, record: record, working: working, resumed: job, logger: logger)
         } catch {
             // Nothing was written: the target is as the interrupted job has left it.
-            _ = try storing { () throws(BitmapStoreError) in
-                try record.finish(.failure, targetWitness: job.targetWitness)
-            }
+            // If that can't be said any more, the record is that of a job that died.
+            _ = try? record.finish(.failure, targetWitness: job.targetWitness)
             throw error
         }
     }
@@ -130,6 +129,7 @@ extension MirrorStart {
             try requireMarkedSource(bitmap.name, in: store) { (how, _) in
                 .changed(.source, path: path, difference: how)
             }
+            if record.hasMissedWrite { record.copiesAll = job.mode == .full }
         } else if job.mode == .incremental {
             evidence.append(.changeMap)
         }
@@ -192,9 +192,11 @@ extension MirrorStart {
         }
         for found in findings where found != .unchanged {
             if case .written(let how) = found {
-                guard request.verification == .all else {
+                // What the bitmap knows of the target stays suspicious until all was compared.
+                guard request.verification == .all, job.bitmap != nil || job.mode == .full else {
                     throw .changed(.target, path: target.path, difference: how)
                 }
+                record.copiesAll = job.mode == .full
                 warnings.append("\(target.path) was written by something else: \(how)")
             }
             note(found)

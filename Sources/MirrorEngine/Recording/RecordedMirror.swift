@@ -156,15 +156,9 @@ public final class RecordedMirror: Job {
         }
         let comparison = verifier.run(plannedBits())
         job.control.settle()
+        var unmarked: MirrorError?
         let look: EndLook
-        do throws(MirrorError) {
-            // What that writes to the target itself, the look has to see.
-            let isAllMarked = try job.markWritten()
-            look = try EndLook(self, comparison)
-            if !isAllMarked, target.devices.mayHaveOtherWriter { _ = try job.markWritten() }
-            // The comparison may have found what something else has written.
-            try target.devices.requireNoOtherWriter()
-        } catch {
+        do throws(MirrorError) { look = try lookAtEnd(comparison, &unmarked) } catch {
             report.outcome = .failed(error)
             return recordFailure(report, copied: true, comparison)
         }
@@ -172,11 +166,34 @@ public final class RecordedMirror: Job {
             report.outcome = outcome
             return recordFailure(report, copied: true, comparison, look)
         }
+        if let unmarked {
+            // What was copied is right all the same.
+            report.outcome = .failed(unmarked)
+            return recordFailure(report, copied: false, comparison, look)
+        }
         let claim = claim(report, comparison, look)
         let ended = recordSuccess(report, look, comparison, claim)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
+    }
+
+    /// - Parameter unmarked: why a bitmap of the target could not be told what was written.
+    /// - Throws: what makes all that was copied worth nothing, whatever a comparison has found.
+    private func lookAtEnd(
+        _ comparison: CompareReport?, _ unmarked: inout MirrorError?
+    ) throws(MirrorError) -> EndLook {
+        var isAllMarked = false
+        // What that writes to the target itself, the look has to see.
+        do throws(MirrorError) { isAllMarked = try job.markWritten() } catch { unmarked = error }
+        var look = try EndLook(self, comparison)
+        if !isAllMarked, target.devices.mayHaveOtherWriter {
+            do throws(MirrorError) { _ = try job.markWritten() } catch { unmarked = error }
+            look.targetWitness = targetWitness(target.witnessIfReached())
+        }
+        // The comparison may have found what something else has written.
+        try target.devices.requireNoOtherWriter()
+        return look
     }
 
     private func cause(of offset: Int64) -> DifferenceCause {

@@ -30,19 +30,39 @@ enum TargetMarks {
             (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
                 throws(BitmapStoreError) -> [String] in
             try store.beginWriting(
-                bits, sourceWitness: { target.witness() }, judge: place.isOwn ? judge : nil)
+                bits, sourceWitness: { target.witness() },
+                judge: place.isOwn ? judge : Self.judgeUnseen)
         }
+    }
+
+    /// Whether the bitmaps of a device that only shares storage with the target have missed a write
+    /// its own look would have to tell.
+    private static func judgeUnseen(
+        _ history: BitmapHistory, _ hasNewMarks: Bool, _ hasMarks: Bool
+    ) -> BitmapStore.WriterFinding {
+        history.look == nil || hasNewMarks ? .marked : .doubt(.sourceUnseen)
     }
 
     /// Marks what was written, when the job has ended: a job on such a bitmap may have taken the
     /// marks before all of it was. From now on the bitmaps see what others write.
     ///
-    /// - Parameter bits: as for `begin`; all, if something else may have written, too.
-    static func end(_ bits: borrowing DirtyBitmap, of target: Disk) throws(BitmapStoreError) {
+    /// - Parameters:
+    ///   - bits: as for `begin`; all, if something else may have written, too.
+    ///   - before: the target's files before the first write. What is written to one that the job
+    ///     only reads is no work of the job.
+    static func end(
+        _ bits: borrowing DirtyBitmap, of target: Disk, _ before: [WriteWitness]
+    ) throws(BitmapStoreError) {
+        let looks = target.witnessAfterWriting(before, target.freshWitness())
+        // What can't be asked any more may be as the job has left it.
+        let found = target.witnessIfReached().isIncomplete ? nil : looks
+        let isBlind = target.devices.contains { $0.blindnessToWriters != nil }
         _ = try forEachStore(bits, target) {
             (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
                 throws(BitmapStoreError) -> [String] in
-            try store.endWriting(bits, found: place.isOwn ? target.freshWitness() : nil)
+            try store.endWriting(
+                bits, found: place.isOwn ? found : found.map { _ in [] },
+                doubt: isBlind ? .sourceUnseen : nil)
         }
     }
 
@@ -106,7 +126,7 @@ enum TargetMarks {
         let offset: Int64
         /// The store is of the device or file that is written, not of another that shares storage
         /// with it, whose times and counters are others.
-        var isOwn = false
+        let isOwn: Bool
     }
 
     private static func places(of target: Disk) -> [Place] {
@@ -120,7 +140,10 @@ enum TargetMarks {
                 let identity = target.image == nil ? alias.identity : target.identity
                 let path = StorePlace.path(
                     kind: alias.kind, resolvedPath: alias.resolvedPath, identity: identity)
-                return Place(store: path, identity: identity, offset: alias.offset)
+                // Another name of the same file is no other file.
+                return Place(
+                    store: path, identity: identity, offset: alias.offset,
+                    isOwn: alias.kind == .image && target.device.kind == .image)
             }
     }
 

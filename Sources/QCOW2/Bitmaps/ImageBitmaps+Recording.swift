@@ -42,6 +42,9 @@ extension ImageBitmaps {
         }
     }
 
+    /// Whether `markInUse` was called, and `store(changed:)` has not ended it.
+    package var isMarkedInUse: Bool { recording.withLock { $0 != nil } }
+
     /// Marks in every enabled bitmap what was written since `markInUse`, and makes them trusted
     /// again. To be called when all that was written to the disk is on stable storage.
     ///

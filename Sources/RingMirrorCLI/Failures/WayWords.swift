@@ -29,7 +29,8 @@ extension Way {
         case .findDifferences:
             "find what was written with `ringmirror bitmap diff`, which compares,"
         case .mirrorInFull: "make a new mirror with `ringmirror full`"
-        case .forgetJobs(let disk): "forget that with `ringmirror bitmap remove \(disk) --jobs`"
+        case .forgetJobs(let disk):
+            "forget all interrupted jobs from \(disk): `ringmirror bitmap remove \(disk) --jobs`"
         case .resumeInterrupted: "run the command that was interrupted again, with --resume"
         case .inspect(let name): "see `ringmirror info \(name)`"
         }
