@@ -56,8 +56,8 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - bits: as for `beginWriting`; all, if something else may have written, too.
-    ///   - found: the disk's files as they were left; none if another device was written that shares
-    ///     storage with it; nil: that can't be told, which is as if the job had died.
+    ///   - found: the disk's files as they were left; none if another device was written that
+    ///     shares storage with it; nil: that can't be told, which is as if the job had died.
     ///   - doubt: why it can't be told whether something else has written; nil: it can.
     @discardableResult
     package func endWriting(

@@ -125,8 +125,7 @@ extension Transaction {
     /// What is known of the source's writes, which a job has found marked or not.
     ///
     /// A full job copies whatever was missed, also where it is resumed, unless it fails. One that
-    /// compares all of its target
-    /// afterwards finds it, and until then nothing is settled.
+    /// compares all of its target afterwards finds it, and until then nothing is settled.
     fileprivate mutating func judge(_ index: BitmapIndex, _ request: JobRequest) {
         if let doubt = request.sourceDoubt { noteSourceDoubt(doubt, index) }
         // Something else has enabled a bitmap of an image again, and that was judged as well.

@@ -43,9 +43,9 @@ extension RecordOptions {
 
     /// Begins a mirror, or resumes one. What may be resumed and can't be is begun anew.
     ///
-    /// - Parameter mayOverwrite: the user has agreed to lose what is on the target. Without that,
-    ///   the guards have let the target pass only for what the interrupted job left on it, which it
-    ///   has to hold still.
+    /// - Parameter mayOverwrite: the user has agreed to lose what is on the target, or the new job
+    ///   asks itself whether it holds what it goes on from. Without that, the guards have let the
+    ///   target pass only for what the interrupted job left on it, which it has to hold still.
     func begin(
         resuming: Bool, mayOverwrite: Bool, _ source: Disk, _ target: Disk,
         _ output: OutputOptions,
@@ -61,7 +61,7 @@ extension RecordOptions {
                 guard resumeAuto, mayOverwrite || isLeftOver(target, from: source) else {
                     throw error
                 }
-                output.warn(.begunAnew, "beginning anew: \(error.told)")
+                output.warn(.begunAnew, "beginning anew: \(error.problem)")
                 return try anew()
             default: throw error
             }

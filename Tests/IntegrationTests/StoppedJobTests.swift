@@ -99,6 +99,33 @@ extension Integration {
             expectSame(source, target)
         }
 
+        /// The refusal of the new one has the way on.
+        @Test func `an increment is begun anew where it can't be resumed`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try mirrored(scratch)
+            try Content.write(2, to: source, miB..<5 * miB)
+            try scratch.bitmap("mark", source, "n", "1M+4M")
+            let command = ["incremental", source, target, "--bitmap", "n", "--resume=auto"]
+            try scratch.interrupt(command)
+            try Content.write(7, to: target, Self.place)
+            try scratch.expectRefused(command, "foreignWrites")
+        }
+
+        @Test func `a full mirror that compares everything copies over what differs`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.image("source", size: Self.size, seed: 1)
+            let target = scratch.path("target")
+            let command = ["full", source, target]
+            try scratch.interrupt(command + ["--create", "--checkpoint", "0.2"], by: SIGKILL)
+            guard FileManager.default.fileExists(atPath: source + ".bitmaps") else { return }
+            // So much that the sample finds it.
+            try Content.write(7, to: target, 0..<256 * kiB)
+            let resumed = try scratch.run(command + ["--resume", "--verify=all", "--json"])
+            #expect(resumed.code == Code.done, "\(resumed)")
+            #expect(try resumed.report().text("claim") == "mirror", "\(resumed)")
+            expectSame(source, target)
+        }
+
         /// What it had copied is worth nothing then, also where this run does not come to its end.
         @Test(arguments: ["source", "target"])
         func `a full mirror that goes on in spite of a write copies everything`(

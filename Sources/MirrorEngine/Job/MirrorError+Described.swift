@@ -188,8 +188,9 @@ extension MirrorError: DescribedError {
                 + "\(.mirrorInFull)."
         case .otherContent: "\(.mirrorInFull)."
         case .halfMirror(_, let target, _):
-            "\(.resumeInterrupted). If \(target) held the mirror that the bitmap goes on from, "
-                + "\(.takeAsMirror)."
+            "\(.resumeInterrupted); if that is refused, \(.mirrorInFull). If \(target) held the "
+                + "mirror that the bitmap goes on from, and nothing else wrote it or what it "
+                + "stands on, \(.takeAsMirror)."
         case .halfSource(_, let target, _):
             "\(.resumeInterrupted). Or, if the source is right as it is, "
                 + "\(.forgetJobs(target.string))."

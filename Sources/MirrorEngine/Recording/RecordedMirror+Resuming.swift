@@ -37,13 +37,18 @@ extension RecordedMirror {
             }
         }
         do throws(MirrorError) {
-            let working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
-            try start.requireSampleOfCopied(job, without: working.copy(), in: store)
+            var working = try storing { () throws(BitmapStoreError) in try record.loadRemaining() }
+            if try start.distrustsCopied(job, without: working.copy(), in: store) {
+                working.setAll()
+                try storing { () throws(BitmapStoreError) in
+                    try record.checkpoint(working.copy())
+                }
+            }
             return try RecordedMirror(
                 start, record: record, working: working, resumed: job, logger: logger)
         } catch {
-            // Nothing was written: the target is as the interrupted job has left it.
-            // If that can't be said any more, the record is that of a job that died.
+            // Nothing was written: the target is as the interrupted job has left it. If that can't
+            // be said any more, the record is that of a job that died.
             _ = try? record.finish(.failure, targetWitness: job.targetWitness)
             throw error
         }
@@ -149,20 +154,24 @@ extension MirrorStart {
     }
 
     /// Refuses a target that differs from the source in a sample of what was copied before.
-    fileprivate mutating func requireSampleOfCopied(
+    ///
+    /// - Returns: whether all is to be copied again, by a full mirror that compares everything.
+    fileprivate mutating func distrustsCopied(
         _ job: StoredJob, without working: consuming DirtyBitmap, in store: BitmapStore
-    ) throws(MirrorError) {
+    ) throws(MirrorError) -> Bool {
         // What a map or a layer says was copied is no promise about the rest.
         guard job.mode == .full || job.bitmap != nil,
             let offset = difference(without: working)
-        else { return }
-        try refuse(
-            .differed, in: store,
-            .changed(
-                .target, path: target.path,
-                difference:
-                    "it differs from \(source.path) at offset \(offset), where it should not; "
-                    + "one of them was written since"))
+        else { return false }
+        let how =
+            "it differs from \(source.path) at offset \(offset), where it should not; one of them "
+            + "was written since"
+        guard job.mode == .full, request.verification == .all else {
+            try refuse(
+                .differed, in: store, .changed(.target, path: target.path, difference: how))
+        }
+        warnings.append("all is copied again to \(target.path): \(how)")
+        return true
     }
 
     /// Refuses a target that something else has written since the job left it, or had written

@@ -131,7 +131,8 @@ extension MirrorCommand {
         _ records: RecordedMirror.RecordPlace, resuming: Bool
     ) throws(MirrorError) -> RecordedMirror {
         try recording.begin(
-            resuming: resuming, mayOverwrite: guards.overwrite, source, target, output
+            resuming: resuming, mayOverwrite: guards.overwrite || basis.isKnown, source, target,
+            output
         ) { () throws(MirrorError) in
             try .resume(
                 from: source, to: target, request: request, records: records,
