@@ -109,6 +109,7 @@ extension MirrorCommand {
             ending: MirrorEnding(
                 sides: sides, bitmap: bitmap,
                 leaveOut: creates ? "--create" : basis.map == nil ? nil : "--map",
+                isIncrement: Self.mode == .incremental && basis.map == nil,
                 resumesItself: recording.resumeAuto, output: output))
         try run.run()
     }

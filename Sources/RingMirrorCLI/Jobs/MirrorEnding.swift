@@ -8,6 +8,8 @@ struct MirrorEnding {
     let bitmap: String?
     /// The option that --resume does not go with, if the command had it.
     var leaveOut: String?
+    /// Whether marks say what is copied.
+    var isIncrement = false
     /// The same command line resumes the job.
     var resumesItself = false
     let output: OutputOptions
@@ -121,7 +123,10 @@ struct MirrorEnding {
                 sides.isNew
                     ? "remove \(target.path) and run the command again, or run it with --overwrite "
                         + "and without --create"
-                    : "run the command again to make it one")
+                    : "run the command again to make it one"
+                        + (isIncrement
+                            ? "; if that is refused, because no mark tells of what was written, "
+                                + "with --verify=all, or `ringmirror full`" : ""))
         }
     }
 
