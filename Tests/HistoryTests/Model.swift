@@ -40,6 +40,10 @@ struct Model {
     /// Files on which a job has failed, or which changed their size, or worse: a refusal is right.
     var odd: Set<Int> = []
     var isSourceOdd = false
+    /// Files that a mirror did not come to its end on: they are no source of a restore.
+    private(set) var halfMirrors: Set<Int> = []
+    /// Files that a restore from did not come to its end: nothing is mirrored over them.
+    private var halfRestores: Set<Int> = []
 
     init(_ setting: Setting) {
         self.setting = setting
@@ -107,6 +111,7 @@ struct Model {
     mutating func succeeded(_ job: Job, _ file: Int, differing: Set<Int>) {
         for bitmap in 0..<2 { unheard[Pair(bitmap: bitmap, file: file)] = differing }
         left.remove(file)
+        halfMirrors.remove(file)
         if job.mode == .full || job.verifiesAll {
             begun[file] = nil
             odd.remove(file)
@@ -145,12 +150,18 @@ struct Model {
         if let bitmap = job.bitmap, job.clearing == .always || job.isResumed {
             dirty[bitmap] = []
         }
+        halfMirrors.insert(file)
         if ending == .killed { left.insert(file) }
         let isKnown = job.bitmap.map { known.contains(Pair(bitmap: $0, file: file)) } ?? false
         if ending == .killed || job.mode == .full || job.isResumed || !isKnown {
             odd.insert(file)
         }
         if job.mode == .full, !job.isResumed { beginFull(file, bitmap: job.bitmap) }
+    }
+
+    /// The source was restored from a file, or in part.
+    mutating func restored(from file: Int, isWhole: Bool) {
+        if isWhole { halfRestores.remove(file) } else { halfRestores.insert(file) }
     }
 
     /// A bitmap was cleared: it lacks nothing now, and its known targets lack what it had. That the
@@ -170,6 +181,7 @@ struct Model {
     /// Whether anything at all could make a guard suspicious of this job.
     func isSuspicious(_ job: Job, _ file: Int) -> Bool {
         if job.isResumed || job.vouches || isSourceOdd || odd.contains(file) { return true }
+        if halfRestores.contains(file) { return true }
         if job.mode == .full { return false }
         guard let bitmap = job.bitmap else { return true }
         let pair = Pair(bitmap: bitmap, file: file)

@@ -101,16 +101,19 @@ struct Play {
     }
 
     private mutating func restore(_ target: Int, _ surroundings: Surroundings) throws {
-        guard model.files[target] != nil, let bytes = files.read(name(target)) else { return }
+        guard let file = model.files[target], let bytes = files.read(name(target)) else { return }
         let ending = try rig.restore(from: target, surroundings)
         let isFit = bytes.count == model.source.count
         let heard = model.isSourceOdd ? [] : model.hearing(.all)
         guard case .success(let claim) = ending else {
-            if isFit && !model.isSourceOdd && surroundings.isQuiet {
+            if isFit && !model.isSourceOdd && surroundings.isQuiet,
+                !model.halfMirrors.contains(file)
+            {
                 throw Unexpected("RESTORE could not be done: \(ending.text)")
             }
             // A bitmap in an image is not to be trusted when whoever recorded in it has died.
             if ending == .killed, model.setting.source == .qcow2 { model.isSourceOdd = true }
+            if case .refused = ending {} else { model.restored(from: file, isWhole: false) }
             // The bitmaps have heard of all that it was about to write.
             let now = rig.source()
             let changed = difference(now, model.source)
@@ -128,6 +131,7 @@ struct Play {
         guard isFit else { throw Unexpected("RESTORE of another size succeeded") }
         if claim.kind != "mirror" { throw Unexpected("DOUBT of a restore: \(claim.kind)") }
         model.source = bytes
+        model.restored(from: file, isWhole: true)
         model.wrote(0..<bytes.count, heard: heard, .visible)
     }
 

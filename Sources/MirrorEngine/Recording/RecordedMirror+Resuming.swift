@@ -144,6 +144,8 @@ extension MirrorStart {
             guard job.bitmap != nil, request.verification == .all else {
                 throw .changed(.source, path: path, difference: how)
             }
+            // If this run does not come to comparing everything.
+            if job.mode == .full { record.copiesAll = true } else { record.doubts.insert(.missed) }
             return
         case .unknown: record.doubts.insert(.sourceUnseen)
         case .timesOnly: record.doubts.insert(.sourceTouched)

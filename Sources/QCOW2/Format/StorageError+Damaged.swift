@@ -13,7 +13,7 @@ extension StorageError {
     /// What to do about an image whose tables contradict each other.
     static func damageRemedy(_ path: FilePath) -> Remedy {
         "The image is damaged: `qemu-img check \(path)` shows more. Keep a copy of it, and run "
-            + "`qemu-img check -r all \(path)` first; what that leaves as it is, `qemu-img convert` "
-            + "to a new image mends."
+            + "`qemu-img check -r all \(path)` first; what that leaves as it is, `qemu-img "
+            + "convert` to a new image mends."
     }
 }

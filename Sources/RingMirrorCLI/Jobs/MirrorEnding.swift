@@ -103,7 +103,7 @@ struct MirrorEnding {
         say(
             "\(target.path) is NOT a mirror of \(source.path): "
                 + "\(ByteSize.text(report.done)) of \(ByteSize.text(report.planned)) were copied"
-                + (report.flushed ? "" : ", and not flushed"))
+                + (report.flushed || recorded?.resumableFrom != nil ? "" : ", and not flushed"))
         if let error = recorded?.recordError {
             say("the progress could not be recorded: \(error.told)")
         }

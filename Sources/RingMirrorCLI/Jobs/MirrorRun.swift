@@ -12,8 +12,12 @@ struct MirrorRun {
     private var source: Disk { ending.sides.source }
     private var target: Disk { ending.sides.target }
     private var output: OutputOptions { ending.output }
-    /// Bytes that an interrupted job had done before this one resumed it.
-    private var saved: Int64 { mirror.resumed.map { $0.planned - $0.remainingBytes } ?? 0 }
+    /// Bytes that an interrupted job had done before this one resumed it, and that are not copied
+    /// again.
+    private var saved: Int64 {
+        guard let job = mirror.resumed, mirror.progress.planned < job.planned else { return 0 }
+        return job.planned - job.remainingBytes
+    }
 
     /// Runs the job. Throws the exit code unless the target is a mirror at its end and all that was
     /// to be recorded is.
