@@ -246,11 +246,12 @@ extension Integration {
             let existing = try scratch.image("existing", size: Self.size, seed: 2)
             try expectRefused(
                 scratch, [source, existing, "--create"], naming: ["exists"], untouched: [existing])
-            // A link that leads nowhere is a name that is taken.
+            // A link that leads nowhere is neither there nor can it be made.
             let dangling = scratch.path("dangling")
             try Shell.run("ln", "-s", missing, dangling)
             let end = try scratch.run("full", source, dangling, "--create")
-            #expect(end.code == Code.refused, "\(end)")
+            #expect(end.code == Code.usage, "\(end)")
+            #expect(end.errors.contains("symbolic link"), "\(end)")
             #expect(!FileManager.default.fileExists(atPath: missing))
         }
 
