@@ -53,14 +53,14 @@ enum TargetMarks {
     static func end(
         _ bits: borrowing DirtyBitmap, of target: Disk, _ before: [WriteWitness]
     ) throws(BitmapStoreError) {
-        let looks = target.witnessAfterWriting(before, target.freshWitness())
-        // What can't be asked any more may be as the job has left it.
-        let found = target.witnessIfReached().isIncomplete ? nil : looks
-        let isBlind = target.devices.contains { $0.blindnessToWriters != nil }
         _ = try forEachStore(bits, target) {
             (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
                 throws(BitmapStoreError) -> [String] in
-            try store.endWriting(
+            let looks = target.witnessAfterWriting(before, target.freshWitness())
+            // What can't be asked any more may be as the job has left it.
+            let found = target.witnessIfReached().isIncomplete ? nil : looks
+            let isBlind = target.devices.contains { $0.blindnessToWriters != nil }
+            return try store.endWriting(
                 bits, found: place.isOwn ? found : found.map { _ in [] },
                 doubt: isBlind ? .sourceUnseen : nil)
         }
