@@ -10,14 +10,6 @@ extension Integration {
         /// Far from what was copied when a job is stopped, and where a sample hardly ever looks.
         private static let place = 7 * miB + 5120..<7 * miB + 5632
 
-        private func mirrored(_ scratch: Scratch) throws -> (source: String, target: String) {
-            let source = try scratch.image("source", size: Self.size, seed: 1)
-            let target = scratch.path("target")
-            try scratch.bitmap("add", source, "n")
-            try scratch.mirror(source, target, "--create", "--bitmap", "n")
-            return (source, target)
-        }
-
         /// As `touch -r` does after a write, so that only the change of the inode shows it.
         private func writeUnseen(_ path: String, _ range: Range<Int64>) throws {
             try Shell.run("touch", "-r", path, path + ".time")
@@ -43,7 +35,7 @@ extension Integration {
         /// Marks tell what was written to the source where it was copied already, if all were made.
         @Test func `a full mirror that marks have kept true rests on its bitmap`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             let command = ["full", source, target, "--bitmap", "n"]
             try scratch.interrupt(command + ["--overwrite"])
             try Content.write(7, to: source, Self.place)
@@ -55,7 +47,7 @@ extension Integration {
 
         @Test func `a full mirror of a source that nothing wrote rests on nothing`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             let command = ["full", source, target, "--bitmap", "n"]
             try scratch.interrupt(command + ["--overwrite"])
             let report = try scratch.mirrorOnwards(command + ["--resume"])
@@ -85,7 +77,7 @@ extension Integration {
 
         @Test func `to compare everything is a way on also with a resume`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(2, to: source, miB..<5 * miB)
             try scratch.bitmap("mark", source, "n", "1M+4M")
             let command = ["incremental", source, target, "--bitmap", "n"]
@@ -102,7 +94,7 @@ extension Integration {
         /// The refusal of the new one has the way on.
         @Test func `an increment is begun anew where it can't be resumed`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(2, to: source, miB..<5 * miB)
             try scratch.bitmap("mark", source, "n", "1M+4M")
             let command = ["incremental", source, target, "--bitmap", "n", "--resume=auto"]
@@ -132,7 +124,7 @@ extension Integration {
             side: String
         ) throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             let command = ["full", source, target, "--bitmap", "n"]
             try scratch.interrupt(command + ["--overwrite"])
             try Content.write(7, to: scratch.path(side), 4 * kiB..<4 * kiB + 512)
@@ -148,7 +140,7 @@ extension Integration {
             signal: CInt
         ) throws {
             let scratch = try Scratch()
-            let (source, base) = try mirrored(scratch)
+            let (source, base) = try scratch.mirrored(size: Self.size)
             try Content.write(2, to: source, miB..<5 * miB)
             try scratch.bitmap("mark", source, "n", "1M+4M")
             let overlay = scratch.path("monday.qcow2")
@@ -163,7 +155,7 @@ extension Integration {
         @Test(.enabled(if: Shell.has("qemu-img")))
         func `another file in the place of a base is not that`() throws {
             let scratch = try Scratch()
-            let (source, base) = try mirrored(scratch)
+            let (source, base) = try scratch.mirrored(size: Self.size)
             try Content.write(2, to: source, miB..<2 * miB)
             try scratch.bitmap("mark", source, "n", "1M+1M")
             let command = ["incremental", source, scratch.path("monday.qcow2"), "--bitmap", "n"]
@@ -185,7 +177,7 @@ extension Integration {
             signal: CInt
         ) throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(2, to: source, 0..<Self.size)
             let restore = ["full", target, source, "--overwrite", "--checkpoint", "0.2"]
             try scratch.interrupt(restore, by: signal)

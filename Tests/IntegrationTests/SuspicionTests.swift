@@ -7,20 +7,12 @@ extension Integration {
     @Suite struct Suspicion {
         private static let size: Int64 = 8 * miB
 
-        private func mirrored(_ scratch: Scratch) throws -> (source: String, target: String) {
-            let source = try scratch.image("source", size: Self.size, seed: 1)
-            let target = scratch.path("target")
-            try scratch.bitmap("add", source, "n")
-            try scratch.mirror(source, target, "--create", "--bitmap", "n")
-            return (source, target)
-        }
-
         @Test(arguments: ["full", "incremental"])
         func `a target that was written since the interrupt is not gone on with`(mode: String)
             throws
         {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(9, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "1M+6M")
             let command = [mode, source, target, "--bitmap", "n"]
@@ -40,7 +32,7 @@ extension Integration {
 
         @Test func `a source that was written without a mark is not gone on with`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             let command = ["full", source, target, "--bitmap", "n"]
             try scratch.interrupt(command + ["--overwrite"])
             try Content.write(7, to: source, 4 * kiB..<5 * kiB)
@@ -53,7 +45,7 @@ extension Integration {
 
         @Test func `a target that was found to differ lacks everything`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(7, to: target, 7 * miB..<7 * miB + 512)
             let found = try scratch.run(
                 "incremental", source, target, "--bitmap", "n", "--verify=all")
@@ -68,7 +60,7 @@ extension Integration {
         /// What the caller answered for is answered for as long as the job lasts.
         @Test func `a target that was vouched for is resumed`() throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             // As if restored from a copy: another time, the same bytes.
             try Content.write(1, to: target, 0..<4 * kiB)
             try Content.write(1, to: source, 0..<4 * kiB)
@@ -100,7 +92,7 @@ extension Integration {
             mode: String
         ) throws {
             let scratch = try Scratch()
-            let (source, target) = try mirrored(scratch)
+            let (source, target) = try scratch.mirrored(size: Self.size)
             try Content.write(7, to: source, miB..<7 * miB)
             try scratch.bitmap("mark", source, "n", "0-7M")
             let command = ["incremental", source, target, "--bitmap", "n"]
@@ -141,7 +133,7 @@ extension Integration {
 
         @Test func `a refused target does not become a known one`() throws {
             let scratch = try Scratch()
-            let (source, _) = try mirrored(scratch)
+            let (source, _) = try scratch.mirrored(size: Self.size)
             let other = try scratch.image("other", size: Self.size, seed: 5)
             let command = [
                 "incremental", source, other, "--bitmap", "n", "--bitmap-mode", "always",

@@ -26,6 +26,15 @@ extension Integration {
             try scratch.bitmap("mark", source, "n", "1M+4M")
         }
 
+        /// The bitmap of the target has everything marked.
+        private func expectWhole(_ scratch: Scratch, _ target: String, _ copy: String) throws {
+            let report = try scratch.mirrorOnwards([
+                "incremental", target, copy, "--bitmap", "k",
+            ])
+            #expect(report.number("planned") == Self.size, "\(report)")
+            expectSame(target, copy)
+        }
+
         @Test func `what a job writes its target's bitmaps have`() throws {
             let scratch = try Scratch()
             let (source, target, copy) = try chained(scratch)
@@ -55,11 +64,7 @@ extension Integration {
                 "incremental", source, target, "--bitmap", "n", "--new-target")
             guard end.code != Code.refused else { return }
             #expect(end.code == Code.done, "\(end)")
-            let report = try scratch.mirrorOnwards([
-                "incremental", target, copy, "--bitmap", "k",
-            ])
-            #expect(report.number("planned") == Self.size, "\(report)")
-            expectSame(target, copy)
+            try expectWhole(scratch, target, copy)
         }
 
         /// Who wrote there as well, nobody has heard.
@@ -79,11 +84,7 @@ extension Integration {
             // Now and then the sample before the first write finds it.
             guard resumed.code != Code.refused else { return }
             #expect(resumed.code == Code.done, "\(resumed)")
-            let report = try scratch.mirrorOnwards([
-                "incremental", target, copy, "--bitmap", "k",
-            ])
-            #expect(report.number("planned") == Self.size, "\(report)")
-            expectSame(target, copy)
+            try expectWhole(scratch, target, copy)
         }
 
         /// Another name of the target is the target.
@@ -99,11 +100,7 @@ extension Integration {
                 "incremental", source, target + ".link", "--map", "\(map):ranges")
             guard end.code != Code.refused else { return }
             #expect(end.code == Code.done, "\(end)")
-            let report = try scratch.mirrorOnwards([
-                "incremental", target, copy, "--bitmap", "k",
-            ])
-            #expect(report.number("planned") == Self.size, "\(report)")
-            expectSame(target, copy)
+            try expectWhole(scratch, target, copy)
         }
 
         /// What is written below the target is no work of the job, and no mark tells of it.

@@ -159,4 +159,13 @@ extension Scratch {
         #expect(report.flag("flushed") == true, sourceLocation: sourceLocation)
         return report
     }
+
+    /// A source, and a target that its bitmap `n` knows as a mirror.
+    func mirrored(size: Int64) throws -> (source: String, target: String) {
+        let source = try image("source", size: size, seed: 1)
+        let target = path("target")
+        try bitmap("add", source, "n")
+        try mirror(source, target, "--create", "--bitmap", "n")
+        return (source, target)
+    }
 }
