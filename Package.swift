@@ -38,6 +38,9 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         name: name, dependencies: dependencies, cSettings: gnuSource, swiftSettings: strictSettings)
 }
 
+/// What the kernel's tracking of disks needs is left out without it: see `CBPF`.
+let tracking = "Tracking"
+
 /// A library of the system behind functions of ours. Their headers read none of the system's, which
 /// the toolchain's modules own: see the rule `headers` of TidyTests.
 func libraryShim(_ name: String, _ library: String) -> Target {
@@ -58,6 +61,12 @@ let package = Package(
         .library(name: "RingMirror", targets: ["RingMirror"]),
         .executable(name: "ringmirror", targets: ["RingMirrorCLI"]),
     ],
+    traits: [
+        .default(enabledTraits: [tracking]),
+        .trait(
+            name: tracking,
+            description: "Disks are tracked by the kernel, through libbpf."),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -68,6 +77,10 @@ let package = Package(
         libraryShim("CBlkid", "blkid"),
         libraryShim("CZlib", "z"),
         libraryShim("CZstd", "zstd"),
+        .target(
+            name: "CBPF", exclude: ["bpf"],
+            cSettings: [.define("RINGMIRROR_TRACKING", .when(traits: [tracking]))],
+            linkerSettings: [.linkedLibrary("bpf", .when(traits: [tracking]))]),
         .target(name: "CLinux", dependencies: []),
         .target(name: "CProcess", dependencies: []),
 
@@ -79,16 +92,20 @@ let package = Package(
             "QCOW2", ["BlockStorage", "DirtyBitmap", "CZlib", "CZstd", systemPackage]),
         module("BitmapStore", ["CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
         module(
+            "KernelTracking", ["CBPF", "CLinux", "DirtyBitmap", "BlockStorage", systemPackage]),
+        module("Freezing", ["CLinux", "BlockStorage", systemPackage]),
+        module(
             "MirrorEngine",
             [
-                "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", systemPackage,
+                "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "KernelTracking",
+                "Freezing", systemPackage,
                 .product(name: "Logging", package: "swift-log"),
             ]),
         module(
             "RingMirror",
             [
                 "DirtyBitmap", "BlockStorage", "QCOW2", "BitmapStore", "ChangeMap", "MirrorEngine",
-                "Ring", systemPackage,
+                "KernelTracking", "Freezing", "Ring", systemPackage,
             ]),
         .executableTarget(
             name: "RingMirrorCLI",
@@ -106,6 +123,9 @@ let package = Package(
         tests("ChangeMapTests", ["ChangeMap", "DirtyBitmap"]),
         tests("RingTests", ["Ring", "CLiburing"]),
         tests("BlockStorageTests", ["BlockStorage", systemPackage]),
+        tests(
+            "KernelTrackingTests", ["KernelTracking", "DirtyBitmap", "BlockStorage", systemPackage]),
+        tests("FreezingTests", ["Freezing", "BlockStorage", systemPackage]),
         tests(
             "QCOW2Tests", ["QCOW2", "DirtyBitmap", "BlockStorage", systemPackage], computes: true),
         tests(

@@ -1,7 +1,8 @@
 /// Who may know whom: section 2 of the design as a table.
 enum Modules {
     private static let ours = [
-        "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "ChangeMap", "MirrorEngine",
+        "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "ChangeMap",
+        "KernelTracking", "Freezing", "MirrorEngine",
     ]
 
     /// What each module may import. A module that isn't here may not exist: whoever adds one says
@@ -21,16 +22,22 @@ enum Modules {
         "BitmapStore": [
             "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage", "Synchronization",
         ],
+        "KernelTracking": [
+            "CBPF", "CLinux", "DirtyBitmap", "BlockStorage", "Glibc", "SystemPackage",
+            "Synchronization",
+        ],
+        "Freezing": ["CLinux", "BlockStorage", "Glibc", "SystemPackage", "Synchronization"],
         "MirrorEngine": [
-            "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "Glibc", "Logging",
-            "SystemPackage", "Synchronization",
+            "DirtyBitmap", "Ring", "BlockStorage", "QCOW2", "BitmapStore", "KernelTracking",
+            "Freezing", "Glibc", "Logging", "SystemPackage", "Synchronization",
         ],
         "RingMirror": Set(ours + ["SystemPackage"]),
         "RingMirrorCLI": [
             "RingMirror", "CProcess", "ArgumentParser", "Logging", "SystemPackage",
             "Synchronization", "Glibc", "FoundationEssentials",
         ],
-        "CLiburing": [], "CLinux": [], "CProcess": [], "CBlkid": [], "CZlib": [], "CZstd": [],
+        "CLiburing": [], "CBPF": [], "CLinux": [], "CProcess": [], "CBlkid": [], "CZlib": [],
+        "CZstd": [],
     ]
 
     /// What comes with the compiler or the C library, so that a package does not declare it.

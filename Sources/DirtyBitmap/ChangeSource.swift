@@ -1,5 +1,3 @@
-package import DirtyBitmap
-
 /// What tells a job of writes to its source while it runs.
 ///
 /// It tells of each write when that is submitted and again when it has completed, before its

@@ -1,0 +1,2 @@
+/// Filesystems that are held still for a moment.
+public enum FilesystemFreeze {}

@@ -1,0 +1,5 @@
+import Testing
+
+@testable import Freezing
+
+@Suite struct FreezingTests {}

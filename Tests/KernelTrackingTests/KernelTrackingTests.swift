@@ -1,0 +1,5 @@
+import Testing
+
+@testable import KernelTracking
+
+@Suite struct KernelTrackingTests {}
