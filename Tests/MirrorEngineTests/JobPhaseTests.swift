@@ -12,7 +12,7 @@ import Testing
         (.paused, [.running, .flushing, .settling, .ended]),
         (.ready, [.running, .standby, .completing, .flushing, .settling, .ended]),
         (.standby, [.ready, .flushing, .settling, .ended]),
-        (.completing, [.flushing, .settling, .ended]),
+        (.completing, [.running, .flushing, .settling, .ended]),
         (.flushing, [.running, .ready, .verifying, .settling, .ended]),
         (.verifying, [.settling, .ended]),
         (.settling, [.ended]),
@@ -35,7 +35,8 @@ import Testing
         case (.resume, .standby): .ready
         case (.resume, .created), (.resume, .running), (.resume, .ready): phase
         case (.resume, _): nil
-        case (.complete, .ready): .completing
+        // It takes effect when the writers are held back, which the job does itself.
+        case (.complete, .ready), (.complete, .running): phase
         case (.complete, _): nil
         }
     }
@@ -57,7 +58,7 @@ import Testing
     }
 
     /// The shortest way to a phase, by what jobs do themselves.
-    private func control(in phase: JobPhase) -> JobControl? {
+    private func control(in phase: JobPhase) -> JobControl {
         let control = JobControl(speedLimit: nil)
         switch phase {
         case .created: break
@@ -72,8 +73,11 @@ import Testing
             control.beginVerification()
         case .settling: control.settle()
         case .ended: control.end()
-        // Jobs that get there come with live mirrors.
-        case .ready, .standby, .completing: return nil
+        case .ready, .standby, .completing:
+            control.start()
+            control.becomeReady()
+            if phase == .standby { control.pause() }
+            if phase == .completing { control.beginCompletion() }
         }
         return control
     }
@@ -83,7 +87,7 @@ import Testing
             for verb in Self.verbs {
                 let expected = Self.result(of: verb, in: phase)
                 #expect(phase.allows(verb) == (expected != nil), "\(verb) in \(phase)")
-                guard let control = control(in: phase) else { continue }
+                let control = control(in: phase)
                 #expect(control.phase == phase)
                 do throws(JobVerbError) {
                     try control.apply(verb)
@@ -96,6 +100,16 @@ import Testing
                     #expect(error == JobVerbError(verb: verb, phase: phase))
                 }
             }
+        }
+    }
+
+    @Test func `an end is asked for once`() throws {
+        let control = JobControl(speedLimit: nil)
+        control.start()
+        try control.apply(.complete)
+        #expect(control.isAskedToComplete && control.phase == .running)
+        #expect(throws: JobVerbError(verb: .complete, phase: .running, isRepeated: true)) {
+            try control.apply(.complete)
         }
     }
 

@@ -137,8 +137,8 @@ import Testing
     @Test func `each kind has its verbs`() {
         let all = Set(Self.verbs)
         let expected: [JobKind: Set<JobVerb>] = [
-            .mirror: all, .comparison: [.cancel], .stream: all.subtracting([.complete]),
-            .commit: all.subtracting([.complete]),
+            .live: all, .mirror: all.subtracting([.complete]), .comparison: [.cancel],
+            .stream: all.subtracting([.complete]), .commit: all.subtracting([.complete]),
         ]
         for kind in JobKind.allCases {
             #expect(Set(Self.verbs.filter(kind.allows)) == expected[kind], "\(kind)")
@@ -229,7 +229,11 @@ import Testing
         }
         let report = mirror.runAndWait()
         #expect(report.mirror.outcome.isMirrored && report.comparison?.isIdentical == true)
-        let expected = Set(verbs.map { JobVerbError(verb: $0, phase: .verifying) })
+        let expected = Set(
+            verbs.map {
+                JobVerbError(
+                    verb: $0, phase: .verifying, kind: $0 == .complete ? .mirror : nil)
+            })
         #expect(refusals.withLock { $0 } == expected)
     }
 

@@ -29,6 +29,10 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case interrupted
     case writtenMeanwhile, openedMeanwhile, movedMeanwhile
     case verificationFailed, verificationIncomplete, targetResized
+    // Sources that are written while they are copied.
+    case writersNotHeld
+    // Disks that the kernel tracks.
+    case trackingUnavailable, diskNotTrackable, noSuchTracker, trackerInUse, trackerInvalid
     // The system.
     case systemCall
 }

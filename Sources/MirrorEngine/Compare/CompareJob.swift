@@ -299,7 +299,7 @@ public final class CompareJob: Job {
         return JobProgress(
             phase: phase, activity: .verifying, planned: planned,
             done: state.counters.done.value, read: state.counters.read.value, written: 0,
-            zeroed: 0, skipped: 0, pausedBy: nil, pauses: 0)
+            zeroed: 0, skipped: 0, pausedBy: nil, pauses: 0, live: nil)
     }
 
     private func work() {

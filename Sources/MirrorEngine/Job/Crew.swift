@@ -9,8 +9,12 @@ final class Crew: @unchecked Sendable {
     enum Step: Sendable, Equatable {
         /// All copy again. For the first pass nobody has to ask.
         case copy
-        /// One of them flushes, and the others go on waiting.
-        case flush
+        /// One of them flushes, and the others go on waiting. After the final one nothing is
+        /// written any more.
+        case flush(isFinal: Bool)
+        /// There is nothing to do for now: one of them comes again in a moment, and the others go
+        /// on waiting.
+        case wait
         /// All is done.
         case end
     }
@@ -44,9 +48,11 @@ final class Crew: @unchecked Sendable {
                     continue
                 }
                 let found = decide()
-                guard found != .flush else {
+                switch found {
+                case .flush, .wait:
                     arrived -= 1
                     return found
+                case .copy, .end: break
                 }
                 arrived = 0
                 round += 1

@@ -79,6 +79,8 @@ extension Job {
 public enum JobKind: String, Sendable, CaseIterable, CustomStringConvertible {
     /// It copies one disk to another.
     case mirror
+    /// The same, of a disk that is written meanwhile.
+    case live
     /// It compares two disks.
     case comparison
     /// It copies into an image what that takes from the images below.
@@ -95,8 +97,9 @@ public enum JobKind: String, Sendable, CaseIterable, CustomStringConvertible {
         switch (self, verb) {
         case (_, .cancel): true
         case (.comparison, _): false
+        case (.live, _): true
+        case (.mirror, .complete), (.stream, .complete), (.commit, .complete): false
         case (.mirror, _): true
-        case (.stream, .complete), (.commit, .complete): false
         case (.stream, _), (.commit, _): true
         }
     }

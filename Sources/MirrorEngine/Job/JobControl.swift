@@ -17,6 +17,7 @@ package final class JobControl: Sendable {
     /// The raw value of the phase.
     private let current = Atomic<UInt8>(JobPhase.created.rawValue)
     private let resumptions = Atomic<Int>(0)
+    private let completing = Atomic<Bool>(false)
     private let state = Mutex(State())
 
     init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
@@ -52,6 +53,27 @@ package final class JobControl: Sendable {
     /// The first byte is about to be asked for. A job that was paused before stays so.
     func start() { move { $0 == .created ? .running : nil } }
 
+    /// A live mirror has what its source has, on stable storage.
+    func becomeReady() { move { $0 == .running ? .ready : nil } }
+
+    /// The source was written.
+    func leaveReady() { move { $0 == .ready ? .running : nil } }
+
+    /// The writers are held back: nothing may slow down the rest.
+    func beginCompletion() {
+        move { $0 == .running || $0 == .ready ? .completing : nil }
+        speed.lift()
+    }
+
+    /// The writers go on, although not all was copied.
+    func leaveCompletion() {
+        move { $0 == .completing ? .running : nil }
+        speed.restore()
+    }
+
+    /// Somebody has asked for the end of a live mirror.
+    var isAskedToComplete: Bool { completing.load(ordering: .acquiring) }
+
     /// Nothing is copied any more, and the last flush begins.
     func beginFlush() { move { $0 == .ended ? nil : .flushing } }
 
@@ -74,7 +96,10 @@ package final class JobControl: Sendable {
         case .pause: pause()
         case .resume: resume()
         case .cancel: cancel()
-        case .complete: move { $0 == .ready ? .completing : nil }
+        case .complete:
+            guard !completing.exchange(true, ordering: .acquiringAndReleasing) else {
+                throw JobVerbError(verb: verb, phase: phase, isRepeated: true)
+            }
         case .setSpeed(let limit): speed.set(limit)
         }
     }

@@ -48,7 +48,8 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         case .paused: [.running, .flushing, .settling, .ended]
         case .ready: [.running, .standby, .completing, .flushing, .settling, .ended]
         case .standby: [.ready, .flushing, .settling, .ended]
-        case .completing: [.flushing, .settling, .ended]
+        // The writers may be let go before all is copied.
+        case .completing: [.running, .flushing, .settling, .ended]
         // A flush that succeeded makes a live mirror ready, and writes that came meanwhile work.
         case .flushing: [.running, .ready, .verifying, .settling, .ended]
         case .verifying: [.settling, .ended]
@@ -64,7 +65,7 @@ public enum JobPhase: UInt8, Sendable, CaseIterable, CustomStringConvertible {
     public func allows(_ verb: JobVerb) -> Bool {
         switch verb {
         case .cancel: self != .settling && self != .ended
-        case .complete: self == .ready
+        case .complete: self == .ready || self == .running
         case .setSpeed: isCopying
         case .pause, .resume: isCopying && self != .completing
         }
@@ -109,7 +110,8 @@ public enum JobVerb: Sendable, Hashable {
     case resume
     /// Stops: what is in flight completes, the target is flushed, the rest stays undone.
     case cancel
-    /// Ends a live mirror with a target that has all that its source has.
+    /// Ends a live mirror with a target that has all that its source has: at once if it is ready,
+    /// else as soon as what is left can be copied in a short pause of the writers.
     case complete
     /// Bytes a second from now on; nil for no limit.
     case setSpeed(Int64?)
@@ -123,11 +125,14 @@ public struct JobVerbError: Error, Sendable, Hashable, CustomStringConvertible {
     public let phase: JobPhase
     /// The kind of the job, if that takes the verb in no phase at all; nil: it is the phase.
     public let kind: JobKind?
+    /// It was asked for before, and can't be asked for twice.
+    public let isRepeated: Bool
 
-    init(verb: JobVerb, phase: JobPhase, kind: JobKind? = nil) {
+    init(verb: JobVerb, phase: JobPhase, kind: JobKind? = nil, isRepeated: Bool = false) {
         self.verb = verb
         self.phase = phase
         self.kind = kind
+        self.isRepeated = isRepeated
     }
 
     public var description: String {
@@ -139,6 +144,7 @@ public struct JobVerbError: Error, Sendable, Hashable, CustomStringConvertible {
             case .complete: "completed"
             case .setSpeed: "given another speed"
             }
+        if isRepeated { return "the job was told before that it is to be \(verb)" }
         guard let kind else { return "a job that is \(phase) can't be \(verb)" }
         return "a \(kind) can't be \(verb)"
     }

@@ -22,6 +22,8 @@ public struct JobProgress: Sendable {
     /// How many times the job has begun to wait with an error. A job that is resumed too soon waits
     /// again before anybody who looks now and then has seen it go on; this number tells.
     public let pauses: Int
+    /// What only a live mirror has; nil: it is another job.
+    public let live: LiveProgress?
 
     /// Whether the job starts nothing new until it is resumed.
     public var isPaused: Bool { phase.isPaused }
@@ -33,7 +35,7 @@ extension JobProgress {
     /// - Parameter phase: where the job was before the counters are read.
     init(
         _ counters: JobCounters, _ phase: JobPhase, planned: Int64,
-        pauseState: (error: MirrorError?, pauses: Int)
+        pauseState: (error: MirrorError?, pauses: Int), live: LiveProgress? = nil
     ) {
         self.init(
             phase: phase, activity: phase == .flushing ? .flushing : .copying, planned: planned,
@@ -42,7 +44,7 @@ extension JobProgress {
             skipped: counters.skipped.value,
             // It may have been paused since.
             pausedBy: phase.isPaused ? pauseState.error : nil,
-            pauses: pauseState.pauses)
+            pauses: pauseState.pauses, live: live)
     }
 
     /// The same for a job that compares by now.
@@ -50,7 +52,7 @@ extension JobProgress {
         JobProgress(
             phase: phase, activity: .verifying, planned: comparison.planned,
             done: comparison.done, read: read, written: written, zeroed: zeroed, skipped: skipped,
-            pausedBy: nil, pauses: pauses)
+            pausedBy: nil, pauses: pauses, live: live)
     }
 }
 

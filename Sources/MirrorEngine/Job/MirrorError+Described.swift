@@ -9,13 +9,14 @@ extension MirrorError: DescribedError {
         case .ring(let error): error
         case .storage(let error): error
         case .store(let error): error
+        case .live(let error): error
         default: nil
         }
     }
 
     public var category: ErrorCategory {
         switch self {
-        case .ring, .storage, .store: passedOn?.category ?? .failed
+        case .ring, .storage, .store, .live: passedOn?.category ?? .failed
         case .invalidOption, .nothingToResume, .ambiguousBitmap: .usage
         case .otherTarget, .otherContent, .halfMirror, .halfSource, .changed, .foreignWrites,
             .unmarkedWrites, .marksTaken, .olderThanMarks:
@@ -33,6 +34,7 @@ extension MirrorError: DescribedError {
         case .ring(let error): error.code
         case .storage(let error): error.code
         case .store(let error): error.code
+        case .live(let error): error.code
         case .transfer: .transferFailed
         case .shrank: .shrank
         case .flush: .flushFailed
@@ -61,7 +63,7 @@ extension MirrorError: DescribedError {
 
     public var path: FilePath? {
         switch self {
-        case .ring, .storage, .store: passedOn?.path
+        case .ring, .storage, .store, .live: passedOn?.path
         case .transfer(_, let name, _, _, _, _), .shrank(_, let name, _, _), .flush(let name, _):
             FilePath(name)
         case .writtenMeanwhile(let path, _), .openedMeanwhile(let path, _),
@@ -91,7 +93,7 @@ extension MirrorError: DescribedError {
 
     public var problem: String {
         switch self {
-        case .ring, .storage, .store: passedOn?.problem ?? ""
+        case .ring, .storage, .store, .live: passedOn?.problem ?? ""
         case .transfer(_, let name, let verb, let offset, let count, let cause):
             "\(name): \(verb) \(count) bytes at offset \(offset) failed: \(cause)"
         case .shrank(let side, let name, let from, let to):
@@ -169,7 +171,7 @@ extension MirrorError: DescribedError {
 
     public var remedy: Remedy {
         switch self {
-        case .ring, .storage, .store: passedOn?.remedy ?? .none
+        case .ring, .storage, .store, .live: passedOn?.remedy ?? .none
         case .transfer(let side, _, _, _, _, let cause): Self.remedy(side, cause)
         case .shrank(_, _, _, 0): "Check the device and its cable (dmesg tells more)."
         case .shrank, .flush, .incomplete, .tooManyFailures, .cancelled, .invalidOption,

@@ -32,6 +32,8 @@ public enum MirrorError: Sendable {
     /// Something else had the target open while the job ran, and may have written it. `how` is a
     /// sentence.
     case openedMeanwhile(target: FilePath, how: String)
+    /// What a job needs whose source is written while it runs.
+    case live(LiveError)
     /// The path of a file that the job changes leads to another file by now, or to none.
     case movedMeanwhile(path: FilePath)
     case invalidOption(String)

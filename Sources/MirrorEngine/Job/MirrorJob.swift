@@ -54,7 +54,8 @@ public final class MirrorJob: Job {
 
     package init(
         from source: Disk, to target: Disk, working: consuming DirtyBitmap,
-        options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(), logger: Logger?,
+        options: MirrorOptions, checkpoints: Checkpoints = Checkpoints(),
+        live: LiveSource? = nil, logger: Logger?,
         decompressing: @escaping MakeDecompressing = standardDecompressing
     ) throws(MirrorError) {
         let map: (any TargetMap)?
@@ -88,6 +89,7 @@ public final class MirrorJob: Job {
         state = SharedJob(
             plan: plan, working: working,
             speedLimit: options.speedLimit, workers: options.rings, checkpoints: checkpoints,
+            live: live,
             requireNothingLost: { () throws(MirrorError) in try target.requireNothingLost() },
             log: JobLog(logger))
     }
@@ -190,7 +192,7 @@ public final class MirrorJob: Job {
     }
 
     /// It copies one disk to another.
-    public var kind: JobKind { .mirror }
+    public var kind: JobKind { state.live == nil ? .mirror : .live }
 
     /// Where the job is; if it is the copying of another one, such as a `RecordedMirror`, where
     /// that is.
@@ -202,7 +204,10 @@ public final class MirrorJob: Job {
     /// Does what a verb asks for, from any thread.
     ///
     /// - Throws: if it means nothing in the phase that the job was in: it has no effect then.
-    public func apply(_ verb: JobVerb) throws(JobVerbError) { try state.control.apply(verb) }
+    public func apply(_ verb: JobVerb) throws(JobVerbError) {
+        try requireKind(allows: verb)
+        try state.control.apply(verb)
+    }
 
     /// Stops the job: what is in flight completes, the target is flushed, the rest stays undone.
     public func cancel() { state.control.cancel() }
@@ -220,7 +225,8 @@ public final class MirrorJob: Job {
     public var progress: JobProgress {
         let phase = phase
         return JobProgress(
-            state.counters, phase, planned: state.planned, pauseState: control.pauseState)
+            state.counters, phase, planned: state.planned, pauseState: control.pauseState,
+            live: state.liveProgress)
     }
 
     private func report(seconds: Double, cpuSeconds: Double) -> MirrorReport {

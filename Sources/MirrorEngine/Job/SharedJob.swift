@@ -12,8 +12,8 @@ package final class SharedJob: Sendable {
     let control: JobControl
     let checkpoints: Checkpoints
     let log: JobLog
-    /// What tells of writes to the source while the job runs; nil: nothing does.
-    private let arrivals: (any ChangeSource)?
+    /// What writes the source while the job runs; nil: nothing does, or nothing tells of it.
+    let live: LiveSource?
     /// Makes the thread that ends a checkpoint; nil if there is none to be had.
     private let makeThread: MakeThread
     /// Throws if something that was written to the target is lost, whoever was told, or if
@@ -25,22 +25,11 @@ package final class SharedJob: Sendable {
     let counters = JobCounters()
     let failures = FailureLog()
     let zeroing: ZeroLadder
-    private let crew: Crew
-    private let passes = Mutex(Passes())
+    let crew: Crew
+    let passes = Mutex(Passes())
     /// Makes what a checkpoint has flushed last.
     private let committing = Mutex<WorkerThread?>(nil)
     private let results = Mutex(Results())
-
-    /// Where the job is in its passes. Changed by one worker, while no other does anything.
-    private struct Passes {
-        var number = 0
-        var hasRetried = false
-        /// The writers of the source are held back.
-        var isQuiet = false
-        /// A pass could not begin, because nothing was left and nothing arrives any more.
-        var hasAll = false
-        var isFlushing = false
-    }
 
     /// What the workers did, and what became of it.
     private struct Results {
@@ -60,7 +49,7 @@ package final class SharedJob: Sendable {
 
     package init(
         plan: JobPlan, working: consuming DirtyBitmap, speedLimit: Int64?, workers: Int,
-        checkpoints: Checkpoints = Checkpoints(), arrivals: (any ChangeSource)? = nil,
+        checkpoints: Checkpoints = Checkpoints(), live: LiveSource? = nil,
         requireNothingLost: @escaping @Sendable () throws(MirrorError) -> Void = {},
         makeThread: @escaping MakeThread = { WorkerThread($0) },
         log: JobLog = JobLog(nil)
@@ -69,12 +58,12 @@ package final class SharedJob: Sendable {
         self.plan = plan
         self.checkpoints = checkpoints
         self.log = log
-        self.arrivals = arrivals
+        self.live = live
         self.makeThread = makeThread
         counters.planned.store(working.dirtyBytes, ordering: .relaxed)
         dispenser = RunDispenser(
             working: working, source: plan.source, blockSize: plan.blockSize, unit: plan.unit,
-            slots: workers * plan.depth, workers: workers, arrivals: arrivals)
+            slots: workers * plan.depth, workers: workers, arrivals: live?.changes)
         control = JobControl(speedLimit: speedLimit)
         zeroing = ZeroLadder(
             start: plan.zeroes == .write || !plan.target.zeroesPlaces ? .writeZeros : .punchHole,
@@ -87,62 +76,6 @@ package final class SharedJob: Sendable {
 
     /// A worker never began.
     func leave() { crew.leave() }
-
-    /// Waits until no worker has anything to do, and tells what follows.
-    func next() -> Crew.Step { crew.next { passes.withLock { decide(&$0) } } }
-
-    private func decide(_ passes: inout Passes) -> Crew.Step {
-        if passes.isFlushing {
-            if passes.isQuiet { arrivals?.resume() }
-            return .end
-        }
-        if !control.isStopping, beginPass(&passes) {
-            passes.number += 1
-            return .copy
-        }
-        // After a stop what was told and not heard yet is not copied either.
-        if arrivals != nil, !passes.hasAll { dispenser.takeArrivals() }
-        passes.isFlushing = true
-        control.beginFlush()
-        return .flush
-    }
-
-    /// A source that is written goes on being copied so often; then its writers have to wait.
-    static let livePassesMax = 16
-
-    /// Makes what failed, once, and what has arrived the work of another pass; false if there is
-    /// nothing.
-    private func beginPass(_ passes: inout Passes) -> Bool {
-        let retries = !passes.hasRetried && dispenser.hasDeferred
-        if retries {
-            passes.hasRetried = true
-            failures.removeAll()
-            log.retryPass()
-        }
-        if passes.number >= Self.livePassesMax { quiesce(&passes) }
-        var work = dispenser.beginPass(retrying: retries)
-        if work == 0, arrivals != nil, !passes.isQuiet {
-            // Only what is found now is all there is.
-            quiesce(&passes)
-            work = dispenser.beginPass(retrying: false)
-        }
-        guard work > 0 else {
-            passes.hasAll = true
-            return false
-        }
-        // It goes over whole granules, also over the runs in them that are done already.
-        let left = dispenser.remaining().dirtyBytes
-        let planned = max(counters.planned.value, left)
-        counters.planned.store(planned, ordering: .relaxed)
-        counters.done.store(planned - left, ordering: .relaxed)
-        return true
-    }
-
-    private func quiesce(_ passes: inout Passes) {
-        guard let arrivals, !passes.isQuiet else { return }
-        passes.isQuiet = true
-        arrivals.quiesce()
-    }
 
     /// Adds up what the workers did, at the end of each.
     func add(retries: UInt64, statistics: QueueStatistics) {
@@ -243,7 +176,7 @@ package final class SharedJob: Sendable {
     /// Success is not the absence of errors: it takes every planned byte done, and a flush after
     /// them.
     package func outcome() -> MirrorOutcome {
-        let hasAll = arrivals == nil || passes.withLock { $0.hasAll }
+        let hasAll = live == nil || passes.withLock { $0.hasAll }
         let isComplete =
             isFlushed && hasAll && counters.done.value == planned && dispenser.isClean
         switch control.verdict {

@@ -9,6 +9,8 @@ final class SpeedLimit: Sendable {
         /// left.
         var tokens: Double = 0
         var filledAt: Int64 = 0
+        /// It does not count for now.
+        var isLifted = false
     }
 
     /// The bucket holds this share of a second, so that a limit is kept from the start.
@@ -30,10 +32,14 @@ final class SpeedLimit: Sendable {
         }
     }
 
+    /// The limit does not count until `restore`: somebody waits for what is left.
+    func lift() { state.withLock { $0.isLifted = true } }
+    func restore() { state.withLock { $0.isLifted = false } }
+
     /// How many nanoseconds to wait before the next request may start; 0 for none.
     func delay(now: Int64) -> Int64 {
         state.withLock { state in
-            guard let limit = state.bytesPerSecond else { return 0 }
+            guard let limit = state.bytesPerSecond, !state.isLifted else { return 0 }
             let rate = Double(limit)
             let elapsed = Double(max(0, now - state.filledAt)) / 1e9
             state.tokens = min(state.tokens + elapsed * rate, rate * Self.burst)
@@ -47,7 +53,7 @@ final class SpeedLimit: Sendable {
     /// Takes what a request moves out of the bucket.
     func consume(_ bytes: Int64) {
         state.withLock { state in
-            if state.bytesPerSecond != nil { state.tokens -= Double(bytes) }
+            if state.bytesPerSecond != nil, !state.isLifted { state.tokens -= Double(bytes) }
         }
     }
 }

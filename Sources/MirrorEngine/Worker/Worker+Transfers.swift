@@ -194,7 +194,9 @@ extension Worker where Queue: ~Copyable {
 
     /// Brings the target to stable storage. Its failure is final: the kernel reports it once, and
     /// what it dropped can't be known.
-    mutating func flush() {
+    ///
+    /// - Parameter isFinal: nothing is written any more.
+    mutating func flush(isFinal: Bool) {
         job.waitForCheckpoint()
         // Not after a broken ring, of any worker: what it has in flight may still be written, after
         // the flush, and to where the commit puts something else. After a checkpoint's failed flush
@@ -212,7 +214,7 @@ extension Worker where Queue: ~Copyable {
                 return
             }
             switch transfers.nextOutcome() {
-            case .done: commit()
+            case .done: commit(isFinal: isFinal)
             case .undone(_, let cause): job.flushFailed(cause)
             case .finished, .failed, .decompressed:
                 preconditionFailure("only the flush is in flight")
@@ -221,12 +223,12 @@ extension Worker where Queue: ~Copyable {
         }
     }
 
-    /// Makes the target what the job has made of it, also after a failure or a stop: what was
-    /// written is kept, and an image is closed in order.
-    private func commit() {
+    /// Makes the target what the job has made of it so far. At the end also after a failure or a
+    /// stop: what was written is kept, and an image is closed in order.
+    private func commit(isFinal: Bool) {
         do throws(StorageError) {
-            try plan.target.commit(isFinal: true)
-            job.markFlushed()
+            try plan.target.commit(isFinal: isFinal)
+            if isFinal { job.markFlushed() }
         } catch {
             job.commitFailed(error)
         }

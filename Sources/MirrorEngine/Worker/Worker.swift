@@ -62,13 +62,15 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
     /// Copies until nothing is left, or the job stops; one worker flushes the target then.
     package mutating func run() {
         job.control.start()
+        job.noteStart()
         copyPass()
         loop: while true {
             switch job.next() {
             case .copy:
                 isFirstPass = false
                 copyPass()
-            case .flush: flush()
+            case .flush(let isFinal): flush(isFinal: isFinal)
+            case .wait: Clock.sleep(nanoseconds: Self.tick)
             case .end: break loop
             }
         }

@@ -15,6 +15,13 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     private var ever: DirtyBitmap
     private var writesLeft: Int
     private var isHeld = false
+    private var timesHeld = 0
+    /// The source at the moment at which the writers were last found held back, and whether all
+    /// that they had written was heard by then.
+    private(set) var proven: [UInt8] = []
+    private(set) var wasAllHeard = true
+    /// So many of the first times when they are held back, they are let go too early.
+    private let cutShort: Int
     private let percent: Int
 
     init(_ source: SimulatedMap, granularity: Granularity, seed: UInt64) throws {
@@ -23,6 +30,7 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         marks = try AtomicBitmap(size: source.size, granularity: granularity)
         ever = DirtyBitmap(size: source.size, granularity: granularity)
         writesLeft = Int.random(in: 1...60, using: &random)
+        cutShort = random.chance(percent: 25) ? Int.random(in: 1...3, using: &random) : 0
         percent = [5, 30, 80].randomElement(using: &random)!
     }
 
@@ -32,6 +40,8 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         defer { lock.unlock() }
         return ever.copy()
     }
+
+    private var isAllHeard: Bool { marks.isClean }
 
     /// What was told and nobody has heard yet. Not while a job runs.
     var unheard: DirtyBitmap {
@@ -74,7 +84,25 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
 
     func drain(into bits: inout DirtyBitmap) { marks.drain(into: &bits) }
 
-    func quiesce() { lock.withLock { isHeld = true } }
+    func quiesce() {
+        lock.withLock {
+            isHeld = true
+            timesHeld += 1
+        }
+    }
+
+    /// A watchdog may have let the writers go.
+    func provenMoment() -> HoldState {
+        lock.withLock {
+            guard timesHeld > cutShort else {
+                isHeld = false
+                return .released
+            }
+            proven = source.bytes()
+            wasAllHeard = isAllHeard
+            return .proven
+        }
+    }
 
     func resume() { lock.withLock { isHeld = false } }
 

@@ -15,6 +15,8 @@ struct Scenario {
     let beyond: [UInt8]
     let dirty: [Range<Int64>]?
     let hasDiskFaults: Bool
+    /// The writers of the source stay held back behind the end of the job.
+    let holdsBeyondFlush: Bool
     var random: SeededGenerator
 
     private static let sizes = [0, 1, 511, 512, 4097, (1 << 20) - 1]
@@ -38,6 +40,13 @@ struct Scenario {
         dirty = setup.dirty
 
         setup.isLiving = random.chance(percent: 30)
+        if random.chance(percent: 50) {
+            setup.livePlan.maxPause = [0, 1_000_000, .max].randomElement(using: &random)!
+            setup.livePlan.passesMax = [1, 3, 16].randomElement(using: &random)!
+            setup.livePlan.holdsBeyondFlush = random.chance(percent: 50)
+        }
+
+        holdsBeyondFlush = setup.livePlan.holdsBeyondFlush
 
         let isZero = random.chance(percent: 25)
         let spare = random.chance(percent: 25) ? Int.random(in: 1...70_000, using: &random) : 0

@@ -27,6 +27,7 @@ final class Simulation: @unchecked Sendable {
         var losesUnheard = false
         /// The source is written meanwhile.
         var isLiving = false
+        var livePlan = LivePlan(ending: .whenItFits, maxPause: 0, passesMax: 16)
     }
 
     let source: SimulatedMap
@@ -75,7 +76,8 @@ final class Simulation: @unchecked Sendable {
         }
         job = SharedJob(
             plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
-            checkpoints: checkpoints, arrivals: living,
+            checkpoints: checkpoints,
+            live: living.map { LiveSource($0, setup.livePlan) },
             requireNothingLost: { () throws(MirrorError) in
                 guard setup.losesUnheard else { return }
                 throw .flush(name: "target", cause: .errno(EIO))

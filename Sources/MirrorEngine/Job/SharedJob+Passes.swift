@@ -1,0 +1,245 @@
+internal import DirtyBitmap
+internal import Synchronization
+
+// What follows on a pass: another one, a flush, a moment of waiting, or the end.
+//
+// A job whose source stands still makes a pass, and one more for what failed. One whose source is
+// written goes on until what is left can be copied in a short pause of the writers. They are held
+// back then, and only if they have been until the target was flushed, the job is done.
+
+/// Where a job is in its passes. Changed by one worker, while no other does anything.
+struct Passes {
+    var number = 0
+    var hasRetried = false
+    /// The writers of the source are held back.
+    var isQuiet = false
+    /// Nothing is left, and nothing arrives any more: proven while the writers were held back and
+    /// the target was flushed.
+    var hasAll = false
+    /// What flush is under way; nil: none.
+    var flush: Flush?
+    /// Nothing was copied since the target was flushed.
+    var isFlushed = false
+    /// How often the writers were let go too early.
+    var failedAttempts = 0
+    /// When the pass or the flush began that is under way.
+    var since: Int64 = 0
+    /// `done` at that moment.
+    var doneBefore: Int64 = 0
+    /// When the source was last asked what has arrived.
+    var drained: Int64 = 0
+    /// What was dirty then and was not copied since.
+    var leftOver: Int64 = 0
+    var measure = LiveMeasure()
+    var progress = LiveProgress()
+
+    enum Flush {
+        /// The target of a live job is brought to stable storage, and goes on being written.
+        case between
+        /// Nothing is written any more.
+        case last
+    }
+}
+
+extension SharedJob {
+    /// Waits until no worker has anything to do, and tells what follows.
+    func next() -> Crew.Step { crew.next { passes.withLock { decide(&$0) } } }
+
+    /// How far a live job is; nil for one whose source stands still.
+    var liveProgress: LiveProgress? { live == nil ? nil : passes.withLock { $0.progress } }
+
+    private func decide(_ passes: inout Passes) -> Crew.Step {
+        if let flush = passes.flush.take() {
+            if flush == .last {
+                if let live, !live.plan.holdsBeyondFlush || !passes.hasAll { release(&passes) }
+                return .end
+            }
+            passes.isFlushed = true
+            passes.measure.flushed(in: Clock.now - passes.since)
+        } else {
+            notePass(&passes)
+        }
+        guard !control.isStopping else { return stop(&passes) }
+        guard let live else {
+            return beginPass(&passes) ? .copy : lastFlush(&passes)
+        }
+        return decide(live, &passes)
+    }
+
+    // MARK: A source that stands still, and the end of every job
+
+    /// Makes what failed, once, and what has arrived the work of another pass; false if there is
+    /// nothing.
+    private func beginPass(_ passes: inout Passes) -> Bool {
+        let retries = !passes.hasRetried && dispenser.hasDeferred
+        if retries {
+            passes.hasRetried = true
+            failures.removeAll()
+            log.retryPass()
+        }
+        let work = dispenser.beginPass(retrying: retries)
+        passes.progress.dirty = work
+        guard work > 0 else { return false }
+        // It goes over whole granules, also over the runs in them that are done already.
+        let left = dispenser.remaining().dirtyBytes
+        let planned = max(counters.planned.value, left)
+        counters.planned.store(planned, ordering: .relaxed)
+        counters.done.store(planned - left, ordering: .relaxed)
+        return true
+    }
+
+    private func copy(_ passes: inout Passes) -> Crew.Step {
+        passes.number += 1
+        passes.isFlushed = false
+        passes.leftOver = 0
+        passes.since = Clock.now
+        passes.doneBefore = counters.done.value
+        return .copy
+    }
+
+    private func lastFlush(_ passes: inout Passes) -> Crew.Step {
+        passes.flush = .last
+        control.beginFlush()
+        return .flush(isFinal: true)
+    }
+
+    /// What was told and not heard yet is not copied any more.
+    private func stop(_ passes: inout Passes) -> Crew.Step {
+        if live != nil, !passes.hasAll { dispenser.takeArrivals() }
+        return lastFlush(&passes)
+    }
+
+    // MARK: A source that is written
+
+    private func decide(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        if passes.isQuiet, passes.isFlushed { return prove(live, &passes) }
+        if control.isPaused { return .wait }
+        let hasWork = beginPass(&passes)
+        noteArrivals(live, &passes)
+        if passes.isQuiet {
+            return hasWork ? copy(&passes) : flushBetween(&passes)
+        }
+        if isDue(live.plan, passes) {
+            // What the target holds back would make the pause longer.
+            guard passes.isFlushed else { return flushBetween(&passes) }
+            return quiesce(live, &passes)
+        }
+        if hasWork {
+            control.leaveReady()
+            return copy(&passes)
+        }
+        guard passes.isFlushed else { return flushBetween(&passes) }
+        control.becomeReady()
+        return .wait
+    }
+
+    /// Whether the writers are to be held back now.
+    private func isDue(_ plan: LivePlan, _ passes: Passes) -> Bool {
+        let isWanted =
+            switch plan.ending {
+            case .whenItFits: true
+            case .whenAsked: control.isAskedToComplete
+            case .when(let isTime): isTime() || control.isAskedToComplete
+            }
+        guard isWanted else { return false }
+        if passes.progress.dirty == 0 { return true }
+        if let limit = plan.passesMax, passes.number >= limit { return true }
+        return passes.progress.predictedPause <= plan.maxPause
+    }
+
+    private func flushBetween(_ passes: inout Passes) -> Crew.Step {
+        passes.flush = .between
+        passes.since = Clock.now
+        return .flush(isFinal: false)
+    }
+
+    private func quiesce(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        control.beginCompletion()
+        let start = Clock.now
+        passes.isQuiet = true
+        passes.progress.isHeld = true
+        do throws(MirrorError) { try live.changes.quiesce() } catch {
+            release(&passes)
+            control.fail(error)
+            return stop(&passes)
+        }
+        passes.measure.quiesced(in: Clock.now - start)
+        // Only what is found now is all there is.
+        guard beginPass(&passes) else { return flushBetween(&passes) }
+        return copy(&passes)
+    }
+
+    /// The target was flushed with nothing dirty, as the writers are held back.
+    private func prove(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        // What they had begun before may have come to an end since: then it is copied first.
+        if beginPass(&passes) { return copy(&passes) }
+        do throws(MirrorError) {
+            switch try live.changes.provenMoment() {
+            case .proven: break
+            case .arrived: return beginPass(&passes) ? copy(&passes) : .wait
+            case .released: return tryAgain(live, &passes)
+            }
+        } catch {
+            release(&passes)
+            control.fail(error)
+            return stop(&passes)
+        }
+        passes.hasAll = true
+        if !live.plan.holdsBeyondFlush { release(&passes) }
+        return lastFlush(&passes)
+    }
+
+    /// The writers were let go before all was proven: the next pause has to be shorter.
+    private func tryAgain(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        release(&passes)
+        passes.failedAttempts += 1
+        passes.measure.wasTooShort()
+        guard passes.failedAttempts < live.plan.attemptsMax else {
+            control.fail(.live(.notHeld(attempts: passes.failedAttempts)))
+            return stop(&passes)
+        }
+        control.leaveCompletion()
+        return .wait
+    }
+
+    private func release(_ passes: inout Passes) {
+        guard passes.isQuiet else { return }
+        passes.isQuiet = false
+        passes.progress.isHeld = false
+        live?.changes.resume()
+    }
+
+    // MARK: Measuring
+
+    /// The first worker begins.
+    func noteStart() {
+        passes.withLock { passes in
+            guard live != nil, passes.since == 0 else { return }
+            passes.number = 1
+            passes.since = Clock.now
+            passes.drained = passes.since
+            passes.progress.passes = 1
+            passes.progress.dirty = planned
+        }
+    }
+
+    /// A pass has ended.
+    private func notePass(_ passes: inout Passes) {
+        guard live != nil else { return }
+        passes.measure.copied(
+            counters.done.value - passes.doneBefore, in: Clock.now - passes.since)
+    }
+
+    private func noteArrivals(_ live: LiveSource, _ passes: inout Passes) {
+        let (now, dirty) = (Clock.now, passes.progress.dirty)
+        passes.measure.arrived(max(dirty - passes.leftOver, 0), in: now - passes.drained)
+        passes.drained = now
+        passes.leftOver = dirty
+        passes.progress.passes = passes.number
+        passes.progress.copyRate = passes.measure.copyRate
+        passes.progress.dirtyRate = passes.measure.dirtyRate
+        passes.progress.predictedPause = passes.measure.pause(dirty: dirty)
+        passes.progress.timeToReady = passes.measure.timeToConverge(
+            dirty: dirty, maxPause: live.plan.maxPause)
+    }
+}

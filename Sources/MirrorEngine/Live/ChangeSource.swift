@@ -1,0 +1,39 @@
+package import DirtyBitmap
+
+/// What tells a job of writes to its source while it runs, and can hold the writers back.
+///
+/// It tells of each write when that is submitted and again when it has completed, before its
+/// writer is told. So a job that drains before it submits a read, and again after it, reads nothing
+/// that stays behind: what the read may have missed is dirty again.
+package protocol ChangeSource: Sendable {
+    /// Marks dirty in `bits` what was written since the last call, and forgets it. Any thread may
+    /// call it, one at a time. It waits for nothing: the dispenser calls it under its lock.
+    func drain(into bits: inout DirtyBitmap)
+
+    /// Holds the writers back. When it returns nothing is in flight, and what `drain` tells after
+    /// it is all that there is until `resume`.
+    ///
+    /// - Throws: if they can't be held, or something was lost that can't be made good. The job
+    ///   fails then, and says `resume` all the same.
+    func quiesce() throws(MirrorError)
+
+    /// Whether the writers have been held back since `quiesce`, and nothing was written or lost
+    /// since the last drain. The job asks when the target has been flushed with nothing dirty.
+    ///
+    /// - Throws: if something was lost, so that nothing can be proven any more.
+    func provenMoment() throws(MirrorError) -> HoldState
+
+    /// Lets the writers go on, if they are held back.
+    func resume()
+}
+
+/// What has become of the writers of a source that are to be held back.
+package enum HoldState: Sendable {
+    /// They are held back, nothing is in flight, and nothing was written since the last drain: what
+    /// was copied and flushed is the source as it is now.
+    case proven
+    /// They are held back, and there is more to drain.
+    case arrived
+    /// They were let go too early. The job goes on, and tries again.
+    case released
+}
