@@ -21,7 +21,10 @@ struct ClaimWords {
     /// The claim, what it rests on, and what was done, line by line.
     func lines(_ ended: RecordedMirror.Report) -> [String] {
         let report = ended.mirror
-        var lines = [head(ended.claim, report)]
+        // What a comparison has found to be the same took no time of the copy.
+        let isSame = ended.differences != nil && report.planned == 0
+        var lines = [isSame ? statement(ended.claim) : head(ended.claim, report)]
+        if let differences = ended.differences { lines.append(work(differences, report)) }
         if report.planned > 0 {
             lines += work(report)
         } else if let reason = report.ringRefusal {
@@ -78,6 +81,17 @@ struct ClaimWords {
         isLarger
             ? "the first \(ByteSize.text(source.geometry.size)) of \(target.path) are"
             : "\(target.path) is"
+    }
+
+    /// What was compared before the copy.
+    private func work(_ differences: CompareReport, _ report: MirrorReport) -> String {
+        let unread =
+            differences.unreadBytes > 0
+            ? ", of which \(ByteSize.text(differences.unreadBytes)) could not be read" : ""
+        return "  \(ByteSize.text(differences.compared)) compared in "
+            + "\(Seconds.text(differences.seconds)) s: "
+            + (report.planned > 0
+                ? "\(ByteSize.text(report.planned)) differed\(unread)" : "nothing differed")
     }
 
     private func work(_ report: MirrorReport) -> [String] {

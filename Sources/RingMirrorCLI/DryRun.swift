@@ -13,6 +13,8 @@ struct DryRun {
     let create: Bool
     let output: OutputOptions
     let complaint: Complaint
+    /// Only what differs would be written.
+    var onlyDifferences = false
 
     /// What would be lost on the target.
     private var overwrites: [String] = []
@@ -216,7 +218,8 @@ struct DryRun {
             Events.print(
                 Events.DryRun(
                     command: command, source: source.path.string, target: "\(path)",
-                    wouldCreate: create, overwrites: overwrites, size: plan.size,
+                    wouldCreate: create, onlyDifferences: onlyDifferences ? true : nil,
+                    overwrites: overwrites, size: plan.size,
                     planned: plan.planned, read: plan.dataBytes, zeroed: plan.zeroBytes,
                     required: create ? plan.required : nil))
             return
@@ -228,9 +231,15 @@ struct DryRun {
             "\(path) would be \(how) from \(source.path): "
                 + "\(ByteSize.text(plan.planned)) of "
                 + "\(ByteSize.text(plan.size))")
-        Output.line(
-            "  \(ByteSize.text(plan.dataBytes)) to be read and written, "
-                + "\(ByteSize.text(plan.zeroBytes)) to be made zero")
+        if onlyDifferences {
+            Output.line(
+                "  \(ByteSize.text(plan.planned)) of both sides to be compared, and what differs "
+                    + "to be copied; `ringmirror compare` tells how much that is")
+        } else {
+            Output.line(
+                "  \(ByteSize.text(plan.dataBytes)) to be read and written, "
+                    + "\(ByteSize.text(plan.zeroBytes)) to be made zero")
+        }
         if create {
             let what = isOnDisk ? "image" : "file"
             Output.line("  the new \(what) needs up to \(ByteSize.text(plan.required))")
@@ -244,6 +253,7 @@ extension Events {
         let event = "dryRun"
         let command, source, target: String
         let wouldCreate: Bool
+        var onlyDifferences: Bool?
         let overwrites: [String]
         let size, planned, read, zeroed: Int64
         let required: Int64?

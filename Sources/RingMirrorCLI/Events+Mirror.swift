@@ -55,6 +55,9 @@ extension Events.Report {
         resumableFrom = record?.resumableFrom?.string
         saved = record.flatMap { $0.resumableFrom == nil ? nil : $0.saved }
         recordError = record?.recordError.map(\.told)
+        compared = record?.differences?.compared
+        differing = record?.differences == nil ? nil : report.planned
+        compareSeconds = record?.differences?.seconds
         seconds = report.seconds
         cpuSeconds = report.cpuSeconds
         bytesPerSecond = Int64(report.rate)

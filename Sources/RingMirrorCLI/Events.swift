@@ -112,6 +112,8 @@ enum Events {
         let resumableFrom: String?
         let saved: Int64?
         let recordError: String?
+        let compared, differing: Int64?
+        let compareSeconds: Double?
         let seconds, cpuSeconds: Double
         let bytesPerSecond: Int64
         let requestSize, depth, rings: Int

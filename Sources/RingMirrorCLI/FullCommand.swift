@@ -20,12 +20,17 @@ struct FullCommand: MirrorCommand {
             a part of the source is refused, and no option overrides that. A target with a file \
             system, a partition table or other data on it needs --overwrite.
 
+            --only-differences reads both sides and writes only what differs: where a bitmap can't \
+            be trusted any more, for thin targets, and to spare SSDs. TARGET has all guards of \
+            any full mirror, and is one afterwards.
+
             A first Ctrl-C stops cleanly: what is in flight is finished and flushed, and the \
             progress is recorded. The target is not a mirror then; --resume continues.
 
             Examples:
               ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --verify
               ringmirror full vm.img /backup/vm.img --create
+              ringmirror full /dev/nvme0n1 /dev/nvme1n1 --overwrite --only-differences
               ringmirror full vm.qcow2 /backup/vm.qcow2 --create --bitmap nightly
             """)
 
@@ -36,6 +41,7 @@ struct FullCommand: MirrorCommand {
     var target: PathArgument
 
     @OptionGroup(title: "Main options") var new: NewTargetOptions
+    @OptionGroup(title: "Main options") var differences: DifferenceOptions
     @OptionGroup(title: "Main options") var choice: BitmapChoice
     @OptionGroup(title: "Safety checks") var guards: GuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
@@ -53,7 +59,11 @@ struct FullCommand: MirrorCommand {
     var bitmapChoice: BitmapChoice? { choice }
     var files: NamedFileOptions { sourceFormat.files }
 
-    func validate() throws { try rules.refusal.refuse() }
+    func validate() throws {
+        var rules = rules
+        rules.onlyDifferences = differences.onlyDifferences
+        try rules.refusal.refuse()
+    }
 
     func run() throws { try mirror() }
 
@@ -63,8 +73,9 @@ struct FullCommand: MirrorCommand {
     }
 
     func complete(_ request: inout RecordedMirror.Request) {
+        request.onlyDifferences = differences.onlyDifferences
         // All was copied, whichever part was asked for.
-        if copying.verify != nil { request.verification = .all }
+        if copying.verify != nil, !differences.onlyDifferences { request.verification = .all }
     }
 
     func begin(

@@ -6,6 +6,17 @@ struct NewTargetOptions: ParsableArguments {
     var create = false
 }
 
+struct DifferenceOptions: ParsableArguments {
+    @Flag(
+        help: ArgumentHelp(
+            "Compare all of both sides first, and write only what differs.",
+            discussion: """
+                What reads the same stays as it is on TARGET, be it allocated or a hole, whatever \
+                --zeroes says. What can't be read of TARGET is written.
+                """))
+    var onlyDifferences = false
+}
+
 struct GuardOptions: ParsableArguments {
     @Flag(
         help: "Write over a target that carries a file system, a partition table or other data.")

@@ -18,11 +18,12 @@ struct MirrorRules {
     var resume = false
     var resumeAuto = false
     var targetIsZero = false
+    var onlyDifferences = false
 
     /// What is wrong with the options; nil if nothing is.
     var refusal: String? {
         changes ?? uselessMapOptions ?? image.refusal ?? uselessBitmap ?? newTarget
-            ?? resumedTarget ?? resumedMap ?? zeros
+            ?? resumedTarget ?? resumedMap ?? zeros ?? differences
     }
 
     /// An incremental mirror has one list of changes; one that is resumed has it in its record.
@@ -67,6 +68,18 @@ struct MirrorRules {
         guard resumeAuto else { return nil }
         return "--resume=auto can't tell whether the interrupted mirror was by this map: run "
             + "--resume without --map, or leave --resume=auto out"
+    }
+
+    /// A comparison asks what the target has.
+    private var differences: String? {
+        guard onlyDifferences else { return nil }
+        if image.create {
+            return "--only-differences compares with what TARGET has, and a new one has nothing: "
+                + "leave one of --create and --only-differences out"
+        }
+        guard targetIsZero else { return nil }
+        return "--only-differences finds out by itself where TARGET is zero: leave "
+            + "--target-is-zero out"
     }
 
     private var zeros: String? {

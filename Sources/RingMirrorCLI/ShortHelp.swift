@@ -2,7 +2,8 @@
 enum ShortHelp {
     /// What most people need on most days. Everything else is for `--help`.
     static let everyday: Set = [
-        "--create", "--overwrite", "--bitmap", "--map", "--new-target", "--base", "--keep",
+        "--create", "--overwrite", "--only-differences", "--bitmap", "--map", "--new-target",
+        "--base", "--keep",
         "--verify", "--speed", "--resume", "--dry-run", "--mode", "--into", "--granularity",
         "--target", "--shares", "--rounds", "--jobs", "--json", "--quiet", "--help",
     ]

@@ -56,6 +56,20 @@ import Testing
         #expect(auto.refusal == text)
     }
 
+    @Test func `a comparison needs a target that is there, and no promise`() {
+        #expect(rules(.full) { $0.onlyDifferences = true }.refusal == nil)
+        let new = rules(.full) {
+            $0.onlyDifferences = true
+            $0.image = NewImageRules(create: true)
+        }
+        #expect(new.refusal?.contains("--create and --only-differences") == true)
+        let zero = rules(.full) {
+            $0.onlyDifferences = true
+            $0.targetIsZero = true
+        }
+        #expect(zero.refusal?.contains("--target-is-zero") == true)
+    }
+
     @Test func `options for a map go with one`() {
         let text =
             "--map-block-size, --map-thin-device and --map-peer say how a map is read: they go "

@@ -22,6 +22,9 @@ public struct CompareReport: Sendable {
     public let compared: Int64
     public let read: Int64
     public let differingBytes: Int64
+    /// Bytes of either side that could not be read, and count as different for a job that copies
+    /// what differs. 0 for a comparison that is a job of its own: it fails for them.
+    public let unreadBytes: Int64
     /// Clusters of `clusterSize` that hold a difference.
     public let differingClusters: Int
     public let clusterSize: Int64
@@ -43,6 +46,8 @@ public struct CompareReport: Sendable {
 /// What a comparison's ring thread shares with whoever watches.
 package final class SharedComparison: Sendable {
     let pair: PairMap
+    /// What runs are cut at multiples of.
+    private let unit: Int64
     let requestSize: Int
     /// Runs that are read at the same time.
     let depth: Int
@@ -55,11 +60,13 @@ package final class SharedComparison: Sendable {
     let dispenser: RunDispenser
     /// Of the comparison or, if that is a part of another job, of that one.
     let control: JobControl
+    let purpose: ComparisonPurpose
     let counters = JobCounters()
     private let findings: Mutex<Findings>
 
     struct Findings: ~Copyable {
         var differingBytes: Int64 = 0
+        var unreadBytes: Int64 = 0
         var first: Int64?
         var clusters: DirtyBitmap
         var statistics = QueueStatistics()
@@ -69,12 +76,13 @@ package final class SharedComparison: Sendable {
     package init(
         _ first: any SourceMap, _ second: any SourceMap, runs: consuming DirtyBitmap,
         requestSize: Int, depth: Int, isBuffered: (Bool, Bool) = (false, false),
-        control: JobControl? = nil
+        control: JobControl? = nil, purpose: ComparisonPurpose = ComparisonPurpose()
     ) {
         self.control = control ?? JobControl(speedLimit: nil)
+        self.purpose = purpose
         let block = JobPlan.blockSize(first.alignment, second.alignment, runs.granularity.bytes)
         let pair = PairMap(first, second)
-        let unit = max(pair.unit, block)
+        unit = max(pair.unit, block)
         runBytes = max(requestSize, Int(unit))
         // Larger runs are fewer, so that the memory stays about the same.
         self.depth = min(depth, max(2, depth * requestSize / runBytes))
@@ -96,7 +104,25 @@ package final class SharedComparison: Sendable {
 
     package var hasCompressed: Bool { compressed.count > 0 }
 
-    func differences() -> DirtyBitmap { findings.withLock { $0.clusters.copy() } }
+    package func differences() -> DirtyBitmap { findings.withLock { $0.clusters.copy() } }
+
+    /// What is not known to be the same on both sides, once the comparison has ended: what differs
+    /// and, after a stop, what was not compared.
+    package func undecided() -> DirtyBitmap {
+        var bits = dispenser.remaining()
+        findings.withLock { bits.merge(sameSize: $0.clusters) }
+        return bits
+    }
+
+    /// Notes what can't be read of a side, so that nobody knows whether it differs. Where a side
+    /// has clusters all of each counts: one that is written in part is filled from what it has.
+    func note(unread range: Range<Int64>) {
+        let end = min(range.upperBound.roundedUp(to: unit), pair.size)
+        findings.withLock { findings in
+            findings.unreadBytes += Int64(range.count)
+            findings.clusters.set(range.lowerBound.roundedDown(to: unit)..<end)
+        }
+    }
 
     /// Notes a run that differs; `differs` tells which of its clusters do.
     func note(
@@ -133,6 +159,7 @@ package final class SharedComparison: Sendable {
                 error: control.verdict ?? (isUnsure ? disturbance : nil), disturbance: disturbance,
                 sizes: sizes, padding: padding, compared: counters.done.value,
                 read: counters.read.value, differingBytes: findings.differingBytes,
+                unreadBytes: findings.unreadBytes,
                 differingClusters: findings.clusters.dirtyCount,
                 clusterSize: findings.clusters.granularity.bytes,
                 firstDifference: findings.first, seconds: seconds,
@@ -197,7 +224,7 @@ public final class CompareJob: Job {
     package init(
         _ first: Disk, _ second: Disk, only runs: consuming DirtyBitmap, isPrefix: Bool,
         isWatched: Bool, isByName: Bool = false, io: IOMethod = .automatic,
-        control: JobControl? = nil,
+        control: JobControl? = nil, purpose: ComparisonPurpose = ComparisonPurpose(),
         decompressing: @escaping MakeDecompressing = standardDecompressing
     ) {
         let size = min(first.geometry.size, second.geometry.size)
@@ -217,11 +244,15 @@ public final class CompareJob: Job {
         planned = runs.dirtyBytes
         state = SharedComparison(
             left, right, runs: runs, requestSize: Self.requestSize, depth: Self.depth,
-            isBuffered: (first.caching != .direct, second.caching != .direct), control: control)
+            isBuffered: (first.caching != .direct, second.caching != .direct), control: control,
+            purpose: purpose)
     }
 
     /// The clusters in which a difference was found; all that were, once the job has ended.
     public func differences() -> DirtyBitmap { state.differences() }
+
+    /// What is not known to be the same on both sides, once the job has ended, by whatever.
+    func undecided() -> DirtyBitmap { state.undecided() }
 
     /// Runs the comparison on a thread of its own and waits for its end.
     public func runAndWait() -> CompareReport {

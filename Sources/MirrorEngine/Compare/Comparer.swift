@@ -50,22 +50,23 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         guard dropCaches() else { return }
         while true {
-            startWork()
+            let delay = startWork()
             if transfers.inFlight == 0 {
                 // With nothing on its way no run waits for a buffer either.
-                precondition(
-                    job.control.isStopping || isDrained && free.count == slots.count,
-                    "a comparison ends before all was compared")
-                return
+                let isOver = job.control.isStopping || isDrained && free.count == slots.count
+                guard !isOver else { return }
+                precondition(delay > 0, "a comparison ends before all was compared")
+                Clock.sleep(nanoseconds: min(delay, Self.tick))
+                continue
             }
-            guard wait() else { return }
+            guard wait(delay > 0 ? min(delay, Self.tick) : Self.tick) else { return }
         }
     }
 
     /// Waits for something to end, and goes on with it; false if the queue broke.
-    private mutating func wait() -> Bool {
+    private mutating func wait(_ nanoseconds: Int64 = tick) -> Bool {
         do throws(RingError) {
-            try transfers.wait(timeoutNanoseconds: Self.tick)
+            try transfers.wait(timeoutNanoseconds: nanoseconds)
         } catch {
             job.control.fail(.ring(error))
             transfers.forsake()
@@ -90,16 +91,23 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         return true
     }
 
-    /// Starts as many reads as there is room for.
-    private mutating func startWork() {
+    /// Starts as many reads as there is room for. Returns how long to wait at most before more may
+    /// be started, in nanoseconds; 0 if only the end of something makes room for more.
+    private mutating func startWork() -> Int64 {
         while transfers.hasRoom, !job.control.isStopping {
+            if job.purpose.isPaced, job.control.isPaused { return Self.tick }
             if let index = backlog.first {
                 startNextRead(index)
-            } else {
-                guard !isDrained, let index = free.last else { return }
-                startRun(index)
+                continue
             }
+            guard !isDrained, let index = free.last else { return 0 }
+            if job.purpose.isPaced {
+                let delay = job.control.speed.delay(now: Clock.now)
+                if delay > 0 { return delay }
+            }
+            startRun(index)
         }
+        return 0
     }
 
     /// Gives a slot the next run that has anything to read.
@@ -123,6 +131,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             return
         }
         free.removeLast()
+        if job.purpose.isPaced { job.control.speed.consume(Int64(run.range.count)) }
         let slot = index.rawValue
         slots[slot].range = run.range
         reader.begin(index.first, side: 0, run.range, memory: slots[slot].memory.0)
@@ -163,7 +172,9 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             switch transfer.owner {
             case .compressed(let index): failCompressed(index, cause)
             case .reading(let index):
-                fail(index, transfer.position..<(transfer.position + count), cause)
+                fail(
+                    index, transfer.position..<(transfer.position + count), cause,
+                    unread: transfer.position..<transfer.end)
                 finishPart(index)
             case .slot: preconditionFailure("a comparison writes nothing")
             }
@@ -176,13 +187,18 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         }
     }
 
-    /// Ends the comparison because bytes of a side can't be had.
-    private func fail(_ index: ReadingIndex, _ range: Range<Int64>, _ cause: FailureCause) {
+    /// Ends the comparison because bytes of a side can't be had, or takes all that was to be read
+    /// with them for different.
+    private func fail(
+        _ index: ReadingIndex, _ range: Range<Int64>, _ cause: FailureCause, unread: Range<Int64>
+    ) {
         let isFirst = reader[index].side == 0
         let map = isFirst ? job.pair.first : job.pair.second
         let side: MirrorSide = isFirst ? .source : .target
+        let shrinkage = map.shrinkage(side)
+        if shrinkage == nil, job.purpose.acceptsUnreadable(side) { return job.note(unread: unread) }
         job.control.fail(
-            map.shrinkage(side)
+            shrinkage
                 ?? .transfer(
                     side, name: map.name, verb: Transfer.Kind.read.verb,
                     offset: range.lowerBound, count: Int64(range.count), cause: cause))
@@ -190,7 +206,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     private mutating func failCompressed(_ index: CompressedIndex, _ cause: FailureCause) {
         let entry = reader.compressed[index]
-        fail(entry.owner, entry.range, cause)
+        fail(entry.owner, entry.range, cause, unread: entry.range)
         finishCompressed(index)
     }
 
@@ -213,9 +229,13 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
         let buffers = transfers.queue.buffers
         reader.clearLateZeros(index.first, buffers)
         reader.clearLateZeros(index.second, buffers)
-        // After a stop some of it may not have been read.
-        if !job.control.isStopping { compare(slot) }
-        job.dispenser.complete(slot.range)
+        if job.control.isStopping {
+            // Some of it may not have been read.
+            job.dispenser.giveBack(slot.range)
+        } else {
+            compare(slot)
+            job.dispenser.complete(slot.range)
+        }
         free.append(index)
     }
 

@@ -47,10 +47,12 @@ extension JobProgress {
             pauses: pauseState.pauses, live: live)
     }
 
-    /// The same for a job that compares by now.
-    func verifying(_ comparison: JobProgress) -> JobProgress {
+    /// The same for a job that compares now.
+    func verifying(
+        _ comparison: JobProgress, as activity: MirrorPhase = .verifying
+    ) -> JobProgress {
         JobProgress(
-            phase: phase, activity: .verifying, planned: comparison.planned,
+            phase: phase, activity: activity, planned: comparison.planned,
             done: comparison.done, read: read, written: written, zeroed: zeroed, skipped: skipped,
             pausedBy: nil, pauses: pauses, live: live)
     }
@@ -58,11 +60,13 @@ extension JobProgress {
 
 /// What a job is at, as far as bytes are concerned. The raw values are part of the JSON interface.
 public enum MirrorPhase: String, Sendable, CaseIterable {
+    /// Both sides are compared, to copy what differs.
+    case comparing
     /// Bytes are read and written.
     case copying
     /// All is written, and the target is being brought to stable storage.
     case flushing
-    /// Both sides are compared.
+    /// Both sides are compared after the copy.
     case verifying
 }
 

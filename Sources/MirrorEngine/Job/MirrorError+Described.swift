@@ -258,7 +258,7 @@ extension DifferenceCause {
     fileprivate var remedy: Remedy {
         switch self {
         case .lost:
-            "That place was copied and flushed before: something else wrote to it since, or the "
+            "That place was right and flushed before: something else wrote to it since, or the "
                 + "hardware lost it. Look for another writer, and for errors in dmesg; then mirror "
                 + "in full."
         case .zerosVouched:

@@ -21,7 +21,7 @@ public final class MirrorJob: Job {
     /// The bitmaps kept of the target in which it was marked what the job writes; nil: none yet.
     private let markedBitmaps = Mutex<[String]?>(nil)
     /// All that the job may write.
-    private let writes: FixedBits
+    private let writes: Mutex<FixedBits>
     /// The target's files before the first write.
     private let targetBefore: [WriteWitness]
 
@@ -84,7 +84,7 @@ public final class MirrorJob: Job {
             dropSourceCache: source.caching != .direct,
             dropTargetCache: target.caching != .direct && target.canWriteBack)
         let working = working.coarsened(to: plan.blockSize)
-        writes = FixedBits(working.copy())
+        writes = Mutex(FixedBits(working.copy()))
         targetBefore = target.witnessBeforeWriting()
         state = SharedJob(
             plan: plan, working: working,
@@ -112,10 +112,24 @@ public final class MirrorJob: Job {
         do throws(RingError) { try method.check() } catch { throw .ring(error) }
     }
 
-    /// The report of a job that is not run, because of an error.
+    private var allWrites: FixedBits { writes.withLock { $0 } }
+
+    /// Makes this all that the job copies, before it is run: the rest was found to be right.
+    func narrow(to bits: consuming DirtyBitmap) {
+        let bits = FixedBits(state.narrow(to: bits))
+        writes.withLock { $0 = bits }
+    }
+
+    /// Whether nothing was lost of what the target has, as far as can be told. If something was,
+    /// the job fails, and nothing is known of the target.
+    func settleLosses() -> Bool { state.settleLosses() }
+
+    /// The report of a job that is not run, because of an error that it was told before.
+    func unrun() -> MirrorReport { report(seconds: 0, cpuSeconds: 0) }
+
     private func refused(_ error: MirrorError) -> MirrorReport {
         state.control.fail(error)
-        return report(seconds: 0, cpuSeconds: 0)
+        return unrun()
     }
 
     /// Runs the job on threads of its own and waits for its end.
@@ -145,11 +159,11 @@ public final class MirrorJob: Job {
         source.readAnew()
         target.readAnew()
         do throws(BitmapStoreError) {
-            let marked = try TargetMarks.begin(writes.bits, of: target)
+            let marked = try TargetMarks.begin(allWrites.bits, of: target)
             markedBitmaps.withLock { $0 = marked }
         } catch {
             // Another store may have been told already.
-            try? TargetMarks.end(writes.bits, of: target, targetBefore)
+            try? TargetMarks.end(allWrites.bits, of: target, targetBefore)
             return refused(.store(error))
         }
         state.log.started(state.plan, bytes: state.planned)
@@ -175,7 +189,7 @@ public final class MirrorJob: Job {
     /// - Returns: whether that was all.
     func markWritten() throws(MirrorError) -> Bool {
         guard markedBitmaps.withLock({ $0 != nil }) else { return false }
-        var bits = writes.bits.copy()
+        var bits = allWrites.bits.copy()
         let isShared = target.devices.mayHaveOtherWriter
         var failure: MirrorError?
         if isShared {

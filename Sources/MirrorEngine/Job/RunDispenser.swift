@@ -124,6 +124,19 @@ package final class RunDispenser: Sendable {
         let unit: Int64
     }
 
+    /// Makes this all that is dirty. Precondition: nothing was handed out yet.
+    package func narrow(to working: consuming DirtyBitmap) {
+        var bits: DirtyBitmap? = working
+        state.withLock { state in
+            precondition(
+                state.cursor == 0 && state.outstanding.isEmpty && state.pending.isEmpty,
+                "a job that runs is narrowed")
+            guard let bits = bits.take() else { return }
+            precondition(bits.size == state.working.size)
+            state.working = bits
+        }
+    }
+
     /// Whether `next` may find something although it just did not: another worker asks the source
     /// about a stretch, and most of that will be left.
     package var mayHaveMore: Bool {

@@ -74,6 +74,17 @@ package final class SharedJob: Sendable {
     /// Bytes that the job is to make identical, as far as that is known by now.
     package var planned: Int64 { counters.planned.value }
 
+    /// Makes this all that is copied, before any worker has begun.
+    ///
+    /// - Returns: the same in blocks that both sides can read and write.
+    func narrow(to bits: consuming DirtyBitmap) -> DirtyBitmap {
+        let bits = bits.coarsened(to: plan.blockSize)
+        let copy = bits.copy()
+        counters.planned.store(bits.dirtyBytes, ordering: .relaxed)
+        dispenser.narrow(to: bits)
+        return copy
+    }
+
     /// A worker never began.
     func leave() { crew.leave() }
 

@@ -42,7 +42,7 @@ public struct MirrorClaim: Sendable, Hashable {
         guard kind == .mirror else { return true }
         return !evidence.contains {
             switch $0 {
-            case .allCopied, .allCompared: true
+            case .allCopied, .differencesCopied, .allCompared: true
             default: false
             }
         }
@@ -53,6 +53,8 @@ public struct MirrorClaim: Sendable, Hashable {
 public enum MirrorEvidence: Sendable, Hashable {
     /// Every byte of the source was copied, and the target flushed.
     case allCopied
+    /// Every byte of both sides was compared, what differed was copied, and the target flushed.
+    case differencesCopied(bytes: Int64)
     /// Every byte of both sides was compared after the flush.
     case allCompared(bytes: Int64)
     /// What was copied was read back and compared after the flush.
@@ -121,6 +123,7 @@ public enum MirrorEvidence: Sendable, Hashable {
     public var code: String {
         switch self {
         case .allCopied: "allCopied"
+        case .differencesCopied: "differencesCopied"
         case .allCompared: "allCompared"
         case .copiedCompared: "copiedCompared"
         case .bitmap: "bitmap"
@@ -160,6 +163,10 @@ public enum MirrorEvidence: Sendable, Hashable {
     public var text: String {
         switch self {
         case .allCopied: "all bytes were copied and flushed"
+        case .differencesCopied(let bytes):
+            bytes > 0
+                ? "all bytes were compared, and what differed was copied and flushed"
+                : "all bytes were compared, and nothing differed"
         case .allCompared: "all bytes were compared after the flush"
         case .copiedCompared: "what was copied read back identical"
         case .bitmap(let name): "whatever writes the source marks it in bitmap '\(name)'"

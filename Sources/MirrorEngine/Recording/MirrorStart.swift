@@ -32,6 +32,7 @@ struct MirrorStart {
         guard request.bitmapMode == nil || request.bitmap != nil else {
             throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
         }
+        try request.checkDifferences()
         self.source = source
         self.target = target
         // What is written after the first look at it has to be noticed.

@@ -54,7 +54,9 @@ extension RecordedMirror {
                     : .copiedCompared(bytes: comparison.compared))
         }
         let isVouched = request.options.targetIsZero && report.skipped > 0 && !isCompared
-        if isWhole && !isVouched { found.append(.allCopied) }
+        if isWhole && !isVouched {
+            found.append(finder == nil ? .allCopied : .differencesCopied(bytes: report.planned))
+        }
         if !isWhole && !isCompared { found += evidence }
         if isVouched { found.append(.zerosVouched(bytes: report.skipped)) }
         found += end
@@ -70,7 +72,7 @@ extension RecordedMirror {
         for evidence in claim.evidence {
             switch evidence {
             case .allCompared: return true
-            case .allCopied: isAll = true
+            case .allCopied, .differencesCopied: isAll = true
             case .zerosVouched: return false
             default: break
             }

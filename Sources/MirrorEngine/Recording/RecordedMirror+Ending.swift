@@ -9,6 +9,8 @@ extension RecordedMirror {
     public struct Report: Sendable {
         /// What the job did.
         public let mirror: MirrorReport
+        /// What was compared before the copy, to find what differs; nil if nothing was.
+        public internal(set) var differences: CompareReport?
         /// What was compared after the copy; nil if nothing was.
         public internal(set) var comparison: CompareReport?
         /// What may be said of the target.
@@ -38,6 +40,7 @@ extension RecordedMirror {
         _ claim: MirrorClaim
     ) -> Report {
         var result = Report(report, claim)
+        result.differences = finder?.report
         result.comparison = comparison
         result.partitionTableNote = source.partitionTableNote(copiedTo: target)
         do throws(BitmapStoreError) {
@@ -87,6 +90,7 @@ extension RecordedMirror {
         _ look: EndLook? = nil
     ) -> Report {
         var result = Report(report)
+        result.differences = finder?.report
         result.comparison = comparison
         if look == nil {
             do throws(MirrorError) { _ = try job.markWritten() } catch {
@@ -124,6 +128,8 @@ extension RecordedMirror {
         guard case .failed(let error) = report.outcome else { return false }
         // A disk that vanished is as it was when it comes back.
         if case .shrank(.target, _, _, _) = error { return target.device.kind == .image }
+        // While both sides were compared, its times and counters showed it.
+        if case .writtenMeanwhile(let path, _) = error, finder != nil { return path == target.path }
         return error.isOtherWriter
     }
 
@@ -133,8 +139,10 @@ extension RecordedMirror {
         _ result: inout Report
     ) throws(BitmapStoreError) {
         let undone = job.undone()
-        let left = undone.dirtyBytes ?? report.planned
-        guard let record = try writer.close(isNeeded: left < report.planned) else {
+        // What was found to be the same need not be compared again.
+        let planned = finder == nil ? report.planned : plannedBits().dirtyBytes
+        let left = undone.dirtyBytes ?? planned
+        guard let record = try writer.close(isNeeded: left < planned) else {
             return unlessUnusable { () throws(BitmapStoreError) in
                 try noteUnrecorded(.failure, witness, doubts: doubts)
             }

@@ -32,6 +32,8 @@ public final class RecordedMirror: Job {
     let imageMarks: ImageMarks?
     /// What the claim at the end rests on, as far as it is known at the beginning.
     let evidence: [MirrorEvidence]
+    /// Finds what differs, if only that is copied.
+    let finder: DifferenceFinder?
     let verifier: Verifier
     /// What was dirty at the beginning, also for a record that is made later.
     private let plan: FixedBits
@@ -58,6 +60,9 @@ public final class RecordedMirror: Job {
         /// What becomes of the bitmap at the end; nil: `.onSuccess` or, for a job that is resumed,
         /// what it was begun with, which can't be changed. Without a bitmap it has to be nil.
         public var bitmapMode: BitmapMode?
+        /// Compare both sides first, and write only what differs: a full mirror to a target that is
+        /// nearly one already.
+        public var onlyDifferences = false
         /// Accept a target that the bitmap does not know, or that something else has written: the
         /// caller answers for it that it holds the mirror that the bitmap goes on from. A sample is
         /// compared all the same.
@@ -105,6 +110,9 @@ public final class RecordedMirror: Job {
         imageMarks = start.imageMarks
         evidence = start.evidence
         warnings = start.warnings
+        finder =
+            start.request.onlyDifferences
+            ? DifferenceFinder(start.source, start.target, for: job, start.request) : nil
         verifier = Verifier(
             start.request.verification, start.source, start.target, of: job,
             isWatched: !start.request.allowSourceInUse)
@@ -125,9 +133,10 @@ public final class RecordedMirror: Job {
     /// How far the mirror is: what is copied or, from then on, what is compared.
     public var progress: JobProgress {
         let progress = job.progress
+        if let comparing = finder?.progress { return progress.verifying(comparing, as: .comparing) }
         switch progress.phase {
         case .verifying, .settling, .ended:
-            return verifier.progress.map(progress.verifying) ?? progress
+            return verifier.progress.map { progress.verifying($0) } ?? progress
         default: return progress
         }
     }
@@ -149,12 +158,12 @@ public final class RecordedMirror: Job {
     /// Copies, verifies, and records how that ended.
     public func runAndWait() -> Report {
         defer { job.control.end() }
-        var report = job.copy()
+        var report = copy()
         guard report.outcome.isMirrored else {
             job.control.settle()
             return recordFailure(report, copied: false)
         }
-        let comparison = verifier.run(plannedBits())
+        let comparison = verifier.run(copiedBits())
         job.control.settle()
         var unmarked: MirrorError?
         let look: EndLook

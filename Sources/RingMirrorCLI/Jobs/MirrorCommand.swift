@@ -93,6 +93,7 @@ extension MirrorCommand {
         if recording.dryRun {
             var dryRun = DryRun(
                 Self.mode.rawValue, source, target, create: creates, output, complaint)
+            dryRun.onlyDifferences = request.onlyDifferences
             let opened = try dryRun.openTarget(
                 targetFormat, options, mayOverwrite: guards.overwrite && !isKnown)
             return dryRun.tell(

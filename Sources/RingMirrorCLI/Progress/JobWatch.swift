@@ -24,9 +24,18 @@ struct JobWatch {
         var display = ProgressDisplay(isTerminal: Output.errorIsTerminal)
         var ticks = 0
         var hasEnded = false
+        var wasComparing = false
         while !hasEnded {
             hasEnded = end.wait(nanoseconds: 200_000_000)
             let progress = current()
+            if wasComparing, progress.activity != .comparing {
+                // What is copied of a job that compared first is another piece of work.
+                line = ProgressLine(
+                    title: words.title, verb: words.verb, planned: progress.planned,
+                    saved: words.saved)
+            }
+            wasComparing = progress.activity == .comparing
+            line.verb = wasComparing ? "compared" : words.verb
             line.update(done: progress.done, planned: progress.planned)
             ticks += 1
             announcePause(progress, &display)
@@ -47,7 +56,8 @@ struct JobWatch {
         }
         if progress.isPaused { return "paused" }
         // A comparison does nothing else.
-        guard kind != .comparison, progress.activity != .copying else { return nil }
+        guard kind != .comparison, progress.activity != .copying, progress.activity != .comparing
+        else { return nil }
         return progress.activity.rawValue
     }
 

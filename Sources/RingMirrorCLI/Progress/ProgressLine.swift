@@ -3,7 +3,7 @@ struct ProgressLine: Sendable {
     /// What stands before the rest, such as the case of a benchmark; may be empty.
     let title: String
     /// What is done to the bytes, such as `copied`.
-    let verb: String
+    var verb: String
     /// Bytes that were done before, by a job that is resumed. They count for the percentage.
     let saved: Int64
 

@@ -10,7 +10,7 @@ import Testing
 /// Comparisons of simulated disks.
 @Suite(.everyQueue, .timeLimit(.minutes(20))) struct CompareTests {
     /// One comparison, over a queue of the simulation, on a thread of its own.
-    private final class Comparison: @unchecked Sendable {
+    final class Comparison: @unchecked Sendable {
         let state: SharedComparison
         let kernel: SimulatedKernel
         private let sizes: (Int64, Int64)
@@ -19,6 +19,7 @@ import Testing
             _ first: SimulatedMap, _ second: SimulatedMap, requestSize: Int = 64 << 10,
             depth: Int = 3, granularity: Int64 = 64 << 10,
             isBuffered: (Bool, Bool) = (false, false),
+            purpose: ComparisonPurpose = ComparisonPurpose(),
             _ behaviour: SimulatedKernel.Behaviour = .init()
         ) throws {
             let size = min(first.size, second.size)
@@ -27,7 +28,7 @@ import Testing
             sizes = (first.size, second.size)
             state = SharedComparison(
                 first, second, runs: runs, requestSize: requestSize, depth: depth,
-                isBuffered: isBuffered)
+                isBuffered: isBuffered, purpose: purpose)
             let slab = state.slabBytes
             kernel = SimulatedKernel(
                 files: first.files + second.files, requestSize: requestSize, zeroArea: slab..<slab,
