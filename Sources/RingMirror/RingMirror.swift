@@ -71,6 +71,7 @@
 @_exported public import struct MirrorEngine.JobUpdates
 @_exported public import enum MirrorEngine.JobVerb
 @_exported public import struct MirrorEngine.JobVerbError
+@_exported public import struct MirrorEngine.LiveProgress
 @_exported public import struct MirrorEngine.Measurement
 @_exported public import struct MirrorEngine.MirrorClaim
 @_exported public import enum MirrorEngine.MirrorError

@@ -82,6 +82,7 @@ struct CompareRun {
     let second: Disk
     let output: OutputOptions
     let event: String
+    var command = "compare"
 
     /// Throws the exit code unless both sides are identical.
     func run() throws {
@@ -93,7 +94,9 @@ struct CompareRun {
     /// Runs the comparison, watched and stopped by signals, and leaves the report to the caller.
     func compare() -> CompareReport {
         output.warnAbout([first, second])
-        let words = JobWords(activity: "comparing", verb: "compared")
+        let words = JobWords(
+            activity: "comparing", command: command, source: first.path.string,
+            target: second.path.string, verb: "compared")
         return JobRun(job: job, words: words, output: output).run()
     }
 

@@ -26,6 +26,6 @@ struct RingMirrorCommand: ParsableCommand {
         subcommands: [
             FullCommand.self, TopCommand.self, IncrementalCommand.self, CompareCommand.self,
             BitmapCommand.self, StreamCommand.self, CommitCommand.self, MeasureCommand.self,
-            InfoCommand.self, BenchCommand.self,
+            InfoCommand.self, JobCommand.self, BenchCommand.self,
         ])
 }

@@ -102,7 +102,9 @@ struct TransferRun {
         } catch {
             throw Complaint(output: output).end(error)
         }
-        let words = JobWords(activity: "bench transfer", title: title + ":")
+        let words = JobWords(
+            activity: "bench transfer", source: source.path.string, target: target.path.string,
+            title: title + ":")
         let report = JobRun(job: made.job, words: words, output: output).run()
         guard case .mirrored = report.outcome else {
             Message.say("the benchmark ended at \(title)")

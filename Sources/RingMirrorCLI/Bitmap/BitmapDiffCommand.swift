@@ -72,7 +72,7 @@ struct BitmapDiffCommand: ParsableCommand {
         let record = ComparisonRecord(of: first, with: second)
         let run = CompareRun(
             job: CompareJob(first, second, only: all, isPrefix: true, isByName: true), first: first,
-            second: second, output: options.output, event: "compare")
+            second: second, output: options.output, event: "compare", command: "bitmap diff")
         let report = run.compare()
         if let error = report.error ?? report.disturbance {
             let failure = Failure(error)

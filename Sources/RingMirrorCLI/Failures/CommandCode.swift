@@ -2,4 +2,5 @@
 /// library has none for. A contract, as `ErrorCode` is; see docs/json.md.
 enum CommandCode: String, CaseIterable {
     case commandLine, mapUnreadable, outputExists, outputUnwritable, outputLost
+    case severalJobs, jobUnanswered, wrongPhase, wrongKind, askedBefore, requestRefused
 }

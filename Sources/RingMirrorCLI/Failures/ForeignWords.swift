@@ -11,10 +11,15 @@ enum ForeignWords {
             "`ringmirror incremental SOURCE TARGET --bitmap NAME` copies what has changed."
         case "diff", "cmp", "verify", "check":
             "`ringmirror compare A B` compares; `ringmirror bitmap diff` marks what differs."
-        case "list", "ls", "show", "status":
-            "`ringmirror bitmap list PATH` lists bitmaps and interrupted jobs; `ringmirror info "
-                + "PATH` describes a disk or image."
-        case "resume": "`ringmirror full SOURCE TARGET --resume` resumes an interrupted mirror."
+        case "list", "ls", "show", "status", "ps":
+            "`ringmirror job list` lists jobs that run; `ringmirror bitmap list PATH` lists "
+                + "bitmaps and interrupted jobs; `ringmirror info PATH` describes a disk or image."
+        case "resume":
+            "`ringmirror full SOURCE TARGET --resume` resumes an interrupted mirror; `ringmirror "
+                + "job resume` lets a paused job go on."
+        case "pause", "complete", "cancel", "speed":
+            "`ringmirror job \(word)` asks that of a job that runs."
+        case "stop", "abort", "kill": "`ringmirror job cancel` stops a job that runs."
         case "rebase", "flatten": "`ringmirror stream OVERLAY` copies an overlay's backing in."
         case "map": "`ringmirror bitmap import` and `--map FILE` read change maps."
         default: nil

@@ -33,6 +33,8 @@ enum RemarkCode: String, Encodable, CaseIterable {
     case mapFormat
     /// Something about the content of a change map.
     case map
+    /// A job of another process does not answer.
+    case jobUnanswered
     /// Something that a job noticed on its way, such as a checkpoint that could not be recorded.
     case log
 }

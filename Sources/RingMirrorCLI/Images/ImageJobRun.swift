@@ -55,7 +55,9 @@ struct ImageJobRun {
                     target: job.target.path.string, size: job.source.geometry.size))
         }
         output.tellAbout(job.source, job.target)
-        let words = JobWords(activity: command, verb: verb)
+        let words = JobWords(
+            activity: command, source: job.source.path.string, target: job.target.path.string,
+            verb: verb)
         try tell(JobRun(job: job, words: words, output: output).run())
     }
 

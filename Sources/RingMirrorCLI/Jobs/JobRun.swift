@@ -12,7 +12,17 @@ struct JobRun<Work: Job> {
     /// The job with all that is told while it runs.
     func run() -> Work.Report {
         let last = LastLine()
-        return Signals.during(Activity(job, words, last)) { watched(last) { job.runAndWait() } }
+        return Signals.during(Activity(job, words, last)) {
+            watched(last) { controlled { job.runAndWait() } }
+        }
+    }
+
+    /// Runs `body`, and lets other processes ask after the job meanwhile and steer it. Where there
+    /// is no place for a socket, or no thread, nobody can.
+    private func controlled<Result>(_ body: () -> Result) -> Result {
+        let server = ControlServer(SteeredJob(job, words), output.logger)
+        defer { server?.end() }
+        return body()
     }
 
     /// Runs `body`, and shows meanwhile how far the job is. Where the system has no thread to give
@@ -39,6 +49,10 @@ struct JobRun<Work: Job> {
 struct JobWords: Sendable {
     /// What the program is doing, such as `full`.
     let activity: String
+    /// The command that runs the job, where that is called otherwise.
+    var command: String?
+    var source: String?
+    var target: String?
     /// What stands before the progress, such as the case of a benchmark; may be empty.
     var title = ""
     /// What is done to the bytes.

@@ -23,7 +23,9 @@ struct MirrorRun {
     /// to be recorded is.
     func run() throws {
         announceStart()
-        let words = JobWords(activity: command, saved: saved)
+        let words = JobWords(
+            activity: command, source: source.path.string, target: target.path.string,
+            saved: saved)
         let report = JobRun(job: mirror, words: words, output: output).run()
         try ending.tell(report)
     }
