@@ -7,7 +7,9 @@ struct SteeredJob: Sendable {
     let apply: @Sendable (JobVerb) throws(JobVerbError) -> Void
     /// How the job is now. To be looked at about once a second, for the rate.
     let status: @Sendable () -> JobStatus
+}
 
+extension SteeredJob {
     init(_ job: some Job, _ words: JobWords) {
         let startedAt = Timestamp.now
         let line = SharedLine(
