@@ -2,6 +2,8 @@ import Glibc
 
 /// One line of mountinfo.
 struct Mount: Equatable, Sendable {
+    /// The kernel's number of the mount, which no other one has while it lasts.
+    let id: UInt64
     let device: DeviceNumber
     /// The directory of the filesystem that is mounted there.
     let root: String
@@ -15,9 +17,10 @@ struct Mount: Equatable, Sendable {
     init?(line: Substring) {
         let fields = line.split(separator: " ", omittingEmptySubsequences: false)
         // Optional fields come before the dash, so what follows is found from there.
-        guard fields.count >= 10, let device = DeviceNumber(fields[2]),
+        guard fields.count >= 10, let id = UInt64(fields[0]), let device = DeviceNumber(fields[2]),
             let dash = fields[6...].firstIndex(of: "-"), dash + 2 < fields.count
         else { return nil }
+        self.id = id
         self.device = device
         root = unescapeOctal(fields[3])
         point = unescapeOctal(fields[4])
@@ -29,6 +32,26 @@ struct Mount: Equatable, Sendable {
     /// Whether a path is below its mount point. Another mount may hide it there.
     func covers(_ path: String) -> Bool {
         path == point || point == "/" || path.hasPrefix(point + "/")
+    }
+}
+
+/// What is mounted in one mount namespace.
+struct MountTable: Sendable {
+    /// A process of that namespace, whose root its mount points begin at; nil: our own.
+    let process: Int?
+    let mounts: [Mount]
+
+    init(process: Int?, _ text: String) {
+        self.process = process
+        mounts = text.split(separator: "\n").compactMap { Mount(line: $0) }
+    }
+
+    /// The mount that has a path, by its name alone: the longest one, and of two at one place the
+    /// later one, which hides the other.
+    func mount(having path: String) -> Mount? {
+        mounts.enumerated().filter { $0.element.covers(path) }.max {
+            ($0.element.point.utf8.count, $0.offset) < ($1.element.point.utf8.count, $1.offset)
+        }?.element
     }
 }
 
@@ -58,8 +81,13 @@ extension SystemView {
     /// Everything mounted here and, as far as we may look, in other mount namespaces: what a
     /// container has mounted is in use too. Nil if not even our own table can be read.
     func mounts() -> [Mount]? {
+        mountTables()?.flatMap(\.mounts)
+    }
+
+    /// The same by namespace, our own first.
+    func mountTables() -> [MountTable]? {
         guard let own = text("/proc/self/mountinfo") else { return nil }
-        var tables = [own]
+        var tables = [MountTable(process: nil, own)]
         var seen: Set<String> = []
         if let namespace = linkTarget("/proc/self/ns/mnt") { seen.insert(namespace) }
         for process in processes() {
@@ -67,9 +95,9 @@ extension SystemView {
                 seen.insert(namespace).inserted,
                 let table = text("/proc/\(process)/mountinfo")
             else { continue }
-            tables.append(table)
+            tables.append(MountTable(process: process, table))
         }
-        return tables.flatMap { $0.split(separator: "\n").compactMap { Mount(line: $0) } }
+        return tables
     }
 
     /// The paths of active swap space; empty also where the kernel has no swap.

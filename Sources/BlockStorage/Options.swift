@@ -32,6 +32,8 @@ public struct SourceOptions: Sendable {
     public var cache: CacheChoice = .automatic
     /// Read also what others may be writing at the same time. The copy is then of no one moment.
     public var allowSourceInUse = false
+    /// The kernel tells of what is written meanwhile, so that a use is nothing to warn of.
+    public var expectsUse = false
     /// Open no file but the one that is named: an image that needs others is refused.
     public var namedFileOnly = false
     /// What is read when it is opened, such as the tables of an image, is not read again: whether

@@ -20,7 +20,8 @@ extension StorageDevice {
     ) throws(StorageError) -> StorageDevice {
         let opened = try OpenedObject.open(path, access: .readOnly, view)
         let guards = GuardRunner(view: view)
-        let use = try guards.checkSource(opened, options: options)
+        let found = try guards.checkSource(opened, options: options)
+        let use = options.expectsUse ? nil : found
         var landing = opened.landing
         var locks = [try StorageLock.lockSource(opened, view: view, &landing)]
         if !options.allowSourceInUse {

@@ -101,7 +101,7 @@ extension SystemView {
 
     /// Nil without proc and sysfs.
     private func counters(of number: DeviceNumber) -> WriteCounters? {
-        guard let bootID = value("/proc/sys/kernel/random/boot_id"),
+        guard let bootID,
             let disk = diskDirectory(of: number),
             let own = statistics("/sys/dev/block/\(number)/stat")
         else { return nil }

@@ -84,6 +84,11 @@ public final class StorageDevice: Sendable {
         self.created = created
     }
 
+    /// Of a block device, its number, such as 8:16; of a file, its path.
+    package var number: String {
+        if case .block(let number) = node { "\(number)" } else { resolvedPath }
+    }
+
     /// Takes the file away if this opening made it: what could not be made an image must not stay
     /// behind, or the corrected command is refused.
     package func removeIfCreated() { created?.remove() }

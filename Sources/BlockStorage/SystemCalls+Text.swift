@@ -26,7 +26,7 @@ extension String: SystemPath {
 extension SystemCalls {
     /// A whole file of text, as proc and sysfs have them. Bytes that are not UTF-8 are repaired:
     /// what is compared are numbers and names that the kernel wrote.
-    static func text(at path: some SystemPath) throws(Errno) -> String {
+    package static func text(at path: some SystemPath) throws(Errno) -> String {
         String(decoding: try bytes(at: path), as: UTF8.self)
     }
 
@@ -73,7 +73,7 @@ extension SystemCalls {
         return Array(buffer[..<count])
     }
 
-    static func entries(of directory: some SystemPath) throws(Errno) -> [String] {
+    package static func entries(of directory: some SystemPath) throws(Errno) -> [String] {
         guard let stream = unsafe directory.withCharacters({ unsafe opendir($0) }) else {
             throw Errno(rawValue: errno)
         }

@@ -63,6 +63,9 @@ package struct SystemView: Sendable {
         return text
     }
 
+    /// The kernel's number of this run of the machine; nil: it does not tell.
+    package var bootID: String? { value("/proc/sys/kernel/random/boot_id") }
+
     func bytes(_ path: String) -> [UInt8]? {
         try? SystemCalls.bytes(at: root + path)
     }

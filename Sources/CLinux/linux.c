@@ -291,3 +291,14 @@ int ringmirror_shares_descriptors(int one, int other) {
     long order = syscall(SYS_kcmp, one, other, files, 0, 0);
     return order < 0 ? -1 : order == 0;
 }
+
+int ringmirror_mount_id(int directory, const char *path, int flags, uint64_t *id) {
+    struct statx found;
+    memset(&found, 0, sizeof found);
+    if (statx(directory, path, flags | AT_STATX_DONT_SYNC, STATX_MNT_ID, &found) < 0)
+        return errno;
+    if (!(found.stx_mask & STATX_MNT_ID))
+        return ENOSYS;
+    *id = found.stx_mnt_id;
+    return 0;
+}

@@ -22,6 +22,13 @@ extension Rule {
             "millions of numbers, byte by byte too slow"
         ),
         ("Sources/QCOW2/Reading/Decompressor.swift", "zlib and libzstd work on memory by address"),
+        ("Sources/BlockStorage/MountedFilesystem.swift", "statx fills a structure by address"),
+        ("Sources/KernelTracking/MappedState.swift", "the kernel's maps are memory"),
+        ("Sources/KernelTracking/MappedWords.swift", "the kernel's maps are memory"),
+        ("Sources/KernelTracking/TrackerCalls.swift", "libbpf takes structures by address"),
+        ("Sources/KernelTracking/TrackerFiles.swift", "libbpf takes structures by address"),
+        ("Sources/KernelTracking/DiskTracker.swift", "a number of 16 bytes is a tuple in C"),
+        ("Sources/Freezing/Freeze.swift", "the helpers' handle is C's"),
         ("Sources/MirrorEngine/Job/Clock.swift", "clock_gettime takes an address"),
         (
             "Sources/RingMirrorCLI/Process/",

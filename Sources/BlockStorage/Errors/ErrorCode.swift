@@ -14,6 +14,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case imageMalformed, imageUnsupported, imageLacks, imageRefused, imageFull
     // Bitmaps and records of jobs.
     case noSuchBitmap, nameTaken, invalidName, bitmapBusy, targetBusy, bitmapInconsistent
+    case bitmapTracked
     case ambiguousBitmap, bitmapRemade
     case bitmapDisabled, sizesDiffer, rangeOutside, invalidGranularity, wrongDevice, wrongSize
     case noStore, storeExists, notAStore, storeVersion, storeDamaged, storeTruncated
@@ -30,7 +31,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case writtenMeanwhile, openedMeanwhile, movedMeanwhile
     case verificationFailed, verificationIncomplete, targetResized
     // Sources that are written while they are copied.
-    case writersNotHeld
+    case writersNotHeld, writesUnseen, notTracked
     // Disks that the kernel tracks.
     case trackingUnavailable, diskNotTrackable, noSuchTracker, trackerInUse, trackerInvalid
     // The system.

@@ -58,6 +58,14 @@ public enum Way: Sendable, Hashable {
     case mirrorInFull
     /// Resume the mirror that was interrupted.
     case resumeInterrupted
+    /// Compare all of both sides, and copy what differs.
+    case mirrorDifferences
+    /// Have the kernel track a disk no longer.
+    case stopTracking
+    /// Have the kernel track a disk for a bitmap.
+    case startTracking
+    /// Mirror a disk that is in use.
+    case mirrorLive
     /// Ask what a disk consists of.
     case inspect(String)
 }
@@ -101,6 +109,10 @@ extension Way: CustomStringConvertible {
         case .findDifferences: "find what was written by comparing"
         case .mirrorInFull: "make a new mirror in full"
         case .resumeInterrupted: "resume that mirror"
+        case .mirrorDifferences: "make a full mirror of what differs with the bitmap"
+        case .stopTracking: "stop tracking first"
+        case .startTracking: "have the disk tracked for the bitmap"
+        case .mirrorLive: "make a live mirror"
         case .inspect(let name): "look at what \(name) consists of"
         }
     }

@@ -149,3 +149,49 @@ int ringmirror_poll(struct ringmirror_poll *files, size_t count, int64_t nanosec
 /* RLIMIT_MEMLOCK; getrlimit takes an enumeration whose members Swift can't name. */
 int ringmirror_get_memory_lock(uint64_t *soft, uint64_t *hard);
 int ringmirror_set_memory_lock(uint64_t soft, uint64_t hard);
+
+/* Freezing of filesystems; see freeze.c. */
+struct ringmirror_freeze;
+
+enum ringmirror_freeze_state {
+    ringmirror_freeze_free, /* not frozen, or not any more */
+    ringmirror_freeze_at_work,
+    ringmirror_freeze_frozen,
+    ringmirror_freeze_refused, /* it could not be frozen */
+    ringmirror_freeze_stuck,   /* it could not be thawed */
+};
+
+enum ringmirror_thaw_cause {
+    ringmirror_thaw_none, /* it is not thawed */
+    ringmirror_thaw_asked,
+    ringmirror_thaw_limit,
+    ringmirror_thaw_parent, /* the process that asked for the freeze is gone */
+    ringmirror_thaw_helper, /* a helper was killed */
+    ringmirror_thaw_foreign,
+};
+
+/* Starts the helpers that freeze and thaw what is mounted at `mounts`, open files on each. */
+int ringmirror_freeze_start(
+    const int *mounts, size_t count, int64_t limit, struct ringmirror_freeze **result);
+/* Freezes all in their order. ETIMEDOUT: not within the limit, which begins now; ECHILD: a helper
+ * is gone; ECANCELED: one is refused. What is frozen stays so until it is thawed. */
+int ringmirror_freeze_hold(struct ringmirror_freeze *freeze);
+/* Whether nothing has been thawed that we know of. */
+int ringmirror_freeze_is_held(struct ringmirror_freeze *freeze);
+/* The same, and the kernel is asked whether somebody else thawed one. */
+int ringmirror_freeze_check(struct ringmirror_freeze *freeze);
+/* Thaws all in the reverse order. ETIMEDOUT: that goes on. */
+int ringmirror_freeze_thaw(struct ringmirror_freeze *freeze, int64_t patience);
+/* `failure`: why it is refused or stuck. */
+enum ringmirror_freeze_state ringmirror_freeze_state(
+    struct ringmirror_freeze *freeze, size_t index, int *failure);
+/* Why all is thawed, or is about to be. */
+enum ringmirror_thaw_cause ringmirror_freeze_cause(struct ringmirror_freeze *freeze);
+/* From the start of the first freeze to the end of the last thaw, or to now. */
+int64_t ringmirror_freeze_nanoseconds(struct ringmirror_freeze *freeze);
+/* The process of the watchdog. */
+int ringmirror_freeze_watchdog(struct ringmirror_freeze *freeze);
+void ringmirror_freeze_close(struct ringmirror_freeze *freeze);
+
+/* The number of the mount that has `path`; see ringmirror_status for the rest. */
+int ringmirror_mount_id(int directory, const char *path, int flags, uint64_t *id);

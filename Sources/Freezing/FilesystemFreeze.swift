@@ -1,2 +1,0 @@
-/// Filesystems that are held still for a moment.
-public enum FilesystemFreeze {}

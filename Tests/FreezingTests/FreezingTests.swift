@@ -1,5 +1,0 @@
-import Testing
-
-@testable import Freezing
-
-@Suite struct FreezingTests {}
