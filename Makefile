@@ -7,7 +7,7 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
+.PHONY: bpf fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -21,6 +21,7 @@ help:
 	@echo "make micro     time what jobs do most often, and count its allocations and system calls"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
 	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps and images (FUZZ_SECONDS=$(FUZZ_SECONDS))"
+	@echo "make bpf       compile the kernel's program again that tracks disks (when it was changed)"
 	@echo "make format    format the sources;  make lint  check the format"
 
 # What building needs, and what testing needs on top. Only missing packages are installed.
@@ -141,6 +142,9 @@ bench-qcow2: release
 # A package of its own: nobody else shall depend on what measures. Fails on counts, never on times.
 micro: packages
 	$(SWIFT) package --package-path Benchmarks/Micro --scratch-path .build-micro benchmark --no-progress
+
+bpf:
+	sh Sources/CBPF/bpf/compile > Sources/CBPF/tracker_object.h.new && mv Sources/CBPF/tracker_object.h.new Sources/CBPF/tracker_object.h
 
 install: release
 	install -D -m 755 .build/release/ringmirror $(DESTDIR)$(PREFIX)/bin/ringmirror
