@@ -66,6 +66,7 @@ extension BitmapStore {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.index(of: name)
             try transaction.requireIdle(index)
+            try transaction.requireUntracked(index)
             let dropped = transaction.dropRecords(of: .stored(index))
             let id = transaction.catalog.bitmaps.remove(at: index).id
             transaction.catalog.targets.removeAll { $0.bitmap == id }
@@ -104,6 +105,7 @@ extension BitmapStore {
     ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
             let index = try transaction.idleIndex(of: name)
+            if !isRecording { try transaction.requireUntracked(index) }
             let wasRecording = transaction.catalog.bitmaps[index].state == .recording
             guard wasRecording != isRecording else { return }
             transaction.catalog.bitmaps[index].state = isRecording ? .recording : .disabled

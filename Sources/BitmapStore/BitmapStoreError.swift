@@ -14,7 +14,9 @@ public enum BitmapStoreError: Equatable, Sendable {
     case busy(name: String, holder: JobHolder)
     /// Another job writes to the same target.
     case targetBusy(target: FilePath, holder: JobHolder)
-    /// A process died while it was recording in memory: nobody knows what is dirty.
+    /// The kernel tracks the disk for the bitmap.
+    case tracked(name: String)
+    /// Something that was recording has ended without telling what it knew.
     case inconsistent(name: String, path: FilePath)
     /// The bitmap isn't recording, and was to be marked.
     case disabled(name: String)
@@ -74,7 +76,8 @@ extension BitmapStoreError: DescribedError {
         case .noSuchBitmap, .nameTaken, .invalidName, .sizesDiffer, .rangeOutside, .bits, .notFound,
             .alreadyExists, .noSuchJob, .tooManyBitmaps, .readOnly, .pathNotText:
             .usage
-        case .busy, .targetBusy, .inconsistent, .disabled, .wrongDevice, .wrongSize, .notAStore,
+        case .busy, .targetBusy, .tracked, .inconsistent, .disabled, .wrongDevice, .wrongSize,
+            .notAStore,
             .unsupportedVersion, .damaged, .truncated, .locked, .noLocks, .jobRunning,
             .unknownTarget, .bitmapRemade:
             .refused
@@ -93,6 +96,7 @@ extension BitmapStoreError: DescribedError {
         case .invalidName: .invalidName
         case .busy: .bitmapBusy
         case .targetBusy: .targetBusy
+        case .tracked: .bitmapTracked
         case .inconsistent: .bitmapInconsistent
         case .disabled: .bitmapDisabled
         case .sizesDiffer: .sizesDiffer
@@ -132,7 +136,8 @@ extension BitmapStoreError: DescribedError {
             .systemCall(_, let path, _, _):
             path
         case .targetBusy(let target, _), .unknownTarget(_, let target, _): target
-        case .invalidName, .busy, .disabled, .sizesDiffer, .rangeOutside, .bits, .jobRunning,
+        case .invalidName, .busy, .tracked, .disabled, .sizesDiffer, .rangeOutside, .bits,
+            .jobRunning,
             .bitmapRemade:
             nil
         }
@@ -148,7 +153,8 @@ extension BitmapStoreError: DescribedError {
 
     public var problem: String {
         switch self {
-        case .noSuchBitmap, .nameTaken, .invalidName, .busy, .targetBusy, .inconsistent, .disabled,
+        case .noSuchBitmap, .nameTaken, .invalidName, .busy, .targetBusy, .tracked, .inconsistent,
+            .disabled,
             .noSuchJob, .jobRunning, .tooManyBitmaps, .unknownTarget, .bitmapRemade:
             bitmapProblem
         case .sizesDiffer(let size, let other):
@@ -171,8 +177,9 @@ extension BitmapStoreError: DescribedError {
         case .busy(let name, let holder): "bitmap '\(name)' is in use by \(holder)"
         case .targetBusy(let target, let holder): "\(target) is being written by \(holder)"
         case .inconsistent(let name, let path):
-            "bitmap '\(name)' in \(path) is inconsistent: its recorder died, and what was written "
-                + "meanwhile is not known"
+            "bitmap '\(name)' in \(path) is inconsistent: what recorded for it has ended without "
+                + "telling what was written"
+        case .tracked(let name): "bitmap '\(name)' is tracked by the kernel"
         case .disabled(let name): "bitmap '\(name)' is disabled and records nothing"
         case .noSuchJob(let id, let path): "\(path) has no job \(id)"
         case .jobRunning(let id, let holder): "job \(id) runs in \(holder)"
@@ -229,7 +236,8 @@ extension BitmapStoreError: DescribedError {
         case .nameTaken: "Choose another name, or remove that one."
         case .invalidName: "Give the bitmap another one."
         case .busy, .targetBusy, .jobRunning: "Wait for it to end, or stop it."
-        case .inconsistent: "Remove it, add it again, and mirror everything once."
+        case .inconsistent: "\(.mirrorDifferences), which makes it right again."
+        case .tracked: "\(.stopTracking)."
         case .disabled: "Enable it first."
         case .sizesDiffer: "Only bitmaps of the same size can be combined."
         case .rangeOutside: "Cut the range."

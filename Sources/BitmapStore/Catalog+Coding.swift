@@ -275,15 +275,18 @@ extension RecorderEntry {
         fields.put(1, id)
         fields.put(2, bitmap)
         fields.put(3, holder.encoded)
+        if let tracker { fields.put(4, tracker.bytes) }
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...3, in: "recorder")
+        try fields.checkTags(1...4, in: "recorder")
         self.init(
             id: try need(try fields.number(1), "a recorder's number"),
             bitmap: try need(try fields.number(2), "a recorder's bitmap"),
             holder: try JobHolder(
                 decoding: try need(try fields.fields(3), "a recorder's holder")))
+        guard let bytes = fields.bytes(4) else { return }
+        tracker = try need(StoredTracker(bytes: Array(bytes)), "a tracker's numbers")
     }
 }

@@ -142,4 +142,6 @@ struct RecorderEntry: Equatable, Sendable {
     let id: UInt64
     let bitmap: UInt64
     var holder: JobHolder
+    /// What keeps them in the kernel; nil: the process does that holds the recorder's lock.
+    var tracker: StoredTracker?
 }

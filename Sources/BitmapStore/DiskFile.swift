@@ -49,6 +49,8 @@ final class DiskFile: StoreFile {
             lockAttempts: lockAttempts)
     }
 
+    var bootID: String? { SystemView.live.bootID }
+
     func length() throws(BitmapStoreError) -> Int64 {
         try call("fstat") { () throws(Errno) in try StoreCalls.status(of: descriptor).length }
     }

@@ -86,6 +86,7 @@ struct JobStart {
             let index = try transaction.index(of: name)
             try transaction.requireNoJob(index)
             try transaction.recover(bitmapAt: index)
+            if request.mode == .full { transaction.beginAnew(bitmapAt: index) }
             try transaction.requireConsistent(index)
             return []
         case .image(let name):
@@ -122,6 +123,16 @@ struct JobStart {
 }
 
 extension Transaction {
+    /// A job that copies everything makes a bitmap right again of which nobody knows what it
+    /// should have: until it has, that is everything, and for all other targets it stays so.
+    fileprivate mutating func beginAnew(bitmapAt index: Int) {
+        guard catalog.bitmaps[index].state == .inconsistent else { return }
+        catalog.bitmaps[index].state = .recording
+        catalog.bitmaps[index].bits = .dirty(catalog.bitmaps[index].bits.layout)
+        catalog.bitmaps[index].history.additions += 1
+        noteMissedWrite(.stored(index))
+    }
+
     /// What is known of the source's writes, which a job has found marked or not.
     ///
     /// A full job copies whatever was missed, also where it is resumed, unless it fails. One that

@@ -7,6 +7,8 @@ internal import SystemPackage
 protocol StoreFile: AnyObject, Sendable {
     var path: FilePath { get }
     var isWritable: Bool { get }
+    /// The kernel's number of this run of the machine; nil: it does not tell.
+    var bootID: String? { get }
 
     /// Bytes.
     func length() throws(BitmapStoreError) -> Int64

@@ -61,6 +61,8 @@ public struct StoredBitmap: Hashable, Sendable {
     public let state: BitmapState
     /// Who works on it; nil: nobody.
     public let holder: JobHolder?
+    /// What marks in the kernel what is written, if anything does: the bitmap is to get it yet.
+    public let tracker: StoredTracker?
     /// Whether a job on it died or failed and can be resumed.
     public let isInterrupted: Bool
     /// Dirty granules.

@@ -107,7 +107,9 @@ extension Transaction {
     func requireIdle(_ index: Int) throws(BitmapStoreError) {
         try requireNoJob(index)
         let bitmap = catalog.bitmaps[index]
-        for recorder in catalog.recorders where recorder.bitmap == bitmap.id {
+        // What is marked in the kernel comes to the bitmap whatever is done with that.
+        for recorder in catalog.recorders
+        where recorder.bitmap == bitmap.id && recorder.tracker == nil {
             if try file.isClaimed(job: recorder.id) {
                 throw .busy(name: bitmap.name, holder: recorder.holder)
             }
@@ -151,7 +153,7 @@ extension Transaction {
     mutating func recoverRecorders(ofBitmapAt index: Int) throws(BitmapStoreError) {
         let id = catalog.bitmaps[index].id
         for recorder in catalog.recorders where recorder.bitmap == id {
-            if try file.isClaimed(job: recorder.id) { continue }
+            if try file.isAlive(recorder) { continue }
             catalog.bitmaps[index].state = .inconsistent
             catalog.recorders.removeAll { $0.id == recorder.id }
         }
@@ -163,7 +165,7 @@ extension Transaction {
         let dropped = records(of: index)
         if !dropped.isEmpty { noteLoss(ofBitmap: id) }
         for job in catalog.jobs where job.bitmap == id { discard(job) }
-        catalog.recorders.removeAll { $0.bitmap == id }
+        catalog.recorders.removeAll { $0.bitmap == id && $0.tracker == nil }
         return dropped
     }
 

@@ -19,12 +19,14 @@ extension View {
         var state = entry.state
         var holder: JobHolder?
         var isInterrupted = false
+        var tracker: StoredTracker?
         for job in catalog.jobs where job.bitmap == entry.id {
             if try isRunning(job) { holder = job.holder } else { isInterrupted = true }
         }
         for recorder in catalog.recorders where recorder.bitmap == entry.id {
-            if try file.isClaimed(job: recorder.id) {
-                holder = holder ?? recorder.holder
+            if try file.isAlive(recorder) {
+                tracker = recorder.tracker ?? tracker
+                if recorder.tracker == nil { holder = holder ?? recorder.holder }
             } else {
                 state = .inconsistent
             }
@@ -33,7 +35,7 @@ extension View {
         return StoredBitmap(
             name: entry.name, size: layout.geometry.size,
             granularity: layout.geometry.granularity, state: state, holder: holder,
-            isInterrupted: isInterrupted, dirtyCount: entry.bits.dirtyCount,
+            tracker: tracker, isInterrupted: isInterrupted, dirtyCount: entry.bits.dirtyCount,
             dirtyBytes: entry.bits.dirtyBytes, createdAt: entry.createdAt,
             targets: try targets(
                 ofBitmap: entry.id, entry.bits, isConsistent: state != .inconsistent))
@@ -51,7 +53,7 @@ extension View {
     ) throws(BitmapStoreError) -> DirtyBitmap {
         var isConsistent = entry.state != .inconsistent
         for recorder in catalog.recorders where recorder.bitmap == entry.id {
-            if try !file.isClaimed(job: recorder.id) { isConsistent = false }
+            if try !file.isAlive(recorder) { isConsistent = false }
         }
         guard isConsistent else {
             let geometry = entry.bits.layout.geometry

@@ -9,6 +9,8 @@ import TestSupport
 final class MemoryDisk: @unchecked Sendable {
     private(set) var file: VolatileFile
     var claims: Set<UInt64> = []
+    /// Of the machine: another one after it was started anew.
+    var bootID: String? = "first"
     var writtenBytes = 0
     var readBytes = 0
     /// Which call that changes or syncs fails, counted down; nil: none.
@@ -67,6 +69,8 @@ final class MemoryFile: StoreFile, @unchecked Sendable {
         self.disk = disk
         self.isWritable = isWritable
     }
+
+    var bootID: String? { disk.bootID }
 
     func length() throws(BitmapStoreError) -> Int64 { Int64(disk.content.count) }
 

@@ -188,6 +188,7 @@ struct Model {
             _ = try index(name)
             try requireNoJob(name)
             recover(name)
+            if kind == .full { beginAnew(try index(name)) }
             try requireConsistent(name)
         }
         for job in state.jobs where job.target == target {
@@ -381,6 +382,23 @@ struct Model {
     private func requireIdle(_ name: String) throws {
         try requireNoJob(name)
         if noted[name] != nil { throw Refusal(name: "busy") }
+    }
+
+    /// What an inconsistent bitmap should have, nobody knows: everything, for all its targets,
+    /// until a full mirror has ended.
+    private mutating func beginAnew(_ index: Int) {
+        guard state.bitmaps[index].state == .inconsistent else { return }
+        state.bitmaps[index].state = .recording
+        state.bitmaps[index].bits = ModelBits(
+            size: size, shift: state.bitmaps[index].bits.shift, all: true)
+        for place in state.bitmaps[index].targets.indices {
+            state.bitmaps[index].targets[place].lacked = ModelBits(
+                size: size, shift: state.bitmaps[index].targets[place].lacked.shift, all: true)
+        }
+        for place in state.jobs.indices where state.jobs[place].bitmap == state.bitmaps[index].name
+        {
+            state.jobs[place].isUnrecorded = true
+        }
     }
 
     private func requireConsistent(_ name: String) throws {
