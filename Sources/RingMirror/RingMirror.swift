@@ -20,6 +20,7 @@
 @_exported public import struct BitmapStore.StoredBitmap
 @_exported public import struct BitmapStore.StoredJob
 @_exported public import struct BitmapStore.StoredTarget
+@_exported public import struct BitmapStore.StoredTracker
 @_exported public import struct BitmapStore.TargetDoubt
 @_exported public import enum BlockStorage.Access
 @_exported public import struct BlockStorage.Allocation
@@ -53,11 +54,16 @@
 @_exported public import struct DirtyBitmap.DirtyBitmap
 @_exported public import enum DirtyBitmap.DirtyBitmapError
 @_exported public import struct DirtyBitmap.Granularity
+@_exported public import enum Freezing.FreezeError
+@_exported public import struct KernelTracking.TrackerDescription
+@_exported public import enum KernelTracking.TrackingError
+@_exported public import enum KernelTracking.TrackingLoss
 @_exported public import enum MirrorEngine.CommitJob
 @_exported public import class MirrorEngine.CompareJob
 @_exported public import struct MirrorEngine.CompareReport
 @_exported public import struct MirrorEngine.ComparisonRecord
 @_exported public import class MirrorEngine.Disk
+@_exported public import struct MirrorEngine.DiskTracking
 @_exported public import enum MirrorEngine.ErrorPolicy
 @_exported public import struct MirrorEngine.FailedRange
 @_exported public import enum MirrorEngine.FailureCause
@@ -71,7 +77,10 @@
 @_exported public import struct MirrorEngine.JobUpdates
 @_exported public import enum MirrorEngine.JobVerb
 @_exported public import struct MirrorEngine.JobVerbError
+@_exported public import enum MirrorEngine.LiveError
 @_exported public import struct MirrorEngine.LiveProgress
+@_exported public import struct MirrorEngine.LiveProof
+@_exported public import struct MirrorEngine.LiveRequest
 @_exported public import struct MirrorEngine.Measurement
 @_exported public import struct MirrorEngine.MirrorClaim
 @_exported public import enum MirrorEngine.MirrorError
@@ -85,6 +94,7 @@
 @_exported public import enum MirrorEngine.MirrorVerification
 @_exported public import class MirrorEngine.RecordedMirror
 @_exported public import enum MirrorEngine.StreamJob
+@_exported public import struct MirrorEngine.TrackingStatus
 @_exported public import enum MirrorEngine.ZeroHandling
 @_exported public import struct QCOW2.ImageBitmap
 @_exported public import struct QCOW2.ImageBitmapList

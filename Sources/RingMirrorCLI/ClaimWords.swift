@@ -31,6 +31,9 @@ struct ClaimWords {
             lines.append(reason.threadsLine)
         }
         lines += comparison(ended)
+        for evidence in ended.claim.evidence {
+            if case .provenMoment = evidence { lines.append("  proven: \(evidence.text)") }
+        }
         if ended.claim.isConditional && ended.claim.kind != .notAMirror {
             lines += ended.claim.evidence.filter { !isSaid($0) }
                 .map { "  rests on: \($0.text)" }
@@ -41,7 +44,7 @@ struct ClaimWords {
     /// What a line of its own says already.
     private func isSaid(_ evidence: MirrorEvidence) -> Bool {
         switch evidence {
-        case .copiedCompared, .allCompared: true
+        case .copiedCompared, .allCompared, .provenMoment: true
         default: false
         }
     }
@@ -60,7 +63,9 @@ struct ClaimWords {
     /// The claim alone.
     func statement(_ claim: MirrorClaim) -> String {
         let teller = bitmap.map { "bitmap '\($0)'" } ?? "the change map"
-        let isMirror = "\(mirror) a mirror of \(source.path)"
+        let isMirror =
+            "\(mirror) a mirror of \(source.path)"
+            + (claim.provenMoment.map { " as it was at \(Timestamp.text($0.moment))" } ?? "")
         switch claim.kind {
         case .mirror: return isMirror
         case .mirrorByEvidence: return "\(isMirror) as far as can be known"

@@ -68,7 +68,7 @@ struct FullCommand: MirrorCommand {
     func run() throws { try mirror() }
 
     func basis(of source: Disk, _ complaint: Complaint) throws -> MirrorBasis {
-        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, complaint) }
+        if let bitmap { _ = try recording.store.bitmap(bitmap, of: source, all: true, complaint) }
         return MirrorBasis()
     }
 

@@ -71,14 +71,16 @@ struct StoreOptions: ParsableArguments {
     }
 
     /// The first look at a bitmap that a mirror will work on, before a target is made for nothing.
+    ///
+    /// - Parameter all: everything is copied, so that a bitmap of a store need not be consistent.
     func bitmap(
-        _ name: String, of source: Disk, _ complaint: Complaint
+        _ name: String, of source: Disk, all: Bool = false, _ complaint: Complaint
     ) throws -> BitmapFacts {
         do throws(MirrorError) {
             let home = try home(of: name, source, .readWrite)
             let bitmap = try home.bitmap(name)
             if bitmap.state == .inconsistent { _ = try home.load(name) }
-            guard bitmap.state != .inconsistent else {
+            guard bitmap.state != .inconsistent || all && !bitmap.isInImage else {
                 throw .store(.inconsistent(name: name, path: home.path))
             }
             return bitmap

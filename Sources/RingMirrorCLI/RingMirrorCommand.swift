@@ -24,7 +24,8 @@ struct RingMirrorCommand: ParsableCommand {
             """,
         version: "ringmirror \(version)",
         subcommands: [
-            FullCommand.self, TopCommand.self, IncrementalCommand.self, CompareCommand.self,
+            FullCommand.self, TopCommand.self, IncrementalCommand.self, LiveCommand.self,
+            TrackCommand.self, CompareCommand.self,
             BitmapCommand.self, StreamCommand.self, CommitCommand.self, MeasureCommand.self,
             InfoCommand.self, JobCommand.self, BenchCommand.self,
         ])

@@ -61,6 +61,7 @@ import Testing
             marks.set(range)
         }
 
+        var isAtRest: Bool { marks.isClean }
         func drain(into bits: inout DirtyBitmap) { marks.drain(into: &bits) }
         func quiesce() { state.withLock { $0.isHeld = true } }
         func provenMoment() -> HoldState { state.withLock { $0.isHeld ? .proven : .released } }

@@ -9,6 +9,12 @@ enum Clock {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
+    static var secondsSince1970: Int64 {
+        var time = timespec()
+        _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec)
+    }
+
     /// CPU seconds that all threads of the process have used, the kernel's work for them included.
     static var processor: Double {
         var time = timespec()

@@ -129,7 +129,7 @@ extension SharedJob {
             return copy(&passes)
         }
         guard passes.isFlushed else { return flushBetween(&passes) }
-        control.becomeReady()
+        if dispenser.isClean, live.changes.isAtRest { control.becomeReady() }
         return .wait
     }
 

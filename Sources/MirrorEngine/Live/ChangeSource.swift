@@ -10,6 +10,10 @@ package protocol ChangeSource: Sendable {
     /// call it, one at a time. It waits for nothing: the dispenser calls it under its lock.
     func drain(into bits: inout DirtyBitmap)
 
+    /// Whether at some moment of the call nothing was in flight, and nothing marked that was not
+    /// drained: what was copied before is the source as it was then.
+    var isAtRest: Bool { get }
+
     /// Holds the writers back. When it returns nothing is in flight, and what `drain` tells after
     /// it is all that there is until `resume`.
     ///

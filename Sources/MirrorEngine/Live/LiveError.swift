@@ -1,36 +1,96 @@
 public import BlockStorage
+public import Freezing
+public import KernelTracking
 public import SystemPackage
 
 /// Why a disk that is in use can't be mirrored, or was not.
 public enum LiveError: DescribedError, Sendable {
+    /// The source is no block device.
+    case notADisk(FilePath)
+    /// The disk is written while it has to stand still.
+    case inUse(FilePath)
+    /// The kernel does not tell which run of the machine it is.
+    case noBootID
+    /// A bitmap for which the disk is not tracked can't tell what is written after a live mirror.
+    case notTracked(bitmap: String, disk: FilePath)
+    /// The kernel can't tell what is written.
+    case tracking(TrackingError)
+    /// Filesystems can't be held still.
+    case freezing(FreezeError)
+    /// What was to stop the writers did not, for this reason.
+    case notStopped(String)
     /// The writers were let go before the rest was copied and proven, so many times.
     case notHeld(attempts: Int)
+    /// Not all writes were seen.
+    case lost(TrackingLoss)
+
+    private var passedOn: (any DescribedError)? {
+        switch self {
+        case .tracking(let error): error
+        case .freezing(let error): error
+        case .notADisk, .inUse, .noBootID, .notTracked, .notStopped, .notHeld, .lost: nil
+        }
+    }
 
     public var category: ErrorCategory {
         switch self {
-        case .notHeld: .failed
+        case .tracking, .freezing: passedOn?.category ?? .failed
+        case .notADisk, .noBootID: .usage
+        case .inUse, .notTracked: .refused
+        case .notStopped, .notHeld, .lost: .failed
         }
     }
 
     public var code: ErrorCode {
         switch self {
-        case .notHeld: .writersNotHeld
+        case .tracking(let error): error.code
+        case .freezing(let error): error.code
+        case .notADisk: .notADiskOrFile
+        case .inUse: .sourceInUse
+        case .noBootID: .unverifiable
+        case .notTracked: .notTracked
+        case .notStopped, .notHeld: .writersNotHeld
+        case .lost: .writesUnseen
         }
     }
 
-    public var path: FilePath? { nil }
-    public var offset: Int64? { nil }
+    public var path: FilePath? {
+        switch self {
+        case .notADisk(let path), .inUse(let path), .notTracked(_, let path): path
+        default: passedOn?.path
+        }
+    }
+
+    public var offset: Int64? { passedOn?.offset }
 
     public var problem: String {
         switch self {
+        case .tracking, .freezing: passedOn?.problem ?? ""
+        case .notADisk(let path):
+            "\(path) is no block device: only of those the kernel tells what is written"
+        case .inUse(let path): "\(path) is being written"
+        case .noBootID: "/proc/sys/kernel/random/boot_id can't be read"
+        case .notTracked(let bitmap, let disk):
+            "\(disk) is not tracked for bitmap '\(bitmap)', so that what is written after the "
+                + "mirror would be marked nowhere"
+        case .notStopped(let why): "those who write the source were not stopped: \(why)"
         case .notHeld(let attempts):
-            "those who write the source were let go \(attempts) times before all was copied"
+            "those who write the source were let go before all was copied"
+                + (attempts > 1 ? ", \(attempts) times" : "")
+        case .lost(let loss): "not all writes to the source were seen: \(loss)"
         }
     }
 
     public var remedy: Remedy {
         switch self {
+        case .tracking, .freezing: passedOn?.remedy ?? .none
+        case .notADisk: "Attach the file with losetup, and let its users use the loop device."
+        case .inUse: "Stop what writes it, or \(.mirrorLive)."
+        case .noBootID: "Mount proc."
+        case .notTracked: "\(.startTracking)."
+        case .notStopped: .none
         case .notHeld: "Allow a longer pause, or try again when less is written."
+        case .lost: "Run the command again."
         }
     }
 }

@@ -34,18 +34,26 @@ struct EndLook {
         let now = mirror.source.witness()
         let targetNow = mirror.target.witnessIfReached()
         targetWitness = mirror.targetWitness(targetNow)
-        let found = now.evidence(
-            since: mirror.record.sourceWitness, names: mirror.source.devices.map(\.path.string))
-        if case .written = found {
+        // What was written to a disk in use is on the target, as far as it was by that moment.
+        let proof = mirror.live?.proof
+        let found =
+            proof != nil
+            ? .unchanged
+            : now.evidence(
+                since: mirror.record.sourceWitness,
+                names: mirror.source.devices.map(\.path.string))
+        if proof != nil {
+            sourceWitness = mirror.record.sourceWitness
+        } else if case .written = found {
             sourceWitness = mirror.record.sourceWitness
         } else {
             sourceWitness = now
         }
-        isSourceUnchanged = found == .unchanged
+        isSourceUnchanged = proof == nil && found == .unchanged
         let below = mirror.target.looksBelow(mirror.record.targetWitness, targetNow)
         let unheard = (mirror.source.devices + mirror.target.devices).compactMap(\.deafness)
         evidence =
-            [MirrorEvidence(ofSource: found)]
+            [proof.map { .provenMoment($0) } ?? MirrorEvidence(ofSource: found)]
             + (mirror.source.movedFile.map { [.sourceMoved($0.string)] } ?? [])
             + unheard.prefix(1).map { .lossUnseen($0) }
             + below.compactMap { (path, found) in

@@ -37,6 +37,13 @@ public struct MirrorClaim: Sendable, Hashable {
     /// What it rests on, strongest first.
     public let evidence: [MirrorEvidence]
 
+    /// What proves that the target is what a source in use was at one moment; nil: it stood still,
+    /// or nothing proves it.
+    public var provenMoment: LiveProof? {
+        for case .provenMoment(let proof) in evidence { return proof }
+        return nil
+    }
+
     /// Whether it rests on more than what this job has copied or compared itself.
     public var isConditional: Bool {
         guard kind == .mirror else { return true }
@@ -61,12 +68,16 @@ public enum MirrorEvidence: Sendable, Hashable {
     case copiedCompared(bytes: Int64)
     /// A bitmap says what was written, if all that writes marks in it.
     case bitmap(String)
+    /// The kernel has tracked the source for the bitmap, and has lost nothing.
+    case tracked(bitmap: String)
     /// Another tool's map says what was written.
     case changeMap
     /// What was not copied is the same on both sides in so many places all over the disk.
     case sample(places: Int)
     /// The files of the source show no write while the job ran.
     case sourceUnchanged
+    /// The source was in use, and the target is what it was at one moment.
+    case provenMoment(LiveProof)
     /// Whether the source was written while the job ran can't be told.
     case sourceUnknown(String)
     /// The source was written while the job ran.
@@ -127,9 +138,11 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .allCompared: "allCompared"
         case .copiedCompared: "copiedCompared"
         case .bitmap: "bitmap"
+        case .tracked: "tracked"
         case .changeMap: "changeMap"
         case .sample: "sample"
         case .sourceUnchanged: "sourceUnchanged"
+        case .provenMoment: "provenMoment"
         case .sourceUnknown: "sourceUnknown"
         case .sourceWritten: "sourceWritten"
         case .sourceTouched: "sourceTouched"
@@ -170,10 +183,13 @@ public enum MirrorEvidence: Sendable, Hashable {
         case .allCompared: "all bytes were compared after the flush"
         case .copiedCompared: "what was copied read back identical"
         case .bitmap(let name): "whatever writes the source marks it in bitmap '\(name)'"
+        case .tracked(let name):
+            "the kernel has tracked the source for bitmap '\(name)', and has lost nothing"
         case .changeMap: "the change map has all that was written"
         case .sample(let places):
             "a sample of the rest, \(places) places, is the same on both sides"
         case .sourceUnchanged: "the source was not written meanwhile"
+        case .provenMoment(let proof): proof.text
         case .sourceUnknown(let why):
             "whether the source was written in between can't be told: \(why)"
         case .sourceWritten(let how): "the source was written meanwhile: \(how)"

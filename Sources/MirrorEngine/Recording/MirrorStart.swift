@@ -18,6 +18,10 @@ struct MirrorStart {
     let imageMarks: ImageMarks?
     /// The source may hold back what is marked, so that no mark is taken.
     let keepsMarks: Bool
+    /// What tells of writes to the source, if that is in use.
+    let live: KernelChanges?
+    /// The kernel has told of every write to the source since the bitmap was last settled.
+    let isTracked: Bool
     /// What the record of the job says, or would say.
     var record: JobRequest
     /// What the claim at the end rests on.
@@ -51,6 +55,14 @@ struct MirrorStart {
                 toBitmap: name, records: records, storeAlone: request.ignoresImageBitmaps)
         }
         imageMarks = try ImageMarks(reference, of: source)
+        // Before anything is known of the source: what is written from now on is seen.
+        live = try request.live.map { (live) throws(MirrorError) in
+            try KernelChanges(live, of: source, storeAt: records.path)
+        }
+        warnings += live?.warnings ?? []
+        isTracked = try Self.settleTracker(
+            reference, of: source, records, request.mode, isLive: live != nil)
+        if isTracked, let reference { evidence.append(.tracked(bitmap: reference.name)) }
         record = JobRequest(
             mode: request.mode, bitmap: reference,
             bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
@@ -63,6 +75,32 @@ struct MirrorStart {
         record.isImageBitmapRecording = imageMarks?.isRecording ?? true
         if request.options.targetIsZero { record.doubts.insert(.zeros) }
         try requireWholeSource()
+    }
+
+    /// Brings into a bitmap what the kernel has marked for it.
+    ///
+    /// - Returns: whether the disk is tracked for the bitmap.
+    private static func settleTracker(
+        _ reference: BitmapReference?, of source: Disk, _ records: RecordedMirror.RecordPlace,
+        _ mode: JobMode, isLive: Bool
+    ) throws(MirrorError) -> Bool {
+        guard case .stored(let name) = reference else { return false }
+        let store: BitmapStore?
+        let isTracked: Bool
+        do throws(BitmapStoreError) {
+            store = try records.existing(for: source.identity)
+            isTracked = try store?.bitmap(name).tracker != nil
+        } catch {
+            throw .store(error)
+        }
+        if let store, isTracked {
+            let tracking = try DiskTracking(of: source, records: records)
+            if try tracking.settle(in: store, atRest: !isLive) != nil { return true }
+            // It has lost its tracker, and is inconsistent from now on. A full mirror helps.
+            guard mode == .full else { throw .store(.inconsistent(name: name, path: store.path)) }
+        }
+        guard !isLive else { throw .live(.notTracked(bitmap: name, disk: source.path)) }
+        return false
     }
 
     /// Refuses a source that a mirror from the target was to restore, and has not: the target may
@@ -137,7 +175,7 @@ struct MirrorStart {
     /// that was written without a mark, as far as either can be told.
     mutating func requireBase(in store: BitmapStore) throws(MirrorError) {
         guard let reference else { preconditionFailure("an incremental mirror by a bitmap") }
-        evidence.append(.bitmap(reference.name))
+        if !isTracked { evidence.append(.bitmap(reference.name)) }
         noteStorePlace(reference)
         let past = try past(of: reference, in: store)
         let known = past.targets.last { held.identity.difference(from: $0.identity) == nil }

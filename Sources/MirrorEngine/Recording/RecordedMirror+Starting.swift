@@ -25,7 +25,8 @@ extension RecordedMirror {
             var start = try MirrorStart(from: source, to: target, request, records)
             var working = DirtyBitmap(
                 size: source.geometry.size,
-                granularity: Granularity(forSize: source.geometry.size))
+                granularity: start.live?.granularity
+                    ?? Granularity(forSize: source.geometry.size))
             working.setAll()
             guard start.reference != nil, let store = try start.store() else {
                 return try RecordedMirror(start, record: nil, working: working, logger: logger)

@@ -35,6 +35,8 @@ public final class RecordedMirror: Job {
     /// Finds what differs, if only that is copied.
     let finder: DifferenceFinder?
     let verifier: Verifier
+    /// What tells of writes to a source that is in use; nil: it is not, or that is accepted.
+    let live: KernelChanges?
     /// What was dirty at the beginning, also for a record that is made later.
     private let plan: FixedBits
 
@@ -70,6 +72,8 @@ public final class RecordedMirror: Job {
         /// The source may be written while the job runs: the copy then mixes points in time, which
         /// is no failure.
         public var allowSourceInUse = false
+        /// The source is in use, and is mirrored as it is at one moment; nil: it stands still.
+        public var live: LiveRequest?
         /// What is compared after the flush. A difference is a failure.
         public var verification = MirrorVerification.none
         /// Nanoseconds between checkpoints; nil for none.
@@ -94,11 +98,15 @@ public final class RecordedMirror: Job {
         let begin: RecordWriter.Begin = { () throws(BitmapStoreError) in
             try records.open(for: identity).beginJob(jobRequest, working: plan.bits.copy())
         }
-        let writer = RecordWriter(record, log: log, begin: jobRequest.bitmap == nil ? begin : nil)
+        let isResumable = start.request.live == nil
+        let writer = RecordWriter(
+            record, log: log, begin: jobRequest.bitmap == nil && isResumable ? begin : nil)
+        live = start.live
         job = try MirrorJob(
             from: start.source, to: start.target, working: working,
             options: start.request.options,
             checkpoints: Checkpoints(every: start.request.checkpointInterval) { writer.keep($0) },
+            live: start.live.map { LiveSource($0, start.request.livePlan($0)) },
             logger: logger)
         self.writer = writer
         self.resumed = resumed
@@ -115,7 +123,7 @@ public final class RecordedMirror: Job {
             ? DifferenceFinder(start.source, start.target, for: job, start.request) : nil
         verifier = Verifier(
             start.request.verification, start.source, start.target, of: job,
-            isWatched: !start.request.allowSourceInUse)
+            isWatched: !start.request.allowSourceInUse && start.live == nil)
     }
 
     /// What was dirty when the job began or was resumed.
@@ -124,8 +132,8 @@ public final class RecordedMirror: Job {
     /// The one of its copying.
     public var id: JobID { job.id }
 
-    /// It copies one disk to another.
-    public var kind: JobKind { .mirror }
+    /// It copies one disk to another, which may be in use.
+    public var kind: JobKind { job.kind }
 
     /// Where the mirror is, from its making until its end is recorded.
     public var phase: JobPhase { job.phase }
@@ -160,11 +168,19 @@ public final class RecordedMirror: Job {
         defer { job.control.end() }
         var report = copy()
         guard report.outcome.isMirrored else {
+            live?.resume()
             job.control.settle()
             return recordFailure(report, copied: false)
         }
         let comparison = verifier.run(copiedBits())
+        let isUnproven = comparison == nil ? nil : stillProven()
+        // Nothing that follows is to be waited for.
+        live?.resume()
         job.control.settle()
+        if let isUnproven {
+            report.outcome = .failed(isUnproven)
+            return recordFailure(report, copied: true, comparison)
+        }
         var unmarked: MirrorError?
         let look: EndLook
         do throws(MirrorError) { look = try lookAtEnd(comparison, &unmarked) } catch {
@@ -185,6 +201,18 @@ public final class RecordedMirror: Job {
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
+    }
+
+    /// Why what was compared while the writers were held back proves nothing; nil: it does, or
+    /// nobody was held back.
+    private func stillProven() -> MirrorError? {
+        guard let live else { return nil }
+        do throws(MirrorError) {
+            if case .proven = try live.provenMoment() { return nil }
+            return .live(.notHeld(attempts: 1))
+        } catch {
+            return error
+        }
     }
 
     /// - Parameter unmarked: why a bitmap of the target could not be told what was written.

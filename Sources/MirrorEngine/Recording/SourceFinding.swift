@@ -147,6 +147,8 @@ extension MirrorStart {
     /// Looks whether all that was written to the source is marked.
     func sourceFinding(in store: BitmapStore) throws(MirrorError) -> SourceFinding {
         guard let reference else { preconditionFailure("a job on a bitmap") }
+        // The kernel has told of all, whatever its counters show by now.
+        if isTracked { return .marked }
         return try source.finding(
             by: reference, in: store, imageMarks: imageMarks?.bits.copy(),
             isRecording: imageMarks?.isRecording)

@@ -8,6 +8,10 @@ struct BitmapFacts {
     let state: BitmapState
     /// Who works with it.
     var holder: JobHolder?
+    /// What marks for it in the kernel, and has marks that it is to get yet.
+    var tracker: StoredTracker?
+    /// It is kept inside an image, and not in a store.
+    let isInImage: Bool
     /// A job on it can be resumed.
     var isInterrupted = false
     let dirtyCount: Int
@@ -27,6 +31,8 @@ struct BitmapFacts {
         granularity = bitmap.granularity
         state = bitmap.state
         holder = bitmap.holder
+        tracker = bitmap.tracker
+        isInImage = false
         isInterrupted = bitmap.isInterrupted
         dirtyCount = bitmap.dirtyCount
         dirtyBytes = bitmap.dirtyBytes
@@ -40,6 +46,7 @@ struct BitmapFacts {
         granularity = bitmap.granularity
         state =
             bitmap.isInconsistent ? .inconsistent : bitmap.isRecording ? .recording : .disabled
+        isInImage = true
         dirtyCount = bitmap.dirtyCount
         dirtyBytes = bitmap.dirtyBytes
     }

@@ -32,6 +32,10 @@ extension Way {
         case .forgetJobs(let disk):
             "forget all interrupted jobs from \(disk): `ringmirror bitmap remove \(disk) --jobs`"
         case .resumeInterrupted: "run the command that was interrupted again, with --resume"
+        case .mirrorDifferences: "use `ringmirror full --only-differences --bitmap`"
+        case .stopTracking: "stop that first with `ringmirror track stop`"
+        case .startTracking: "begin that with `ringmirror track start`"
+        case .mirrorLive: "use `ringmirror live`"
         case .inspect(let name): "see `ringmirror info \(name)`"
         }
     }

@@ -4,8 +4,12 @@ import RingMirror
 /// A command that makes a mirror with a record: `full`, `top` or `incremental`. They differ in what
 /// is copied, and in what has to be known for that; the way from options to the end is one.
 protocol MirrorCommand: ParsableCommand {
-    /// What is copied; also the name of the command.
+    /// What is copied.
     static var mode: JobMode { get }
+    /// The name of the command.
+    static var name: String { get }
+    /// It is no news that SOURCE is in use.
+    static var expectsUse: Bool { get }
 
     /// SOURCE, whatever the command calls it.
     var sourcePath: PathArgument { get }
@@ -48,6 +52,9 @@ struct MirrorBasis {
 }
 
 extension MirrorCommand {
+    static var name: String { mode.rawValue }
+    static var expectsUse: Bool { false }
+
     /// The name of the bitmap that the mirror works on.
     var bitmap: String? { bitmapChoice?.name }
 
@@ -76,6 +83,7 @@ extension MirrorCommand {
         let source = try MirrorSides.openSource(
             sourcePath, format: knownSourceFormat, namedFileOnly: files.noBacking,
             changesBitmaps: bitmapChoice?.changesImage(recording.store) ?? false,
+            expectsUse: Self.expectsUse,
             tuning.cache, guards, complaint)
         try recording.store.check(for: source, target, complaint)
         try recording.store.requirePlace(complaint)
@@ -92,7 +100,7 @@ extension MirrorCommand {
             namedFileOnly: files.noBacking)
         if recording.dryRun {
             var dryRun = DryRun(
-                Self.mode.rawValue, source, target, create: creates, output, complaint)
+                Self.name, source, target, create: creates, output, complaint)
             dryRun.onlyDifferences = request.onlyDifferences
             let opened = try dryRun.openTarget(
                 targetFormat, options, mayOverwrite: guards.overwrite && !isKnown)
@@ -106,7 +114,7 @@ extension MirrorCommand {
                 resuming: resuming)
         }
         let run = MirrorRun(
-            command: Self.mode.rawValue, mirror: mirror,
+            command: Self.name, mirror: mirror,
             ending: MirrorEnding(
                 sides: sides, bitmap: bitmap,
                 leaveOut: creates ? "--create" : basis.map == nil ? nil : "--map",

@@ -29,23 +29,26 @@ struct MirrorSides {
     /// - Parameters:
     ///   - namedFileOnly: an image that needs another file is refused.
     ///   - changesBitmaps: the mirror may have to change a bitmap inside the image.
+    ///   - expectsUse: it is no news that the source is in use.
     static func openSource(
         _ path: PathArgument, format: ImageFormat?, namedFileOnly: Bool = false,
-        changesBitmaps: Bool = false,
+        changesBitmaps: Bool = false, expectsUse: Bool = false,
         _ cache: CacheChoice, _ guards: GuardOptions, _ complaint: Complaint
     ) throws -> Disk {
         Signals.enter(.reading("opening \(path)"))
+        var options = SourceOptions(
+            cache: cache, allowSourceInUse: guards.allowSourceInUse, namedFileOnly: namedFileOnly)
+        options.expectsUse = expectsUse
         do throws(StorageError) {
             return try Disk.openSource(
-                path.path, format: format, changesBitmaps: changesBitmaps,
-                options: SourceOptions(
-                    cache: cache, allowSourceInUse: guards.allowSourceInUse,
-                    namedFileOnly: namedFileOnly))
+                path.path, format: format, changesBitmaps: changesBitmaps, options: options)
         } catch {
             let failure = Failure(error)
             guard case .refused(.sourceInUse) = error else { throw complaint.end(failure) }
             throw complaint.end(
-                failure.adding("Or accept a copy that mixes times with --allow-source-in-use."))
+                failure.adding(
+                    "Or copy a disk in use with `ringmirror live`, or accept a copy that mixes "
+                        + "times with --allow-source-in-use."))
         }
     }
 

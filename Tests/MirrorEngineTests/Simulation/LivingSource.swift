@@ -4,9 +4,9 @@ import TestSupport
 
 @testable import MirrorEngine
 
-/// Who writes a simulated source while it is mirrored, and tells of it: marked when a write is
-/// submitted and when it has completed. It writes whenever a worker turns to its queue, at moments
-/// and places of a seed's choice, until it is held back.
+/// Who writes a simulated source while it is mirrored, and tells of it. A write is submitted, lands
+/// and completes in three steps; it is marked at the first and the last. It writes whenever a
+/// worker turns to its queue, at moments and places of a seed's choice, until it is held back.
 final class LivingSource: ChangeSource, @unchecked Sendable {
     private let source: SimulatedMap
     private let marks: AtomicBitmap
@@ -23,6 +23,20 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     /// So many of the first times when they are held back, they are let go too early.
     private let cutShort: Int
     private let percent: Int
+    private var pending: [PendingWrite] = []
+    private let losesEvents: Bool
+    private var hasLostEvent = false
+    /// Called when a job may call its target ready.
+    var whenAtRest: (() -> Void)?
+
+    private struct PendingWrite {
+        let range: Range<Int64>
+        let disk: Int
+        let offset: Int
+        let isZero: Bool
+        let seed: UInt64
+        var hasLanded = false
+    }
 
     init(_ source: SimulatedMap, granularity: Granularity, seed: UInt64) throws {
         self.source = source
@@ -31,6 +45,7 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         ever = DirtyBitmap(size: source.size, granularity: granularity)
         writesLeft = Int.random(in: 1...60, using: &random)
         cutShort = random.chance(percent: 25) ? Int.random(in: 1...3, using: &random) : 0
+        losesEvents = random.chance(percent: 30)
         percent = [5, 30, 80].randomElement(using: &random)!
     }
 
@@ -41,7 +56,16 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         return ever.copy()
     }
 
-    private var isAllHeard: Bool { marks.isClean }
+    private var isAllHeard: Bool { marks.isClean && pending.isEmpty && !hasLostEvent }
+
+    /// What is in flight, or has ended and the kernel has not told: where nobody can know yet
+    /// whether it was copied. Not while a job runs.
+    var unsure: DirtyBitmap {
+        var bits = DirtyBitmap(size: source.size, granularity: marks.granularity)
+        for write in pending { bits.set(write.range) }
+        if hasLostEvent { bits.merge(sameSize: ever) }
+        return bits
+    }
 
     /// What was told and nobody has heard yet. Not while a job runs.
     var unheard: DirtyBitmap {
@@ -52,42 +76,88 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     }
 
     /// The writers may do something now.
-    func act() {
-        lock.withLock {
-            guard !isHeld, writesLeft > 0, random.chance(percent: percent), source.size > 0
-            else { return }
-            writesLeft -= 1
-            write()
+    func act() { lock.withLock { actLocked() } }
+
+    private func actLocked() {
+        guard !isHeld, source.size > 0, random.chance(percent: percent) else { return }
+        if !pending.isEmpty, random.chance(percent: 60) {
+            return advance(Int.random(in: 0..<pending.count, using: &random))
         }
+        guard writesLeft > 0, pending.count < 8 else { return }
+        writesLeft -= 1
+        submit()
     }
 
-    private func write() {
+    /// A write is marked when it is submitted.
+    private func submit() {
         let unit = Int64(512)
         let start = Int64.random(in: 0..<source.size, using: &random) / unit * unit
         let (place, end) = source.piece(at: start)
         guard case .stored = place.form else { return }
         let count = min(end - start, unit * Int64.random(in: 1...64, using: &random))
         let range = start..<(start + count)
-        let isZero = random.chance(percent: 25)
-        let bytes =
-            isZero
-            ? [UInt8](repeating: 0, count: Int(count))
-            : [UInt8].pattern(Int(count), seed: random.next())
+        // Those that overlap come one after the other: which of two that are in flight wins, nobody
+        // knows.
+        guard !pending.contains(where: { $0.range.overlaps(range) }) else { return }
         marks.set(range)
         ever.set(range)
-        source.disks[place.disk].fill(at: Int(place.offset), bytes)
-        if isZero, random.chance(percent: 50) {
-            source.disks[place.disk].makeHole(at: Int(place.offset), count: Int(count))
-        }
-        marks.set(range)
+        pending.append(
+            PendingWrite(
+                range: range, disk: place.disk, offset: Int(place.offset),
+                isZero: random.chance(percent: 25), seed: random.next()))
     }
 
-    func drain(into bits: inout DirtyBitmap) { marks.drain(into: &bits) }
+    /// Then it changes what reads return, and in the end it has completed, and is marked again
+    /// before its writer is told. The kernel may fail to tell of that.
+    private func advance(_ index: Int) {
+        let write = pending[index]
+        guard write.hasLanded else { return land(index) }
+        pending.remove(at: index)
+        if losesEvents, random.chance(percent: 10) {
+            hasLostEvent = true
+        } else {
+            marks.set(write.range)
+        }
+    }
+
+    private func land(_ index: Int) {
+        let write = pending[index]
+        pending[index].hasLanded = true
+        let count = write.range.count
+        let bytes =
+            write.isZero
+            ? [UInt8](repeating: 0, count: count) : [UInt8].pattern(count, seed: write.seed)
+        source.disks[write.disk].fill(at: write.offset, bytes)
+        if write.isZero, random.chance(percent: 50) {
+            source.disks[write.disk].makeHole(at: write.offset, count: count)
+        }
+    }
+
+    func drain(into bits: inout DirtyBitmap) {
+        // A job that only waits asks for this and does nothing else.
+        for _ in 0..<20 { act() }
+        marks.drain(into: &bits)
+    }
+
+    var isAtRest: Bool {
+        lock.withLock {
+            guard pending.isEmpty, !hasLostEvent, marks.isClean else { return false }
+            whenAtRest?()
+            return true
+        }
+    }
+
+    /// Whether all that was to be written has been.
+    var isOver: Bool { lock.withLock { writesLeft == 0 } }
 
     func quiesce() {
         lock.withLock {
             isHeld = true
             timesHeld += 1
+            while !pending.isEmpty { advance(pending.count - 1) }
+            // That the books do not balance is all that tells of it.
+            if hasLostEvent { ever.forEachDirtyRun { marks.set($0) } }
+            hasLostEvent = false
         }
     }
 

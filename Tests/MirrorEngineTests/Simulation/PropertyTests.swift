@@ -71,6 +71,7 @@ import Testing
             #expect(job.counters.done.value <= job.planned, replay)
         }
         // The writers go on, unless what follows needs them held back.
+        #expect(!simulation.wasFalselyReady, replay)
         if let living = simulation.living {
             #expect(!living.isQuiet || scenario.holdsBeyondFlush, replay)
             if outcome.isMirrored, scenario.holdsBeyondFlush {
@@ -100,6 +101,7 @@ import Testing
             if let living = scenario.simulation.living {
                 try claimed.merge(living.written)
                 try claimed.subtract(living.unheard)
+                try claimed.subtract(living.unsure)
             }
             try claimed.subtract(remaining)
         } catch {

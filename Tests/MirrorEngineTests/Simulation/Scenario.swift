@@ -43,6 +43,7 @@ struct Scenario {
         if random.chance(percent: 50) {
             setup.livePlan.maxPause = [0, 1_000_000, .max].randomElement(using: &random)!
             setup.livePlan.passesMax = [1, 3, 16].randomElement(using: &random)!
+            setup.follows = random.chance(percent: 40)
             setup.livePlan.holdsBeyondFlush = random.chance(percent: 50)
         }
 

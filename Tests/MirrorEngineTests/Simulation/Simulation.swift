@@ -27,6 +27,8 @@ final class Simulation: @unchecked Sendable {
         var losesUnheard = false
         /// The source is written meanwhile.
         var isLiving = false
+        /// The job follows until all has been written.
+        var follows = false
         var livePlan = LivePlan(ending: .whenItFits, maxPause: 0, passesMax: 16)
     }
 
@@ -37,6 +39,8 @@ final class Simulation: @unchecked Sendable {
     let planned: Int64
     let claims: CheckpointClaims
     let living: LivingSource?
+    /// The job may have called its target ready although it was not.
+    private(set) var wasFalselyReady = false
     private let rings: Int
     private let end = DispatchSemaphore(value: 0)
 
@@ -77,7 +81,11 @@ final class Simulation: @unchecked Sendable {
         job = SharedJob(
             plan: plan, working: working, speedLimit: setup.options.speedLimit, workers: rings,
             checkpoints: checkpoints,
-            live: living.map { LiveSource($0, setup.livePlan) },
+            live: living.map { living in
+                var plan = setup.livePlan
+                if setup.follows { plan.ending = .when { living.isOver } }
+                return LiveSource(living, plan)
+            },
             requireNothingLost: { () throws(MirrorError) in
                 guard setup.losesUnheard else { return }
                 throw .flush(name: "target", cause: .errno(EIO))
@@ -87,6 +95,12 @@ final class Simulation: @unchecked Sendable {
                 queue == .threads ? WorkerThread(body) : nil
             })
         kernel.letLive(living)
+        let (source, target) = (source, target)
+        living?.whenAtRest = { [weak self, isWhole = setup.dirty == nil] in
+            if isWhole, source.bytes() != target.bytes(durable: true) {
+                self?.wasFalselyReady = true
+            }
+        }
     }
 
     /// Starts the job on threads of its own.

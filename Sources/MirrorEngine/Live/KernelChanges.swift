@@ -1,0 +1,130 @@
+internal import BlockStorage
+internal import DirtyBitmap
+internal import KernelTracking
+internal import Synchronization
+internal import SystemPackage
+
+/// The writes to a disk in use, as the kernel tells them, and what holds the writers back.
+///
+/// The moment is proven by the tracker, whatever holds the writers back: nothing is in flight, no
+/// event was lost, and nothing is marked that was not copied and flushed.
+final class KernelChanges: ChangeSource {
+    private let tracker: DiskTracker
+    private let hold: any WriterHold
+    private let maxPause: Int64
+    private let state = Mutex(State())
+
+    private struct State {
+        /// How often something arrived although the writers are held back.
+        var arrivals = 0
+        var proof: LiveProof?
+    }
+
+    /// So often something may arrive behind the beginning of a hold before it counts as none.
+    private static var arrivalsMax: Int { 8 }
+
+    /// Begins to track a disk that is to be mirrored. The tracker ends with this object.
+    ///
+    /// - Parameter store: what the job may write at its end.
+    init(
+        _ request: LiveRequest, of source: Disk, storeAt store: FilePath
+    ) throws(MirrorError) {
+        guard source.image == nil, source.device.kind == .disk else {
+            throw .live(.notADisk(source.path))
+        }
+        let disk = FilePath(source.resolvedPath)
+        maxPause = request.maxPause
+        do throws(LiveError) {
+            switch request.hold {
+            case .freeze: hold = try FrozenFilesystems(disk, ours: request.ours)
+            case .untilUnused: hold = try UnusedDisk(disk)
+            case .stop(let stop): hold = StoppedWriters(stop)
+            }
+            do throws(TrackingError) {
+                tracker = try DiskTracker.start(
+                    disk, granularity: Self.granularity(for: source.geometry.size))
+            } catch {
+                throw LiveError.tracking(error)
+            }
+        } catch {
+            throw .live(error)
+        }
+    }
+
+    /// What the user should know before the job begins, in sentences.
+    var warnings: [String] { (hold as? FrozenFilesystems)?.warnings ?? [] }
+
+    /// What is written in small pieces is not copied in large ones: 4 KiB, or more where a bitmap
+    /// of that would have more than 32 MiB.
+    static func granularity(for size: Int64) -> Granularity {
+        var bytes: Int64 = 4096
+        while size / bytes > 1 << 28 { bytes *= 2 }
+        guard let granularity = try? Granularity(bytes: bytes) else {
+            preconditionFailure("\(bytes) bytes are no granularity")
+        }
+        return granularity
+    }
+
+    var granularity: Granularity { tracker.granularity }
+
+    /// Whether the writers can be held back, as far as that does not depend on the job.
+    var isDue: Bool { hold.isDue }
+
+    /// What was proven last; nil: nothing yet.
+    var proof: LiveProof? {
+        state.withLock { state in
+            state.proof.map { proof in
+                var proof = proof
+                proof.hold = hold.evidence ?? proof.hold
+                return proof
+            }
+        }
+    }
+
+    func drain(into bits: inout DirtyBitmap) {
+        if tracker.take(into: &bits) { state.withLock { $0.arrivals += 1 } }
+    }
+
+    /// In this order: a write that ended before the first look has left its marks by the second.
+    var isAtRest: Bool { tracker.inFlightBytes == 0 && tracker.dirtyBytes() == 0 }
+
+    func quiesce() throws(MirrorError) {
+        do throws(LiveError) { try hold.begin(limit: maxPause) } catch { throw .live(error) }
+        state.withLock { $0.arrivals = 0 }
+        // What does not come to rest now shows when the moment is to be proven.
+        _ = tracker.waitUntilIdle(limit: .nanoseconds(maxPause))
+    }
+
+    func provenMoment() throws(MirrorError) -> HoldState {
+        guard hold.isStillHeld() else { return .released }
+        switch tracker.waitUntilIdle(limit: .nanoseconds(maxPause)) {
+        case .idle: break
+        case .lostCompletion: return .arrived
+        case .busy: return hasComeToOften ? .released : .arrived
+        }
+        try requireNothingLost()
+        // In this order: what was written before the last look at the hold is seen here, if it was
+        // written at all.
+        let isHeld = hold.isStillHeld()
+        guard tracker.dirtyBytes() == 0, tracker.inFlightBytes == 0 else {
+            return isHeld && !hasComeToOften ? .arrived : .released
+        }
+        guard isHeld else { return .released }
+        state.withLock {
+            $0.proof = LiveProof(hold: hold.evidence ?? .stopped, moment: Clock.secondsSince1970)
+        }
+        return .proven
+    }
+
+    private var hasComeToOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
+
+    private func requireNothingLost() throws(MirrorError) {
+        let losses: [TrackingLoss]
+        do throws(TrackingError) { losses = try tracker.losses() } catch {
+            throw .live(.tracking(error))
+        }
+        if let loss = losses.first { throw .live(.lost(loss)) }
+    }
+
+    func resume() { hold.end() }
+}

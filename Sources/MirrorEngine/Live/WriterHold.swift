@@ -1,0 +1,130 @@
+internal import BlockStorage
+internal import Freezing
+internal import Synchronization
+internal import SystemPackage
+
+/// What holds those back who write a disk, while the rest of it is copied.
+protocol WriterHold: Sendable {
+    /// Whether it is time, as far as that does not depend on the job. It is asked often.
+    var isDue: Bool { get }
+
+    /// Holds the writers back, at most so many nanoseconds.
+    func begin(limit: Int64) throws(LiveError)
+
+    /// Whether they are held back still. Asked last, when everything else is proven.
+    func isStillHeld() -> Bool
+
+    /// Lets them go on. It may be called also when nothing is held.
+    func end()
+
+    /// What was done, for the claim; nil if nothing was held back.
+    var evidence: LiveProof.Hold? { get }
+}
+
+/// All mounted filesystems of a disk, frozen.
+final class FrozenFilesystems: WriterHold {
+    private let disk: FilePath
+    private let ours: [FilePath]
+    /// What is frozen now, and what the last time was like.
+    private let state = Mutex<(freeze: Freeze?, evidence: LiveProof.Hold?)>((nil, nil))
+    /// What the user should know before anything is frozen, in sentences.
+    let warnings: [String]
+
+    /// Looks at what would be frozen.
+    ///
+    /// - Parameter ours: what this program writes while it is frozen.
+    /// - Throws: also where something writes the disk that no freezing holds back.
+    init(_ disk: FilePath, ours: [FilePath]) throws(LiveError) {
+        self.disk = disk
+        self.ours = ours
+        warnings = try Self.plan(disk, ours).warnings
+    }
+
+    private static func plan(_ disk: FilePath, _ ours: [FilePath]) throws(LiveError) -> FreezePlan {
+        do throws(FreezeError) {
+            let plan = try FreezePlan.make(for: disk, ours: ours)
+            guard plan.unheld.isEmpty else { throw .unheldWriters(disk, plan.unheld) }
+            return plan
+        } catch {
+            throw .freezing(error)
+        }
+    }
+
+    var isDue: Bool { true }
+
+    func begin(limit: Int64) throws(LiveError) {
+        // What is mounted may have changed since the job began.
+        let plan = try Self.plan(disk, ours)
+        let freeze: Freeze
+        do throws(FreezeError) {
+            freeze = try Freeze.begin(plan, limitNanoseconds: limit)
+        } catch {
+            throw .freezing(error)
+        }
+        state.withLock { $0 = (freeze, .frozen(plan.filesystems.map(\.description), 0)) }
+    }
+
+    func isStillHeld() -> Bool {
+        guard let freeze = state.withLock({ $0.freeze }) else { return false }
+        return freeze.isHeld && freeze.isStillFrozen()
+    }
+
+    func end() {
+        guard let freeze = state.withLock({ $0.freeze.take() }) else { return }
+        let span = freeze.thaw()
+        state.withLock { state in
+            guard case .frozen(let names, _) = state.evidence else { return }
+            state.evidence = .frozen(names, span.nanoseconds)
+        }
+    }
+
+    var evidence: LiveProof.Hold? { state.withLock { $0.evidence } }
+}
+
+/// Nothing has the disk mounted or open for writing any more.
+final class UnusedDisk: WriterHold {
+    private let watch: DiskUseWatch
+    /// When it was looked at last, and what was found: a look reads all of proc.
+    private let last = Mutex<(time: Int64, isUnused: Bool)>((.min, false))
+
+    init(_ disk: FilePath) throws(LiveError) {
+        do throws(FreezeError) { watch = try DiskUseWatch(disk) } catch {
+            throw .freezing(error)
+        }
+    }
+
+    private var isUnused: Bool { watch.users().isEmpty }
+
+    var isDue: Bool {
+        last.withLock { last in
+            let now = Clock.now
+            if last.time == .min || now - last.time > 500_000_000 {
+                last = (now, isUnused)
+            }
+            return last.isUnused
+        }
+    }
+    func begin(limit: Int64) {}
+    func isStillHeld() -> Bool { isUnused }
+    func end() {}
+    var evidence: LiveProof.Hold? { .unused }
+}
+
+/// What a caller does to stop the writers.
+final class StoppedWriters: WriterHold {
+    private let stop: @Sendable () -> String?
+
+    /// - Parameter stop: stops them, and returns when they have stopped; a text says why it could
+    ///   not.
+    init(_ stop: @escaping @Sendable () -> String?) { self.stop = stop }
+
+    var isDue: Bool { true }
+
+    func begin(limit: Int64) throws(LiveError) {
+        if let why = stop() { throw .notStopped(why) }
+    }
+
+    func isStillHeld() -> Bool { true }
+    func end() {}
+    var evidence: LiveProof.Hold? { .stopped }
+}

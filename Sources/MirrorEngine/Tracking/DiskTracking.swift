@@ -1,0 +1,205 @@
+internal import BitmapStore
+internal import BlockStorage
+public import DirtyBitmap
+internal import KernelTracking
+internal import SystemPackage
+
+/// The kernel tracks a disk for named bitmaps: it marks what is written from the beginning to the
+/// end of tracking, without a process of ours.
+///
+/// What it has marked is brought into the bitmaps before anything works with them. A tracker lives
+/// as long as the machine runs. If it ends in any other way than by `stop`, if it has lost
+/// anything, or if another disk is in the place of its own, the bitmaps are inconsistent, until a
+/// full mirror.
+public struct DiskTracking: Sendable {
+    /// The disk, open for reading.
+    let disk: Disk
+    /// Where its bitmaps are kept.
+    let records: RecordedMirror.RecordPlace
+
+    /// - Throws: `.live(.notADisk)` for a file or an image.
+    public init(
+        of disk: Disk, records: RecordedMirror.RecordPlace
+    ) throws(MirrorError) {
+        guard disk.image == nil, disk.device.kind == .disk else {
+            throw .live(.notADisk(disk.path))
+        }
+        self.disk = disk
+        self.records = records
+    }
+
+    /// What the pinned tracker of the disk is called: `8:16` has no place in a name of bpffs.
+    var name: String { DiskTracker.name(for: disk.device) }
+
+    /// Begins to track the disk for a bitmap, which is added if it is not there. If the disk is
+    /// tracked for another bitmap already, the same tracker serves both.
+    ///
+    /// A bitmap that has missed a write before is marked as a whole for its targets.
+    ///
+    /// - Parameter granularity: of a bitmap that is added, and of a tracker that is begun.
+    /// - Returns: whether there was no tracker of the disk before.
+    public func start(
+        bitmap: String, granularity: Granularity = .default
+    ) throws(MirrorError) -> Bool {
+        let store = try storing { () throws(BitmapStoreError) in
+            let store = try records.open(for: disk.identity)
+            if try !store.bitmaps().contains(where: { $0.name == bitmap }) {
+                try store.add(bitmap, granularity: granularity) { disk.witness() }
+            }
+            return store
+        }
+        let (tracker, isNew) = try tracker(in: store, granularity)
+        do throws(MirrorError) {
+            // What was written until now is marked, or missed. The tracker sees what comes.
+            let witness = disk.freshWitness()
+            guard let stored = tracker.stored else { throw .live(.noBootID) }
+            try storing { () throws(BitmapStoreError) in
+                try store.beginTracking(bitmap, by: stored, sourceWitness: witness) {
+                    SourceFinding(
+                        disk, $0, hasNewMarks: $1, hasMarks: $2, isRecording: true,
+                        isInImage: false
+                    ).forWriter
+                }
+            }
+        } catch {
+            if isNew { try? tracker.stop() }
+            throw error
+        }
+        return isNew
+    }
+
+    /// The tracker of the disk, which is begun if there is none that can be used.
+    private func tracker(
+        in store: BitmapStore, _ granularity: Granularity
+    ) throws(MirrorError) -> (DiskTracker, isNew: Bool) {
+        if let found = try settle(in: store) { return (found, false) }
+        do throws(TrackingError) {
+            return (
+                try DiskTracker.start(
+                    FilePath(disk.resolvedPath), granularity: granularity, name: name), true
+            )
+        } catch {
+            throw .live(.tracking(error))
+        }
+    }
+
+    /// Ends tracking for a bitmap, which has all marks until now; nil: for all of them.
+    ///
+    /// - Returns: the names of the bitmaps.
+    public func stop(bitmap: String? = nil) throws(MirrorError) -> [String] {
+        let store = try storing { () throws(BitmapStoreError) in
+            try records.existing(for: disk.identity)
+        }
+        guard let store, let tracker = try settle(in: store), let stored = tracker.stored else {
+            // One that no store knows, or that can't be used, goes all the same.
+            do throws(TrackingError) { try DiskTracker.stop(name: name) } catch {
+                throw .live(.tracking(error))
+            }
+            return []
+        }
+        let names = try storing { () throws(BitmapStoreError) in
+            try store.endTracking(by: stored, of: bitmap, isLost: false)
+        }
+        let isLast = try storing { () throws(BitmapStoreError) in
+            try !store.bitmaps().contains { $0.tracker == stored }
+        }
+        guard isLast else { return names }
+        do throws(TrackingError) { try tracker.stop() } catch {
+            throw .live(.tracking(error))
+        }
+        return names
+    }
+
+    /// Brings what the kernel has marked into the bitmaps, durably, before it is forgotten there.
+    ///
+    /// - Parameter atRest: the disk has to be at rest, or the kernel may not have told of a write
+    ///   yet that has reached the disk.
+    /// - Returns: the tracker, which nothing else can use as long as it is held; nil: the disk is
+    ///   tracked for none of them.
+    func settle(
+        in store: BitmapStore, atRest: Bool = false
+    ) throws(MirrorError) -> DiskTracker? {
+        let known = try storing { () throws(BitmapStoreError) in
+            try store.bitmaps().compactMap(\.tracker)
+        }
+        let trackers = Set(known)
+        let tracker: DiskTracker
+        do throws(TrackingError) { tracker = try DiskTracker.open(name: name) } catch {
+            if case .inUse = error { throw .live(.tracking(error)) }
+            try forget(trackers, in: store)
+            if case .noSuchTracker = error { return nil }
+            // Nothing of what it has can be used.
+            try? DiskTracker.stop(name: name)
+            return nil
+        }
+        guard let stored = tracker.stored else { throw .live(.noBootID) }
+        try forget(trackers.filter { $0 != stored }, in: store)
+        if atRest { try requireRest(tracker) }
+        // In this order: what is written after the look shows, whatever becomes of its marks.
+        let witness = disk.freshWitness()
+        var bits = DirtyBitmap(size: tracker.size, granularity: tracker.granularity)
+        _ = tracker.take(into: &bits)
+        _ = try storing { () throws(BitmapStoreError) in
+            try store.merge(bits, of: stored, sourceWitness: witness)
+        }
+        tracker.release()
+        // What was lost until now concerns what was taken, too.
+        guard try losses(of: tracker).isEmpty else {
+            try forget(trackers, in: store)
+            do throws(TrackingError) { try tracker.stop() } catch {
+                throw .live(.tracking(error))
+            }
+            return nil
+        }
+        return tracker
+    }
+
+    /// How long a disk has to come to rest, in a job that it has to stand still for.
+    private static var patience: Duration { .seconds(2) }
+
+    private func requireRest(_ tracker: DiskTracker) throws(MirrorError) {
+        // What a completion was not told of is marked again by the first call.
+        for _ in 0..<2 {
+            switch tracker.waitUntilIdle(limit: Self.patience) {
+            case .idle: return
+            case .lostCompletion: continue
+            case .busy: throw .live(.inUse(disk.path))
+            }
+        }
+        throw .live(.inUse(disk.path))
+    }
+
+    private func losses(of tracker: DiskTracker) throws(MirrorError) -> [TrackingLoss] {
+        do throws(TrackingError) { return try tracker.losses() } catch {
+            throw .live(.tracking(error))
+        }
+    }
+
+    /// Trackers that are not there any more, or can't vouch for what they have: their bitmaps are
+    /// inconsistent.
+    private func forget(
+        _ trackers: Set<StoredTracker>, in store: BitmapStore
+    ) throws(MirrorError) {
+        for tracker in trackers {
+            _ = try storing { () throws(BitmapStoreError) in
+                try store.endTracking(by: tracker, isLost: true)
+            }
+        }
+    }
+
+    private func storing<Value: ~Copyable>(
+        _ body: () throws(BitmapStoreError) -> Value
+    ) throws(MirrorError) -> Value { try RecordedMirror.storing(body) }
+}
+
+extension DiskTracker {
+    /// As bitmap stores know it; nil: the kernel does not tell which run of the machine it is.
+    var stored: StoredTracker? {
+        SystemView.live.bootID.map { StoredTracker(id: id.bytes, bootID: $0) }
+    }
+
+    /// The name of a disk's tracker: that of its number, which no two disks have at one time.
+    static func name(for device: StorageDevice) -> String {
+        "disk-" + device.number.map { $0 == ":" ? "-" : $0 }
+    }
+}

@@ -1,0 +1,155 @@
+import Foundation
+import TestSupport
+import Testing
+
+enum LiveRig {
+    /// Whether disks can be tracked here: by root, with a kernel that has what that needs.
+    static let isAvailable: Bool = {
+        guard LoopDevice.isAvailable, access("/sys/kernel/btf/vmlinux", R_OK) == 0,
+            let scratch = try? Scratch(), let disk = try? scratch.loop(size: 1 << 20),
+            let start = try? scratch.run(["track", "start", disk.path, "--bitmap", "n"])
+        else { return false }
+        _ = try? scratch.run(["track", "stop", disk.path])
+        return start.code == Code.done
+    }()
+}
+
+extension Integration {
+    /// Disks in use: tracked by the kernel, and mirrored while they are written.
+    @Suite(.serialized, .enabled(if: LiveRig.isAvailable)) struct Live {
+        private static let size: Int64 = 96 << 20
+
+        private func disks(_ scratch: Scratch) throws -> (source: String, target: String) {
+            let source = try scratch.loop(size: Self.size, directIO: true)
+            let target = try scratch.loop(size: Self.size, directIO: true)
+            return (source.path, target.path)
+        }
+
+        private func track(_ scratch: Scratch, _ disk: String) throws {
+            let start = try scratch.run("track", "start", disk, "--bitmap", "n")
+            #expect(start.code == Code.done, "\(start)")
+            scratch.onCleanup { _ = try? scratch.run("track", "stop", disk) }
+        }
+
+        private func write(_ disk: String, at block: Int) throws {
+            try Shell.run(
+                "dd", "if=/dev/urandom", "of=\(disk)", "bs=64k", "count=2", "seek=\(block)",
+                "oflag=direct", "conv=notrunc")
+        }
+
+        private func areSame(_ one: String, _ other: String) -> Bool {
+            (try? Shell.run("cmp", one, other)) != nil
+        }
+
+        @Test func `an increment has all that was written to a tracked disk`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try track(scratch, source)
+            try write(source, at: 3)
+            try scratch.mirror(source, target, "--bitmap", "n")
+            for round in 0..<3 {
+                try write(source, at: 100 * round + 7)
+                let next = try scratch.run(
+                    "incremental", source, target, "--bitmap", "n", "--json")
+                #expect(next.code == Code.done, "\(next)")
+                #expect(try next.report().number("planned") == 131072, "\(next)")
+                #expect(try next.report().evidence.contains("tracked"), "\(next)")
+                #expect(areSame(source, target))
+            }
+            let clean = try scratch.run("incremental", source, target, "--bitmap", "n", "--json")
+            #expect(try clean.report().text("claim") == "nothingCopied", "\(clean)")
+        }
+
+        @Test func `a bitmap whose tracker is gone is refused until a full mirror`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try track(scratch, source)
+            try scratch.mirror(source, target, "--bitmap", "n")
+            let status = try scratch.run("track", "status", source, "--json")
+            #expect(status.output.contains("\"tracked\":true"), "\(status)")
+            let name = source.replacing("/dev/", with: "")
+            let number = try Shell.run("cat", "/sys/block/\(name)/dev")
+                .trimmingCharacters(in: .whitespacesAndNewlines).replacing(":", with: "-")
+            unlink("/sys/fs/bpf/ringmirror/disk-\(number)/request_link")
+            try write(source, at: 50)
+            let refused = try scratch.run("incremental", source, target, "--bitmap", "n")
+            #expect(refused.code == Code.refused, "\(refused)")
+            #expect(refused.errors.contains("inconsistent"), "\(refused)")
+            #expect(refused.errors.contains("--only-differences"), "\(refused)")
+            try scratch.mirror(source, target, "--bitmap", "n", "--only-differences")
+            #expect(areSame(source, target))
+            try track(scratch, source)
+            try write(source, at: 60)
+            let next = try scratch.run("incremental", source, target, "--bitmap", "n")
+            #expect(next.code == Code.done && areSame(source, target), "\(next)")
+        }
+
+        /// The comparison is made before the writers go on.
+        @Test(arguments: ["ext4", "xfs"])
+        func `a disk that is written is what it was at one moment`(filesystem: String) throws {
+            let scratch = try Scratch()
+            let size: Int64 = filesystem == "xfs" ? 320 << 20 : Self.size
+            let source = try scratch.loop(size: size, directIO: true).path
+            let target = try scratch.loop(size: size, directIO: true).path
+            try Shell.run("mkfs.\(filesystem)", "-q", filesystem == "ext4" ? "-F" : "-f", source)
+            let place = scratch.path("place")
+            try FileManager.default.createDirectory(
+                atPath: place, withIntermediateDirectories: true)
+            try Shell.run("mount", source, place)
+            scratch.onCleanup {
+                _ = try? Shell.run("fsfreeze", "-u", place)
+                _ = try? Shell.run("umount", "-l", place)
+            }
+            let writer = try Child(
+                [
+                    "sh", "-c",
+                    """
+                    i=0; while :; do i=$((i + 1)); f=$0/f$((i % 7))
+                    dd if=/dev/urandom of=$f bs=37k count=$((i % 40 + 1)) conv=notrunc,fsync
+                    [ $((i % 5)) = 0 ] && rm -f $0/f$((i % 3)); done
+                    """, place,
+                ], in: scratch)
+            defer { writer.kill(group: SIGKILL) }
+            let live = try scratch.run(
+                "live", source, target, "--freeze", "--max-pause", "60s", "--verify=all", "--json")
+            #expect(live.code == Code.done, "\(live)")
+            let report = try live.report()
+            #expect(report.text("claim") == "mirror" && report.flag("flushed") == true, "\(live)")
+            #expect(report.evidence.contains("provenMoment"), "\(live)")
+            #expect(report.evidence.contains("allCompared"), "\(live)")
+            // It can be written again.
+            try Shell.run("sh", "-c", "echo > \(place)/thawed && sync -f \(place)")
+        }
+
+        @Test func `a copy follows until its source is unmounted`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try Shell.run("mkfs.ext4", "-q", "-F", source)
+            let place = scratch.path("place")
+            try FileManager.default.createDirectory(
+                atPath: place, withIntermediateDirectories: true)
+            try Shell.run("mount", source, place)
+            scratch.onCleanup { _ = try? Shell.run("umount", "-l", place) }
+            let live = try scratch.start(["live", source, target, "--until-unmounted"])
+            try Shell.run("sh", "-c", "head -c 3M /dev/urandom > \(place)/f; sync -f \(place)")
+            try Shell.run("umount", place)
+            let end = try live.wait()
+            #expect(end.code == Code.done && areSame(source, target), "\(end)")
+        }
+
+        @Test func `what can't be held back or seen is refused`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            let file = try scratch.image("file", size: Self.size, seed: 1)
+            let ofFile = try scratch.run("live", file, target, "--freeze", "--overwrite")
+            #expect(ofFile.code == Code.usage && ofFile.errors.contains("losetup"), "\(ofFile)")
+            let unsaid = try scratch.run("live", source, target)
+            #expect(unsaid.code == Code.usage && unsaid.errors.contains("--freeze"), "\(unsaid)")
+            let failed = try scratch.run(
+                "live", source, target, "--complete-command", "exit 7")
+            #expect(failed.code == Code.failed && failed.errors.contains("code 7"), "\(failed)")
+            let stopped = try scratch.run("live", source, target, "--complete-command", "true")
+            #expect(stopped.code == Code.done && areSame(source, target), "\(stopped)")
+        }
+    }
+}
