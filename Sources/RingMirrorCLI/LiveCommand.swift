@@ -25,6 +25,7 @@ struct LiveCommand: MirrorCommand {
             Examples:
               ringmirror live /dev/nvme0n1 /dev/nvme1n1 --freeze --max-pause 2s
               ringmirror live /dev/vg/data /dev/vg2/data --until-unmounted
+              ringmirror live /dev/sda /dev/sdb --freeze --bitmap nightly --incremental
               ringmirror live /dev/sdb /dev/sdc --follow --freeze    (then: ringmirror job complete)
             """)
 
@@ -35,6 +36,7 @@ struct LiveCommand: MirrorCommand {
     var target: PathArgument
 
     @OptionGroup(title: "Main options") var live: LiveOptions
+    @OptionGroup(title: "Main options") var choice: BitmapChoice
     @OptionGroup(title: "Main options") var new: NewTargetOptions
     @OptionGroup(title: "Safety checks") var targetGuards: LiveGuardOptions
     @OptionGroup(title: "Copying") var copying: CopyOptions
@@ -51,24 +53,38 @@ struct LiveCommand: MirrorCommand {
     var sourcePath: PathArgument { source }
     var knownSourceFormat: ImageFormat? { .raw }
     var create: Bool { new.create }
-    var bitmapChoice: BitmapChoice? { nil }
+    var bitmapChoice: BitmapChoice? { choice }
+    var jobMode: JobMode { live.incremental ? .incremental : .full }
     var guards: GuardOptions { targetGuards.guards }
 
     func validate() throws {
         try rules.refusal.refuse()
-        try live.refusal(resumes: recording.resume || recording.resumeAuto).refuse()
+        try live.refusal(
+            resumes: recording.resume || recording.resumeAuto, bitmap: bitmap
+        ).refuse()
     }
 
     func run() throws { try mirror() }
 
-    func basis(of source: Disk, _ complaint: Complaint) -> MirrorBasis { MirrorBasis() }
+    func basis(of source: Disk, _ complaint: Complaint) throws -> MirrorBasis {
+        guard let bitmap else { return MirrorBasis() }
+        let facts = try recording.store.bitmap(
+            bitmap, of: source, all: !live.incremental, complaint)
+        // A target that the store knows is checked against it before the first write.
+        return MirrorBasis(isKnown: live.incremental && facts.lastSuccess != nil)
+    }
 
     func complete(_ request: inout RecordedMirror.Request) { request.live = live.request }
 
     func begin(
         _ source: Disk, _ target: Disk, _ basis: MirrorBasis, _ records: RecordedMirror.RecordPlace
     ) throws(MirrorError) -> RecordedMirror {
-        try .full(
+        if live.incremental {
+            return try .incremental(
+                from: source, to: target, request: request, records: records,
+                logger: output.logger)
+        }
+        return try .full(
             from: source, to: target, request: request, records: records, logger: output.logger)
     }
 
@@ -101,6 +117,9 @@ struct LiveOptions: ParsableArguments {
             valueName: "command"))
     var completeCommand: String?
 
+    @Flag(help: "Copy what the bitmap has dirty, and what is written meanwhile; not all.")
+    var incremental = false
+
     @Flag(help: "Stay, and follow what is written, until `ringmirror job complete`.")
     var follow = false
 
@@ -110,9 +129,12 @@ struct LiveOptions: ParsableArguments {
     var maxPause = Span(nanoseconds: 2_000_000_000)
 
     /// What is wrong with the options; nil if nothing is.
-    func refusal(resumes: Bool) -> String? {
+    func refusal(resumes: Bool, bitmap: String?) -> String? {
         if resumes {
             return "a live mirror begins anew: leave --resume out"
+        }
+        if incremental, bitmap == nil {
+            return "--incremental copies what a bitmap has dirty: it goes with --bitmap NAME"
         }
         let chosen = [freeze, untilUnmounted, completeCommand != nil].filter(\.self).count
         if chosen != 1 {

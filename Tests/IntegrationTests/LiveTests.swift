@@ -121,6 +121,34 @@ extension Integration {
             try Shell.run("sh", "-c", "echo > \(place)/thawed && sync -f \(place)")
         }
 
+        @Test func `a disk that is never unmounted has its increments`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try Shell.run("mkfs.ext4", "-q", "-F", source)
+            try track(scratch, source)
+            let place = scratch.path("place")
+            try FileManager.default.createDirectory(
+                atPath: place, withIntermediateDirectories: true)
+            try Shell.run("mount", source, place)
+            scratch.onCleanup {
+                _ = try? Shell.run("fsfreeze", "-u", place)
+                _ = try? Shell.run("umount", "-l", place)
+            }
+            let options = ["--freeze", "--bitmap", "n", "--max-pause", "60s", "--verify=all"]
+            let full = try scratch.run(["live", source, target, "--overwrite"] + options)
+            #expect(full.code == Code.done, "\(full)")
+            for round in 0..<3 {
+                try Shell.run(
+                    "sh", "-c", "head -c 300K /dev/urandom > \(place)/f\(round); sync -f \(place)")
+                let next = try scratch.run(
+                    ["live", source, target, "--incremental", "--json"] + options)
+                #expect(next.code == Code.done, "\(next)")
+                #expect(try next.report().evidence.contains("provenMoment"), "\(next)")
+                let planned = try next.report().number("planned") ?? .max
+                #expect(planned < Self.size / 2, "\(next)")
+            }
+        }
+
         @Test func `a copy follows until its source is unmounted`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)

@@ -25,9 +25,9 @@ final class KernelChanges: ChangeSource {
 
     /// Begins to track a disk that is to be mirrored. The tracker ends with this object.
     ///
-    /// - Parameter store: what the job may write at its end.
+    /// - Parameter store: what the job may write while the writers are held back; nil: nothing.
     init(
-        _ request: LiveRequest, of source: Disk, storeAt store: FilePath
+        _ request: LiveRequest, of source: Disk, storeAt store: FilePath?
     ) throws(MirrorError) {
         guard source.image == nil, source.device.kind == .disk else {
             throw .live(.notADisk(source.path))
@@ -36,7 +36,8 @@ final class KernelChanges: ChangeSource {
         maxPause = request.maxPause
         do throws(LiveError) {
             switch request.hold {
-            case .freeze: hold = try FrozenFilesystems(disk, ours: request.ours)
+            case .freeze:
+                hold = try FrozenFilesystems(disk, ours: request.ours + (store.map { [$0] } ?? []))
             case .untilUnused: hold = try UnusedDisk(disk)
             case .stop(let stop): hold = StoppedWriters(stop)
             }

@@ -57,7 +57,8 @@ struct MirrorStart {
         imageMarks = try ImageMarks(reference, of: source)
         // Before anything is known of the source: what is written from now on is seen.
         live = try request.live.map { (live) throws(MirrorError) in
-            try KernelChanges(live, of: source, storeAt: records.path)
+            try KernelChanges(
+                live, of: source, storeAt: request.bitmap == nil ? nil : records.path)
         }
         warnings += live?.warnings ?? []
         isTracked = try Self.settleTracker(
@@ -348,7 +349,8 @@ struct MirrorStart {
     mutating func requireSample(
         without working: consuming DirtyBitmap, _ name: String?, in store: BitmapStore? = nil
     ) throws(MirrorError) {
-        guard let offset = difference(without: working) else { return }
+        // What differs in a disk in use may just have been written.
+        guard live == nil, let offset = difference(without: working) else { return }
         let error = MirrorError.otherContent(bitmap: name, target: target.path, offset: offset)
         guard let store else { throw error }
         try refuse(.differed, in: store, error)

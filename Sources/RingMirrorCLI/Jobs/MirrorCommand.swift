@@ -6,6 +6,8 @@ import RingMirror
 protocol MirrorCommand: ParsableCommand {
     /// What is copied.
     static var mode: JobMode { get }
+    /// The same, where options say it.
+    var jobMode: JobMode { get }
     /// The name of the command.
     static var name: String { get }
     /// It is no news that SOURCE is in use.
@@ -54,13 +56,14 @@ struct MirrorBasis {
 extension MirrorCommand {
     static var name: String { mode.rawValue }
     static var expectsUse: Bool { false }
+    var jobMode: JobMode { Self.mode }
 
     /// The name of the bitmap that the mirror works on.
     var bitmap: String? { bitmapChoice?.name }
 
     /// What the mirror is asked for.
     var request: RecordedMirror.Request {
-        var request = recording.request(Self.mode, bitmapChoice, copying, tuning)
+        var request = recording.request(jobMode, bitmapChoice, copying, tuning)
         request.allowSourceInUse = guards.allowSourceInUse
         complete(&request)
         return request
@@ -69,7 +72,7 @@ extension MirrorCommand {
     /// What the rules about options have to know.
     var rules: MirrorRules {
         MirrorRules(
-            mode: Self.mode,
+            mode: jobMode,
             image: targetFormat.rules(create: create, target: target, files),
             bitmap: bitmapChoice?.name, bitmapMode: bitmapChoice?.mode,
             resume: recording.resume, resumeAuto: recording.resumeAuto,
@@ -89,14 +92,14 @@ extension MirrorCommand {
         try recording.store.requirePlace(complaint)
         let basis = try basis(of: source, complaint)
         let resuming = try recording.resumes(
-            Self.mode, bitmap: bitmap, from: source, to: target, complaint)
+            jobMode, bitmap: bitmap, from: source, to: target, complaint)
         let creates =
             !resuming && recording.creates(create, target, targetFormat.format(forNew: target))
         // What is resumed is known by its record, which is checked before the first write.
         let isKnown = resuming || basis.isKnown
         let options = TargetOptions(
             cache: tuning.cache, create: creates, overwrite: guards.overwrite || isKnown,
-            holdsMirror: Self.mode != .full, allowLarger: guards.allowLarger,
+            holdsMirror: jobMode != .full, allowLarger: guards.allowLarger,
             namedFileOnly: files.noBacking)
         if recording.dryRun {
             var dryRun = DryRun(
@@ -118,7 +121,7 @@ extension MirrorCommand {
             ending: MirrorEnding(
                 sides: sides, bitmap: bitmap,
                 leaveOut: creates ? "--create" : basis.map == nil ? nil : "--map",
-                isIncrement: Self.mode == .incremental && basis.map == nil,
+                isIncrement: jobMode == .incremental && basis.map == nil,
                 resumesItself: recording.resumeAuto, output: output))
         try run.run()
     }

@@ -5,7 +5,11 @@ struct TrackListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
         abstract: "List the disks that the kernel tracks.",
-        usage: "ringmirror track list [<options>]")
+        usage: "ringmirror track list [<options>]",
+        discussion: """
+            Examples:
+              ringmirror track list --json
+            """)
 
     @OptionGroup var output: OutputOptions
 
@@ -30,7 +34,13 @@ struct TrackStatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Show what the kernel has marked of a disk.",
-        usage: "ringmirror track status <disk> [<options>]")
+        usage: "ringmirror track status <disk> [<options>]",
+        discussion: """
+            What is marked comes to the bitmaps with the next command that works on one of them.
+
+            Examples:
+              ringmirror track status /dev/sda
+            """)
 
     @OptionGroup var options: TrackOptions
 
