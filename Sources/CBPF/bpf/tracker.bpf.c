@@ -261,20 +261,32 @@ static ALWAYS_INLINE int is_ours(struct gendisk *disk) {
     return (uint32_t)disk->major == plan.major && (uint32_t)disk->first_minor == plan.minor;
 }
 
+/* A number for a bio of this disk, never 0. The verifier refuses arithmetic with a pointer, so that
+ * an address can't be hashed; but the difference of two of them is a number to it. */
+static ALWAYS_INLINE uint64_t key_of(struct bio *bio, struct gendisk *disk) {
+    uint64_t key = (uint64_t)bio - (uint64_t)disk;
+    /* The compiler must not put the pointers back where they are compared. */
+    __asm__ volatile("" : "+r"(key));
+    return key;
+}
+
 static ALWAYS_INLINE int is_probing(void) { return *(volatile uint32_t *)&state.info.probing; }
 
 SEC("tp_btf/block_bio_queue") int bio_queue(uint64_t *context) {
     struct bio *bio = (void *)context[0];
     if (!(bio->bi_opf & operation_moves_out)) {
-        if (is_probing() && is_ours(bio->bi_bdev->bd_disk) &&
-            bio->bi_iter.bi_sector == state.info.probe_sector &&
+        if (!is_probing())
+            return 0;
+        struct gendisk *disk = bio->bi_bdev->bd_disk;
+        if (is_ours(disk) && bio->bi_iter.bi_sector == state.info.probe_sector &&
             bio->bi_iter.bi_size == state.info.probe_bytes) {
-            state.info.probe_bio = (uint64_t)bio;
+            state.info.probe_bio = key_of(bio, disk);
             ADD(state.info.probe_queued, 1);
         }
         return 0;
     }
-    if (!is_ours(bio->bi_bdev->bd_disk))
+    struct gendisk *disk = bio->bi_bdev->bd_disk;
+    if (!is_ours(disk))
         return 0;
     uint64_t sector = bio->bi_iter.bi_sector;
     uint32_t bytes = bio->bi_iter.bi_size;
@@ -283,7 +295,7 @@ SEC("tp_btf/block_bio_queue") int bio_queue(uint64_t *context) {
         return 0;
     ADD(line()->queued, bytes);
     if (plan.is_bio_based)
-        keep((uint64_t)bio, sector, bytes);
+        keep(key_of(bio, disk), sector, bytes);
     mark(sector, bytes, 1);
     return 0;
 }
@@ -292,17 +304,21 @@ SEC("tp_btf/block_bio_complete") int bio_complete(uint64_t *context) {
     struct bio *bio = (void *)context[1];
     struct block_device *device = bio->bi_bdev;
     if (!(bio->bi_opf & operation_moves_out)) {
-        if (is_probing() && plan.is_bio_based && (uint64_t)bio == state.info.probe_bio)
+        if (plan.is_bio_based && is_probing() && device && is_ours(device->bd_disk) &&
+            key_of(bio, device->bd_disk) == state.info.probe_bio)
             ADD(state.info.probe_completed, 1);
         return 0;
     }
-    if (!device || !is_ours(device->bd_disk))
+    if (!device)
+        return 0;
+    struct gendisk *disk = device->bd_disk;
+    if (!is_ours(disk))
         return 0;
     uint64_t sector = bio->bi_iter.bi_sector;
     uint32_t bytes = bio->bi_iter.bi_size;
     /* The driver has moved the bio's range along: what it was is kept. On disks with requests only
      * those complete here that never became one. */
-    if (plan.is_bio_based && !forget((uint64_t)bio, &sector, &bytes)) {
+    if (plan.is_bio_based && !forget(key_of(bio, disk), &sector, &bytes)) {
         if (bytes) {
             ADD(line()->unknown, 1);
             mark(sector, bytes, 0);
