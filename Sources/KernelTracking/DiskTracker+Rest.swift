@@ -15,7 +15,7 @@ extension DiskTracker {
     /// How long nothing has to move before the disk counts as being at rest.
     private static var quietTime: Int64 { 30_000_000 }
     /// How long the books may stay out of balance while the kernel has nothing in flight.
-    private static var lossTime: Int64 { 1_000_000_000 }
+    private static var lossTime: Int64 { 250_000_000 }
 
     /// What is looked at to see whether anything moves.
     private struct Look: Equatable {

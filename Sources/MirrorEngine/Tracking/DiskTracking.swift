@@ -125,11 +125,17 @@ public struct DiskTracking: Sendable {
         let trackers = Set(known)
         let tracker: DiskTracker
         do throws(TrackingError) { tracker = try DiskTracker.open(name: name) } catch {
-            if case .inUse = error { throw .live(.tracking(error)) }
-            try forget(trackers, in: store)
-            if case .noSuchTracker = error { return nil }
-            // Nothing of what it has can be used.
-            try? DiskTracker.stop(name: name)
+            switch error {
+            case .noSuchTracker: try forget(trackers, in: store)
+            case .incomplete, .otherVersion, .otherDisk:
+                // Nothing of what it has can be used.
+                try forget(trackers, in: store)
+                try? DiskTracker.stop(name: name)
+            // One that can't be looked at may be as good as ever.
+            default:
+                guard !trackers.isEmpty else { return nil }
+                throw .live(.tracking(error))
+            }
             return nil
         }
         guard let stored = tracker.stored else { throw .live(.noBootID) }
