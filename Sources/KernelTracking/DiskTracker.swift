@@ -90,6 +90,10 @@ public final class DiskTracker: Sendable {
         return max(sum.balance - (info.is_floor_known != 0 ? info.floor : 0), 0)
     }
 
+    /// Whether the disk was at rest once since tracking started: only then it is exact what is in
+    /// flight, and each completion is missed of which the kernel does not tell.
+    package var hasBeenAtRest: Bool { state.info.is_floor_known != 0 }
+
     /// Bytes that were written to the whole disk since tracking started.
     public var writtenBytes: Int64 { Int64(clamping: state.sum().completed) }
 }

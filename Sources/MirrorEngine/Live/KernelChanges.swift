@@ -41,15 +41,37 @@ final class KernelChanges: ChangeSource {
             case .untilUnused: hold = try UnusedDisk(disk)
             case .stop(let stop): hold = StoppedWriters(stop)
             }
-            do throws(TrackingError) {
-                tracker = try DiskTracker.start(
-                    disk, granularity: Self.granularity(for: source.geometry.size))
-            } catch {
-                throw LiveError.tracking(error)
-            }
+            tracker = try Self.start(disk, source.geometry.size, hold, maxPause)
         } catch {
             throw .live(error)
         }
+    }
+
+    /// Begins to track a disk. Where it is written all the time, its filesystems are frozen for a
+    /// moment, if they will be anyway: what is in flight is exact from then on.
+    private static func start(
+        _ disk: FilePath, _ size: Int64, _ hold: any WriterHold, _ maxPause: Int64
+    ) throws(LiveError) -> DiskTracker {
+        let granularity = granularity(for: size)
+        guard hold is FrozenFilesystems else {
+            do throws(TrackingError) {
+                return try DiskTracker.start(disk, granularity: granularity)
+            } catch { throw .tracking(error) }
+        }
+        do throws(TrackingError) {
+            let tracker = try DiskTracker.start(
+                disk, granularity: granularity, patience: .milliseconds(200))
+            if tracker.hasBeenAtRest { return tracker }
+        } catch .tooBusy {
+            // It comes to rest below.
+        } catch {
+            throw .tracking(error)
+        }
+        try hold.begin(limit: maxPause)
+        defer { hold.end() }
+        do throws(TrackingError) {
+            return try DiskTracker.start(disk, granularity: granularity)
+        } catch { throw .tracking(error) }
     }
 
     /// What the user should know before the job begins, in sentences.
