@@ -123,14 +123,16 @@ final class KernelChanges: ChangeSource {
         switch tracker.waitUntilIdle(limit: .nanoseconds(maxPause)) {
         case .idle: break
         case .lostCompletion: return .arrived
-        case .busy: return hasComeToOften ? .released : .arrived
+        case .busy:
+            state.withLock { $0.arrivals += 1 }
+            return hasComeTooOften ? .released : .arrived
         }
         try requireNothingLost()
         // In this order: what was written before the last look at the hold is seen here, if it was
         // written at all.
         let isHeld = hold.isStillHeld()
         guard tracker.dirtyBytes() == 0, tracker.inFlightBytes == 0 else {
-            return isHeld && !hasComeToOften ? .arrived : .released
+            return isHeld && !hasComeTooOften ? .arrived : .released
         }
         guard isHeld else { return .released }
         state.withLock {
@@ -139,7 +141,7 @@ final class KernelChanges: ChangeSource {
         return .proven
     }
 
-    private var hasComeToOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
+    private var hasComeTooOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
 
     private func requireNothingLost() throws(MirrorError) {
         let losses: [TrackingLoss]

@@ -61,6 +61,8 @@ struct MirrorStart {
                 live, of: source, storeAt: request.bitmap == nil ? nil : records.path)
         }
         warnings += live?.warnings ?? []
+        // Before the marks are taken: what is written in between shows at the end.
+        let sourceWitness = source.settledWitness()
         isTracked = try Self.settleTracker(
             reference, of: source, records, request.mode, isLive: live != nil)
         if isTracked, let reference { evidence.append(.tracked(bitmap: reference.name)) }
@@ -69,7 +71,7 @@ struct MirrorStart {
             bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
             source: source.identity, sourcePath: FilePath(source.resolvedPath),
             target: target.identity, targetPath: FilePath(target.resolvedPath))
-        record.sourceWitness = source.settledWitness()
+        record.sourceWitness = sourceWitness
         record.targetWitness = target.witnessBeforeWriting()
         record.writtenFiles = target.devices.prefix { $0.access == .readWrite }.count
         record.allowsUnknownTarget = request.allowNewTarget

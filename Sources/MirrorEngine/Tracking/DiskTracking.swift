@@ -140,6 +140,8 @@ public struct DiskTracking: Sendable {
         }
         guard let stored = tracker.stored else { throw .live(.noBootID) }
         try forget(trackers.filter { $0 != stored }, in: store)
+        // What it has marked belongs to bitmaps of another store: it is not taken from them.
+        guard trackers.contains(stored) else { return nil }
         if atRest { try requireRest(tracker) }
         // In this order: what is written after the look shows, whatever becomes of its marks.
         let witness = disk.freshWitness()
