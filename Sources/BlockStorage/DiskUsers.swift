@@ -21,9 +21,12 @@ package struct DiskUsers: Sendable {
     private var visitedNodes: Set<String> = []
     private var visitedFilesystems: Set<DeviceNumber> = []
 
-    /// - Throws: the name of what can't be read; or nil: there is no such block device.
+    /// - Parameter processes: whether `writers` are looked for, which takes a look at all that all
+    ///   processes have open.
+    /// - Returns: nil if there is no such block device.
+    /// - Throws: the name of what can't be read.
     package static func find(
-        on path: String, _ view: SystemView = .live
+        on path: String, processes: Bool = true, _ view: SystemView = .live
     ) throws(Blindness) -> DiskUsers? {
         guard let tables = view.mountTables() else {
             throw Blindness(missing: "/proc/self/mountinfo")
@@ -40,6 +43,10 @@ package struct DiskUsers: Sendable {
         let direct = users.nodesWithoutFilesystem(from: node)
         users.visit(node, direct)
         users.notice(direct)
+        if processes {
+            users.writers = ProcessGuard.lastingWriters(
+                to: Set(direct.map { .block($0.number) }), view)
+        }
         return users
     }
 
@@ -116,7 +123,7 @@ package struct DiskUsers: Sendable {
             where visitedFilesystems.insert(filesystem.device).inserted {
                 for loop in loops(on: filesystem) { visit(loop, direct) }
                 let isDirect = directNames.contains(node.name)
-                noticeSwapFiles(on: filesystem, isDirect)
+                noticeSwapFiles(on: filesystem)
                 if filesystem.canBeFrozen {
                     filesystems.append(filesystem)
                 } else if isDirect && !filesystem.isReadOnly {
@@ -171,8 +178,9 @@ package struct DiskUsers: Sendable {
 
     // MARK: Those without a filesystem
 
-    private mutating func noticeSwapFiles(on filesystem: MountedFilesystem, _ isDirect: Bool) {
-        // A frozen filesystem does not hold its swap files: pages go past it.
+    private mutating func noticeSwapFiles(on filesystem: MountedFilesystem) {
+        // A frozen filesystem does not hold its swap files: pages go past it. Those in an image
+        // file on a frozen one would wait for that, and programs for their memory.
         let devices = devicesShown(by: filesystem)
         for swap in survey.swaps {
             guard case .file(let device, _) = swap.identity else { continue }
@@ -191,13 +199,18 @@ package struct DiskUsers: Sendable {
             }
             let mounted = filesystems(on: node)
             if mounted.isEmpty { noticeUnseen(node) }
-            let isIdle = mounted.isEmpty && swapsHere.isEmpty && above(node).isEmpty
-            if let below = node.slaves.first, isIdle {
+            if let below = node.slaves.first, isIdle(node) {
                 idleHolders.append((node.path, survey.graph[below]?.path ?? "/dev/" + below))
             }
         }
-        writers = ProcessGuard.lastingWriters(
-            to: Set(direct.map { .block($0.number) }), survey.view)
+    }
+
+    /// Whether nothing seen uses a device, or one of its partitions.
+    private func isIdle(_ node: BlockNode) -> Bool {
+        survey.graph.overlapping(node).allSatisfy { part in
+            filesystems(on: part).isEmpty && above(part).isEmpty
+                && !survey.swaps.contains { $0.identity == .block(part.number) }
+        }
     }
 
     private mutating func noticeUnseen(_ node: BlockNode) {

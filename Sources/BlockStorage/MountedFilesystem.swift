@@ -60,6 +60,15 @@ public struct MountedFilesystem: Hashable, Sendable {
     }
 }
 
+extension MountedFilesystem {
+    /// Wherever it is mounted: each mount namespace that is made has another mount of it.
+    public static func == (one: Self, other: Self) -> Bool {
+        one.device == other.device && one.type == other.type
+    }
+
+    public func hash(into hasher: inout Hasher) { hasher.combine(device) }
+}
+
 extension MountedFilesystem: CustomStringConvertible {
     /// Such as `ext4 at /srv`.
     public var description: String { "\(type) at \(points.first ?? source)" }

@@ -26,6 +26,9 @@ struct ringmirror_freeze {
     int to_watchdog, to_freezer;
 };
 
+/* A few years: added to a time it is one still. */
+static const int64_t longest_limit = (int64_t)100000000 * 1000000000;
+
 static struct shared *make_shared(const int *mounts, size_t count, int64_t limit) {
     size_t bytes = sizeof(struct shared) + count * sizeof(struct entry);
     struct shared *shared =
@@ -33,7 +36,7 @@ static struct shared *make_shared(const int *mounts, size_t count, int64_t limit
     if (shared == MAP_FAILED)
         return NULL;
     shared->bytes = bytes;
-    shared->limit = limit;
+    shared->limit = limit < longest_limit ? limit : longest_limit;
     shared->count = count;
     for (size_t index = 0; index < count; index++)
         shared->entries[index].mount = mounts[index];

@@ -96,12 +96,18 @@ void ringmirror_end_thaw(struct shared *shared) {
 
 /* --- The freezer --- */
 
-static int freeze_in_order(struct shared *shared) {
+/* Whether the process with the other end has ended. */
+static int is_gone(int file) {
+    struct pollfd files[2] = {{file, POLLIN, 0}, {-1, 0, 0}};
+    return ringmirror_wait_for(files, 0) != 0;
+}
+
+static int freeze_in_order(struct shared *shared, int watchdog) {
     for (size_t index = 0; index < shared->count; index++) {
         struct entry *entry = &shared->entries[index];
         /* Either the stop is seen here, or who stops sees that this one is being frozen. */
         entry->state = freezing;
-        if (shared->stop) {
+        if (shared->stop || is_gone(watchdog)) {
             entry->state = untouched;
             return ECANCELED;
         }
@@ -154,7 +160,7 @@ static _Noreturn void run_freezer(struct shared *shared, int asked, int watchdog
         }
         switch (ringmirror_receive(asked, -1)) {
         case freeze_all:
-            freeze_in_order(shared);
+            freeze_in_order(shared, watchdog);
             ringmirror_tell(asked, is_ready);
             break;
         case check_all:

@@ -13,8 +13,9 @@ internal import SystemPackage
     private let handle: OpaquePointer
     private let span = Mutex<FreezeSpan?>(nil)
 
-    /// How long a thaw is waited for.
+    /// How long a thaw is waited for; where it did not become still in time, that is hopeless.
     private static var patience: Int64 { 10_000_000_000 }
+    private static var patienceWithHung: Int64 { 500_000_000 }
 
     /// Freezes all filesystems of a plan, in their order.
     ///
@@ -33,7 +34,11 @@ internal import SystemPackage
         let failure = unsafe ringmirror_freeze_hold(freeze.handle)
         guard failure != 0 else { return freeze }
         let error = freeze.error(failure)
-        freeze.thaw()
+        if case .hung = error {
+            freeze.thaw(Self.patienceWithHung)
+        } else {
+            freeze.thaw(Self.patience)
+        }
         throw error
     }
 
@@ -91,10 +96,13 @@ internal import SystemPackage
 
     /// Thaws all in the reverse order. It may be called more than once.
     @discardableResult
-    package func thaw() -> FreezeSpan {
+    package func thaw() -> FreezeSpan { thaw(Self.patience) }
+
+    @discardableResult
+    private func thaw(_ patience: Int64) -> FreezeSpan {
         span.withLock { span in
             if let span { return span }
-            _ = unsafe ringmirror_freeze_thaw(handle, Self.patience)
+            _ = unsafe ringmirror_freeze_thaw(handle, patience)
             let found = FreezeSpan(
                 nanoseconds: unsafe ringmirror_freeze_nanoseconds(handle), endedEarly: endedEarly,
                 stillFrozen: stillFrozen)
@@ -102,6 +110,9 @@ internal import SystemPackage
             return found
         }
     }
+
+    /// The process that thaws.
+    var watchdog: CInt { unsafe ringmirror_freeze_watchdog(handle) }
 
     private var endedEarly: EarlyEnd? {
         let cause = unsafe ringmirror_freeze_cause(handle)
@@ -115,6 +126,7 @@ internal import SystemPackage
             var code: CInt = 0
             let state = unsafe ringmirror_freeze_state(handle, index, &code)
             return state == ringmirror_freeze_frozen || state == ringmirror_freeze_stuck
+                || state == ringmirror_freeze_at_work
         }.map(\.element)
     }
 }

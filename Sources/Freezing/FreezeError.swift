@@ -104,17 +104,39 @@ extension FreezeError: DescribedError {
         }
     }
 
+    private static func remedy(for writers: [UnheldWriter]) -> Remedy {
+        var ways: [String] = []
+        for writer in writers {
+            let way =
+                switch writer {
+                case .swap: "switch swap space off (`swapoff`)"
+                case .unfreezable:
+                    "unmount what can't be frozen, or mount it read-only (`mount -o remount,ro`)"
+                case .process, .export: "stop the programs that write"
+                case .unmountedHolder: "deactivate volumes that are not used"
+                case .unseenMount: "end the programs that have it mounted or open"
+                }
+            if !ways.contains(way) { ways.append(way) }
+        }
+        let all = ways.joined(separator: "; ")
+        return Remedy(
+            all.prefix(1).uppercased() + all.dropFirst()
+                + ". Or hold the writers back in another way.")
+    }
+
     public var remedy: Remedy {
         switch self {
         case .notABlockDevice: .none
         case .unseen: "Mount proc and sysfs."
         case .oursWouldHang: "Put it on another filesystem."
-        case .unheldWriters: "Stop that first, or hold the writers back in another way."
+        case .unheldWriters(_, let writers): Self.remedy(for: writers)
         case .notPermitted: "Run as root, or with CAP_SYS_ADMIN."
         case .unsupported: "Unmount it, or hold its writers back in another way."
         case .alreadyFrozen: "Thaw it (`fsfreeze -u`), or wait until that is done."
         case .gone: "Run the command again."
-        case .hung: "Allow a longer pause, or look for errors of its disk in dmesg."
+        case .hung:
+            "All is thawed again, or will be when its disk answers. Allow a longer pause, or look "
+                + "for errors of its disk in dmesg."
         case .failed, .helpers: .none
         }
     }
