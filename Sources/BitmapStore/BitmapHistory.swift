@@ -35,6 +35,9 @@ package struct BitmapHistory: Equatable, Sendable {
 
     init() {}
 
+    /// Whether something was marked since the last look.
+    var hasNewMarks: Bool { additions > look?.additions ?? 0 }
+
     /// The source is looked at, and nothing that was written to it until then is missed.
     mutating func judged(_ witness: [WriteWitness]) {
         guard !witness.isEmpty else { return }

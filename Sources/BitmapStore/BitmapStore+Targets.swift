@@ -303,7 +303,7 @@ extension BitmapStore {
             let history = view.catalog[historyOf: index]
             let inImage = marks.map { !$0.bits.isClean }
             return (
-                history, inImage ?? (history.additions > history.look?.additions ?? 0),
+                history, inImage ?? history.hasNewMarks,
                 inImage ?? (view.catalog[index].dirtyBytes > 0)
             )
         }

@@ -33,8 +33,7 @@ extension BitmapStore {
             }
             try transaction.requireRoomForRecord()
             let history = bitmap.history
-            let hasNewMarks = history.additions > history.look?.additions ?? 0
-            switch judge(history, hasNewMarks, bitmap.bits.dirtyBytes > 0) {
+            switch judge(history, history.hasNewMarks, bitmap.bits.dirtyBytes > 0) {
             case .marked: break
             case .missed: transaction.noteMissedWrite(.stored(index))
             case .doubt(let kind): transaction.noteSourceDoubt(kind, .stored(index))

@@ -42,8 +42,7 @@ extension BitmapStore {
             transaction.catalog.bitmaps[index].history.isBeingWritten = true
             guard !history.isBeingWritten else { return true }
             let hasMarks = transaction.catalog.bitmaps[index].bits.dirtyBytes > 0
-            let hasNewMarks = history.additions > history.look?.additions ?? 0
-            switch judge(history, hasNewMarks, hasMarks) {
+            switch judge(history, history.hasNewMarks, hasMarks) {
             case .marked: break
             case .missed: return true
             case .doubt(let kind): transaction.noteSourceDoubt(kind, .stored(index))

@@ -69,7 +69,7 @@ internal import Synchronization
         for index in unsafe words.indices {
             guard unsafe words[index].load(ordering: .acquiring) != 0 else { continue }
             let taken = unsafe words[index].exchange(0, ordering: .acquiringAndReleasing)
-            bits.merge(taken, inWord: index)
+            bits.merge(taken, ofWord: index, finerBy: 0)
             found |= taken
         }
         bits.checkInvariants()
@@ -82,9 +82,4 @@ internal import Synchronization
     public var isClean: Bool {
         unsafe words.indices.allSatisfy { unsafe words[$0].load(ordering: .acquiring) == 0 }
     }
-}
-
-extension DirtyBitmap {
-    /// Marks the granules of one word.
-    fileprivate mutating func merge(_ bits: UInt64, inWord index: Int) { words[index] |= bits }
 }

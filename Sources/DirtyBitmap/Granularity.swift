@@ -45,6 +45,12 @@ public struct Granularity: Sendable, Hashable {
         self.init(forSize: size, atLeast: least, bitsMax: 1 << 32)
     }
 
+    /// 4 KiB, what disks are written in, or a coarser one if the bitmap of a disk of this size
+    /// would have more bits than that.
+    package init(finestForSize size: Int64, bitsMax: Int64) {
+        self.init(forSize: size, atLeast: Granularity(uncheckedShift: 12), bitsMax: bitsMax)
+    }
+
     private init(forSize size: Int64, atLeast least: Granularity, bitsMax: Int64) {
         var shift = least.shift
         // A part of a granule takes a bit as well.

@@ -36,8 +36,7 @@ extension DiskTracker {
     ) -> Int64 {
         let kernel = Int64(bitPattern: (counted &- info.kernel_sectors_at_start) &* 512)
         let seen = Int64(bitPattern: sum.completed &- info.completed_at_start)
-        let waiting = max(sum.balance - (info.is_floor_known != 0 ? info.floor : 0), 0)
-        return kernel - seen - waiting - Int64(clamping: info.forgiven)
+        return kernel - seen - info.inFlightBytes(sum) - Int64(clamping: info.forgiven)
     }
 
     /// Whether the disk behind the number is another one, or has another size.

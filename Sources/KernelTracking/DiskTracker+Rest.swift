@@ -19,18 +19,25 @@ extension DiskTracker {
 
     /// What is looked at to see whether anything moves.
     private struct Look: Equatable {
-        var queued, completed: UInt64
+        var balance: Int64
+        var completed: UInt64
         var isInFlight: Bool
     }
 
     private func look() -> Look {
         let isInFlight = disk.folder.writesInFlight != 0
         let sum = state.sum()
-        return Look(queued: sum.queued, completed: sum.completed, isInFlight: isInFlight)
+        return Look(balance: sum.balance, completed: sum.completed, isInFlight: isInFlight)
     }
 
-    /// Waits until nothing is in flight on the disk.
-    package func waitUntilIdle(limit: Duration) -> IdleResult {
+    /// Looks again and again, until something follows from what was seen.
+    ///
+    /// - Parameter decide: is told the balance, and how long nothing has moved or been in flight,
+    ///   in nanoseconds.
+    /// - Returns: nil: the time is over.
+    private func watch<Result>(
+        for limit: Duration, _ decide: (_ balance: Int64, _ quiet: Int64) -> Result?
+    ) -> Result? {
         let start = TrackerCalls.monotonicTime
         let end = start + limit.nanoseconds
         var last = look()
@@ -41,51 +48,47 @@ extension DiskTracker {
             let next = look()
             if next != last || next.isInFlight { since = now }
             last = next
-            let info = state.info
-            let balance = Int64(bitPattern: next.queued &- next.completed)
-            let isLevel = info.is_floor_known != 0 && balance == info.floor
-            if isLevel, now - since >= Self.quietTime {
+            if let result = decide(next.balance, now - since) { return result }
+            if now >= end { return nil }
+        }
+    }
+
+    /// Waits until nothing is in flight on the disk.
+    package func waitUntilIdle(limit: Duration) -> IdleResult {
+        let result = watch(for: limit) { balance, quiet -> IdleResult? in
+            let isLevel = hasBeenAtRest && balance == state.info.floor
+            if isLevel, quiet >= Self.quietTime {
                 marks.forgetEver()
                 return .idle
             }
-            if !isLevel, now - since >= Self.lossTime { return forgive(balance) }
-            if now >= end { return .busy(inFlightBytes: inFlightBytes) }
+            return !isLevel && quiet >= Self.lossTime ? forgive(balance) : nil
         }
+        return result ?? .busy(inFlightBytes: inFlightBytes)
     }
 
     /// The books don't balance, and nothing is in flight: what was ever seen written may be so
     /// still, and is marked again.
     private func forgive(_ balance: Int64) -> IdleResult {
-        let info = state.info
-        let lost = info.is_floor_known != 0 ? balance - info.floor : 0
+        let lost = hasBeenAtRest ? balance - state.info.floor : 0
         marks.putBackEver()
-        state.update { info in
-            info.floor = balance
-            info.is_floor_known = 1
-            if lost > 0 { info.forgiven += UInt64(lost) }
-        }
+        setFloor(balance)
+        if lost > 0 { state.update { $0.forgiven += UInt64(lost) } }
         return .lostCompletion(bytes: lost)
     }
 
     /// Finds out what the balance is when nothing is in flight; false if something always was.
     func settleFloor(_ patience: Duration) -> Bool {
-        let start = TrackerCalls.monotonicTime
-        var last = look()
-        var since = start
-        while true {
-            TrackerCalls.sleep(milliseconds: 3)
-            let now = TrackerCalls.monotonicTime
-            let next = look()
-            if next != last || next.isInFlight { since = now }
-            last = next
-            if now - since >= Self.quietTime {
-                state.update { info in
-                    info.floor = Int64(bitPattern: last.queued &- last.completed)
-                    info.is_floor_known = 1
-                }
-                return true
-            }
-            if now - start >= patience.nanoseconds { return false }
+        watch(for: patience) { balance, quiet in
+            guard quiet >= Self.quietTime else { return nil }
+            setFloor(balance)
+            return true
+        } ?? false
+    }
+
+    private func setFloor(_ balance: Int64) {
+        state.update { info in
+            info.floor = balance
+            info.is_floor_known = 1
         }
     }
 }

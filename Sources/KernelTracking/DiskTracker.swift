@@ -86,8 +86,7 @@ public final class DiskTracker: Sendable {
 
     /// Bytes that have been submitted to the whole disk and have not completed, as far as is known.
     public var inFlightBytes: Int64 {
-        let (sum, info) = (state.sum(), state.info)
-        return max(sum.balance - (info.is_floor_known != 0 ? info.floor : 0), 0)
+        state.info.inFlightBytes(state.sum())
     }
 
     /// Whether the disk was at rest once since tracking started: only then it is exact what is in
@@ -104,6 +103,11 @@ extension ringmirror_tracker_counts {
 }
 
 extension ringmirror_tracker_info {
+    /// Bytes that have been submitted and not completed, as far as is known.
+    func inFlightBytes(_ sum: ringmirror_tracker_counts) -> Int64 {
+        max(sum.balance - (is_floor_known != 0 ? floor : 0), 0)
+    }
+
     var idBytes: [UInt8] {
         unsafe withUnsafeBytes(of: id) { unsafe Array($0) }
     }

@@ -52,8 +52,9 @@ final class KernelChanges: ChangeSource {
     private static func start(
         _ disk: FilePath, _ size: Int64, _ hold: any WriterHold, _ maxPause: Int64
     ) throws(LiveError) -> DiskTracker {
-        let granularity = granularity(for: size)
-        guard hold is FrozenFilesystems else {
+        // What is written in small pieces is not copied in large ones. At most 32 MiB of marks.
+        let granularity = Granularity(finestForSize: size, bitsMax: 1 << 28)
+        guard hold.canHoldForAMoment else {
             do throws(TrackingError) {
                 return try DiskTracker.start(disk, granularity: granularity)
             } catch { throw .tracking(error) }
@@ -75,18 +76,7 @@ final class KernelChanges: ChangeSource {
     }
 
     /// What the user should know before the job begins, in sentences.
-    var warnings: [String] { (hold as? FrozenFilesystems)?.warnings ?? [] }
-
-    /// What is written in small pieces is not copied in large ones: 4 KiB, or more where a bitmap
-    /// of that would have more than 32 MiB.
-    static func granularity(for size: Int64) -> Granularity {
-        var bytes: Int64 = 4096
-        while size / bytes > 1 << 28 { bytes *= 2 }
-        guard let granularity = try? Granularity(bytes: bytes) else {
-            preconditionFailure("\(bytes) bytes are no granularity")
-        }
-        return granularity
-    }
+    var warnings: [String] { hold.warnings }
 
     var granularity: Granularity { tracker.granularity }
 
@@ -109,7 +99,7 @@ final class KernelChanges: ChangeSource {
     }
 
     /// In this order: a write that ended before the first look has left its marks by the second.
-    var isAtRest: Bool { tracker.inFlightBytes == 0 && tracker.dirtyBytes() == 0 }
+    var isAtRest: Bool { tracker.inFlightBytes == 0 && tracker.isClean }
 
     func quiesce() throws(MirrorError) {
         do throws(LiveError) { try hold.begin(limit: maxPause) } catch { throw .live(error) }
@@ -131,7 +121,7 @@ final class KernelChanges: ChangeSource {
         // In this order: what was written before the last look at the hold is seen here, if it was
         // written at all.
         let isHeld = hold.isStillHeld()
-        guard tracker.dirtyBytes() == 0, tracker.inFlightBytes == 0 else {
+        guard tracker.isClean, tracker.inFlightBytes == 0 else {
             return isHeld && !hasComeTooOften ? .arrived : .released
         }
         guard isHeld else { return .released }
@@ -144,10 +134,7 @@ final class KernelChanges: ChangeSource {
     private var hasComeTooOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
 
     private func requireNothingLost() throws(MirrorError) {
-        let losses: [TrackingLoss]
-        do throws(TrackingError) { losses = try tracker.losses() } catch {
-            throw .live(.tracking(error))
-        }
+        let losses = try tracking { () throws(TrackingError) in try tracker.losses() }
         if let loss = losses.first { throw .live(.lost(loss)) }
     }
 

@@ -8,6 +8,13 @@ protocol WriterHold: Sendable {
     /// Whether it is time, as far as that does not depend on the job. It is asked often.
     var isDue: Bool { get }
 
+    /// What the user should know before they are held back, in sentences.
+    var warnings: [String] { get }
+
+    /// Whether they can be held back and let go again at any time, so that it may be done once more
+    /// than for the end.
+    var canHoldForAMoment: Bool { get }
+
     /// Holds the writers back, at most so many nanoseconds.
     func begin(limit: Int64) throws(LiveError)
 
@@ -21,14 +28,19 @@ protocol WriterHold: Sendable {
     var evidence: LiveProof.Hold? { get }
 }
 
+extension WriterHold {
+    var warnings: [String] { [] }
+    var canHoldForAMoment: Bool { false }
+}
+
 /// All mounted filesystems of a disk, frozen.
 final class FrozenFilesystems: WriterHold {
     private let disk: FilePath
     private let ours: [FilePath]
     /// What is frozen now, and what the last time was like.
     private let state = Mutex<(freeze: Freeze?, evidence: LiveProof.Hold?)>((nil, nil))
-    /// What the user should know before anything is frozen, in sentences.
     let warnings: [String]
+    let canHoldForAMoment = true
 
     /// Looks at what would be frozen.
     ///
@@ -65,8 +77,7 @@ final class FrozenFilesystems: WriterHold {
     }
 
     func isStillHeld() -> Bool {
-        guard let freeze = state.withLock({ $0.freeze }) else { return false }
-        return freeze.isHeld && freeze.isStillFrozen()
+        state.withLock { $0.freeze }?.isStillFrozen() ?? false
     }
 
     func end() {

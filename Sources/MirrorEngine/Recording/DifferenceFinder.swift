@@ -107,7 +107,8 @@ final class DifferenceFinder: Sendable {
     private func finely(_ planned: borrowing DirtyBitmap) -> DirtyBitmap {
         var bits = DirtyBitmap(
             size: planned.size,
-            granularity: .finest(forSize: planned.size, atMost: planned.granularity))
+            granularity: min(
+                Granularity(finestForSize: planned.size, bitsMax: 64 << 20), planned.granularity))
         bits.merge(sameSize: planned)
         return bits
     }
@@ -124,15 +125,6 @@ final class DifferenceFinder: Sendable {
     func bits() -> DirtyBitmap? {
         guard let found = state.withLock({ $0.found }) else { return nil }
         return found.bits.copy()
-    }
-}
-
-extension Granularity {
-    /// The finest one from 4 KiB on with which a bitmap of this size has at most 8 MiB.
-    fileprivate static func finest(forSize size: Int64, atMost most: Granularity) -> Granularity {
-        var bytes: Int64 = 4096
-        while bytes < most.bytes, (size - 1) / bytes >= 64 << 20 { bytes *= 2 }
-        return bytes < most.bytes ? (try? Granularity(bytes: bytes)) ?? most : most
     }
 }
 

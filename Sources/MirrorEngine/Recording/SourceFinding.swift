@@ -95,8 +95,18 @@ enum SourceFinding: Equatable, Sendable {
         }
     }
 
+    /// Judges bitmaps of a store that record, for what is about to add marks to them.
+    static func judge(_ source: Disk) -> BitmapStore.WriterJudge {
+        { (history, hasNewMarks, hasMarks) in
+            SourceFinding(
+                source, history, hasNewMarks: hasNewMarks, hasMarks: hasMarks, isRecording: true,
+                isInImage: false
+            ).forWriter
+        }
+    }
+
     /// The same for what is about to add marks.
-    var forWriter: BitmapStore.WriterFinding {
+    private var forWriter: BitmapStore.WriterFinding {
         if isMissed { return .missed }
         return doubt.map { .doubt($0) } ?? .marked
     }

@@ -20,12 +20,7 @@ enum TargetMarks {
     static func begin(
         _ bits: borrowing DirtyBitmap, of target: Disk
     ) throws(BitmapStoreError) -> [String] {
-        let judge: BitmapStore.WriterJudge = { (history, hasNewMarks, hasMarks) in
-            SourceFinding(
-                target, history, hasNewMarks: hasNewMarks, hasMarks: hasMarks, isRecording: true,
-                isInImage: false
-            ).forWriter
-        }
+        let judge = SourceFinding.judge(target)
         return try forEachStore(bits, target) {
             (store: BitmapStore, place: Place, bits: borrowing DirtyBitmap)
                 throws(BitmapStoreError) -> [String] in

@@ -48,8 +48,6 @@ extension DiskTracking {
 
     /// All disks of the machine that are tracked.
     public static func all() throws(MirrorError) -> [TrackerDescription] {
-        do throws(TrackingError) { return try DiskTracker.list() } catch {
-            throw .live(.tracking(error))
-        }
+        try tracking { () throws(TrackingError) in try DiskTracker.list() }
     }
 }

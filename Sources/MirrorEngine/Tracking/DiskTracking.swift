@@ -41,7 +41,7 @@ public struct DiskTracking: Sendable {
     public func start(
         bitmap: String, granularity: Granularity = .default
     ) throws(MirrorError) -> Bool {
-        let store = try storing { () throws(BitmapStoreError) in
+        let store = try RecordedMirror.storing { () throws(BitmapStoreError) in
             let store = try records.open(for: disk.identity)
             if try !store.bitmaps().contains(where: { $0.name == bitmap }) {
                 try store.add(bitmap, granularity: granularity) { disk.witness() }
@@ -53,13 +53,9 @@ public struct DiskTracking: Sendable {
             // What was written until now is marked, or missed. The tracker sees what comes.
             let witness = disk.freshWitness()
             guard let stored = tracker.stored else { throw .live(.noBootID) }
-            try storing { () throws(BitmapStoreError) in
-                try store.beginTracking(bitmap, by: stored, sourceWitness: witness) {
-                    SourceFinding(
-                        disk, $0, hasNewMarks: $1, hasMarks: $2, isRecording: true,
-                        isInImage: false
-                    ).forWriter
-                }
+            try RecordedMirror.storing { () throws(BitmapStoreError) in
+                try store.beginTracking(
+                    bitmap, by: stored, sourceWitness: witness, judge: SourceFinding.judge(disk))
             }
         } catch {
             if isNew { try? tracker.stop() }
@@ -73,40 +69,33 @@ public struct DiskTracking: Sendable {
         in store: BitmapStore, _ granularity: Granularity
     ) throws(MirrorError) -> (DiskTracker, isNew: Bool) {
         if let found = try settle(in: store) { return (found, false) }
-        do throws(TrackingError) {
-            return (
-                try DiskTracker.start(
-                    FilePath(disk.resolvedPath), granularity: granularity, name: name), true
-            )
-        } catch {
-            throw .live(.tracking(error))
+        let tracker = try tracking { () throws(TrackingError) in
+            try DiskTracker.start(
+                FilePath(disk.resolvedPath), granularity: granularity, name: name)
         }
+        return (tracker, true)
     }
 
     /// Ends tracking for a bitmap, which has all marks until now; nil: for all of them.
     ///
     /// - Returns: the names of the bitmaps.
     public func stop(bitmap: String? = nil) throws(MirrorError) -> [String] {
-        let store = try storing { () throws(BitmapStoreError) in
+        let store = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try records.existing(for: disk.identity)
         }
         guard let store, let tracker = try settle(in: store), let stored = tracker.stored else {
             // One that no store knows, or that can't be used, goes all the same.
-            do throws(TrackingError) { try DiskTracker.stop(name: name) } catch {
-                throw .live(.tracking(error))
-            }
+            try tracking { () throws(TrackingError) in try DiskTracker.stop(name: name) }
             return []
         }
-        let names = try storing { () throws(BitmapStoreError) in
+        let names = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try store.endTracking(by: stored, of: bitmap, isLost: false)
         }
-        let isLast = try storing { () throws(BitmapStoreError) in
+        let isLast = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try !store.bitmaps().contains { $0.tracker == stored }
         }
         guard isLast else { return names }
-        do throws(TrackingError) { try tracker.stop() } catch {
-            throw .live(.tracking(error))
-        }
+        try tracking { () throws(TrackingError) in try tracker.stop() }
         return names
     }
 
@@ -119,7 +108,7 @@ public struct DiskTracking: Sendable {
     func settle(
         in store: BitmapStore, atRest: Bool = false
     ) throws(MirrorError) -> DiskTracker? {
-        let known = try storing { () throws(BitmapStoreError) in
+        let known = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try store.bitmaps().compactMap(\.tracker)
         }
         let trackers = Set(known)
@@ -147,16 +136,15 @@ public struct DiskTracking: Sendable {
         let witness = disk.freshWitness()
         var bits = DirtyBitmap(size: tracker.size, granularity: tracker.granularity)
         _ = tracker.take(into: &bits)
-        _ = try storing { () throws(BitmapStoreError) in
+        _ = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try store.merge(bits, of: stored, sourceWitness: witness)
         }
         tracker.release()
         // What was lost until now concerns what was taken, too.
-        guard try losses(of: tracker).isEmpty else {
+        let losses = try tracking { () throws(TrackingError) in try tracker.losses() }
+        guard losses.isEmpty else {
             try forget(trackers, in: store)
-            do throws(TrackingError) { try tracker.stop() } catch {
-                throw .live(.tracking(error))
-            }
+            try tracking { () throws(TrackingError) in try tracker.stop() }
             return nil
         }
         return tracker
@@ -177,27 +165,22 @@ public struct DiskTracking: Sendable {
         throw .live(.inUse(disk.path))
     }
 
-    private func losses(of tracker: DiskTracker) throws(MirrorError) -> [TrackingLoss] {
-        do throws(TrackingError) { return try tracker.losses() } catch {
-            throw .live(.tracking(error))
-        }
-    }
-
     /// Trackers that are not there any more, or can't vouch for what they have: their bitmaps are
     /// inconsistent.
     private func forget(
         _ trackers: Set<StoredTracker>, in store: BitmapStore
     ) throws(MirrorError) {
         for tracker in trackers {
-            _ = try storing { () throws(BitmapStoreError) in
+            _ = try RecordedMirror.storing { () throws(BitmapStoreError) in
                 try store.endTracking(by: tracker, isLost: true)
             }
         }
     }
+}
 
-    private func storing<Value: ~Copyable>(
-        _ body: () throws(BitmapStoreError) -> Value
-    ) throws(MirrorError) -> Value { try RecordedMirror.storing(body) }
+/// The errors of trackers, in a job's terms.
+func tracking<Value>(_ body: () throws(TrackingError) -> Value) throws(MirrorError) -> Value {
+    do throws(TrackingError) { return try body() } catch { throw .live(.tracking(error)) }
 }
 
 extension DiskTracker {

@@ -38,13 +38,7 @@ struct BitmapAddCommand: ParsableCommand {
 }
 
 extension BitmapOptions {
-    func granularity(_ size: ByteSize) throws -> Granularity {
-        do throws(DirtyBitmapError) {
-            return try Granularity(bytes: size.bytes)
-        } catch {
-            throw complaint.end(.invalidGranularity, "\(error)", .usage)
-        }
-    }
+    func granularity(_ size: ByteSize) throws -> Granularity { try complaint.granularity(size) }
 
     /// Ends the command if a disk is too large for a bitmap of this granularity.
     func check(_ granularity: Granularity, for size: Int64) throws {

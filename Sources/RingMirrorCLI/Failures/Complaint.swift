@@ -36,6 +36,13 @@ struct Complaint {
         do throws(MirrorError) { return try body() } catch { throw end(error) }
     }
 
+    /// A granularity that the user has given, or the end if there is none of that size.
+    func granularity(_ size: ByteSize) throws(ExitCode) -> Granularity {
+        do throws(DirtyBitmapError) { return try Granularity(bytes: size.bytes) } catch {
+            throw end(.invalidGranularity, "\(error)", .usage)
+        }
+    }
+
     static func report(_ failure: Failure, json: Bool) {
         if json { Events.print(Events.Failure(failure)) }
         Message.say(failure.message)

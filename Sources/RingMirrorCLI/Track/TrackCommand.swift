@@ -76,10 +76,7 @@ struct TrackStartCommand: ParsableCommand {
 
     func run() throws {
         let complaint = options.complaint
-        let granularity: Granularity
-        do throws(DirtyBitmapError) {
-            granularity = try Granularity(bytes: self.granularity.bytes)
-        } catch { throw complaint.end(.invalidGranularity, "\(error)", .usage) }
+        let granularity = try complaint.granularity(granularity)
         let disk = try options.open()
         try options.store.requirePlace(complaint)
         let tracking = try options.tracking(of: disk)
