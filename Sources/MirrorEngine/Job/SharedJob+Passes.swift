@@ -7,7 +7,8 @@ internal import Synchronization
 // written goes on until what is left can be copied in a short pause of the writers. They are held
 // back then, and only if they have been until the target was flushed, the job is done.
 
-/// Where a job is in its passes. Changed by one worker, while no other does anything.
+/// Where a job is in its passes. Changed by one worker, while no other does anything; whoever
+/// watches the job has a copy of `progress`, and never waits for what that worker waits for.
 struct Passes {
     var number = 0
     var hasRetried = false
@@ -43,10 +44,23 @@ struct Passes {
 
 extension SharedJob {
     /// Waits until no worker has anything to do, and tells what follows.
-    func next() -> Crew.Step { crew.next { passes.withLock { decide(&$0) } } }
+    func next() -> Crew.Step {
+        crew.next {
+            // The crew lets one worker in here, so that nobody waits for this lock.
+            passes.withLock { passes in
+                defer { show(passes) }
+                return decide(&passes)
+            }
+        }
+    }
 
     /// How far a live job is; nil for one whose source stands still.
-    var liveProgress: LiveProgress? { live == nil ? nil : passes.withLock { $0.progress } }
+    var liveProgress: LiveProgress? { live == nil ? nil : shownProgress.withLock { $0 } }
+
+    private func show(_ passes: Passes) {
+        let progress = passes.progress
+        shownProgress.withLock { $0 = progress }
+    }
 
     private func decide(_ passes: inout Passes) -> Crew.Step {
         if let flush = passes.flush.take() {
@@ -158,6 +172,7 @@ extension SharedJob {
         let start = Clock.now
         passes.isQuiet = true
         passes.progress.isHeld = true
+        show(passes)
         do throws(MirrorError) { try live.changes.quiesce() } catch {
             release(&passes)
             control.fail(error)
@@ -220,6 +235,7 @@ extension SharedJob {
             passes.drained = passes.since
             passes.progress.passes = 1
             passes.progress.dirty = planned
+            show(passes)
         }
     }
 

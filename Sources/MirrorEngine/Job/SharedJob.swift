@@ -27,6 +27,8 @@ package final class SharedJob: Sendable {
     let zeroing: ZeroLadder
     let crew: Crew
     let passes = Mutex(Passes())
+    /// What was last known of the passes. The lock is held for a copy in or out, and no longer.
+    let shownProgress = Mutex(LiveProgress())
     /// Makes what a checkpoint has flushed last.
     private let committing = Mutex<WorkerThread?>(nil)
     private let results = Mutex(Results())

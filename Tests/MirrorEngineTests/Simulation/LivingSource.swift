@@ -28,6 +28,8 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     private var hasLostEvent = false
     /// Called when a job may call its target ready.
     var whenAtRest: (() -> Void)?
+    /// Called when they are to be held back, before they are. It may block, or throw.
+    var whenHeld: (() throws(MirrorError) -> Void)?
 
     private struct PendingWrite {
         let range: Range<Int64>
@@ -150,7 +152,8 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     /// Whether all that was to be written has been.
     var isOver: Bool { lock.withLock { writesLeft == 0 } }
 
-    func quiesce() {
+    func quiesce() throws(MirrorError) {
+        try whenHeld?()
         lock.withLock {
             isHeld = true
             timesHeld += 1
