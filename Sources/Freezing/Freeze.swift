@@ -34,11 +34,13 @@ internal import SystemPackage
         let failure = unsafe ringmirror_freeze_hold(freeze.handle)
         guard failure != 0 else { return freeze }
         let error = freeze.error(failure)
-        if case .hung = error {
-            freeze.thaw(Self.patienceWithHung)
-        } else {
-            freeze.thaw(Self.patience)
+        var patience = Self.patience
+        if case .hung = error { patience = Self.patienceWithHung }
+        let left = freeze.thaw(patience).stillFrozen.filter { one in
+            // It will be thawed when its disk answers.
+            if case .hung(one) = error { false } else { true }
         }
+        guard left.isEmpty else { throw .stillFrozen(left) }
         throw error
     }
 

@@ -19,6 +19,8 @@ public enum FreezeError: Error, Sendable, Hashable {
     /// It did not become still within the limit.
     case hung(MountedFilesystem)
     case failed(MountedFilesystem, code: Errno)
+    /// They were frozen, and can't be thawed.
+    case stillFrozen([MountedFilesystem])
     /// The processes that freeze and thaw could not be started, or were killed.
     case helpers(code: Errno)
 }
@@ -57,7 +59,7 @@ extension FreezeError: DescribedError {
         switch self {
         case .notABlockDevice: .usage
         case .unseen, .oursWouldHang, .unheldWriters, .unsupported, .alreadyFrozen: .refused
-        case .notPermitted, .gone, .hung, .failed, .helpers: .failed
+        case .notPermitted, .gone, .hung, .failed, .stillFrozen, .helpers: .failed
         }
     }
 
@@ -69,6 +71,7 @@ extension FreezeError: DescribedError {
         case .oursWouldHang, .unheldWriters, .unsupported, .alreadyFrozen, .gone, .hung, .failed,
             .helpers:
             .writersNotHeld
+        case .stillFrozen: .stillFrozen
         }
     }
 
@@ -80,6 +83,7 @@ extension FreezeError: DescribedError {
         case .notPermitted(let one), .unsupported(let one), .alreadyFrozen(let one),
             .gone(let one), .hung(let one), .failed(let one, _):
             one.points.first.map { FilePath($0) }
+        case .stillFrozen(let all): all.first?.points.first.map { FilePath($0) }
         case .helpers: nil
         }
     }
@@ -100,6 +104,9 @@ extension FreezeError: DescribedError {
         case .gone(let filesystem): "\(filesystem) is not there any more"
         case .hung(let filesystem): "\(filesystem) did not become still in time"
         case .failed(let filesystem, let code): "\(filesystem) can't be frozen: \(code)"
+        case .stillFrozen(let all):
+            all.map(\.description).joined(separator: ", ")
+                + " can't be thawed: all that is written there waits"
         case .helpers(let code): "the processes that freeze and thaw failed: \(code)"
         }
     }
@@ -137,6 +144,12 @@ extension FreezeError: DescribedError {
         case .hung:
             "All is thawed again, or will be when its disk answers. Allow a longer pause, or look "
                 + "for errors of its disk in dmesg."
+        case .stillFrozen(let all):
+            Remedy(
+                "Thaw what is frozen: "
+                    + all.compactMap(\.points.first).map { "`fsfreeze -u \($0)`" }
+                    .joined(separator: ", ") + ". If that fails, look for errors of its disk in "
+                    + "dmesg.")
         case .failed, .helpers: .none
         }
     }

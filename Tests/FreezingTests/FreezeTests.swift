@@ -42,6 +42,13 @@ struct FreezeTests {
         #expect(FreezeRig.canWrite(rig.place))
     }
 
+    @Test func `what can't be thawed is named, with the command that thaws it`() throws {
+        let rig = try FreezeRig()
+        let error = FreezeError.stillFrozen(try rig.plan().filesystems)
+        #expect(error.problem.contains(rig.place) && error.code == .stillFrozen)
+        #expect(error.remedy.description.contains("`fsfreeze -u \(rig.place)`"))
+    }
+
     @Test func `a filesystem in a file of another one is frozen before that`() throws {
         let rig = try FreezeRig()
         let place = try rig.inner().place

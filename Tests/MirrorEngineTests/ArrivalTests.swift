@@ -65,7 +65,10 @@ import Testing
         func drain(into bits: inout DirtyBitmap) { marks.drain(into: &bits) }
         func quiesce() { state.withLock { $0.isHeld = true } }
         func provenMoment() -> HoldState { state.withLock { $0.isHeld ? .proven : .released } }
-        func resume() { state.withLock { $0.isHeld = false } }
+        func resume() -> MirrorError? {
+            state.withLock { $0.isHeld = false }
+            return nil
+        }
     }
 
     private struct Copy {

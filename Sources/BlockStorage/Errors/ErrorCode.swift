@@ -31,7 +31,7 @@ public enum ErrorCode: String, Sendable, CaseIterable {
     case writtenMeanwhile, openedMeanwhile, movedMeanwhile
     case verificationFailed, verificationIncomplete, targetResized
     // Sources that are written while they are copied.
-    case writersNotHeld, writesUnseen, notTracked
+    case writersNotHeld, stillFrozen, writesUnseen, notTracked
     // Disks that the kernel tracks.
     case trackingUnavailable, diskNotTrackable, noSuchTracker, trackerInUse, trackerInvalid
     // The system.

@@ -43,6 +43,11 @@ package final class JobLog: Sendable {
         logger?.log(level: isSeen ? .info : .warning, "paused: \(error.problem)")
     }
 
+    /// Said at once: it costs others more with every second.
+    func writersStillHeld(_ error: MirrorError) {
+        logger?.error("\(error.problem). \(error.remedy)")
+    }
+
     func checkpointFailed(_ error: BitmapStoreError) {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }

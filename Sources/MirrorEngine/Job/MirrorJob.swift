@@ -105,6 +105,9 @@ public final class MirrorJob: Job {
     /// it, so that nothing is known of it.
     var hasHiddenLosses: Bool { state.hasHiddenLosses }
 
+    /// What went wrong behind the end of the copy, and takes nothing from it; nil: nothing.
+    var shortfall: MirrorError? { state.shortfall.withLock { $0 } }
+
     /// Throws what keeps jobs from reaching the kernel here by this method: an old kernel, a
     /// sysctl, a container, a limit on descriptors or memory. A job finds that out by itself; this
     /// is for whoever wants to know before a target is made.

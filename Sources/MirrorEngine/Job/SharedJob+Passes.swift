@@ -7,8 +7,8 @@ internal import Synchronization
 // written goes on until what is left can be copied in a short pause of the writers. They are held
 // back then, and only if they have been until the target was flushed, the job is done.
 
-/// Where a job is in its passes. Changed by one worker, while no other does anything; whoever
-/// watches the job has a copy of `progress`, and never waits for what that worker waits for.
+/// Where a job is in its passes. Changed by one worker, while no other does anything. Those who
+/// watch the job have a copy of `progress`: they never wait for what that worker waits for.
 struct Passes {
     var number = 0
     var hasRetried = false
@@ -221,7 +221,16 @@ extension SharedJob {
         guard passes.isQuiet else { return }
         passes.isQuiet = false
         passes.progress.isHeld = false
-        live?.changes.resume()
+        letWritersGo(passes.hasAll)
+    }
+
+    /// - Parameter hasAll: the job has all that it was to copy. It is as it should be then, also
+    ///   where something holds the writers back still; who has begun the job hears of that.
+    private func letWritersGo(_ hasAll: Bool) {
+        guard let error = live?.changes.resume() else { return }
+        log.writersStillHeld(error)
+        guard hasAll else { return control.fail(error) }
+        shortfall.withLock { $0 = error }
     }
 
     // MARK: Measuring

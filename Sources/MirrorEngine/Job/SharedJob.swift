@@ -29,6 +29,8 @@ package final class SharedJob: Sendable {
     let passes = Mutex(Passes())
     /// What was last known of the passes. The lock is held for a copy in or out, and no longer.
     let shownProgress = Mutex(LiveProgress())
+    /// What went wrong behind the end of the copy, and takes nothing from it.
+    let shortfall = Mutex<MirrorError?>(nil)
     /// Makes what a checkpoint has flushed last.
     private let committing = Mutex<WorkerThread?>(nil)
     private let results = Mutex(Results())

@@ -28,7 +28,10 @@ package protocol ChangeSource: Sendable {
     func provenMoment() throws(MirrorError) -> HoldState
 
     /// Lets the writers go on, if they are held back.
-    func resume()
+    ///
+    /// - Returns: what holds them back still, although it should not, so that somebody has to mend
+    ///   that; nil: nothing does.
+    func resume() -> MirrorError?
 }
 
 /// What has become of the writers of a source that are to be held back.

@@ -69,10 +69,11 @@ final class KernelChanges: ChangeSource {
             throw .tracking(error)
         }
         try hold.begin(limit: maxPause)
-        defer { hold.end() }
-        do throws(TrackingError) {
-            return try DiskTracker.start(disk, granularity: granularity)
-        } catch { throw .tracking(error) }
+        let started = Result { () throws(TrackingError) in
+            try DiskTracker.start(disk, granularity: granularity)
+        }
+        if let error = hold.end() { throw error }
+        do throws(TrackingError) { return try started.get() } catch { throw .tracking(error) }
     }
 
     /// What the user should know before the job begins, in sentences.
@@ -138,5 +139,5 @@ final class KernelChanges: ChangeSource {
         if let loss = losses.first { throw .live(.lost(loss)) }
     }
 
-    func resume() { hold.end() }
+    func resume() -> MirrorError? { hold.end().map { .live($0) } }
 }

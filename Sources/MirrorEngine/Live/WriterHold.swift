@@ -22,7 +22,9 @@ protocol WriterHold: Sendable {
     func isStillHeld() -> Bool
 
     /// Lets them go on. It may be called also when nothing is held.
-    func end()
+    ///
+    /// - Returns: what holds them back still, although it should not; nil: nothing does.
+    func end() -> LiveError?
 
     /// What was done, for the claim; nil if nothing was held back.
     var evidence: LiveProof.Hold? { get }
@@ -80,13 +82,15 @@ final class FrozenFilesystems: WriterHold {
         state.withLock { $0.freeze }?.isStillFrozen() ?? false
     }
 
-    func end() {
-        guard let freeze = state.withLock({ $0.freeze.take() }) else { return }
+    func end() -> LiveError? {
+        guard let freeze = state.withLock({ $0.freeze.take() }) else { return nil }
         let span = freeze.thaw()
         state.withLock { state in
             guard case .frozen(let names, _) = state.evidence else { return }
             state.evidence = .frozen(names, span.nanoseconds)
         }
+        guard !span.stillFrozen.isEmpty else { return nil }
+        return .freezing(.stillFrozen(span.stillFrozen))
     }
 
     var evidence: LiveProof.Hold? { state.withLock { $0.evidence } }
@@ -117,7 +121,7 @@ final class UnusedDisk: WriterHold {
     }
     func begin(limit: Int64) {}
     func isStillHeld() -> Bool { isUnused }
-    func end() {}
+    func end() -> LiveError? { nil }
     var evidence: LiveProof.Hold? { .unused }
 }
 
@@ -136,6 +140,6 @@ final class StoppedWriters: WriterHold {
     }
 
     func isStillHeld() -> Bool { true }
-    func end() {}
+    func end() -> LiveError? { nil }
     var evidence: LiveProof.Hold? { .stopped }
 }

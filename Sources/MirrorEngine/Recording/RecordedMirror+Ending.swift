@@ -23,6 +23,9 @@ extension RecordedMirror {
         public internal(set) var saved: Int64 = 0
         /// Why the end could not be recorded: the bitmap is as it was, and says more than need be.
         public internal(set) var recordError: MirrorError?
+        /// What was to be done besides, and was not. The target is what the claim says all the
+        /// same.
+        public internal(set) var shortfalls: [MirrorError] = []
 
         init(
             _ mirror: MirrorReport,

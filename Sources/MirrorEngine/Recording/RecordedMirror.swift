@@ -168,14 +168,14 @@ public final class RecordedMirror: Job {
         defer { job.control.end() }
         var report = copy()
         guard report.outcome.isMirrored else {
-            live?.resume()
+            _ = letWritersGo()
             job.control.settle()
             return recordFailure(report, copied: false)
         }
         let comparison = verifier.run(copiedBits())
         let isUnproven = comparison == nil ? nil : stillProven()
         // Nothing that follows is to be waited for.
-        live?.resume()
+        let stillHeld = letWritersGo()
         job.control.settle()
         if let isUnproven {
             report.outcome = .failed(isUnproven)
@@ -197,10 +197,18 @@ public final class RecordedMirror: Job {
             return recordFailure(report, copied: false, comparison, look)
         }
         let claim = claim(report, comparison, look)
-        let ended = recordSuccess(report, look, comparison, claim)
+        var ended = recordSuccess(report, look, comparison, claim)
+        ended.shortfalls = [stillHeld ?? job.shortfall].compactMap(\.self)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
+    }
+
+    /// - Returns: what holds the writers back still, although it should not.
+    private func letWritersGo() -> MirrorError? {
+        guard let error = live?.resume() else { return nil }
+        log.writersStillHeld(error)
+        return error
     }
 
     /// Why what was compared while the writers were held back proves nothing; nil: it does, or

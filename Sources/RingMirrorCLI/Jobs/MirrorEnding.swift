@@ -44,6 +44,7 @@ struct MirrorEnding {
             for line in words.lines(ended) { Output.line(line) }
         }
         output.note(ended.partitionTableNote)
+        try tellShortfalls(ended, words)
         guard let error = ended.recordError else { return }
         let what =
             bitmap.map {
@@ -55,6 +56,18 @@ struct MirrorEnding {
             failure.told("\(words.statement(ended.claim)), but \(what): \(error.told)", .failed),
             json: output.json)
         throw Exit.failed.asError
+    }
+
+    /// Says what is amiss although the target is what it should be.
+    private func tellShortfalls(
+        _ ended: RecordedMirror.Report, _ words: ClaimWords
+    ) throws {
+        guard !ended.shortfalls.isEmpty else { return }
+        for error in ended.shortfalls {
+            let text = "\(words.statement(ended.claim)), but \(error.told)"
+            Complaint.report(Failure(error).told(text, .failed), json: output.json)
+        }
+        if ended.recordError == nil { throw Exit.failed.asError }
     }
 
     /// Says how a job without a record failed.

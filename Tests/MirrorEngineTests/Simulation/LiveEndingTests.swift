@@ -16,7 +16,9 @@ import Testing
         setup.behaviour.seed = 3
         change(&setup)
         let simulation = try disks.simulation(setup)
-        return (simulation, try #require(simulation.living))
+        let living = try #require(simulation.living)
+        living.cutShort = 0
+        return (simulation, living)
     }
 
     /// What holds the writers back may take its time, and whoever watches has none to wait.
@@ -36,5 +38,30 @@ import Testing
         mayGoOn.signal()
         #expect(try simulation.finish().isMirrored)
         #expect(simulation.job.liveProgress?.isHeld == false)
+    }
+
+    // MARK: what can't be let go again
+
+    private static let stillFrozen = MirrorError.live(.freezing(.stillFrozen([])))
+
+    private func isStillFrozen(_ error: MirrorError?) -> Bool {
+        guard case .live(.freezing(.stillFrozen)) = error else { return false }
+        return true
+    }
+
+    /// The mirror is proven by then, and stays one.
+    @Test func `writers that are not let go after the proof are told`() throws {
+        let (simulation, living) = try simulation()
+        living.whenReleased = { Self.stillFrozen }
+        #expect(try simulation.run().isMirrored)
+        #expect(isStillFrozen(simulation.job.shortfall.withLock { $0 }))
+    }
+
+    /// Nothing is proven, and the writers wait: there is nothing to go on for.
+    @Test func `writers that are not let go before the proof fail the job`() throws {
+        let (simulation, living) = try simulation()
+        living.whenHeld = { () throws(MirrorError) in throw .live(.notStopped("of a test")) }
+        living.whenReleased = { Self.stillFrozen }
+        #expect(isStillFrozen(try simulation.run().error))
     }
 }

@@ -21,13 +21,15 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     private(set) var proven: [UInt8] = []
     private(set) var wasAllHeard = true
     /// So many of the first times when they are held back, they are let go too early.
-    private let cutShort: Int
+    var cutShort: Int
     private let percent: Int
     private var pending: [PendingWrite] = []
     private let losesEvents: Bool
     private var hasLostEvent = false
     /// Called when a job may call its target ready.
     var whenAtRest: (() -> Void)?
+    /// Called when they were let go: what it returns holds them back still.
+    var whenReleased: (() -> MirrorError?)?
     /// Called when they are to be held back, before they are. It may block, or throw.
     var whenHeld: (() throws(MirrorError) -> Void)?
 
@@ -177,7 +179,10 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         }
     }
 
-    func resume() { lock.withLock { isHeld = false } }
+    func resume() -> MirrorError? {
+        lock.withLock { isHeld = false }
+        return whenReleased?()
+    }
 
     var isQuiet: Bool { lock.withLock { isHeld } }
 }
