@@ -54,6 +54,19 @@ public enum UnheldWriter: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
+extension FreezeError {
+    /// Whether another try may succeed soon: it took too long, was given up, or is about something
+    /// that has changed since.
+    package var mayPass: Bool {
+        switch self {
+        case .hung, .gone, .helpers: true
+        case .notABlockDevice, .unseen, .oursWouldHang, .unheldWriters, .notPermitted,
+            .unsupported, .alreadyFrozen, .failed, .stillFrozen:
+            false
+        }
+    }
+}
+
 extension FreezeError: DescribedError {
     public var category: ErrorCategory {
         switch self {

@@ -48,6 +48,10 @@ package final class JobLog: Sendable {
         logger?.error("\(error.problem). \(error.remedy)")
     }
 
+    func writersNotHeld(_ error: MirrorError) {
+        logger?.warning("the writers go on, and it is tried again later: \(error.problem)")
+    }
+
     func checkpointFailed(_ error: BitmapStoreError) {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }

@@ -124,6 +124,11 @@ extension MissedWriteCause: CustomStringConvertible {
 }
 
 extension MirrorError {
+    /// Whether the writers of a source may be held back if that is tried again.
+    var mayPass: Bool {
+        if case .live(let error) = self { error.mayPass } else { false }
+    }
+
     /// Whether it says that something else has written the target: what the job has written there
     /// came to the storage all the same.
     var isOtherWriter: Bool {

@@ -21,8 +21,13 @@ struct Passes {
     var flush: Flush?
     /// Nothing was copied since the target was flushed.
     var isFlushed = false
-    /// How often the writers were let go too early.
+    /// How often the writers were let go too early, or could not be held back.
     var failedAttempts = 0
+    /// When it was last begun to hold them back.
+    var quietSince: Int64 = 0
+    /// For so long they were left alone after the last time, and until then.
+    var rest: Int64 = 0
+    var restEnd: Int64 = 0
     /// When the pass or the flush began that is under way.
     var since: Int64 = 0
     /// `done` at that moment.
@@ -155,7 +160,7 @@ extension SharedJob {
             case .whenAsked: control.isAskedToComplete
             case .when(let isTime): isTime() || control.isAskedToComplete
             }
-        guard isWanted else { return false }
+        guard isWanted, Clock.now >= passes.restEnd else { return false }
         if passes.progress.dirty == 0 { return true }
         if let limit = plan.passesMax, passes.number >= limit { return true }
         return passes.progress.predictedPause <= plan.maxPause
@@ -169,16 +174,17 @@ extension SharedJob {
 
     private func quiesce(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
         control.beginCompletion()
-        let start = Clock.now
+        passes.quietSince = Clock.now
         passes.isQuiet = true
         passes.progress.isHeld = true
         show(passes)
         do throws(MirrorError) { try live.changes.quiesce() } catch {
+            if error.mayPass { return tryAgain(live, &passes, because: error) }
             release(&passes)
             control.fail(error)
             return stop(&passes)
         }
-        passes.measure.quiesced(in: Clock.now - start)
+        passes.measure.quiesced(in: Clock.now - passes.quietSince)
         // Only what is found now is all there is.
         guard beginPass(&passes) else { return flushBetween(&passes) }
         return copy(&passes)
@@ -192,7 +198,9 @@ extension SharedJob {
             switch try live.changes.provenMoment() {
             case .proven: break
             case .arrived: return beginPass(&passes) ? copy(&passes) : .wait
-            case .released: return tryAgain(live, &passes)
+            case .released:
+                let attempts = passes.failedAttempts + 1
+                return tryAgain(live, &passes, because: .live(.notHeld(attempts: attempts)))
             }
         } catch {
             release(&passes)
@@ -204,15 +212,26 @@ extension SharedJob {
         return lastFlush(&passes)
     }
 
-    /// The writers were let go before all was proven: the next pause has to be shorter.
-    private func tryAgain(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+    /// The most that the writers are left alone for because it could not be tried for long.
+    private static var restMax: Int64 { 10_000_000_000 }
+
+    /// The writers were let go before all was proven, or were not held back in time: the next pause
+    /// has to be shorter. They go on for at least as long as they have waited.
+    private func tryAgain(
+        _ live: LiveSource, _ passes: inout Passes, because error: MirrorError
+    ) -> Crew.Step {
         release(&passes)
+        guard !control.isStopping else { return stop(&passes) }
         passes.failedAttempts += 1
         passes.measure.wasTooShort()
         guard passes.failedAttempts < live.plan.attemptsMax else {
-            control.fail(.live(.notHeld(attempts: passes.failedAttempts)))
+            control.fail(error)
             return stop(&passes)
         }
+        log.writersNotHeld(error)
+        let now = Clock.now
+        passes.rest = max(now - passes.quietSince, min(passes.rest * 2, Self.restMax))
+        passes.restEnd = now + passes.rest
         control.leaveCompletion()
         return .wait
     }

@@ -18,7 +18,7 @@ package protocol ChangeSource: Sendable {
     /// it is all that there is until `resume`.
     ///
     /// - Throws: if they can't be held, or something was lost that can't be made good. The job
-    ///   fails then, and says `resume` all the same.
+    ///   says `resume` all the same, and fails, unless the error `mayPass`: it tries again then.
     func quiesce() throws(MirrorError)
 
     /// Whether the writers have been held back since `quiesce`, and nothing was written or lost

@@ -32,6 +32,14 @@ public enum LiveError: DescribedError, Sendable {
         }
     }
 
+    /// Whether the writers may be held back if that is tried again.
+    var mayPass: Bool {
+        switch self {
+        case .freezing(let error): error.mayPass
+        default: false
+        }
+    }
+
     public var category: ErrorCategory {
         switch self {
         case .tracking, .freezing: passedOn?.category ?? .failed

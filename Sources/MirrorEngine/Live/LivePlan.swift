@@ -20,7 +20,8 @@ package struct LivePlan: Sendable {
     /// Whether the writers stay held back behind the last flush, until `ChangeSource.resume`: what
     /// follows then sees both sides as they are at that moment.
     package var holdsBeyondFlush: Bool
-    /// How often the writers may have been let go too early before the job gives up.
+    /// How often the writers may have been let go too early, or not have been held back in time,
+    /// before the job gives up.
     package var attemptsMax = 5
 
     package init(

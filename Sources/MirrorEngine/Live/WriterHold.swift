@@ -16,6 +16,8 @@ protocol WriterHold: Sendable {
     var canHoldForAMoment: Bool { get }
 
     /// Holds the writers back, at most so many nanoseconds.
+    ///
+    /// - Throws: none of them is held back then. What `mayPass` may be tried again.
     func begin(limit: Int64) throws(LiveError)
 
     /// Whether they are held back still. Asked last, when everything else is proven.
@@ -39,10 +41,30 @@ extension WriterHold {
 final class FrozenFilesystems: WriterHold {
     private let disk: FilePath
     private let ours: [FilePath]
-    /// What is frozen now, and what the last time was like.
-    private let state = Mutex<(freeze: Freeze?, evidence: LiveProof.Hold?)>((nil, nil))
+    private let state = Mutex(State())
     let warnings: [String]
     let canHoldForAMoment = true
+
+    private struct State {
+        /// What is frozen now.
+        var freeze: Freeze?
+        /// What the last time was like.
+        var evidence: LiveProof.Hold?
+        /// What did not become still in time. The kernel may be freezing it still.
+        var hung: MountedFilesystem?
+
+        /// What an error means after those before it: what is frozen by somebody else may be so by
+        /// an earlier try of ours, which its disk keeps from coming to an end.
+        mutating func note(_ error: FreezeError) -> FreezeError {
+            switch error {
+            case .hung(let filesystem): hung = filesystem
+            case .alreadyFrozen(let filesystem) where filesystem.device == hung?.device:
+                return .hung(filesystem)
+            default: break
+            }
+            return error
+        }
+    }
 
     /// Looks at what would be frozen.
     ///
@@ -73,9 +95,12 @@ final class FrozenFilesystems: WriterHold {
         do throws(FreezeError) {
             freeze = try Freeze.begin(plan, limitNanoseconds: limit)
         } catch {
-            throw .freezing(error)
+            throw .freezing(state.withLock { $0.note(error) })
         }
-        state.withLock { $0 = (freeze, .frozen(plan.filesystems.map(\.description), 0)) }
+        state.withLock { state in
+            state.freeze = freeze
+            state.evidence = .frozen(plan.filesystems.map(\.description), 0)
+        }
     }
 
     func isStillHeld() -> Bool {

@@ -40,6 +40,35 @@ import Testing
         #expect(simulation.job.liveProgress?.isHeld == false)
     }
 
+    // MARK: what is not held back in time
+
+    /// A disk may be too slow for a while. The writers go on, and nothing of the copy is lost.
+    @Test func `writers that could not be held back in time are held back later`() throws {
+        let (simulation, living) = try simulation()
+        var tries = 0
+        living.whenHeld = { () throws(MirrorError) in
+            tries += 1
+            if tries < 5 { throw .live(.freezing(.helpers(code: .timedOut))) }
+        }
+        #expect(try simulation.run().isMirrored)
+        #expect(tries == 5 && living.wasAllHeard)
+        #expect(simulation.target.bytes(durable: true) == living.proven)
+    }
+
+    @Test func `writers that are never held back in time fail the job, and say why`() throws {
+        let (simulation, living) = try simulation()
+        var tries = 0
+        living.whenHeld = { () throws(MirrorError) in
+            tries += 1
+            throw .live(.freezing(.helpers(code: .timedOut)))
+        }
+        guard case .live(.freezing(.helpers)) = try simulation.run().error else {
+            Issue.record("another error than that of the last try")
+            return
+        }
+        #expect(tries == LivePlan(ending: .whenItFits, maxPause: 0).attemptsMax && !living.isQuiet)
+    }
+
     // MARK: what can't be let go again
 
     private static let stillFrozen = MirrorError.live(.freezing(.stillFrozen([])))
