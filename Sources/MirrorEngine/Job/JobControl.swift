@@ -59,10 +59,14 @@ package final class JobControl: Sendable {
     /// The source was written.
     func leaveReady() { move { $0 == .ready ? .running : nil } }
 
-    /// The writers are held back: nothing may slow down the rest.
-    func beginCompletion() {
+    /// The writers are about to be held back: nothing may slow down the rest.
+    ///
+    /// - Returns: whether they may be; not while the job is paused.
+    func beginCompletion() -> Bool {
         move { $0 == .running || $0 == .ready ? .completing : nil }
+        guard phase == .completing else { return false }
         speed.lift()
+        return true
     }
 
     /// The writers go on, although not all was copied.

@@ -131,6 +131,7 @@ extension SharedJob {
     // MARK: A source that is written
 
     private func decide(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        if wereLetGo.exchange(false, ordering: .acquiringAndReleasing) { release(&passes) }
         if passes.isQuiet, passes.isFlushed { return prove(live, &passes) }
         if control.isPaused { return .wait }
         let hasWork = beginPass(&passes)
@@ -173,7 +174,7 @@ extension SharedJob {
     }
 
     private func quiesce(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
-        control.beginCompletion()
+        guard control.beginCompletion() else { return .wait }
         passes.quietSince = Clock.now
         passes.isQuiet = true
         passes.progress.isHeld = true
@@ -250,6 +251,20 @@ extension SharedJob {
         log.writersStillHeld(error)
         guard hasAll else { return control.fail(error) }
         shortfall.withLock { $0 = error }
+    }
+
+    /// Has the job wait with an error. Any worker may call it, while others copy.
+    ///
+    /// Writers that are held back go on first: nobody knows how long the pause will be. What they
+    /// write is copied when the job goes on, and then they are held back anew.
+    func pause(because error: MirrorError) {
+        if control.phase == .completing {
+            wereLetGo.store(true, ordering: .releasing)
+            letWritersGo(false)
+            shownProgress.withLock { $0.isHeld = false }
+            control.leaveCompletion()
+        }
+        if control.pause(because: error) { log.paused(error) }
     }
 
     // MARK: Measuring

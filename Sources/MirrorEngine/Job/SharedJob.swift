@@ -29,6 +29,9 @@ package final class SharedJob: Sendable {
     let passes = Mutex(Passes())
     /// What was last known of the passes. The lock is held for a copy in or out, and no longer.
     let shownProgress = Mutex(LiveProgress())
+    /// The writers of the source were let go because an error paused the job while they were held
+    /// back.
+    let wereLetGo = Atomic<Bool>(false)
     /// What went wrong behind the end of the copy, and takes nothing from it.
     let shortfall = Mutex<MirrorError?>(nil)
     /// Makes what a checkpoint has flushed last.

@@ -27,7 +27,7 @@ package protocol ChangeSource: Sendable {
     /// - Throws: if something was lost, so that nothing can be proven any more.
     func provenMoment() throws(MirrorError) -> HoldState
 
-    /// Lets the writers go on, if they are held back.
+    /// Lets the writers go on, if they are held back. Any thread may call it.
     ///
     /// - Returns: what holds them back still, although it should not, so that somebody has to mend
     ///   that; nil: nothing does.

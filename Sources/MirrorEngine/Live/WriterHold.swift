@@ -153,15 +153,18 @@ final class UnusedDisk: WriterHold {
 /// What a caller does to stop the writers.
 final class StoppedWriters: WriterHold {
     private let stop: @Sendable () -> String?
+    private let haveStopped = Atomic<Bool>(false)
 
     /// - Parameter stop: stops them, and returns when they have stopped; a text says why it could
-    ///   not.
+    ///   not. It is called once: they stay as they are.
     init(_ stop: @escaping @Sendable () -> String?) { self.stop = stop }
 
     var isDue: Bool { true }
 
     func begin(limit: Int64) throws(LiveError) {
+        guard !haveStopped.load(ordering: .acquiring) else { return }
         if let why = stop() { throw .notStopped(why) }
+        haveStopped.store(true, ordering: .releasing)
     }
 
     func isStillHeld() -> Bool { true }

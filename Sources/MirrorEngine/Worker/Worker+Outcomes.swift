@@ -173,7 +173,7 @@ extension Worker where Queue: ~Copyable {
     /// was made: they may have mended that, and the same bytes are tried again first.
     func pause(because error: MirrorError, askedAfter resumes: Int) {
         guard resumes == job.control.resumes else { return }
-        if job.control.pause(because: error) { job.log.paused(error) }
+        job.pause(because: error)
     }
 
     mutating func unpark() {

@@ -13,7 +13,7 @@ extension Worker where Queue: ~Copyable {
         } catch {
             guard shouldWait(error) else { throw error }
             if let first = backlog.popFirst() { backlog.append(first) }
-            if job.control.pause(because: .storage(error)) { job.log.paused(.storage(error)) }
+            job.pause(because: .storage(error))
             return false
         }
     }

@@ -40,6 +40,52 @@ import Testing
         #expect(simulation.job.liveProgress?.isHeld == false)
     }
 
+    // MARK: errors that pause the job
+
+    /// Nobody knows how long the pause will be: the writers don't wait for its end.
+    @Test(arguments: [1, 3], [ErrorPolicy.stop, .enospc])
+    func `an error that pauses the job lets the writers go`(
+        rings: Int, policy: ErrorPolicy
+    ) throws {
+        let disks = Disks()
+        let (simulation, living) = try simulation(disks) {
+            $0.options.rings = rings
+            $0.options.targetErrorPolicy = policy
+        }
+        var tries = 0
+        living.whenHeld = {
+            tries += 1
+            guard tries == 1 else { return }
+            living.write(Int64(Disks.badSector.lowerBound)..<Int64(Disks.badSector.upperBound))
+            disks.target.add(Disks.bad(.write, .zeroing, code: ENOSPC))
+        }
+        simulation.start()
+        try simulation.waitForPause()
+        #expect(!living.isQuiet && simulation.job.liveProgress?.isHeld == false)
+        #expect(simulation.job.control.phase == .paused)
+        #expect(simulation.job.control.pausedBy?.transfer?.side == .target)
+        disks.target.heal()
+        simulation.job.control.resume()
+        #expect(try simulation.finish().isMirrored)
+        #expect(tries == 2 && living.wasAllHeard)
+        #expect(simulation.target.bytes(durable: true) == living.proven)
+    }
+
+    /// It can be cancelled as well: nothing is held back any more.
+    @Test func `a job that paused while the writers were held back can be cancelled`() throws {
+        let disks = Disks()
+        let (simulation, living) = try simulation(disks) { $0.options.targetErrorPolicy = .stop }
+        living.whenHeld = {
+            living.write(Int64(Disks.badSector.lowerBound)..<Int64(Disks.badSector.upperBound))
+            disks.target.add(Disks.bad(.write, .zeroing, code: EIO))
+        }
+        simulation.start()
+        try simulation.waitForPause()
+        simulation.job.control.cancel()
+        #expect(try simulation.finish().isCancelled)
+        #expect(!living.isQuiet)
+    }
+
     // MARK: what is not held back in time
 
     /// A disk may be too slow for a while. The writers go on, and nothing of the copy is lost.

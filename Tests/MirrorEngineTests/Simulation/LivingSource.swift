@@ -79,6 +79,9 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         return bits
     }
 
+    /// Something is written that ends before the writers are held back.
+    func write(_ range: Range<Int64>) { marks.set(range) }
+
     /// The writers may do something now.
     func act() { lock.withLock { actLocked() } }
 
@@ -169,7 +172,8 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     /// A watchdog may have let the writers go.
     func provenMoment() -> HoldState {
         lock.withLock {
-            guard timesHeld > cutShort else {
+            // Who was let go is not held back.
+            guard timesHeld > cutShort, isHeld else {
                 isHeld = false
                 return .released
             }
