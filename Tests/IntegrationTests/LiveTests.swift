@@ -176,6 +176,10 @@ extension Integration {
             let failed = try scratch.run(
                 "live", source, target, "--complete-command", "exit 7")
             #expect(failed.code == Code.failed && failed.errors.contains("code 7"), "\(failed)")
+            let tooShort = try scratch.run(
+                "live", source, target, "--freeze", "--overwrite", "--verify=all", "--max-pause",
+                "1ms")
+            #expect(tooShort.code == Code.usage && tooShort.errors.contains("pause"), "\(tooShort)")
             let stopped = try scratch.run("live", source, target, "--complete-command", "true")
             #expect(stopped.code == Code.done && areSame(source, target), "\(stopped)")
         }

@@ -12,6 +12,8 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     private var backlog: IndexQueue<ReadingIndex>
     /// The dispenser had no more runs.
     private var isDrained = false
+    /// When it was last asked whether the comparison still proves anything.
+    private var lookedAt = Int64.min
 
     /// One run, in two halves of memory.
     private struct Slot {
@@ -50,6 +52,7 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
     package mutating func run() {
         guard dropCaches() else { return }
         while true {
+            stopIfPointless()
             let delay = startWork()
             if transfers.inFlight == 0 {
                 // With nothing on its way no run waits for a buffer either.
@@ -61,6 +64,14 @@ package struct Comparer<Queue: RequestQueue & ~Copyable>: ~Copyable {
             }
             guard wait(delay > 0 ? min(delay, Self.tick) : Self.tick) else { return }
         }
+    }
+
+    private mutating func stopIfPointless() {
+        guard let interruption = job.purpose.interruption, !job.control.isStopping else { return }
+        let now = Clock.now
+        guard lookedAt == .min || now - lookedAt >= Self.tick else { return }
+        lookedAt = now
+        if let error = interruption() { job.control.fail(error) }
     }
 
     /// Waits for something to end, and goes on with it; false if the queue broke.

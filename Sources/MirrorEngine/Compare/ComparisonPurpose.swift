@@ -7,6 +7,9 @@ package struct ComparisonPurpose: Sendable {
     package var acceptsUnreadableSecond = false
     /// It pauses with the job that it is a part of, and keeps that job's speed limit.
     package var isPaced = false
+    /// Why what is compared from now on proves nothing, so that the comparison ends early; nil:
+    /// nothing speaks against it. It is called often, and may not wait.
+    package var interruption: (@Sendable () -> MirrorError?)?
 
     package init() {}
 

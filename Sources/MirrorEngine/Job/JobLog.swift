@@ -52,6 +52,15 @@ package final class JobLog: Sendable {
         logger?.warning("the writers go on, and it is tried again later: \(error.problem)")
     }
 
+    func comparisonTooLong(_ nanoseconds: Int64) {
+        let seconds = nanoseconds / 1_000_000_000 + 1
+        logger?.warning(
+            """
+            comparing both sides will take about \(seconds) s, and the writers are not held back \
+            for so long: the comparison will probably not be finished
+            """)
+    }
+
     func checkpointFailed(_ error: BitmapStoreError) {
         logger?.warning("the progress can't be recorded, so that a stop may lose it: \(error)")
     }

@@ -1,3 +1,4 @@
+internal import BlockStorage
 internal import DirtyBitmap
 internal import Synchronization
 
@@ -37,6 +38,10 @@ struct Passes {
     /// What was dirty then and was not copied since.
     var leftOver: Int64 = 0
     var measure = LiveMeasure()
+    /// How long the copy may take while the writers are held back: what is compared after it takes
+    /// time, too.
+    var longestCopy = Int64.max
+    var hasWarned = false
     var progress = LiveProgress()
 
     enum Flush {
@@ -122,8 +127,9 @@ extension SharedJob {
         return .flush(isFinal: true)
     }
 
-    /// What was told and not heard yet is not copied any more.
+    /// What was told and not heard yet is not copied any more, and nobody is to wait for the flush.
     private func stop(_ passes: inout Passes) -> Crew.Step {
+        if !passes.hasAll { release(&passes) }
         if live != nil, !passes.hasAll { dispenser.takeArrivals() }
         return lastFlush(&passes)
     }
@@ -164,7 +170,7 @@ extension SharedJob {
         guard isWanted, Clock.now >= passes.restEnd else { return false }
         if passes.progress.dirty == 0 { return true }
         if let limit = plan.passesMax, passes.number >= limit { return true }
-        return passes.progress.predictedPause <= plan.maxPause
+        return passes.measure.pause(dirty: passes.progress.dirty) <= passes.longestCopy
     }
 
     private func flushBetween(_ passes: inout Passes) -> Crew.Step {
@@ -297,8 +303,28 @@ extension SharedJob {
         passes.progress.passes = passes.number
         passes.progress.copyRate = passes.measure.copyRate
         passes.progress.dirtyRate = passes.measure.dirtyRate
-        passes.progress.predictedPause = passes.measure.pause(dirty: dirty)
+        let comparison = timeToCompare(live.plan, &passes)
+        passes.progress.predictedPause = passes.measure.pause(dirty: dirty) + comparison
         passes.progress.timeToReady = passes.measure.timeToConverge(
-            dirty: dirty, maxPause: live.plan.maxPause)
+            dirty: dirty, maxPause: passes.longestCopy)
+    }
+
+    /// How long what follows on the copy takes. If that is more than the pause has room for, the
+    /// job goes on, since the mirror does not depend on it; it is said once.
+    private func timeToCompare(_ plan: LivePlan, _ passes: inout Passes) -> Int64 {
+        let bytes =
+            switch plan.comparison {
+            case .none: Int64(0)
+            case .copied: planned
+            case .all: self.plan.source.size
+            }
+        let time = passes.measure.comparison(of: bytes)
+        let least = plan.maxPause / 4
+        passes.longestCopy = max(plan.maxPause - time, least)
+        if time > plan.maxPause - least, bytes > 0, !passes.hasWarned {
+            passes.hasWarned = true
+            log.comparisonTooLong(time)
+        }
+        return time
     }
 }

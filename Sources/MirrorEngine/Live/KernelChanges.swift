@@ -84,6 +84,16 @@ final class KernelChanges: ChangeSource {
     /// Whether the writers can be held back, as far as that does not depend on the job.
     var isDue: Bool { hold.isDue }
 
+    /// Whether the writers are held back, as far as that can be told without waiting.
+    var isHeld: Bool { hold.isHeld }
+
+    /// Whether nothing was written to a place since that was last asked, or drained.
+    func isUntouched(at offset: Int64, of size: Int64) -> Bool {
+        var bits = DirtyBitmap(size: size, granularity: granularity)
+        drain(into: &bits)
+        return !bits.isDirty(at: offset)
+    }
+
     /// What was proven last; nil: nothing yet.
     var proof: LiveProof? {
         state.withLock { state in

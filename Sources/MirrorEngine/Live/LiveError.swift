@@ -21,6 +21,11 @@ public enum LiveError: DescribedError, Sendable {
     case notStopped(String)
     /// The writers were let go before the rest was copied and proven, so many times.
     case notHeld(attempts: Int)
+    /// The writers went on before both sides were compared; nil: how long all of it takes is not
+    /// known. The mirror was proven before.
+    case comparisonCutShort(seconds: Int64?)
+    /// So many bytes are never compared within the longest pause: it takes so long at least.
+    case pauseTooShort(bytes: Int64, milliseconds: Int64)
     /// Not all writes were seen.
     case lost(TrackingLoss)
 
@@ -28,7 +33,9 @@ public enum LiveError: DescribedError, Sendable {
         switch self {
         case .tracking(let error): error
         case .freezing(let error): error
-        case .notADisk, .inUse, .noBootID, .notTracked, .notStopped, .notHeld, .lost: nil
+        case .notADisk, .inUse, .noBootID, .notTracked, .notStopped, .notHeld, .comparisonCutShort,
+            .pauseTooShort, .lost:
+            nil
         }
     }
 
@@ -43,9 +50,9 @@ public enum LiveError: DescribedError, Sendable {
     public var category: ErrorCategory {
         switch self {
         case .tracking, .freezing: passedOn?.category ?? .failed
-        case .notADisk, .noBootID: .usage
+        case .notADisk, .noBootID, .pauseTooShort: .usage
         case .inUse, .notTracked: .refused
-        case .notStopped, .notHeld, .lost: .failed
+        case .notStopped, .notHeld, .comparisonCutShort, .lost: .failed
         }
     }
 
@@ -58,6 +65,8 @@ public enum LiveError: DescribedError, Sendable {
         case .noBootID: .unverifiable
         case .notTracked: .notTracked
         case .notStopped, .notHeld: .writersNotHeld
+        case .comparisonCutShort: .verificationIncomplete
+        case .pauseTooShort: .invalidOption
         case .lost: .writesUnseen
         }
     }
@@ -85,6 +94,12 @@ public enum LiveError: DescribedError, Sendable {
         case .notHeld(let attempts):
             "those who write the source were let go before all was copied"
                 + (attempts > 1 ? ", \(attempts) times" : "")
+        case .comparisonCutShort(let seconds):
+            "the writers went on before both sides were compared"
+                + (seconds.map { ", which takes about \($0) s" } ?? "")
+        case .pauseTooShort(let bytes, let time):
+            "comparing \(bytes) bytes would hold the writers back for longer than they may be: for "
+                + (time < 10_000 ? "\(time) ms" : "\(time / 1000) s") + " on the fastest of disks"
         case .lost(let loss): "not all writes to the source were seen: \(loss)"
         }
     }
@@ -98,6 +113,12 @@ public enum LiveError: DescribedError, Sendable {
         case .notTracked: "\(.startTracking)."
         case .notStopped: .none
         case .notHeld: "Allow a longer pause, or try again when less is written."
+        case .comparisonCutShort(let seconds):
+            seconds.map { "Allow a pause of \($0 + $0 / 4 + 1) s, or leave the comparison out." }
+                ?? "Allow a longer pause, or leave the comparison out."
+        case .pauseTooShort:
+            "Allow a pause of the bytes divided by what the slower side reads in a second, or "
+                + "leave the comparison out."
         case .lost: "Run the command again."
         }
     }

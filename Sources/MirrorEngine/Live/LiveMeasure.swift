@@ -37,7 +37,14 @@ struct LiveMeasure: Sendable {
     func pause(dirty: Int64) -> Int64 {
         let copy = copyRate.map { Double(dirty) / $0 * 1e9 } ?? 0
         let sum = (copy + Double(flushTime) + Double(quiesceTime)) * caution
-        return sum < Double(Int64.max / 2) ? Int64(sum) : Int64.max / 2
+        return sum < Double(Int64.max / 4) ? Int64(sum) : Int64.max / 4
+    }
+
+    /// How long it takes to compare so much: reading both sides is about as fast as copying was.
+    func comparison(of bytes: Int64) -> Int64 {
+        guard bytes > 0, let copyRate else { return 0 }
+        let time = Double(bytes) / copyRate * 1e9
+        return time < Double(Int64.max / 4) ? Int64(time) : Int64.max / 4
     }
 
     /// How long until what is dirty fits into such a pause, if both rates stay; nil: never, or
@@ -60,7 +67,8 @@ public struct LiveProgress: Sendable, Hashable {
     public internal(set) var dirtyRate: Double?
     /// Bytes a second that are copied; nil: not known yet.
     public internal(set) var copyRate: Double?
-    /// How long the writers would have to wait for the end, in nanoseconds.
+    /// How long the writers would have to wait for the end, in nanoseconds. What is compared
+    /// meanwhile counts.
     public internal(set) var predictedPause: Int64 = 0
     /// Nanoseconds until the pause would be short enough; nil: never at these rates, or not known.
     public internal(set) var timeToReady: Int64?

@@ -20,6 +20,8 @@ package struct LivePlan: Sendable {
     /// Whether the writers stay held back behind the last flush, until `ChangeSource.resume`: what
     /// follows then sees both sides as they are at that moment.
     package var holdsBeyondFlush: Bool
+    /// What is compared then, within the longest pause.
+    package var comparison = MirrorVerification.none
     /// How often the writers may have been let go too early, or not have been held back in time,
     /// before the job gives up.
     package var attemptsMax = 5

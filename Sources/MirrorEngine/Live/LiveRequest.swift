@@ -24,6 +24,17 @@ public struct LiveRequest: Sendable {
     /// may be on a filesystem that is frozen.
     public var ours: [FilePath] = []
 
+    /// No disk is compared faster, in bytes a second.
+    private static var fastestComparison: Int64 { 16 << 30 }
+
+    /// Refuses to compare what will not be compared while the writers are held back.
+    func requirePause(for verification: MirrorVerification, of size: Int64) throws(MirrorError) {
+        guard case .freeze = hold, verification == .all else { return }
+        let time = Double(size) / Double(Self.fastestComparison) * 1e9
+        guard time > Double(maxPause) else { return }
+        throw .live(.pauseTooShort(bytes: size, milliseconds: Int64(time / 1e6) + 1))
+    }
+
     /// A request with defaults for all else.
     public init(_ hold: Hold) { self.hold = hold }
 }
@@ -73,7 +84,10 @@ extension RecordedMirror.Request {
         case .freeze, .stop: ending = .whenItFits
         case .untilUnused: ending = .when { changes.isDue }
         }
-        return LivePlan(
+        var plan = LivePlan(
             ending: ending, maxPause: live.maxPause, holdsBeyondFlush: verification != .none)
+        // Only a freeze ends by itself.
+        if case .freeze = live.hold { plan.comparison = verification }
+        return plan
     }
 }

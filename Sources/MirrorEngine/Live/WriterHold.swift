@@ -20,6 +20,9 @@ protocol WriterHold: Sendable {
     /// - Throws: none of them is held back then. What `mayPass` may be tried again.
     func begin(limit: Int64) throws(LiveError)
 
+    /// Whether nothing is known of an end of it. It waits for nothing.
+    var isHeld: Bool { get }
+
     /// Whether they are held back still. Asked last, when everything else is proven.
     func isStillHeld() -> Bool
 
@@ -35,6 +38,7 @@ protocol WriterHold: Sendable {
 extension WriterHold {
     var warnings: [String] { [] }
     var canHoldForAMoment: Bool { false }
+    var isHeld: Bool { true }
 }
 
 /// All mounted filesystems of a disk, frozen.
@@ -102,6 +106,8 @@ final class FrozenFilesystems: WriterHold {
             state.evidence = .frozen(plan.filesystems.map(\.description), 0)
         }
     }
+
+    var isHeld: Bool { state.withLock { $0.freeze }?.isHeld ?? false }
 
     func isStillHeld() -> Bool {
         state.withLock { $0.freeze }?.isStillFrozen() ?? false

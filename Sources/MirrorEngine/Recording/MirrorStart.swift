@@ -37,6 +37,7 @@ struct MirrorStart {
             throw .invalidOption("a bitmap mode says what becomes of a bitmap, and there is none")
         }
         try request.checkDifferences()
+        try request.live?.requirePause(for: request.verification, of: source.geometry.size)
         self.source = source
         self.target = target
         // What is written after the first look at it has to be noticed.

@@ -123,7 +123,7 @@ public final class RecordedMirror: Job {
             ? DifferenceFinder(start.source, start.target, for: job, start.request) : nil
         verifier = Verifier(
             start.request.verification, start.source, start.target, of: job,
-            isWatched: !start.request.allowSourceInUse && start.live == nil)
+            isWatched: !start.request.allowSourceInUse && start.live == nil, live: start.live)
     }
 
     /// What was dirty when the job began or was resumed.
@@ -172,15 +172,12 @@ public final class RecordedMirror: Job {
             job.control.settle()
             return recordFailure(report, copied: false)
         }
-        let comparison = verifier.run(copiedBits())
-        let isUnproven = comparison == nil ? nil : stillProven()
+        var comparison = verifier.run(copiedBits())
+        let cutShort = comparison.flatMap { shortfall(of: $0) }
+        if cutShort != nil { comparison = nil }
         // Nothing that follows is to be waited for.
         let stillHeld = letWritersGo()
         job.control.settle()
-        if let isUnproven {
-            report.outcome = .failed(isUnproven)
-            return recordFailure(report, copied: true, comparison)
-        }
         var unmarked: MirrorError?
         let look: EndLook
         do throws(MirrorError) { look = try lookAtEnd(comparison, &unmarked) } catch {
@@ -198,7 +195,7 @@ public final class RecordedMirror: Job {
         }
         let claim = claim(report, comparison, look)
         var ended = recordSuccess(report, look, comparison, claim)
-        ended.shortfalls = [stillHeld ?? job.shortfall].compactMap(\.self)
+        ended.shortfalls = [cutShort, stillHeld ?? job.shortfall].compactMap(\.self)
         // Whoever writes the target next, when this job has let go of it, leaves a trace.
         for witness in look.targetWitness { witness.waitUntilWritesShow() }
         return ended
@@ -211,16 +208,26 @@ public final class RecordedMirror: Job {
         return error
     }
 
-    /// Why what was compared while the writers were held back proves nothing; nil: it does, or
-    /// nobody was held back.
-    private func stillProven() -> MirrorError? {
+    /// What keeps a comparison from counting that was made while the writers were to be held back;
+    /// nil: nothing, or nobody was. The mirror was proven before it, and stays one.
+    private func shortfall(of comparison: CompareReport) -> MirrorError? {
         guard let live else { return nil }
+        if case .cancelled = comparison.error { return nil }
         do throws(MirrorError) {
             if case .proven = try live.provenMoment() { return nil }
-            return .live(.notHeld(attempts: 1))
         } catch {
-            return error
+            // Not all is known of what was written meanwhile.
         }
+        // What differs where nobody has written since is wrong, whatever came later.
+        if let offset = comparison.firstDifference,
+            live.isUntouched(at: offset, of: source.geometry.size)
+        {
+            return nil
+        }
+        let (planned, done) = (verifier.progress?.planned ?? 0, comparison.compared)
+        guard done > 0 else { return .live(.comparisonCutShort(seconds: nil)) }
+        let seconds = comparison.seconds * Double(planned) / Double(done)
+        return .live(.comparisonCutShort(seconds: Int64(min(seconds.rounded(.up), 1e9))))
     }
 
     /// - Parameter unmarked: why a bitmap of the target could not be told what was written.

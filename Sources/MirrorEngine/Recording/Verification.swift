@@ -17,6 +17,7 @@ final class Verifier: Sendable {
     private let source, target: Disk
     private let kind: MirrorVerification
     private let isWatched: Bool
+    private let purpose: ComparisonPurpose
     private let io: IOMethod
     /// Of the job. What stops that stops the comparison, also one that has yet to begin.
     private let control: JobControl
@@ -25,11 +26,17 @@ final class Verifier: Sendable {
     /// - Parameters:
     ///   - job: what has copied.
     ///   - isWatched: whether a write to either side while it is compared spoils the answer.
+    ///   - live: what has to hold the writers back as long as it is compared.
     init(
         _ kind: MirrorVerification, _ source: Disk, _ target: Disk, of job: MirrorJob,
-        isWatched: Bool
+        isWatched: Bool, live: KernelChanges?
     ) {
         self.kind = kind
+        var purpose = ComparisonPurpose()
+        if let live {
+            purpose.interruption = { live.isHeld ? nil : .live(.notHeld(attempts: 1)) }
+        }
+        self.purpose = purpose
         self.isWatched = isWatched
         self.source = source
         self.target = target
@@ -57,7 +64,7 @@ final class Verifier: Sendable {
         target.devices.beginComparison()
         let job = CompareJob(
             source, target, only: bits, isPrefix: true, isWatched: isWatched, io: io,
-            control: control)
+            control: control, purpose: purpose)
         // Whoever sees the phase sees the progress of the comparison.
         comparison.withLock { $0 = job }
         control.beginVerification()

@@ -115,6 +115,23 @@ import Testing
         #expect(tries == LivePlan(ending: .whenItFits, maxPause: 0).attemptsMax && !living.isQuiet)
     }
 
+    // MARK: the comparison
+
+    @Test func `a comparison that proves nothing any more ends early, and says why`() throws {
+        let disks = Disks()
+        var purpose = ComparisonPurpose()
+        purpose.interruption = { .live(.notHeld(attempts: 1)) }
+        let comparison = try CompareTests.Comparison(
+            SimulatedMap(raw: disks.source, isTarget: false),
+            SimulatedMap(raw: disks.source, isTarget: false), purpose: purpose)
+        let report = try comparison.run()
+        guard case .live(.notHeld) = report.error else {
+            Issue.record("not the reason why it ended")
+            return
+        }
+        #expect(report.compared == 0 && !report.isIdentical)
+    }
+
     // MARK: what can't be let go again
 
     private static let stillFrozen = MirrorError.live(.freezing(.stillFrozen([])))
