@@ -302,3 +302,5 @@ int ringmirror_mount_id(int directory, const char *path, int flags, uint64_t *id
     *id = found.stx_mnt_id;
     return 0;
 }
+
+int ringmirror_sync_filesystem(int fd) { return syncfs(fd) < 0 ? errno : 0; }

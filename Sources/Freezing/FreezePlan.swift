@@ -1,4 +1,5 @@
 package import BlockStorage
+internal import CLinux
 internal import Glibc
 package import SystemPackage
 
@@ -46,6 +47,14 @@ package struct FreezePlan: Sendable {
             + users.idleHolders.map { .unmountedHolder($0.device, on: $0.on) }
             + users.unseen.map { .unseenMount(device: $0.device, type: $0.type) }
             + users.exports.map { .export($0.device, by: $0.by) }
+    }
+
+    /// Has the filesystems write what they hold back, so that freezing them takes less time. It may
+    /// wait for their disks. What fails here fails when they are frozen as well.
+    package func settle() {
+        for filesystem in filesystems {
+            if let opened = filesystem.open() { _ = ringmirror_sync_filesystem(opened.raw) }
+        }
     }
 
     /// Refuses to freeze what this process writes while it is frozen.

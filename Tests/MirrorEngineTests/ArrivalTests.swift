@@ -63,6 +63,7 @@ import Testing
 
         var isAtRest: Bool { marks.isClean }
         func drain(into bits: inout DirtyBitmap) { marks.drain(into: &bits) }
+        func settle() {}
         func quiesce() { state.withLock { $0.isHeld = true } }
         func provenMoment() -> HoldState { state.withLock { $0.isHeld ? .proven : .released } }
         func resume() -> MirrorError? {

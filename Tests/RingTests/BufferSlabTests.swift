@@ -25,6 +25,25 @@ import Testing
         #expect(slab.bytes(slab.byteCount - 1..<slab.byteCount) == [3])
     }
 
+    /// What is registered with a ring would be copied by each fork, at once.
+    @Test func `a slab is left out of processes that are forked`() throws {
+        let slab = try BufferSlab(byteCount: 1)
+        let address = UInt(bitPattern: slab.address(0, count: 1))
+        var isInside = false
+        var flags: [Substring] = []
+        for line in try #require(readSmallFile("/proc/self/smaps")).split(separator: "\n") {
+            let bounds = line.prefix { $0 != " " }.split(separator: "-")
+            if bounds.count == 2, let low = UInt(bounds[0], radix: 16),
+                let high = UInt(bounds[1], radix: 16)
+            {
+                isInside = (low..<high).contains(address)
+            } else if isInside, line.hasPrefix("VmFlags:") {
+                flags = line.split(separator: " ")
+            }
+        }
+        #expect(flags.contains("dc"), "\(flags)")
+    }
+
     @Test func `slabs come and go without eating address space or each other's bytes`() throws {
         for round in 0..<200 {
             let first = try BufferSlab(byteCount: 1)

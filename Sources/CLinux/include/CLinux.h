@@ -150,6 +150,9 @@ int ringmirror_poll(struct ringmirror_poll *files, size_t count, int64_t nanosec
 int ringmirror_get_memory_lock(uint64_t *soft, uint64_t *hard);
 int ringmirror_set_memory_lock(uint64_t soft, uint64_t hard);
 
+/* Brings to stable storage what the filesystem of an open file holds back. 0, or the errno. */
+int ringmirror_sync_filesystem(int fd);
+
 /* Freezing of filesystems; see freeze.c. */
 struct ringmirror_freeze;
 

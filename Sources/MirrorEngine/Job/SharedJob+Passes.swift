@@ -1,5 +1,6 @@
 internal import BlockStorage
 internal import DirtyBitmap
+internal import Ring
 internal import Synchronization
 
 // What follows on a pass: another one, a flush, a moment of waiting, or the end.
@@ -22,6 +23,8 @@ struct Passes {
     var flush: Flush?
     /// Nothing was copied since the target was flushed.
     var isFlushed = false
+    /// What is held back above the source is being written to it, or was since the last copy.
+    var isSettling = false
     /// How often the writers were let go too early, or could not be held back.
     var failedAttempts = 0
     /// When it was last begun to hold them back.
@@ -115,6 +118,7 @@ extension SharedJob {
     private func copy(_ passes: inout Passes) -> Crew.Step {
         passes.number += 1
         passes.isFlushed = false
+        passes.isSettling = false
         passes.leftOver = 0
         passes.since = Clock.now
         passes.doneBefore = counters.done.value
@@ -139,6 +143,8 @@ extension SharedJob {
     private func decide(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
         if wereLetGo.exchange(false, ordering: .acquiringAndReleasing) { release(&passes) }
         if passes.isQuiet, passes.isFlushed { return prove(live, &passes) }
+        // What it writes is the work of a pass, or of the pause if it is little.
+        if passes.isSettling, !hasSettled.load(ordering: .acquiring) { return .wait }
         if control.isPaused { return .wait }
         let hasWork = beginPass(&passes)
         noteArrivals(live, &passes)
@@ -148,8 +154,11 @@ extension SharedJob {
         if isDue(live.plan, passes) {
             // What the target holds back would make the pause longer.
             guard passes.isFlushed else { return flushBetween(&passes) }
+            guard passes.isSettling else { return settle(live, &passes) }
             return quiesce(live, &passes)
         }
+        // What is held back by the time when it is due is written then.
+        passes.isSettling = false
         if hasWork {
             control.leaveReady()
             return copy(&passes)
@@ -177,6 +186,18 @@ extension SharedJob {
         passes.flush = .between
         passes.since = Clock.now
         return .flush(isFinal: false)
+    }
+
+    /// A thread waits for it, so that the job can be stopped meanwhile.
+    private func settle(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
+        passes.isSettling = true
+        hasSettled.store(false, ordering: .releasing)
+        let body: @Sendable () -> Void = { [self] in
+            live.changes.settle()
+            hasSettled.store(true, ordering: .releasing)
+        }
+        if let thread = makeThread(body) { thread.detach() } else { body() }
+        return .wait
     }
 
     private func quiesce(_ live: LiveSource, _ passes: inout Passes) -> Crew.Step {
@@ -239,6 +260,7 @@ extension SharedJob {
         let now = Clock.now
         passes.rest = max(now - passes.quietSince, min(passes.rest * 2, Self.restMax))
         passes.restEnd = now + passes.rest
+        passes.isSettling = false
         control.leaveCompletion()
         return .wait
     }

@@ -15,7 +15,7 @@ package final class SharedJob: Sendable {
     /// What writes the source while the job runs; nil: nothing does, or nothing tells of it.
     let live: LiveSource?
     /// Makes the thread that ends a checkpoint; nil if there is none to be had.
-    private let makeThread: MakeThread
+    let makeThread: MakeThread
     /// Throws if something that was written to the target is lost, whoever was told, or if
     /// something else has written it.
     private let requireNothingLost: @Sendable () throws(MirrorError) -> Void
@@ -29,6 +29,8 @@ package final class SharedJob: Sendable {
     let passes = Mutex(Passes())
     /// What was last known of the passes. The lock is held for a copy in or out, and no longer.
     let shownProgress = Mutex(LiveProgress())
+    /// What was held back above the source has been written to it.
+    let hasSettled = Atomic<Bool>(false)
     /// The writers of the source were let go because an error paused the job while they were held
     /// back.
     let wereLetGo = Atomic<Bool>(false)

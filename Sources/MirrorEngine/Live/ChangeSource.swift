@@ -14,6 +14,10 @@ package protocol ChangeSource: Sendable {
     /// drained: what was copied before is the source as it was then.
     var isAtRest: Bool { get }
 
+    /// Has what is held back above the source written to it, while the writers go on: it need not
+    /// be written then while they wait. It may take long, and any thread may call it.
+    func settle()
+
     /// Holds the writers back. When it returns nothing is in flight, and what `drain` tells after
     /// it is all that there is until `resume`.
     ///

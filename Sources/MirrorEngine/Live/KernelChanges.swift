@@ -112,6 +112,8 @@ final class KernelChanges: ChangeSource {
     /// In this order: a write that ended before the first look has left its marks by the second.
     var isAtRest: Bool { tracker.inFlightBytes == 0 && tracker.isClean }
 
+    func settle() { hold.settle() }
+
     func quiesce() throws(MirrorError) {
         do throws(LiveError) { try hold.begin(limit: maxPause) } catch { throw .live(error) }
         state.withLock { $0.arrivals = 0 }

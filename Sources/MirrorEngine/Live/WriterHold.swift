@@ -15,6 +15,10 @@ protocol WriterHold: Sendable {
     /// than for the end.
     var canHoldForAMoment: Bool { get }
 
+    /// Does ahead, while the writers go on, what would take time when they are held back. It may
+    /// wait for disks.
+    func settle()
+
     /// Holds the writers back, at most so many nanoseconds.
     ///
     /// - Throws: none of them is held back then. What `mayPass` may be tried again.
@@ -39,6 +43,7 @@ extension WriterHold {
     var warnings: [String] { [] }
     var canHoldForAMoment: Bool { false }
     var isHeld: Bool { true }
+    func settle() {}
 }
 
 /// All mounted filesystems of a disk, frozen.
@@ -91,6 +96,11 @@ final class FrozenFilesystems: WriterHold {
     }
 
     var isDue: Bool { true }
+
+    func settle() {
+        // An error comes again when they are frozen.
+        do throws(LiveError) { try Self.plan(disk, ours).settle() } catch {}
+    }
 
     func begin(limit: Int64) throws(LiveError) {
         // What is mounted may have changed since the job began.

@@ -157,6 +157,9 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
     /// Whether all that was to be written has been.
     var isOver: Bool { lock.withLock { writesLeft == 0 } }
 
+    /// The writers go on meanwhile.
+    func settle() { for _ in 0..<5 { act() } }
+
     func quiesce() throws(MirrorError) {
         try whenHeld?()
         lock.withLock {
