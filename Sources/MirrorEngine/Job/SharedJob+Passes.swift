@@ -32,6 +32,10 @@ struct Passes {
     /// For so long they were left alone after the last time, and until then.
     var rest: Int64 = 0
     var restEnd: Int64 = 0
+    /// A pass is under way, and has not been measured.
+    var isCopying = false
+    /// How often the job had been resumed when it began.
+    var resumes = 0
     /// When the pass or the flush began that is under way.
     var since: Int64 = 0
     /// `done` at that moment.
@@ -119,6 +123,8 @@ extension SharedJob {
         passes.number += 1
         passes.isFlushed = false
         passes.isSettling = false
+        passes.isCopying = true
+        passes.resumes = control.resumes
         passes.leftOver = 0
         passes.since = Clock.now
         passes.doneBefore = counters.done.value
@@ -302,6 +308,8 @@ extension SharedJob {
         passes.withLock { passes in
             guard live != nil, passes.since == 0 else { return }
             passes.number = 1
+            passes.isCopying = true
+            passes.resumes = control.resumes
             passes.since = Clock.now
             passes.drained = passes.since
             passes.progress.passes = 1
@@ -310,9 +318,11 @@ extension SharedJob {
         }
     }
 
-    /// A pass has ended.
+    /// A pass may have ended. One that was paused tells nothing of the rate.
     private func notePass(_ passes: inout Passes) {
-        guard live != nil else { return }
+        guard live != nil, passes.isCopying else { return }
+        passes.isCopying = false
+        guard passes.resumes == control.resumes else { return }
         passes.measure.copied(
             counters.done.value - passes.doneBefore, in: Clock.now - passes.since)
     }
