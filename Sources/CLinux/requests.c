@@ -5,11 +5,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 _Static_assert(
     ringmirror_punch_hole == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), "fallocate's modes");
@@ -55,4 +60,20 @@ int ringmirror_get_memory_lock(uint64_t *soft, uint64_t *hard) {
 int ringmirror_set_memory_lock(uint64_t soft, uint64_t hard) {
     struct rlimit limit = {soft, hard};
     return setrlimit(RLIMIT_MEMLOCK, &limit) < 0 ? errno : 0;
+}
+
+uint32_t ringmirror_count(const uint32_t *count) {
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE);
+}
+
+void ringmirror_raise_count(uint32_t *count) {
+    int earlier = errno;
+    __atomic_add_fetch(count, 1, __ATOMIC_ACQ_REL);
+    syscall(SYS_futex, count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    errno = earlier;
+}
+
+void ringmirror_await_count(const uint32_t *count, uint32_t known, int64_t nanoseconds) {
+    struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    syscall(SYS_futex, count, FUTEX_WAIT_PRIVATE, known, &limit, NULL, 0);
 }

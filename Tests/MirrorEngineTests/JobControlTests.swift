@@ -1,4 +1,5 @@
 import Glibc
+import Ring
 import Testing
 
 @testable import BlockStorage
@@ -20,6 +21,28 @@ import Testing
         control.pause(because: .invalidOption("three"))
         #expect(control.pausedBy.map { "\($0)" } == "\(MirrorError.invalidOption("three"))")
         #expect(control.pauseState.pauses == 2)
+    }
+
+    /// Whenever it comes: a call that is missed would be waited for for an hour.
+    @Test(.timeLimit(.minutes(5)))
+    func `what waits in a paused job is woken by what ends the pause`() throws {
+        let calls: [@Sendable (JobControl) -> Void] = [
+            { $0.resume() }, { $0.cancel() }, { $0.fail(.cancelled) },
+        ]
+        for round in 0..<300 {
+            let control = JobControl(speedLimit: nil)
+            control.start()
+            control.pause()
+            let wait: @Sendable () -> Void = {
+                while control.isPaused, !control.isStopping {
+                    control.waitWhilePaused(limit: 3_600_000_000_000)
+                }
+            }
+            let threads = try (0..<2).map { _ in try #require(WorkerThread(wait)) }
+            if round.isMultiple(of: 2) { sched_yield() }
+            calls[round % calls.count](control)
+            for thread in threads { thread.join() }
+        }
     }
 }
 

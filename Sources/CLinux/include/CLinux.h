@@ -146,6 +146,13 @@ struct ringmirror_poll {
 /* poll with a time in nanoseconds; below 0 without a limit. A count of files, or -1 and errno. */
 int ringmirror_poll(struct ringmirror_poll *files, size_t count, int64_t nanoseconds);
 
+/* A count in memory that threads wait for. Raising it wakes all; a signal handler may do that. */
+uint32_t ringmirror_count(const uint32_t *count);
+void ringmirror_raise_count(uint32_t *count);
+/* Returns when the count is another one than `known`, or for no reason, or when so many nanoseconds
+ * have passed. */
+void ringmirror_await_count(const uint32_t *count, uint32_t known, int64_t nanoseconds);
+
 /* RLIMIT_MEMLOCK; getrlimit takes an enumeration whose members Swift can't name. */
 int ringmirror_get_memory_lock(uint64_t *soft, uint64_t *hard);
 int ringmirror_set_memory_lock(uint64_t soft, uint64_t hard);

@@ -1,3 +1,4 @@
+internal import Ring
 internal import Synchronization
 
 /// How a job is steered from outside, and how its workers tell each other to stop.
@@ -18,6 +19,8 @@ package final class JobControl: Sendable {
     private let current = Atomic<UInt8>(JobPhase.created.rawValue)
     private let resumptions = Atomic<Int>(0)
     private let completing = Atomic<Bool>(false)
+    /// Raised when a paused job has something to do.
+    private let wakeups = WakeupCount()
     private let state = Mutex(State())
 
     init(speedLimit: Int64?) { speed = SpeedLimit(bytesPerSecond: speedLimit) }
@@ -112,12 +115,14 @@ package final class JobControl: Sendable {
     func fail(_ error: MirrorError) {
         state.withLock { if $0.error == nil { $0.error = error } }
         stopping.store(true, ordering: .releasing)
+        wakeups.raise()
     }
 
     /// Takes no lock: a signal handler may call it, between any two instructions.
     func cancel() {
         cancelled.store(true, ordering: .releasing)
         stopping.store(true, ordering: .releasing)
+        wakeups.raise()
     }
 
     /// - Returns: whether the job begins to wait with this error, and did not wait with one before.
@@ -139,6 +144,14 @@ package final class JobControl: Sendable {
         // First: what is asked for as soon as the job goes on has to count as later.
         resumptions.add(1, ordering: .acquiringAndReleasing)
         move(\.resuming)
+        wakeups.raise()
+    }
+
+    /// Waits while the job is paused and is not to stop, at most so many nanoseconds.
+    func waitWhilePaused(limit: Int64) {
+        let known = wakeups.value
+        guard isPaused, !isStopping else { return }
+        wakeups.wait(past: known, limit: limit)
     }
 
     /// How often somebody has said that the job may go on. What was asked for before the last time

@@ -39,6 +39,8 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
 
     /// How long a worker waits before it looks whether somebody wants something of it.
     private static var tick: Int64 { 50_000_000 }
+    /// The same of one that waits to be resumed, and is woken then: checkpoints come meanwhile.
+    private static var longTick: Int64 { 1_000_000_000 }
 
     /// - Parameter decompression: a helper of the queue, needed where the source may be compressed.
     package init(
@@ -70,7 +72,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                 isFirstPass = false
                 copyPass()
             case .flush(let isFinal): flush(isFinal: isFinal)
-            case .wait: Clock.sleep(nanoseconds: Self.tick)
+            case .wait: rest(Self.tick)
             case .end: break loop
             }
         }
@@ -95,7 +97,7 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
                     unpark()
                     continue
                 }
-                Clock.sleep(nanoseconds: min(max(delay, 1_000_000), Self.tick))
+                rest(min(max(delay, 1_000_000), Self.tick))
                 continue
             }
             do throws(RingError) {
@@ -109,6 +111,15 @@ package struct Worker<Queue: RequestQueue & ~Copyable>: ~Copyable {
             }
             while let outcome = transfers.nextOutcome() { handle(outcome) }
             if !parked.isEmpty && !job.control.isPaused { unpark() }
+        }
+    }
+
+    /// Does nothing for so many nanoseconds; in a paused job, until there is something to do.
+    private func rest(_ nanoseconds: Int64) {
+        if job.control.isPaused {
+            job.control.waitWhilePaused(limit: Self.longTick)
+        } else {
+            Clock.sleep(nanoseconds: nanoseconds)
         }
     }
 
