@@ -160,11 +160,10 @@ struct LiveOptions: ParsableArguments {
 
 /// The safety checks that a live mirror can do without: its source is in use.
 struct LiveGuardOptions: ParsableArguments {
-    @Flag(
-        help: "Write over a target that carries a file system, a partition table or other data.")
+    @Flag(help: GuardOptions.overwriteHelp)
     var overwrite = false
 
-    @Flag(help: "Accept a target that is larger than the source. What lies beyond stays as it is.")
+    @Flag(help: GuardOptions.allowLargerHelp)
     var allowLarger = false
 
     var guards: GuardOptions {

@@ -18,11 +18,15 @@ struct DifferenceOptions: ParsableArguments {
 }
 
 struct GuardOptions: ParsableArguments {
-    @Flag(
-        help: "Write over a target that carries a file system, a partition table or other data.")
+    static let overwriteHelp: ArgumentHelp =
+        "Write over a target that carries a file system, a partition table or other data."
+    static let allowLargerHelp: ArgumentHelp =
+        "Accept a target that is larger than the source. What lies beyond stays as it is."
+
+    @Flag(help: GuardOptions.overwriteHelp)
     var overwrite = false
 
-    @Flag(help: "Accept a target that is larger than the source. What lies beyond stays as it is.")
+    @Flag(help: GuardOptions.allowLargerHelp)
     var allowLarger = false
 
     @Flag(

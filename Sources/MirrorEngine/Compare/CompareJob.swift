@@ -313,6 +313,9 @@ public final class CompareJob: Job {
     /// Where the comparison is.
     public var phase: JobPhase { state.control.phase }
 
+    /// It has none.
+    public var speedLimit: Int64? { nil }
+
     /// Stops the comparison, if that is what the verb asks for.
     ///
     /// - Throws: for all other verbs, and if it has ended.

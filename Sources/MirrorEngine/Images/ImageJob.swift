@@ -68,6 +68,9 @@ public final class ImageJob: Job {
     /// How far the copying is.
     public var progress: JobProgress { job.progress }
 
+    /// The one of the copying.
+    public var speedLimit: Int64? { job.speedLimit }
+
     /// Does what a verb asks for, from any thread.
     ///
     /// - Throws: if it means nothing in the phase that the job was in: it has no effect then.

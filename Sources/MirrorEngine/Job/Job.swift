@@ -22,6 +22,9 @@ public protocol Job: AnyObject, Sendable {
     /// How far the job is. `updates` gives such values as they come.
     var progress: JobProgress { get }
 
+    /// Bytes a second at most, as the options or `JobVerb.setSpeed` had it last; nil for no limit.
+    var speedLimit: Int64? { get }
+
     /// Does what a verb asks for.
     ///
     /// - Throws: if it means nothing to a job of this kind, or in the phase that the job was in: it

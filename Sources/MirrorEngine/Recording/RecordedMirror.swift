@@ -149,6 +149,9 @@ public final class RecordedMirror: Job {
         }
     }
 
+    /// The one of its copying.
+    public var speedLimit: Int64? { job.speedLimit }
+
     /// Does what a verb asks for, from any thread. A comparison at the end can't be paused, only
     /// stopped.
     ///

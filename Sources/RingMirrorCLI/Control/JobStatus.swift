@@ -99,15 +99,3 @@ extension JobVerb {
         ("complete", .complete), ("cancel", .cancel),
     ]
 }
-
-extension Job {
-    /// Bytes a second at most; nil for no limit.
-    fileprivate var speedLimit: Int64? {
-        switch self {
-        case let job as MirrorJob: job.speedLimit
-        case let job as RecordedMirror: job.job.speedLimit
-        case let job as ImageJob: job.job.speedLimit
-        default: nil
-        }
-    }
-}
