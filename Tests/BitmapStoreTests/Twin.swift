@@ -60,8 +60,7 @@ final class Twin {
         case .finish(let id, let ending, _):
             let job = before.state.jobs.first { $0.id == id }!
             let isFull = before.full[id]!
-            // What a full job has not copied, its bitmap's target lacks.
-            if let name = job.bitmap, ending == .success || isFull {
+            if let name = job.bitmap, ending == .success {
                 suspects.remove([name, job.target])
             }
             guard ending == .success, isFull else { return }
