@@ -13,6 +13,7 @@ void ringmirror_tracker_sum(const void *memory, struct ringmirror_tracker_counts
     *sum = (struct ringmirror_tracker_counts){};
     for (int index = 0; index < ringmirror_tracker_lines; index++)
         sum->completed += load(&state->lines[index].completed);
+    /* After those: what was refused counts among them. */
     for (int index = 0; index < ringmirror_tracker_lines; index++) {
         const struct ringmirror_tracker_counts *line = &state->lines[index];
         sum->queued += load(&line->queued);
@@ -20,6 +21,7 @@ void ringmirror_tracker_sum(const void *memory, struct ringmirror_tracker_counts
         sum->table_full += load(&line->table_full);
         sum->unknown += load(&line->unknown);
         sum->passthrough += load(&line->passthrough);
+        sum->refused += load(&line->refused);
     }
 }
 

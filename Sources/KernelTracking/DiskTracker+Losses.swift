@@ -5,41 +5,34 @@ extension DiskTracker {
     /// What keeps the tracker from vouching for all that it has not marked; empty: nothing. It is
     /// sure when the disk is at rest; before, a write in flight may hide that one was not seen.
     public func losses() throws(TrackingError) -> [TrackingLoss] {
-        // The kernel's count first: what completes in between, the programs have seen rather.
-        let counted = disk.folder.sectorsWritten
-        let (sum, info) = (state.sum(), state.info)
+        let books = Books(disk, state)
+        let (sum, info) = (books.after, state.info)
         var losses: [TrackingLoss] = []
         if sum.too_long > 0 { losses.append(.longRange(count: Int64(clamping: sum.too_long))) }
         if sum.table_full > 0 { losses.append(.tableFull(count: Int64(clamping: sum.table_full))) }
         if sum.passthrough > 0 {
             losses.append(.passthrough(count: Int64(clamping: sum.passthrough)))
         }
-        if sum.unknown > 0 { losses.append(.unannounced(count: Int64(clamping: sum.unknown))) }
+        let unknown = sum.unknown &- info.unknown_at_start
+        if unknown > 0 { losses.append(.unannounced(count: Int64(clamping: unknown))) }
         let misses = try files.misses()
         if misses > 0 { losses.append(.missed(count: misses)) }
-        if !disk.folder.countsTraffic { losses.append(.countersOff) }
         if let change { losses.append(change) }
         if !isAttached { losses.append(.detached) }
-        guard let counted else {
+        guard disk.folder.countsTraffic, let unseen = books.unseenBytes(info) else {
             losses.append(.countersOff)
             return losses
         }
-        let unseen = unseenBytes(counted, sum, info)
         if unseen > 0 { losses.append(.uncounted(bytes: unseen)) }
+        // A disk with requests counts each byte of them, so that it can't have fewer.
+        if !disk.isBioBased, books.isExact, info.is_count_exact != 0, books.uncountedBytes(info) > 0
+        {
+            losses.append(.countersOff)
+        }
         return losses
     }
 
-    /// What the kernel has counted and the programs have neither seen complete, nor can be waiting
-    /// for, nor has been made good.
-    private func unseenBytes(
-        _ counted: UInt64, _ sum: ringmirror_tracker_counts, _ info: ringmirror_tracker_info
-    ) -> Int64 {
-        let kernel = Int64(bitPattern: (counted &- info.kernel_sectors_at_start) &* 512)
-        let seen = Int64(bitPattern: sum.completed &- info.completed_at_start)
-        return kernel - seen - info.inFlightBytes(sum) - Int64(clamping: info.forgiven)
-    }
-
-    /// Whether the disk behind the number is another one, or has another size.
+    /// Whether the disk behind the number is another one, or has another size or table.
     private var change: TrackingLoss? {
         guard let now = TrackedDisk(disk.device), now.disk == disk.disk else { return .replaced }
         let info = state.info
@@ -47,7 +40,7 @@ extension DiskTracker {
         guard now.sectors == disk.sectors, now.diskSectors == info.disk_sectors else {
             return .resized
         }
-        return nil
+        return now.tableHash == info.table_hash ? nil : .remapped
     }
 
     /// Whether each link lets one of the programs run that were started.

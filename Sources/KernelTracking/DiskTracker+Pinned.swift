@@ -5,12 +5,22 @@ internal import DirtyBitmap
 extension DiskTracker {
     /// Opens a tracker that has a name. Nothing else can as long as the handle lives.
     ///
+    /// - Parameter patience: how long to wait for another process that uses it.
     /// - Throws: `.noSuchTracker`, `.inUse`; `.incomplete`, `.otherVersion`, `.otherDisk` for one
     ///   that can't be used.
-    public static func open(name: String) throws(TrackingError) -> DiskTracker {
+    public static func open(
+        name: String, patience: Duration = .zero
+    ) throws(TrackingError) -> DiskTracker {
         guard isBuiltIn else { throw .notBuiltIn }
         guard TrackerCalls.isPinFilesystem(PinFolder.filesystem) else { throw .noSuchTracker(name) }
-        return try open(try PinFolder(opening: name))
+        let end = TrackerCalls.monotonicTime + patience.nanoseconds
+        while true {
+            do throws(TrackingError) {
+                return try open(try PinFolder(opening: name))
+            } catch .inUse where TrackerCalls.monotonicTime < end {
+                TrackerCalls.sleep(milliseconds: 5)
+            }
+        }
     }
 
     private static func open(_ folder: PinFolder) throws(TrackingError) -> DiskTracker {

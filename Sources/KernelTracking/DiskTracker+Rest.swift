@@ -72,7 +72,8 @@ extension DiskTracker {
         let lost = hasBeenAtRest ? balance - state.info.floor : 0
         marks.putBackEver()
         setFloor(balance)
-        if lost > 0 { state.update { $0.forgiven += UInt64(lost) } }
+        // Below the level: what was given up has completed after all, and is counted now.
+        state.update { $0.forgiven = max($0.forgiven + lost, 0) }
         return .lostCompletion(bytes: lost)
     }
 

@@ -21,6 +21,9 @@ extension DiskTracker {
         try checkMachine()
         guard granularity.bytes >= 4096 else { throw .granularityTooFine(granularity) }
         let disk = try disk(at: path)
+        guard name == nil || disk.diskSequence != nil else {
+            throw .noDiskSequence(release: TrackerCalls.kernelRelease)
+        }
         let folder = try name.map { (name) throws(TrackingError) in try PinFolder(making: name) }
         do throws(TrackingError) {
             let tracker = try load(disk, granularity, folder)
@@ -57,6 +60,9 @@ extension DiskTracker {
     private static func load(
         _ disk: TrackedDisk, _ granularity: Granularity, _ folder: PinFolder?
     ) throws(TrackingError) -> DiskTracker {
+        guard let tableHash = disk.tableHash else {
+            throw .notPermitted(call: "reading the table of \(disk.path)")
+        }
         let plan = ringmirror_tracker_plan(
             major: disk.disk.major, minor: disk.disk.minor,
             granule_shift: UInt32(granularity.bytes.trailingZeroBitCount - 9),
@@ -79,6 +85,7 @@ extension DiskTracker {
             info.device_minor = disk.device.minor
             info.disk_sequence = disk.diskSequence ?? 0
             info.disk_sectors = disk.diskSectors
+            info.table_hash = tableHash
             info.started_at = TrackerCalls.wallTime
             info.program_ids = (found[0].id, found[1].id, found[2].id)
             info.program_tags = (found[0].tag, found[1].tag, found[2].tag)
@@ -91,12 +98,12 @@ extension DiskTracker {
     private func begin(_ path: FilePath, _ patience: Duration) throws(TrackingError) {
         // Until all that was in flight has completed, nobody can know the floor of the balance.
         if !settleFloor(patience), disk.isBioBased { throw .tooBusy(path: path) }
-        // In this order: what is written in between, the programs have seen rather than the kernel.
-        let before = state.sum().completed
-        let counted = disk.folder.sectorsWritten ?? 0
+        let books = Books(disk, state)
         state.update { info in
-            info.completed_at_start = before
-            info.kernel_sectors_at_start = counted
+            info.completed_at_start = books.before.counted
+            info.unknown_at_start = books.before.unknown
+            info.kernel_sectors_at_start = books.kernel ?? 0
+            info.is_count_exact = books.isExact ? 1 : 0
         }
         try probe(path)
         state.update { $0.state = ringmirror_tracker_ready }

@@ -61,10 +61,7 @@ public final class DiskTracker: Sendable {
     /// - Returns: whether there were any.
     /// - Complexity: O(words). Nothing is allocated, and no system call made.
     package func take(into bits: inout DirtyBitmap) -> Bool {
-        precondition(bits.size == size, "a bitmap of another disk")
-        precondition(bits.granularity >= granularity, "a bitmap that is finer than the marks")
-        let shift =
-            bits.granularity.bytes.trailingZeroBitCount - granularity.bytes.trailingZeroBitCount
+        let shift = shift(to: bits)
         var found = hasHeld.withLock { hasHeld in
             defer { hasHeld = false }
             return hasHeld ? marks.addHeld(to: &bits, shift: shift) : false
@@ -73,8 +70,30 @@ public final class DiskTracker: Sendable {
         return found
     }
 
-    /// All that was taken until now is durable elsewhere.
-    package func release() { marks.release() }
+    /// Adds the marks to `bits` as `take` does, and leaves them all in the kernel.
+    package func read(into bits: inout DirtyBitmap) { marks.add(to: &bits, shift: shift(to: bits)) }
+
+    /// How many times larger, as a power of two, the granules of a bitmap are.
+    private func shift(to bits: borrowing DirtyBitmap) -> Int {
+        precondition(bits.size == size, "a bitmap of another disk")
+        precondition(bits.granularity >= granularity, "a bitmap that is finer than the marks")
+        return bits.granularity.bytes.trailingZeroBitCount - granularity.bytes.trailingZeroBitCount
+    }
+
+    /// All that was taken until now is durable elsewhere. Nothing is done before the first `take`:
+    /// what an earlier handle has left is not known to the caller yet.
+    package func release() {
+        hasHeld.withLock { hasHeld in
+            guard !hasHeld else { return }
+            // In this order: a count without a release gives marks twice, and is none too many.
+            state.update { $0.merges += 1 }
+            marks.release()
+        }
+    }
+
+    /// How often marks were released. Who made them durable keeps this number with them: one that
+    /// knows a smaller number is an old copy, which lacks what was released since.
+    package var releases: UInt64 { state.info.merges }
 
     /// Bytes that are marked now, in whole granules.
     public func dirtyBytes() -> Int64 { min(Int64(marks.count()) * granularity.bytes, size) }

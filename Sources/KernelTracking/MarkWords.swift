@@ -71,6 +71,15 @@ struct MarkWords: Sendable {
         ever.set(marks, in: word)
     }
 
+    /// Adds all marks to `result`, and leaves them.
+    func add(to result: inout DirtyBitmap, shift: Int) {
+        for word in 0..<bits.count {
+            let isWhole = coarse.load(word / 64) >> UInt64(word % 64) & 1 != 0
+            let marks = isWhole ? valid(word) : bits.load(word) & valid(word)
+            if marks != 0 { result.merge(marks, ofWord: word, finerBy: shift) }
+        }
+    }
+
     /// Adds what an earlier process took and did not make durable.
     func addHeld(to result: inout DirtyBitmap, shift: Int) -> Bool {
         var found = false

@@ -40,6 +40,13 @@ struct TrackedDisk: Sendable {
 
     var folder: DiskFolder { DiskFolder(of: disk) }
 
+    /// A number for the table of a device-mapper disk; 0 for other disks, nil if it can't be read.
+    var tableHash: UInt64? {
+        guard folder.has("dm") else { return 0 }
+        var hash: UInt64 = 0
+        return unsafe ringmirror_dm_table_hash(disk.major, disk.minor, &hash) == 0 ? hash : nil
+    }
+
     /// The node of what is tracked.
     var path: String { "/dev/" + DiskFolder(of: device).name }
 

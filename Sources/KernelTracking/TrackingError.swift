@@ -9,6 +9,9 @@ public enum TrackingError: Error, Sendable, Hashable {
     case notBuiltIn
     /// Before Linux 5.12, or a release that can't be read.
     case kernelTooOld(release: String)
+    /// Disks have no sequence number before Linux 5.15: another disk with the number of the tracked
+    /// one can't be told from it by a later process.
+    case noDiskSequence(release: String)
     /// The kernel was built without a description of its types.
     case noTypeInformation
     /// The kernel is locked down so far that no program may read its memory.
@@ -75,7 +78,8 @@ extension TrackingError: DescribedError {
 
     public var code: ErrorCode {
         switch self {
-        case .notBuiltIn, .kernelTooOld, .noTypeInformation, .lockedDown, .noPinFilesystem,
+        case .notBuiltIn, .kernelTooOld, .noDiskSequence, .noTypeInformation, .lockedDown,
+            .noPinFilesystem,
             .notLoaded:
             .trackingUnavailable
         case .notPermitted: .permissionDenied
@@ -105,6 +109,8 @@ extension TrackingError: DescribedError {
         switch self {
         case .notBuiltIn: "this build can't track disks: it was made without libbpf"
         case .kernelTooOld(let release): "Linux \(release) can't track disks"
+        case .noDiskSequence(let release):
+            "Linux \(release) can't tell a disk from another that takes its number later"
         case .noTypeInformation: "/sys/kernel/btf/vmlinux: the kernel does not describe its types"
         case .lockedDown: "the kernel is locked down (confidentiality): no program may watch disks"
         case .notPermitted(let call): "\(call): not permitted"
@@ -141,6 +147,8 @@ extension TrackingError: DescribedError {
         switch self {
         case .notBuiltIn: "Build it with the trait Tracking, and libbpf."
         case .kernelTooOld: "Linux 5.12 or later is needed."
+        case .noDiskSequence:
+            "Linux 5.15 or later is needed; a live mirror of the disk needs 5.12."
         case .noTypeInformation: "A kernel with CONFIG_DEBUG_INFO_BTF is needed."
         case .lockedDown: "Start the machine without lockdown=confidentiality."
         case .notPermitted: "Run as root, or with CAP_BPF and CAP_PERFMON."

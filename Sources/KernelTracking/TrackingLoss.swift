@@ -12,10 +12,13 @@ public enum TrackingLoss: Sendable, Hashable {
     case unannounced(count: Int64)
     /// The kernel's own counters have more written than the tracker saw.
     case uncounted(bytes: Int64)
-    /// The kernel's own counters are switched off, so that nothing confirms what was seen.
+    /// The kernel's own counters are switched off, or were for a time, so that nothing confirms what
+    /// was seen.
     case countersOff
     /// The disk, or the tracked partition of it, has another size or place.
     case resized
+    /// Another table was loaded for a device-mapper disk: what it shows is somewhere else now.
+    case remapped
     /// Another disk has got the device number.
     case replaced
     /// The tracker was stopped, or what keeps it attached was removed.
@@ -32,8 +35,9 @@ extension TrackingLoss: CustomStringConvertible {
         case .missed(let count): "the kernel skipped \(count) events"
         case .unannounced(let count): "\(count) writes completed whose submission was not seen"
         case .uncounted(let bytes): "the kernel wrote \(bytes) bytes that were not seen"
-        case .countersOff: "the disk's iostats are switched off"
+        case .countersOff: "the disk's iostats are, or were, switched off"
         case .resized: "the disk or partition was resized or moved"
+        case .remapped: "another table was loaded for the disk (device-mapper)"
         case .replaced: "the disk was replaced by another"
         case .detached: "the tracker was stopped"
         }

@@ -159,6 +159,39 @@ struct KernelTrackingTests {
         #expect(try rig.tracker.losses() == [])
     }
 
+    /// Switched on again, they go on from where they were: they lack what was written meanwhile.
+    @Test func `what nothing confirmed for a time is told afterwards`() throws {
+        let rig = try rig()
+        let switchFile = "/sys/block/\(rig.disk.name)/queue/iostats"
+        try Shell.run("sh", "-c", "echo 0 > \(switchFile)")
+        try Shell.run("blkdiscard", "-z", "-o", "0", "-l", "65536", rig.disk.path)
+        try Shell.run("sh", "-c", "echo 1 > \(switchFile)")
+        rest(rig.tracker)
+        #expect(try rig.tracker.losses() == [.countersOff])
+    }
+
+    @Test func `marks that are read stay where they are`() throws {
+        let rig = try rig()
+        try Shell.run("blkdiscard", "-z", "-o", "65536", "-l", "65536", rig.disk.path)
+        try Shell.run("blkdiscard", "-o", "1048576", "-l", "16777216", rig.disk.path)
+        rest(rig.tracker)
+        var bits = DirtyBitmap(size: rig.tracker.size, granularity: .default)
+        rig.tracker.read(into: &bits)
+        let expected = [Self.granule..<2 * Self.granule, 1_048_576..<17_825_792]
+        #expect(runs(bits) == expected && runs(taken(rig.tracker)) == expected)
+    }
+
+    /// A store that knows fewer is an old copy.
+    @Test func `it is counted how often marks were made durable`() throws {
+        let rig = try rig()
+        #expect(rig.tracker.releases == 0)
+        for count in 1...3 as ClosedRange<UInt64> {
+            _ = taken(rig.tracker)
+            rig.tracker.release()
+            #expect(rig.tracker.releases == count)
+        }
+    }
+
     @Test func `files and granules that are too fine are refused`() throws {
         let scratch = try Scratch()
         let file = try scratch.file("file", size: 1 << 20)

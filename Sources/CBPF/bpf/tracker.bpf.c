@@ -39,6 +39,7 @@ struct bio {
     struct bio *bi_next;
     struct block_device *bi_bdev;
     uint32_t bi_opf;
+    uint8_t bi_status;
     struct bvec_iter bi_iter;
 } KERNEL;
 
@@ -64,6 +65,7 @@ enum {
     operation_discard = 3,
     operation_secure_erase = 5,
     operation_first_passthrough = 32,
+    status_again = 12, /* of a bio that was not to wait */
 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
@@ -326,8 +328,11 @@ SEC("tp_btf/block_bio_complete") int bio_complete(uint64_t *context) {
         return 0;
     }
     mark(sector, bytes, 0);
-    if (bytes)
-        ADD(line()->completed, bytes);
+    if (!bytes)
+        return 0;
+    if (!plan.is_bio_based || bio->bi_status == status_again)
+        ADD(line()->refused, bytes);
+    ADD(line()->completed, bytes);
     return 0;
 }
 

@@ -8,7 +8,7 @@
  */
 
 static const uint64_t ringmirror_tracker_magic = 0x314b434152544d52; /* "RMTRACK1" */
-static const uint32_t ringmirror_tracker_version = 1;
+static const uint32_t ringmirror_tracker_version = 2;
 
 /* A tracker is ready when its self test has passed. What is found in another state was left by a
  * process that ended too early. */
@@ -31,7 +31,8 @@ struct ringmirror_tracker_counts {
     uint64_t table_full; /* bios whose range could not be kept */
     uint64_t unknown; /* bios that completed and were never queued */
     uint64_t passthrough; /* commands that write what no event tells */
-    uint64_t unused[2];
+    uint64_t refused; /* bytes that completed before the driver had them, which no disk counts */
+    uint64_t unused;
 };
 
 /* What belongs to a tracker and is no mark. The program writes the probe's counters alone. */
@@ -51,14 +52,21 @@ struct ringmirror_tracker_info {
 
     /* What the kernel's own counters had after the programs were attached, in sectors. */
     uint64_t kernel_sectors_at_start;
-    /* What the programs had seen completed at most when those were read. */
+    /* What the programs had seen completed, less what was refused, at most when those were read. */
     uint64_t completed_at_start;
     /* Queued less completed bytes when nothing is in flight. */
     int64_t floor;
     uint32_t is_floor_known;
-    uint32_t unused_too;
+    /* Nothing was in flight when the kernel's counters were read. */
+    uint32_t is_count_exact;
     /* Bytes of completions that were not seen, after which the marks were put back. */
-    uint64_t forgiven;
+    int64_t forgiven;
+    /* How often marks were taken and made durable. A store that knows of fewer is an old copy. */
+    uint64_t merges;
+    /* Of the table of a device-mapper disk; 0 for others. */
+    uint64_t table_hash;
+    /* Bios that had been queued before the programs were attached. */
+    uint64_t unknown_at_start;
 
     /* A read of these bytes is counted while `probing` is not 0. */
     uint32_t probing;

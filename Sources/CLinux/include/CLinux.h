@@ -56,6 +56,9 @@ int ringmirror_generation(int fd, uint32_t *generation);
 /* Brings what the page cache has of a file or disk to it: no cache of a device is flushed. */
 int ringmirror_write_back(int fd);
 int ringmirror_filesystem_magic(int fd, int64_t *magic);
+/* A number for the live table of a device-mapper disk, never 0; another one after another table was
+ * loaded. */
+int ringmirror_dm_table_hash(uint32_t major, uint32_t minor, uint64_t *hash);
 /* One read of `length` bytes at offset 0 into memory aligned to it: does O_DIRECT take it? */
 int ringmirror_trial_read(int fd, size_t length);
 
