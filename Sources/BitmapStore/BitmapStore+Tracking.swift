@@ -11,13 +11,14 @@ extension BitmapStore {
     /// inconsistent.
     ///
     /// - Parameters:
+    ///   - merges: how often marks of the tracker have been merged until now.
     ///   - sourceWitness: a look at the source's files since which the tracker has seen all writes.
     ///   - judge: whether the bitmap has missed a write to the source before: then all its targets
     ///     lack everything. It must not call the store.
     /// - Throws: `noSuchBitmap`, `disabled`, `inconsistent`; `tracked` by another tracker; `busy`
     ///   if something else records.
     package func beginTracking(
-        _ name: String, by tracker: StoredTracker, sourceWitness: [WriteWitness],
+        _ name: String, by tracker: StoredTracker, merges: UInt64, sourceWitness: [WriteWitness],
         judge: WriterJudge
     ) throws(BitmapStoreError) {
         try transact { transaction throws(BitmapStoreError) in
@@ -42,36 +43,51 @@ extension BitmapStore {
             transaction.catalog.recorders.append(
                 RecorderEntry(
                     id: transaction.catalog.takeID(), bitmap: bitmap.id, holder: holder,
-                    tracker: tracker))
+                    tracker: tracker, merges: merges))
         }
     }
 
     /// Brings what a tracker has marked into all its bitmaps, also while jobs work with them. When
     /// this returns, the tracker may forget it.
     ///
+    /// A bitmap that lacks an earlier merge is inconsistent from now on, and not tracked any more:
+    /// the store is a copy from before it.
+    ///
     /// - Parameters:
     ///   - bits: of the size of the disk.
+    ///   - number: how often marks of the tracker will have been merged then. The same number may
+    ///     come again, if the tracker did not hear that the last merge succeeded.
     ///   - sourceWitness: a look at the source's files from before the marks were taken.
-    /// - Returns: the names of the bitmaps.
+    /// - Returns: the names of the bitmaps that have the marks.
     @discardableResult
     package func merge(
-        _ bits: borrowing DirtyBitmap, of tracker: StoredTracker, sourceWitness: [WriteWitness]
+        _ bits: borrowing DirtyBitmap, of tracker: StoredTracker, number: UInt64,
+        sourceWitness: [WriteWitness]
     ) throws(BitmapStoreError) -> [String] {
         let marks = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
             var names: [String] = []
-            for recorder in transaction.catalog.recorders where recorder.tracker == tracker {
+            var outdated: Set<UInt64> = []
+            for (position, recorder) in transaction.catalog.recorders.enumerated()
+            where recorder.tracker == tracker {
                 guard
                     let index = transaction.catalog.bitmaps.firstIndex(where: {
                         $0.id == recorder.bitmap
                     })
                 else { preconditionFailure("a recorder belongs to a bitmap") }
+                guard recorder.merges == number || recorder.merges &+ 1 == number else {
+                    transaction.catalog.bitmaps[index].state = .inconsistent
+                    outdated.insert(recorder.id)
+                    continue
+                }
+                transaction.catalog.recorders[position].merges = number
                 try transaction.requireSize(marks.bits.size)
                 try transaction.merge(marks.bits, bitmapAt: index)
                 transaction.noteMarks(index, sourceWitness)
                 transaction.catalog.bitmaps[index].history.judged(sourceWitness)
                 names.append(transaction.catalog.bitmaps[index].name)
             }
+            transaction.catalog.recorders.removeAll { outdated.contains($0.id) }
             return names
         }
     }

@@ -275,12 +275,15 @@ extension RecorderEntry {
         fields.put(1, id)
         fields.put(2, bitmap)
         fields.put(3, holder.encoded)
-        if let tracker { fields.put(4, tracker.bytes) }
+        if let tracker {
+            fields.put(4, tracker.bytes)
+            fields.put(5, merges)
+        }
         return fields
     }
 
     fileprivate init(decoding fields: FieldReader) throws(FieldError) {
-        try fields.checkTags(1...4, in: "recorder")
+        try fields.checkTags(1...5, in: "recorder")
         self.init(
             id: try need(try fields.number(1), "a recorder's number"),
             bitmap: try need(try fields.number(2), "a recorder's bitmap"),
@@ -288,5 +291,6 @@ extension RecorderEntry {
                 decoding: try need(try fields.fields(3), "a recorder's holder")))
         guard let bytes = fields.bytes(4) else { return }
         tracker = try need(StoredTracker(bytes: Array(bytes)), "a tracker's numbers")
+        merges = try need(try fields.number(5), "how often a tracker's marks were merged")
     }
 }

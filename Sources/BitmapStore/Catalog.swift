@@ -144,4 +144,6 @@ struct RecorderEntry: Equatable, Sendable {
     var holder: JobHolder
     /// What keeps them in the kernel; nil: the process does that holds the recorder's lock.
     var tracker: StoredTracker?
+    /// How often marks of the tracker were merged, counted by the tracker.
+    var merges: UInt64 = 0
 }

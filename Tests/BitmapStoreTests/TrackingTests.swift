@@ -28,10 +28,10 @@ import Testing
 
     private func track(
         _ store: BitmapStore, _ name: String = "n", by tracker: StoredTracker? = nil,
-        _ finding: BitmapStore.WriterFinding = .marked
+        _ finding: BitmapStore.WriterFinding = .marked, merges: UInt64 = 0
     ) throws {
         try store.beginTracking(
-            name, by: tracker ?? self.tracker, sourceWitness: witness(1)
+            name, by: tracker ?? self.tracker, merges: merges, sourceWitness: witness(1)
         ) { _, _, _ in finding }
     }
 
@@ -46,11 +46,13 @@ import Testing
     @Test func `marks come to each bitmap of the tracker, and to no other`() throws {
         let (disk, store) = try makeStore()
         try track(store)
-        #expect(try store.merge(bits(1), of: tracker, sourceWitness: witness(2)) == ["n"])
+        #expect(
+            try store.merge(bits(1), of: tracker, number: 1, sourceWitness: witness(2)) == ["n"])
         #expect(try store.load("n").dirtyBytes == 512 && store.load("m").isClean)
-        try track(store, "m")
-        #expect(try store.merge(bits(2), of: tracker, sourceWitness: witness(3)) == ["n", "m"])
-        #expect(try store.merge(bits(3), of: other, sourceWitness: witness(4)) == [])
+        try track(store, "m", merges: 1)
+        let names = try store.merge(bits(2), of: tracker, number: 2, sourceWitness: witness(3))
+        #expect(names == ["n", "m"])
+        #expect(try store.merge(bits(3), of: other, number: 3, sourceWitness: witness(4)) == [])
         let later = try openStore(disk)
         #expect(try later.load("n").dirtyBytes == 1024 && later.load("m").dirtyBytes == 512)
         #expect(try later.bitmaps().map(\.tracker) == [tracker, tracker])
@@ -66,9 +68,31 @@ import Testing
             JobRequest(
                 mode: .full, bitmap: .stored("n"), source: disk("source", size: Self.size),
                 sourcePath: "s", target: disk("x", size: Self.size), targetPath: "x"))
-        try store.merge(bits(1), of: tracker, sourceWitness: witness(2))
+        try store.merge(bits(1), of: tracker, number: 1, sourceWitness: witness(2))
         try job.finish(.success)
         #expect(try store.load("n").dirtyBytes == 512)
+    }
+
+    /// A process that died before it told the tracker merges the same marks again.
+    @Test func `a bitmap that lacks an earlier merge is inconsistent`() throws {
+        let (disk, store) = try makeStore()
+        try track(store)
+        for _ in 0..<2 {
+            let names = try store.merge(
+                bits(1), of: tracker, number: 1, sourceWitness: witness(2))
+            #expect(names == ["n"])
+        }
+        let later = try openStore(disk)
+        try track(later, "m", merges: 2)
+        // The store is a copy from before the second merge, as far as "n" goes.
+        #expect(
+            try later.merge(bits(3), of: tracker, number: 3, sourceWitness: witness(4)) == ["m"])
+        #expect(try later.bitmap("n").state == .inconsistent && later.bitmap("n").tracker == nil)
+        #expect(try later.load("n").dirtyBytes == Int64(Self.size))
+        #expect(try later.load("m").dirtyBytes == 512)
+        // A number that was merged already and is far behind is one of another past, too.
+        #expect(try later.merge(bits(3), of: tracker, number: 2, sourceWitness: witness(5)) == [])
+        #expect(try later.bitmap("m").state == .inconsistent)
     }
 
     @Test func `a bitmap whose tracker ended without a word is inconsistent`() throws {

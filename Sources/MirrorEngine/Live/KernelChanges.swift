@@ -14,10 +14,14 @@ final class KernelChanges: ChangeSource {
     private let maxPause: Int64
     private let state = Mutex(State())
 
-    private struct State {
+    private struct State: ~Copyable {
         /// How often something arrived although the writers are held back.
         var arrivals = 0
         var proof: LiveProof?
+        /// What vouches for the bitmap that the job began with; nil: it began with everything.
+        var base: TrackedBase?
+        /// What the base may have missed, and has to be drained.
+        var missed: DirtyBitmap?
     }
 
     /// So often something may arrive behind the beginning of a hold before it counts as none.
@@ -105,7 +109,16 @@ final class KernelChanges: ChangeSource {
         }
     }
 
+    /// The job begins with what this tracker has marked, and not with everything.
+    func rest(on tracker: DiskTracker) {
+        state.withLock { $0.base = TrackedBase(tracker) }
+    }
+
     func drain(into bits: inout DirtyBitmap) {
+        state.withLock { state in
+            guard let missed = state.missed.take() else { return }
+            bits.merge(sameSize: missed)
+        }
         if tracker.take(into: &bits) { state.withLock { $0.arrivals += 1 } }
     }
 
@@ -131,6 +144,7 @@ final class KernelChanges: ChangeSource {
             return hasComeTooOften ? .released : .arrived
         }
         try requireNothingLost()
+        guard try isBaseWhole() else { return hasComeTooOften ? .released : .arrived }
         // In this order: what was written before the last look at the hold is seen here, if it was
         // written at all.
         let isHeld = hold.isStillHeld()
@@ -145,6 +159,24 @@ final class KernelChanges: ChangeSource {
     }
 
     private var hasComeTooOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
+
+    /// Whether nothing is missing in the marks that the job began with. What may be is drained next.
+    private func isBaseWhole() throws(MirrorError) -> Bool {
+        guard let base = state.withLock({ $0.base }) else { return true }
+        var bits = DirtyBitmap(size: tracker.size, granularity: base.granularity)
+        let finding: TrackedBase.Finding
+        do throws(LiveError) {
+            finding = try base.check(limit: .nanoseconds(maxPause), into: &bits)
+        } catch {
+            throw .live(error)
+        }
+        if finding == .whole { return true }
+        state.withLock { state in
+            state.arrivals += 1
+            if finding == .marks { state.missed = bits.copy() }
+        }
+        return false
+    }
 
     private func requireNothingLost() throws(MirrorError) {
         let losses = try tracking { () throws(TrackingError) in try tracker.losses() }

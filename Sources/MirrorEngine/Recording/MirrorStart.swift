@@ -1,6 +1,7 @@
 internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
+internal import KernelTracking
 internal import SystemPackage
 
 /// What is found out about a mirror before it begins: which bitmap is meant, what the store knows
@@ -64,8 +65,10 @@ struct MirrorStart {
         warnings += live?.warnings ?? []
         // Before the marks are taken: what is written in between shows at the end.
         let sourceWitness = source.settledWitness()
-        isTracked = try Self.settleTracker(
+        let tracker = try Self.settleTracker(
             reference, of: source, records, request.mode, isLive: live != nil)
+        isTracked = tracker != nil
+        if let tracker, request.mode == .incremental { live?.rest(on: tracker) }
         if isTracked, let reference { evidence.append(.tracked(bitmap: reference.name)) }
         record = JobRequest(
             mode: request.mode, bitmap: reference,
@@ -83,12 +86,12 @@ struct MirrorStart {
 
     /// Brings into a bitmap what the kernel has marked for it.
     ///
-    /// - Returns: whether the disk is tracked for the bitmap.
+    /// - Returns: what tracks the disk for the bitmap; nil: nothing does.
     private static func settleTracker(
         _ reference: BitmapReference?, of source: Disk, _ records: RecordedMirror.RecordPlace,
         _ mode: JobMode, isLive: Bool
-    ) throws(MirrorError) -> Bool {
-        guard case .stored(let name) = reference else { return false }
+    ) throws(MirrorError) -> DiskTracker? {
+        guard case .stored(let name) = reference else { return nil }
         let store: BitmapStore?
         let isTracked: Bool
         do throws(BitmapStoreError) {
@@ -99,12 +102,12 @@ struct MirrorStart {
         }
         if let store, isTracked {
             let tracking = try DiskTracking(of: source, records: records)
-            if try tracking.settle(in: store, atRest: !isLive) != nil { return true }
+            if let tracker = try tracking.settle(in: store, atRest: !isLive) { return tracker }
             // It has lost its tracker, and is inconsistent from now on. A full mirror helps.
             guard mode == .full else { throw .store(.inconsistent(name: name, path: store.path)) }
         }
         guard !isLive else { throw .live(.notTracked(bitmap: name, disk: source.path)) }
-        return false
+        return nil
     }
 
     /// Refuses a source that a mirror from the target was to restore, and has not: the target may

@@ -55,7 +55,8 @@ public struct DiskTracking: Sendable {
             guard let stored = tracker.stored else { throw .live(.noBootID) }
             try RecordedMirror.storing { () throws(BitmapStoreError) in
                 try store.beginTracking(
-                    bitmap, by: stored, sourceWitness: witness, judge: SourceFinding.judge(disk))
+                    bitmap, by: stored, merges: tracker.releases, sourceWitness: witness,
+                    judge: SourceFinding.judge(disk))
             }
         } catch {
             if isNew { try? tracker.stop() }
@@ -136,8 +137,14 @@ public struct DiskTracking: Sendable {
         let witness = disk.freshWitness()
         var bits = DirtyBitmap(size: tracker.size, granularity: tracker.granularity)
         _ = tracker.take(into: &bits)
-        _ = try RecordedMirror.storing { () throws(BitmapStoreError) in
-            try store.merge(bits, of: stored, sourceWitness: witness)
+        let names = try RecordedMirror.storing { () throws(BitmapStoreError) in
+            try store.merge(
+                bits, of: stored, number: tracker.releases + 1, sourceWitness: witness)
+        }
+        guard !names.isEmpty else {
+            // The store is an old copy: its bitmaps lack what the tracker has forgotten.
+            try tracking { () throws(TrackingError) in try tracker.stop() }
+            return nil
         }
         tracker.release()
         // What was lost until now concerns what was taken, too.
