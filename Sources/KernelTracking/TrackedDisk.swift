@@ -1,6 +1,5 @@
 internal import BlockStorage
 internal import CBPF
-internal import CLinux
 internal import Glibc
 internal import SystemPackage
 
@@ -42,9 +41,7 @@ struct TrackedDisk: Sendable {
 
     /// A number for the table of a device-mapper disk; 0 for other disks, nil if it can't be read.
     var tableHash: UInt64? {
-        guard folder.has("dm") else { return 0 }
-        var hash: UInt64 = 0
-        return unsafe ringmirror_dm_table_hash(disk.major, disk.minor, &hash) == 0 ? hash : nil
+        folder.has("dm") ? TrackerCalls.tableHash(of: disk) : 0
     }
 
     /// The node of what is tracked.

@@ -41,6 +41,12 @@ enum TrackerCalls {
         return Int(clamping: bytes)
     }
 
+    /// A number for the table of a device-mapper disk; nil if it can't be read.
+    static func tableHash(of disk: DeviceNumber) -> UInt64? {
+        var hash: UInt64 = 0
+        return unsafe ringmirror_dm_table_hash(disk.major, disk.minor, &hash) == 0 ? hash : nil
+    }
+
     // MARK: Pins
 
     static func pin(_ descriptor: CInt, at path: String) throws(TrackingError) {

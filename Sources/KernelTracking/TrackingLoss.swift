@@ -12,8 +12,8 @@ public enum TrackingLoss: Sendable, Hashable {
     case unannounced(count: Int64)
     /// The kernel's own counters have more written than the tracker saw.
     case uncounted(bytes: Int64)
-    /// The kernel's own counters are switched off, or were for a time, so that nothing confirms what
-    /// was seen.
+    /// The kernel's own counters are switched off, or were for a time: nothing confirms what was
+    /// seen.
     case countersOff
     /// The disk, or the tracked partition of it, has another size or place.
     case resized

@@ -77,6 +77,7 @@
 @_exported public import struct MirrorEngine.JobUpdates
 @_exported public import enum MirrorEngine.JobVerb
 @_exported public import struct MirrorEngine.JobVerbError
+@_exported public import class MirrorEngine.LiveComparison
 @_exported public import enum MirrorEngine.LiveError
 @_exported public import struct MirrorEngine.LiveProgress
 @_exported public import struct MirrorEngine.LiveProof

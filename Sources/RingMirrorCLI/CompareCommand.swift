@@ -14,10 +14,14 @@ struct CompareCommand: ParsableCommand {
 
             Disks of different sizes differ, and what they have in common is compared all the \
             same. A qcow2 image whose size was rounded up to whole sectors, with zeros, is no \
-            different for that. A side that something writes meanwhile proves nothing: that is 1.
+            different for that. A side that something writes meanwhile proves nothing: that is 1. \
+            With --live the first may be written: what is, is compared again, until both were the \
+            same at one moment. With a bitmap, for which the first has to be tracked, only what \
+            that does not have marked has to be the same.
 
             Examples:
               ringmirror compare /dev/nvme0n1 /dev/nvme1n1
+              ringmirror compare /dev/sda /dev/sdb --live --bitmap nightly
               ringmirror compare vm.qcow2 backup.img
             """)
 
@@ -27,6 +31,7 @@ struct CompareCommand: ParsableCommand {
     @Argument(help: "The disk or image to compare with.", completion: .file())
     var second: PathArgument
 
+    @OptionGroup(title: "Disks in use") var live: LiveCompareOptions
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Formats") var formats: Formats
     @OptionGroup(title: "Formats") var files: NamedFileOptions
@@ -52,12 +57,15 @@ struct CompareCommand: ParsableCommand {
         var cache = CacheChoice.automatic
     }
 
+    func validate() throws { try live.refusal.refuse() }
+
     func run() throws {
         let complaint = Complaint(output: output)
         // Reading harms nothing; a disk in use may change meanwhile, which is the caller's business
         // here.
-        let options = SourceOptions(
+        var options = SourceOptions(
             cache: tuning.cache, allowSourceInUse: true, namedFileOnly: files.noBacking)
+        options.expectsUse = live.live
         let first = try complaint.attempt { () throws(StorageError) in
             try Disk.openSource(
                 self.first.path, format: formats.firstFormat, role: .first,
@@ -67,6 +75,12 @@ struct CompareCommand: ParsableCommand {
             try Disk.openSource(
                 self.second.path, format: formats.secondFormat, role: .second,
                 foreignFormats: .note, options: options)
+        }
+        if live.live {
+            let run = LiveCompareRun(
+                first: first, second: second, bitmap: live.bitmap, store: live.store,
+                io: tuning.io, output: output)
+            return try run.run(complaint)
         }
         let run = CompareRun(
             job: CompareJob(first, second, isByName: true, io: tuning.io), first: first,

@@ -129,14 +129,21 @@ enum Events {
         var scope = "all"
         /// Nil where less than all was compared, or nothing.
         var identical: Bool?
-        let error: String?
-        let code: String?
-        let firstSize, secondSize, compared, read, differingBytes: Int64
+        var error: String?
+        var code: String?
+        let firstSize, secondSize: Int64
+        var compared: Int64
+        let read, differingBytes: Int64
         let differingClusters: Int
         let clusterSize: Int64
         let firstDifference: Int64?
-        let seconds: Double
+        var seconds: Double
         let bytesPerSecond: Int64
         let io: String?
+        /// With --live: how often something was compared, when both were the same, and what need
+        /// not be because the bitmap has it marked.
+        var passes: Int?
+        var moment: Int64?
+        var markedBytes: Int64?
     }
 }

@@ -160,7 +160,8 @@ final class KernelChanges: ChangeSource {
 
     private var hasComeTooOften: Bool { state.withLock { $0.arrivals > Self.arrivalsMax } }
 
-    /// Whether nothing is missing in the marks that the job began with. What may be is drained next.
+    /// Whether nothing is missing in the marks that the job began with. What may be, is drained
+    /// next.
     private func isBaseWhole() throws(MirrorError) -> Bool {
         guard let base = state.withLock({ $0.base }) else { return true }
         var bits = DirtyBitmap(size: tracker.size, granularity: base.granularity)
