@@ -154,8 +154,8 @@ final class LivingSource: ChangeSource, @unchecked Sendable {
         }
     }
 
-    /// Whether all that was to be written has been.
-    var isOver: Bool { lock.withLock { writesLeft == 0 } }
+    /// Whether all that was to be written has been. Nothing can be to a disk of no bytes.
+    var isOver: Bool { lock.withLock { writesLeft == 0 || source.size == 0 } }
 
     /// The writers go on meanwhile.
     func settle() { for _ in 0..<5 { act() } }
