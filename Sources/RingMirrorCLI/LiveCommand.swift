@@ -17,7 +17,8 @@ struct LiveCommand: MirrorCommand {
 
             Exit code 0 means that TARGET is what SOURCE was at one moment: the kernel told of \
             each write, none was in flight, all that was written before is on TARGET's stable \
-            storage, and nothing was written until that was certain.
+            storage, and nothing was written until that was certain. One with --bitmap that was \
+            interrupted goes on with --resume, as long as the disk is tracked.
 
             It needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN, and a \
             kernel of version 5.12 or later with BTF.
@@ -130,8 +131,10 @@ struct LiveOptions: ParsableArguments {
 
     /// What is wrong with the options; nil if nothing is.
     func refusal(resumes: Bool, bitmap: String?) -> String? {
-        if resumes {
-            return "a live mirror begins anew: leave --resume out"
+        if resumes, bitmap == nil {
+            return
+                "without a bitmap nothing tells what was written since: a live mirror is resumed "
+                + "with --bitmap NAME, for which the disk is tracked"
         }
         if incremental, bitmap == nil {
             return "--incremental copies what a bitmap has dirty: it goes with --bitmap NAME"

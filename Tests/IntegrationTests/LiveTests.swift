@@ -149,6 +149,33 @@ extension Integration {
             }
         }
 
+        /// What was written after the death of the first one is marked by the kernel.
+        @Test func `a live mirror that was killed goes on where it was`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try Shell.run("sh", "-c", "head -c \(Self.size) /dev/urandom > \(source)")
+            try track(scratch, source)
+            let options = [source, target, "--complete-command", "true", "--bitmap", "n"]
+            let first = try scratch.start(
+                ["live"] + options + ["--speed", "10M", "--checkpoint", "0.2"])
+            usleep(4_000_000)
+            #expect(first.isRunning, "\(first.errors)")
+            first.send(SIGKILL)
+            _ = try first.wait(seconds: 10)
+            for block in [0, 100, 900] { try write(source, at: block) }
+            let next = try scratch.run(["live", "--resume", "--json"] + options)
+            #expect(next.code == Code.done && areSame(source, target), "\(next)")
+            let planned = try next.report().number("planned") ?? .max
+            #expect(planned < Self.size, "\(next)")
+            #expect(try next.report().evidence.contains("provenMoment"), "\(next)")
+            try write(source, at: 50)
+            let last = try scratch.run("incremental", source, target, "--bitmap", "n")
+            #expect(last.code == Code.done && areSame(source, target), "\(last)")
+            let bare = try scratch.run(
+                "live", source, target, "--complete-command", "true", "--resume")
+            #expect(bare.code == Code.usage && bare.errors.contains("--bitmap"), "\(bare)")
+        }
+
         @Test func `a copy follows until its source is unmounted`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)

@@ -109,10 +109,8 @@ final class KernelChanges: ChangeSource {
         }
     }
 
-    /// The job begins with what this tracker has marked, and not with everything.
-    func rest(on tracker: DiskTracker) {
-        state.withLock { $0.base = TrackedBase(tracker) }
-    }
+    /// The job begins with what a tracker has marked, and not with everything.
+    func rest(on base: TrackedBase?) { state.withLock { $0.base = base } }
 
     func drain(into bits: inout DirtyBitmap) {
         state.withLock { state in

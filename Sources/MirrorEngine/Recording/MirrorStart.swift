@@ -21,8 +21,8 @@ struct MirrorStart {
     let keepsMarks: Bool
     /// What tells of writes to the source, if that is in use.
     let live: KernelChanges?
-    /// The kernel has told of every write to the source since the bitmap was last settled.
-    let isTracked: Bool
+    /// What has told of every write to the source since the bitmap was last settled; nil: nothing.
+    let base: TrackedBase?
     /// What the record of the job says, or would say.
     var record: JobRequest
     /// What the claim at the end rests on.
@@ -67,8 +67,8 @@ struct MirrorStart {
         let sourceWitness = source.settledWitness()
         let tracker = try Self.settleTracker(
             reference, of: source, records, request.mode, isLive: live != nil)
-        isTracked = tracker != nil
-        if let tracker, request.mode == .incremental { live?.rest(on: tracker) }
+        base = tracker.flatMap { TrackedBase($0) }
+        if request.mode == .incremental { live?.rest(on: base) }
         if isTracked, let reference { evidence.append(.tracked(bitmap: reference.name)) }
         record = JobRequest(
             mode: request.mode, bitmap: reference,
@@ -83,6 +83,9 @@ struct MirrorStart {
         if request.options.targetIsZero { record.doubts.insert(.zeros) }
         try requireWholeSource()
     }
+
+    /// The kernel has told of every write to the source since the bitmap was last settled.
+    var isTracked: Bool { base != nil }
 
     /// Brings into a bitmap what the kernel has marked for it.
     ///

@@ -9,7 +9,8 @@ internal import SystemPackage
 extension RecordedMirror {
     /// Goes on with the interrupted job of this mode, bitmap and target.
     ///
-    /// A promise that the target is zero is not taken: what was copied before is there.
+    /// A promise that the target is zero is not taken: what was copied before is there. A disk in
+    /// use needs a bitmap for which it has been tracked since the job began.
     ///
     /// - Throws: `MirrorError.nothingToResume`; `.changed` if the source or the target is not what
     ///   it was, as far as their identities, the source's times and counters, and a sample of what
@@ -29,6 +30,8 @@ extension RecordedMirror {
         }
         let job = try start.interruptedJob(in: store)
         try start.requireResumable(job, in: store)
+        // What was copied before is right because what was written since is marked.
+        start.live?.rest(on: start.base)
         let record = try storing { () throws(BitmapStoreError) in
             switch start.imageMarks {
             case let marks?:
@@ -138,7 +141,7 @@ extension MirrorStart {
         } else if job.mode == .incremental {
             evidence.append(.changeMap)
         }
-        guard !job.hasMarks else { return }
+        guard !job.hasMarks, !isTracked else { return }
         switch found {
         case .written(let how):
             guard job.bitmap != nil, request.verification == .all else {
@@ -161,6 +164,8 @@ extension MirrorStart {
     fileprivate mutating func distrustsCopied(
         _ job: StoredJob, without working: consuming DirtyBitmap, in store: BitmapStore
     ) throws(MirrorError) -> Bool {
+        // Of a disk in use a sample shows what is written meanwhile.
+        guard live == nil else { return false }
         // What a map or a layer says was copied is no promise about the rest.
         guard job.mode == .full || job.bitmap != nil,
             let offset = difference(without: working)
