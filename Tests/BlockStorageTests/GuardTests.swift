@@ -85,7 +85,7 @@ struct GuardTests {
         try Shell.run("mkswap", loop.path)
         try Shell.run("swapon", loop.path)
         let path = loop.path
-        scratch.onCleanup { _ = try? Shell.run("swapoff", path) }
+        scratch.onCleanup { _ in _ = try? Shell.run("swapoff", path) }
         #expect(uses(of: loop.path) == [.swap(loop.path)])
     }
 
@@ -95,7 +95,7 @@ struct GuardTests {
         chmod(path, 0o600)
         try Shell.run("mkswap", path)
         try Shell.run("swapon", path)
-        scratch.onCleanup { _ = try? Shell.run("swapoff", path) }
+        scratch.onCleanup { _ in _ = try? Shell.run("swapoff", path) }
         #expect(uses(of: path) == [.swap(path)])
     }
 

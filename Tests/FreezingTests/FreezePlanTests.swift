@@ -55,12 +55,12 @@ struct FreezePlanTests {
         let other = try FreezeRig.directory("bind", in: rig.scratch)
         try Shell.run("mkdir", rig.place + "/below")
         try Shell.run("mount", "--bind", rig.place + "/below", other)
-        rig.scratch.onCleanup { _ = try? Shell.run("umount", "-l", other) }
+        rig.scratch.onCleanup { _ in _ = try? Shell.run("umount", "-l", other) }
         #expect(FreezeRig.points(try rig.plan()) == [[rig.place, other]])
         // Another one over its first place: by way of the second one it is found.
         let place = rig.place
         try Shell.run("mount", "-t", "tmpfs", "none", place)
-        rig.scratch.onCleanup { _ = try? Shell.run("umount", "-l", place) }
+        rig.scratch.onCleanup { _ in _ = try? Shell.run("umount", "-l", place) }
         #expect(try freezes(try rig.plan(), [other]))
         try Shell.run("umount", "-l", other)
         let plan = try rig.plan()
@@ -84,7 +84,7 @@ struct FreezePlanTests {
             ], in: scratch)
         try #require(holder.wait(until: { $0.output.contains("mounted") }))
         let there = "/proc/\(holder.pid)/root\(place)"
-        scratch.onCleanup { _ = try? Shell.run("fsfreeze", "-u", there) }
+        scratch.onCleanup { _ in _ = try? Shell.run("fsfreeze", "-u", there) }
         let plan = try plan(disk)
         #expect(plan.filesystems.map(\.points) == [[there]] && plan.unheld.isEmpty)
         #expect(try freezes(plan, [there]))
@@ -165,7 +165,7 @@ struct FreezePlanTests {
         let options = "lowerdir=\(lower),upperdir=\(rig.place)/upper,workdir=\(rig.place)/work"
         guard (try? Shell.run("mount", "-t", "overlay", "-o", options, "none", merged)) != nil
         else { return }
-        rig.scratch.onCleanup { _ = try? Shell.run("umount", "-l", merged) }
+        rig.scratch.onCleanup { _ in _ = try? Shell.run("umount", "-l", merged) }
         let store = FilePath(merged + "/not/yet/there")
         #expect(throws: FreezeError.self) {
             try FreezePlan.make(for: FilePath(rig.disk), ours: [store])

@@ -25,7 +25,7 @@ struct FreezeRig {
         try Shell.run(make[0], make.dropFirst() + [disk])
         let place = try directory("place-\(disk.split(separator: "/").last ?? "")", in: scratch)
         try Shell.run("mount", disk, place)
-        scratch.onCleanup {
+        scratch.onCleanup { _ in
             _ = try? Shell.run("fsfreeze", "-u", place)
             _ = try? Shell.run("umount", "-l", place)
         }

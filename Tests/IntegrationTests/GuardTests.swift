@@ -109,7 +109,7 @@ extension Integration {
             for (swap, content) in [(disk.path, disk.backing), (file, file)] {
                 try Shell.run("mkswap", swap)
                 try Shell.run("swapon", swap)
-                scratch.onCleanup { _ = try? Shell.run("swapoff", swap) }
+                scratch.onCleanup { _ in _ = try? Shell.run("swapoff", swap) }
                 // The kernel may swap pages out to it meanwhile; they never go into the header.
                 let header = try Shell.run("sh", "-c", "head -c 4096 \(content) | sha256sum")
                 try expectRefused(

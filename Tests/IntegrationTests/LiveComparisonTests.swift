@@ -46,8 +46,9 @@ extension Integration {
             let start = try rig.run(
                 "track", "start", source, "--bitmap", "n", "--bitmaps", rig.store)
             #expect(start.code == Code.done, "\(start)")
+            let store = rig.store
             scratch.onCleanup {
-                _ = try? scratch.run("track", "stop", source, "--bitmaps", rig.store)
+                _ = try? $0.run("track", "stop", source, "--bitmaps", store)
             }
             try scratch.mirror(source, target, "--bitmap", "n", "--bitmaps", rig.store)
             return rig

@@ -28,7 +28,7 @@ extension Integration {
         private func track(_ scratch: Scratch, _ disk: String) throws {
             let start = try scratch.run("track", "start", disk, "--bitmap", "n")
             #expect(start.code == Code.done, "\(start)")
-            scratch.onCleanup { _ = try? scratch.run("track", "stop", disk) }
+            scratch.onCleanup { _ = try? $0.run("track", "stop", disk) }
         }
 
         private func write(_ disk: String, at block: Int) throws {
@@ -96,7 +96,7 @@ extension Integration {
             try FileManager.default.createDirectory(
                 atPath: place, withIntermediateDirectories: true)
             try Shell.run("mount", source, place)
-            scratch.onCleanup {
+            scratch.onCleanup { _ in
                 _ = try? Shell.run("fsfreeze", "-u", place)
                 _ = try? Shell.run("umount", "-l", place)
             }
@@ -130,7 +130,7 @@ extension Integration {
             try FileManager.default.createDirectory(
                 atPath: place, withIntermediateDirectories: true)
             try Shell.run("mount", source, place)
-            scratch.onCleanup {
+            scratch.onCleanup { _ in
                 _ = try? Shell.run("fsfreeze", "-u", place)
                 _ = try? Shell.run("umount", "-l", place)
             }
@@ -184,7 +184,7 @@ extension Integration {
             try FileManager.default.createDirectory(
                 atPath: place, withIntermediateDirectories: true)
             try Shell.run("mount", source, place)
-            scratch.onCleanup { _ = try? Shell.run("umount", "-l", place) }
+            scratch.onCleanup { _ in _ = try? Shell.run("umount", "-l", place) }
             let live = try scratch.start(["live", source, target, "--until-unmounted"])
             try Shell.run("sh", "-c", "head -c 3M /dev/urandom > \(place)/f; sync -f \(place)")
             try Shell.run("umount", place)

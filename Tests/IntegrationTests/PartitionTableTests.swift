@@ -57,7 +57,7 @@ extension Integration {
         private func loop(_ scratch: Scratch, _ command: String) throws -> String {
             let device = try Shell.run("sh", "-c", command)
             #expect(device.hasPrefix("/dev/loop"), "\(device)")
-            scratch.onCleanup { _ = try? Shell.run("losetup", "--detach", device) }
+            scratch.onCleanup { _ in _ = try? Shell.run("losetup", "--detach", device) }
             return device
         }
 

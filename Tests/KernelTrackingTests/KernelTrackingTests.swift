@@ -92,7 +92,7 @@ struct KernelTrackingTests {
         let scratch = try Scratch()
         let disk = try scratch.loop(size: Self.size)
         let name = "test-\(getpid())-kept"
-        scratch.onCleanup { try? DiskTracker.stop(name: name) }
+        scratch.onCleanup { _ in try? DiskTracker.stop(name: name) }
         do {
             let tracker = try DiskTracker.start(FilePath(disk.path), name: name)
             try Shell.run("blkdiscard", "-z", "-o", "0", "-l", "65536", disk.path)
@@ -117,7 +117,7 @@ struct KernelTrackingTests {
         let scratch = try Scratch()
         let disk = try scratch.loop(size: Self.size)
         let name = "test-\(getpid())-broken"
-        scratch.onCleanup { try? DiskTracker.stop(name: name) }
+        scratch.onCleanup { _ in try? DiskTracker.stop(name: name) }
         _ = try DiskTracker.start(FilePath(disk.path), name: name)
         #expect(throws: TrackingError.nameTaken(name)) {
             try DiskTracker.start(FilePath(disk.path), name: name)

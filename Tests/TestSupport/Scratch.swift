@@ -5,7 +5,7 @@ import Glibc
 /// reverse order when the test lets go of it, also if it failed halfway.
 public final class Scratch {
     public let path: String
-    private var cleanups: [() -> Void] = []
+    private var cleanups: [(Scratch) -> Void] = []
 
     public init(in parent: String = NSTemporaryDirectory(), mode: mode_t = 0o755) throws {
         var template = Array("\(parent)/ringmirror-test-XXXXXX".utf8CString)
@@ -18,11 +18,12 @@ public final class Scratch {
     }
 
     deinit {
-        while let cleanup = cleanups.popLast() { cleanup() }
+        while let cleanup = cleanups.popLast() { cleanup(self) }
         try? FileManager.default.removeItem(atPath: path)
     }
 
-    public func onCleanup(_ cleanup: @escaping () -> Void) { cleanups.append(cleanup) }
+    /// - Parameter cleanup: is given the folder, and must not capture it: then neither would end.
+    public func onCleanup(_ cleanup: @escaping (Scratch) -> Void) { cleanups.append(cleanup) }
 
     public func path(_ name: String) -> String { path + "/" + name }
 
@@ -55,7 +56,7 @@ public final class Scratch {
     ) throws -> LoopDevice {
         let device = try LoopDevice(
             over: backing, sectorSize: sectorSize, readOnly: readOnly, directIO: directIO)
-        onCleanup { device.detach() }
+        onCleanup { _ in device.detach() }
         return device
     }
 
@@ -68,7 +69,7 @@ public final class Scratch {
         if !options.isEmpty { arguments += ["-o", options] }
         try Shell.run("mount", arguments + [source, point])
         // Lazily if need be: a busy mount must not survive the test.
-        onCleanup {
+        onCleanup { _ in
             if (try? Shell.run("umount", point)) == nil {
                 _ = try? Shell.run("umount", "-l", point)
             }

@@ -56,7 +56,7 @@ final class BoundScene {
             try FileManager.default.createDirectory(
                 atPath: group, withIntermediateDirectories: false)
             // The tasks of a process that has ended are gone a little later.
-            scratch.onCleanup {
+            scratch.onCleanup { _ in
                 for _ in 0..<1000 {
                     guard rmdir(group) != 0, errno == EBUSY else { return }
                     usleep(2000)

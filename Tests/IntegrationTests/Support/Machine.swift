@@ -24,7 +24,7 @@ final class Machine {
                 "--pidfile", socket + ".pid",
             ], in: scratch)
         let daemon = daemon
-        scratch.onCleanup { daemon.kill(group: SIGKILL) }
+        scratch.onCleanup { _ in daemon.kill(group: SIGKILL) }
         // The file with its number is written when everything is open.
         try #require(
             daemon.wait(until: { _ in FileManager.default.fileExists(atPath: socket + ".pid") }),

@@ -107,12 +107,12 @@ final class NBDDisk {
         path = directory + "/disk"
         server = try Child(["nbdkit", "-f", "-t", "4", "-U", socket] + arguments, in: scratch)
         let server = server
-        scratch.onCleanup { server.kill(group: SIGKILL) }
+        scratch.onCleanup { _ in server.kill(group: SIGKILL) }
         try #require(
             server.wait(until: { _ in access(socket, F_OK) == 0 }), "nbdkit: \(server.errors)")
         client = try Child(["nbdfuse", path, "--unix", socket], in: scratch)
         let client = client
-        scratch.onCleanup {
+        scratch.onCleanup { _ in
             _ = try? Shell.run("umount", "-l", directory)
             client.kill(group: SIGKILL)
         }
