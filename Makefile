@@ -7,7 +7,7 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: bpf fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
+.PHONY: bench-live bpf fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench     compare ringmirror's speed with fio, qemu-img, nbdcopy, dd and cp (as root)"
 	@echo "make bench-incremental   the same for incremental mirrors, with QEMU's backup job and fio (as root)"
 	@echo "make bench-qcow2   the same from and into qcow2 images, with qemu-img (as root)"
+	@echo "make bench-live   what tracking a disk costs its writers, and a live mirror them and itself (as root)"
 	@echo "make micro     time what jobs do most often, and count its allocations and system calls"
 	@echo "make sanitize  run the tests under the address and the thread sanitizer"
 	@echo "make fuzz      feed libFuzzer's inputs to the readers of change maps and images (FUZZ_SECONDS=$(FUZZ_SECONDS))"
@@ -134,6 +135,10 @@ bench: release
 bench-incremental: release
 	@.ci/install-packages build test
 	python3 Benchmarks/incremental.py
+
+bench-live: release
+	@.ci/install-packages build test
+	python3 Benchmarks/live.py
 
 bench-qcow2: release
 	@.ci/install-packages build test
