@@ -60,6 +60,21 @@ extension Integration {
             #expect(try clean.report().text("claim") == "nothingCopied", "\(clean)")
         }
 
+        @Test func `a disk that is tracked for another store stays so`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try track(scratch, source)
+            try scratch.mirror(source, target, "--bitmap", "n")
+            let other = ["--bitmap", "m", "--bitmaps", scratch.path("other")]
+            let second = try scratch.run(["track", "start", source, "--json"] + other)
+            #expect(second.code == Code.refused, "\(second)")
+            #expect(second.output.contains("trackerInUse"), "\(second)")
+            #expect(second.output.contains("another store"), "\(second)")
+            try write(source, at: 9)
+            let next = try scratch.run("incremental", source, target, "--bitmap", "n")
+            #expect(next.code == Code.done && areSame(source, target), "\(next)")
+        }
+
         @Test func `a bitmap whose tracker is gone is refused until a full mirror`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)

@@ -13,6 +13,8 @@ public enum LiveError: DescribedError, Sendable {
     case noBootID
     /// A bitmap for which the disk is not tracked can't tell what is written after a live mirror.
     case notTracked(bitmap: String, disk: FilePath)
+    /// The disk is tracked for bitmaps of another store, and has one tracker only.
+    case trackedElsewhere(FilePath)
     /// The kernel can't tell what is written.
     case tracking(TrackingError)
     /// Filesystems can't be held still.
@@ -33,7 +35,8 @@ public enum LiveError: DescribedError, Sendable {
         switch self {
         case .tracking(let error): error
         case .freezing(let error): error
-        case .notADisk, .inUse, .noBootID, .notTracked, .notStopped, .notHeld, .comparisonCutShort,
+        case .notADisk, .inUse, .noBootID, .notTracked, .trackedElsewhere, .notStopped, .notHeld,
+            .comparisonCutShort,
             .pauseTooShort, .lost:
             nil
         }
@@ -51,7 +54,7 @@ public enum LiveError: DescribedError, Sendable {
         switch self {
         case .tracking, .freezing: passedOn?.category ?? .failed
         case .notADisk, .noBootID, .pauseTooShort: .usage
-        case .inUse, .notTracked: .refused
+        case .inUse, .notTracked, .trackedElsewhere: .refused
         case .notStopped, .notHeld, .comparisonCutShort, .lost: .failed
         }
     }
@@ -64,6 +67,7 @@ public enum LiveError: DescribedError, Sendable {
         case .inUse: .sourceInUse
         case .noBootID: .unverifiable
         case .notTracked: .notTracked
+        case .trackedElsewhere: .trackerInUse
         case .notStopped, .notHeld: .writersNotHeld
         case .comparisonCutShort: .verificationIncomplete
         case .pauseTooShort: .invalidOption
@@ -73,7 +77,9 @@ public enum LiveError: DescribedError, Sendable {
 
     public var path: FilePath? {
         switch self {
-        case .notADisk(let path), .inUse(let path), .notTracked(_, let path): path
+        case .notADisk(let path), .inUse(let path), .notTracked(_, let path),
+            .trackedElsewhere(let path):
+            path
         default: passedOn?.path
         }
     }
@@ -90,6 +96,8 @@ public enum LiveError: DescribedError, Sendable {
         case .notTracked(let bitmap, let disk):
             "\(disk) is not tracked for bitmap '\(bitmap)', so that what is written after the "
                 + "mirror would be marked nowhere"
+        case .trackedElsewhere(let disk):
+            "\(disk) is tracked already, for bitmaps of another store"
         case .notStopped(let why): "those who write the source were not stopped: \(why)"
         case .notHeld(let attempts):
             "those who write the source were let go before all was copied"
@@ -111,6 +119,7 @@ public enum LiveError: DescribedError, Sendable {
         case .inUse: "Stop what writes it, or \(.mirrorLive)."
         case .noBootID: "Mount proc."
         case .notTracked: "\(.startTracking)."
+        case .trackedElsewhere: "Name that store, or \(.stopTracking)."
         case .notStopped: .none
         case .notHeld: "Allow a longer pause, or try again when less is written."
         case .comparisonCutShort(let seconds):

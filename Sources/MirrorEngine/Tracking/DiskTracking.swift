@@ -70,11 +70,15 @@ public struct DiskTracking: Sendable {
         in store: BitmapStore, _ granularity: Granularity
     ) throws(MirrorError) -> (DiskTracker, isNew: Bool) {
         if let found = try settle(in: store) { return (found, false) }
-        let tracker = try tracking { () throws(TrackingError) in
-            try DiskTracker.start(
+        do throws(TrackingError) {
+            let tracker = try DiskTracker.start(
                 FilePath(disk.resolvedPath), granularity: granularity, name: name)
+            return (tracker, true)
+        } catch .nameTaken {
+            throw .live(.trackedElsewhere(disk.path))
+        } catch {
+            throw .live(.tracking(error))
         }
-        return (tracker, true)
     }
 
     /// Ends tracking for a bitmap, which has all marks until now; nil: for all of them.
