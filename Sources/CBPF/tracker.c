@@ -104,29 +104,24 @@ static int prepare(struct bpf_object *object, const struct ringmirror_tracker_pl
     return failure;
 }
 
-static int take_all(struct bpf_object *object, struct ringmirror_tracker_files *files) {
-    const struct {
-        int *place;
-        const char *name;
-    } maps[] = {
-        {&files->bits, "bits"}, {&files->coarse, "coarse"}, {&files->held, "held"},
-        {&files->ever, "ever"}, {&files->state, ".bss"},
+static int take_all(struct bpf_object *object, int *maps, int *programs) {
+    static const char *const map_names[ringmirror_tracker_maps] = {
+        "bits", "coarse", "held", "ever", ".bss",
     };
-    for (size_t index = 0; index < sizeof maps / sizeof *maps; index++) {
-        int failure = take_map(maps[index].place, object, maps[index].name);
-        if (failure)
-            return failure;
-    }
-    int failure = take_program(&files->queue_program, object, "bio_queue");
-    if (!failure)
-        failure = take_program(&files->bio_program, object, "bio_complete");
-    if (!failure)
-        failure = take_program(&files->request_program, object, "request_complete");
+    static const char *const program_names[ringmirror_tracker_programs] = {
+        "request_1", "request_2", "request_3", "bio_1", "bio_2",
+        "bio_3", "queue_1", "queue_2", "queue_3",
+    };
+    int failure = 0;
+    for (int index = 0; !failure && index < ringmirror_tracker_maps; index++)
+        failure = take_map(&maps[index], object, map_names[index]);
+    for (int index = 0; !failure && index < ringmirror_tracker_programs; index++)
+        failure = take_program(&programs[index], object, program_names[index]);
     return failure;
 }
 
 int ringmirror_tracker_load(
-    const struct ringmirror_tracker_plan *plan, struct ringmirror_tracker_files *files, char *log,
+    const struct ringmirror_tracker_plan *plan, int *maps, int *programs, char *log,
     size_t log_size) {
     if (log_size)
         *log = 0;
@@ -141,7 +136,7 @@ int ringmirror_tracker_load(
     if (!failure)
         failure = -bpf_object__load(object);
     if (!failure)
-        failure = take_all(object, files);
+        failure = take_all(object, maps, programs);
     if (object)
         bpf_object__close(object);
     libbpf_set_print(previous);
@@ -151,18 +146,9 @@ int ringmirror_tracker_load(
 
 /* MARK: Attaching and pinning */
 
-static int attach(int *link, int program) {
+int ringmirror_tracker_attach(int program, int *link) {
     *link = bpf_raw_tracepoint_open(NULL, program);
     return *link < 0 ? errno : 0;
-}
-
-int ringmirror_tracker_attach(struct ringmirror_tracker_files *files) {
-    int failure = attach(&files->request_link, files->request_program);
-    if (!failure)
-        failure = attach(&files->bio_link, files->bio_program);
-    if (!failure)
-        failure = attach(&files->queue_link, files->queue_program);
-    return failure;
 }
 
 int ringmirror_bpf_pin(int fd, const char *path) { return -bpf_obj_pin(fd, path); }
@@ -184,7 +170,6 @@ int ringmirror_bpf_look_at_program(int fd, struct ringmirror_bpf_program *result
         return failure;
     result->id = info.id;
     memcpy(&result->tag, info.tag, sizeof result->tag);
-    result->misses = info.recursion_misses;
     return 0;
 }
 
@@ -215,16 +200,16 @@ int ringmirror_bpf_look_at_map(int fd, uint64_t *bytes) {
 int ringmirror_bpf_is_built_in(void) { return 0; }
 
 int ringmirror_tracker_load(
-    const struct ringmirror_tracker_plan *plan, struct ringmirror_tracker_files *files, char *log,
+    const struct ringmirror_tracker_plan *plan, int *maps, int *programs, char *log,
     size_t log_size) {
-    (void)plan, (void)files;
+    (void)plan, (void)maps, (void)programs;
     if (log_size)
         *log = 0;
     return ENOSYS;
 }
 
-int ringmirror_tracker_attach(struct ringmirror_tracker_files *files) {
-    (void)files;
+int ringmirror_tracker_attach(int program, int *link) {
+    (void)program, (void)link;
     return ENOSYS;
 }
 

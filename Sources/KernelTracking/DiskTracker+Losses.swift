@@ -15,11 +15,10 @@ extension DiskTracker {
         }
         let unknown = sum.unknown &- info.unknown_at_start
         if unknown > 0 { losses.append(.unannounced(count: Int64(clamping: unknown))) }
-        let misses = try files.misses()
-        if misses > 0 { losses.append(.missed(count: misses)) }
         if let change { losses.append(change) }
         if !isAttached { losses.append(.detached) }
-        guard disk.folder.countsTraffic, let unseen = books.unseenBytes(info) else {
+        let isSwitchedOff = info.has_switch != 0 && !disk.folder.hasSwitchedOn
+        guard !isSwitchedOff, let unseen = books.unseenBytes(info) else {
             losses.append(.countersOff)
             return losses
         }
@@ -45,8 +44,7 @@ extension DiskTracker {
 
     /// Whether each link lets one of the programs run that were started.
     private var isAttached: Bool {
-        let ids = state.info.program_ids
-        return zip(TrackerFiles.Part.links, [ids.0, ids.1, ids.2]).allSatisfy { part, id in
+        zip(TrackerFiles.Part.links, state.info.programIDs).allSatisfy { part, id in
             TrackerCalls.program(ofLink: files[part]) == id
         }
     }

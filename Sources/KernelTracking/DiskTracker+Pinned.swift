@@ -44,10 +44,9 @@ extension DiskTracker {
             UInt64(disk.sectors.count) == info.plan.sector_count
         else { throw .otherDisk(name, number) }
         let tracker = try DiskTracker(disk, files, state, folder)
-        let tags = [info.program_tags.0, info.program_tags.1, info.program_tags.2]
-        for (part, tag) in zip(TrackerFiles.Part.programs, tags) {
+        for (part, tag) in zip(TrackerFiles.Part.programs, info.programTags) {
             guard try TrackerCalls.program(files[part]).tag == tag else {
-                throw .incomplete(name, lacks: "\(part.rawValue) is another one")
+                throw .incomplete(name, lacks: "\(part.name) is another one")
             }
         }
         return tracker

@@ -87,8 +87,7 @@ extension DiskTracker {
             info.disk_sectors = disk.diskSectors
             info.table_hash = tableHash
             info.started_at = TrackerCalls.wallTime
-            info.program_ids = (found[0].id, found[1].id, found[2].id)
-            info.program_tags = (found[0].tag, found[1].tag, found[2].tag)
+            info.setPrograms(found)
         }
         try files.attach()
         return try DiskTracker(disk, files, state, folder)
@@ -104,11 +103,12 @@ extension DiskTracker {
             info.unknown_at_start = books.before.unknown
             info.kernel_sectors_at_start = books.kernel ?? 0
             info.is_count_exact = books.isExact ? 1 : 0
+            info.has_switch = disk.folder.hasSwitchedOn ? 1 : 0
         }
         try probe(path)
         state.update { $0.state = ringmirror_tracker_ready }
         guard let folder else { return }
-        for part in TrackerFiles.Part.allCases { try folder.pin(files[part], as: part) }
+        for part in TrackerFiles.Part.all { try folder.pin(files[part], as: part) }
     }
 
     /// A direct read of ours has to be seen by all programs that a read passes, with its place and
@@ -121,13 +121,20 @@ extension DiskTracker {
             throw .system(call: "open", path: path.string, code: error)
         }
         let bytes = UInt32(min(4096, size))
+        let before = disk.folder.sectorsRead
         var seen: (queued: UInt64, completed: UInt64) = (0, 0)
         // Another read of the same place may come between, and a completion be lost: see `losses`.
         for _ in 0..<5 {
             seen = state.probe(sector: disk.sectors.lowerBound, bytes: bytes) {
                 TrackerCalls.readDirectly(opened, count: Int(bytes))
             }
-            if seen.queued > 0, seen.completed > 0 { return }
+            guard seen.queued > 0, seen.completed > 0 else { continue }
+            // Whatever the switch says: without an account of the kernel's own nothing confirms
+            // what is seen.
+            guard disk.folder.sectorsRead > before else {
+                throw .unsupportedDisk(path: path, reason: .countersOff)
+            }
+            return
         }
         throw .selfTest(path: path, seen.queued == 0 ? .submission : .completion)
     }

@@ -131,6 +131,31 @@ extension ringmirror_tracker_info {
         unsafe withUnsafeBytes(of: id) { unsafe Array($0) }
     }
 
+    var programIDs: [UInt32] {
+        unsafe withUnsafeBytes(of: program_ids) { unsafe Array($0.bindMemory(to: UInt32.self)) }
+    }
+
+    var programTags: [UInt64] {
+        unsafe withUnsafeBytes(of: program_tags) { unsafe Array($0.bindMemory(to: UInt64.self)) }
+    }
+
+    /// - Precondition: there are as many as the tracker has.
+    mutating func setPrograms(_ programs: [ringmirror_bpf_program]) {
+        precondition(programs.count == Int(ringmirror_tracker_programs))
+        unsafe withUnsafeMutableBytes(of: &program_ids) { place in
+            unsafe place.copyBytes(
+                from: programs.flatMap { id in
+                    unsafe withUnsafeBytes(of: id.id) { unsafe Array($0) }
+                })
+        }
+        unsafe withUnsafeMutableBytes(of: &program_tags) { place in
+            unsafe place.copyBytes(
+                from: programs.flatMap { id in
+                    unsafe withUnsafeBytes(of: id.tag) { unsafe Array($0) }
+                })
+        }
+    }
+
     mutating func setID(_ bytes: [UInt8]) {
         precondition(bytes.count == TrackerID.byteCount)
         unsafe withUnsafeMutableBytes(of: &id) { unsafe $0.copyBytes(from: bytes) }

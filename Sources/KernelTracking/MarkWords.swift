@@ -20,7 +20,7 @@ struct MarkWords: Sendable {
         ] {
             let bytes = try TrackerCalls.byteCount(ofMap: files[part])
             guard bytes == count * 8 else {
-                throw .incomplete("\(part.rawValue)", lacks: "\(count * 8 - bytes) bytes")
+                throw .incomplete("\(part.name)", lacks: "\(count * 8 - bytes) bytes")
             }
         }
         bits = try MappedWords(ofMap: files[.bits], count: words)

@@ -73,22 +73,27 @@ struct PinFolder: Sendable {
     }
 
     func pin(_ descriptor: CInt, as part: TrackerFiles.Part) throws(TrackingError) {
-        try TrackerCalls.pin(descriptor, at: path + "/" + part.rawValue)
+        try TrackerCalls.pin(descriptor, at: path + "/" + part.name)
     }
 
     func open(_ part: TrackerFiles.Part) throws(TrackingError) -> Descriptor {
-        do throws(Errno) { return try TrackerCalls.openPin(at: path + "/" + part.rawValue) } catch {
-            if error == .noSuchFileOrDirectory { throw .incomplete(name, lacks: part.rawValue) }
-            throw Self.error("opening", path + "/" + part.rawValue, error)
+        do throws(Errno) { return try TrackerCalls.openPin(at: path + "/" + part.name) } catch {
+            if error == .noSuchFileOrDirectory { throw .incomplete(name, lacks: part.name) }
+            throw Self.error("opening", path + "/" + part.name, error)
         }
     }
 
     /// Takes all names away, those of the links first: with the last of them the programs end.
+    /// Also those of another version.
     func remove() throws(TrackingError) {
-        for part in TrackerFiles.Part.allCases.reversed() {
-            do throws(Errno) { try TrackerCalls.removeFile(path + "/" + part.rawValue) } catch {
+        let names: [String]
+        do throws(Errno) { names = try SystemCalls.entries(of: path) } catch {
+            throw Self.error("opening", path, error)
+        }
+        for name in names.filter({ $0.contains("link") }) + names {
+            do throws(Errno) { try TrackerCalls.removeFile(path + "/" + name) } catch {
                 guard error == .noSuchFileOrDirectory else {
-                    throw Self.error("removing", path + "/" + part.rawValue, error)
+                    throw Self.error("removing", path + "/" + name, error)
                 }
             }
         }

@@ -53,7 +53,8 @@ struct TrackedDisk: Sendable {
         if let zoned = folder.text("queue/zoned"), zoned != "none" { return .zoned }
         if folder.number("queue/dax") == 1 { return .directAccess }
         if isBioBased, folder.name.hasPrefix("nvme") { return .multipathHead }
-        if !folder.countsTraffic { return .countersOff }
+        // One without requests may count whatever the switch says: a read of ours will tell.
+        if !isBioBased, !folder.hasSwitchedOn { return .countersOff }
         // They hand a bio on as it is, and the kernel tells of a bio once.
         let strangers = ["md", "bcache"]
         for holder in folder.holders where strangers.contains(where: { holder.hasPrefix($0) }) {
@@ -101,7 +102,8 @@ struct DiskFolder: Sendable {
         return line.map { String($0.dropFirst("DEVNAME=".count)) } ?? ""
     }
 
-    var countsTraffic: Bool { number("queue/iostats") != 0 }
+    /// Whether the switch is on of the kernel's account of the disk.
+    var hasSwitchedOn: Bool { number("queue/iostats") != 0 }
 
     /// Who stands on the disk or one of its partitions.
     var holders: [String] {
@@ -121,6 +123,12 @@ struct DiskFolder: Sendable {
     var writesInFlight: UInt64 {
         let numbers = numbers("inflight")
         return numbers.count > 1 ? numbers[1] : 0
+    }
+
+    /// Sectors read since the disk came.
+    var sectorsRead: UInt64 {
+        let numbers = numbers("stat")
+        return numbers.count > 2 ? numbers[2] : 0
     }
 
     /// Sectors written and discarded since the disk came; nil where that can't be read.

@@ -9,16 +9,34 @@ enum TrackerCalls {
     /// What libbpf and the kernel's verifier say at most.
     private static let logSize = 16 << 10
 
-    static func load(
-        _ plan: inout ringmirror_tracker_plan, _ files: inout ringmirror_tracker_files
-    ) -> (code: Errno?, log: String) {
+    /// What was loaded, or why not all of it could be.
+    struct Loaded {
+        var maps = [CInt](repeating: -1, count: Int(ringmirror_tracker_maps))
+        var programs = [CInt](repeating: -1, count: Int(ringmirror_tracker_programs))
+        var code: Errno?
+        var log = ""
+    }
+
+    static func load(_ plan: inout ringmirror_tracker_plan) -> Loaded {
+        var loaded = Loaded()
         var log = [CChar](repeating: 0, count: logSize)
-        let failure = unsafe ringmirror_tracker_load(&plan, &files, &log, log.count)
-        guard failure != 0 else { return (nil, "") }
+        let failure = unsafe ringmirror_tracker_load(
+            &plan, &loaded.maps, &loaded.programs, &log, log.count)
+        guard failure != 0 else { return loaded }
         let text = log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         var lines = String(decoding: text, as: UTF8.self)
         while lines.last?.isNewline == true { lines.removeLast() }
-        return (Errno(rawValue: failure), lines)
+        loaded.code = Errno(rawValue: failure)
+        loaded.log = lines
+        return loaded
+    }
+
+    /// Begins to run a program, until what is returned is closed and nothing else has it.
+    static func attach(_ program: CInt) throws(TrackingError) -> Descriptor {
+        var link: CInt = -1
+        let failure = unsafe ringmirror_tracker_attach(program, &link)
+        guard failure == 0 else { throw error("attaching", "bpf", failure) }
+        return Descriptor(link)
     }
 
     static func program(_ descriptor: CInt) throws(TrackingError) -> ringmirror_bpf_program {

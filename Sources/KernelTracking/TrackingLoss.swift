@@ -6,8 +6,6 @@ public enum TrackingLoss: Sendable, Hashable {
     case tableFull(count: Int64)
     /// Programs sent commands to the disk itself that no event describes.
     case passthrough(count: Int64)
-    /// The kernel did not run a program for events, because it was running.
-    case missed(count: Int64)
     /// Writes completed on a disk without requests that had not been seen before.
     case unannounced(count: Int64)
     /// The kernel's own counters have more written than the tracker saw.
@@ -32,7 +30,6 @@ extension TrackingLoss: CustomStringConvertible {
         case .longRange(let count): "\(count) ranges were too long to be marked"
         case .tableFull(let count): "the table of writes in flight was full \(count) times"
         case .passthrough(let count): "\(count) commands were sent to the disk past the block layer"
-        case .missed(let count): "the kernel skipped \(count) events"
         case .unannounced(let count): "\(count) writes completed whose submission was not seen"
         case .uncounted(let bytes): "the kernel wrote \(bytes) bytes that were not seen"
         case .countersOff: "the disk's iostats are, or were, switched off"

@@ -85,7 +85,7 @@ extension Integration {
             let name = source.replacing("/dev/", with: "")
             let number = try Shell.run("cat", "/sys/block/\(name)/dev")
                 .trimmingCharacters(in: .whitespacesAndNewlines).replacing(":", with: "-")
-            unlink("/sys/fs/bpf/ringmirror/disk-\(number)/request_link")
+            unlink("/sys/fs/bpf/ringmirror/disk-\(number)/request_link_1")
             try write(source, at: 50)
             let refused = try scratch.run("incremental", source, target, "--bitmap", "n")
             #expect(refused.code == Code.refused, "\(refused)")

@@ -122,8 +122,8 @@ struct KernelTrackingTests {
         #expect(throws: TrackingError.nameTaken(name)) {
             try DiskTracker.start(FilePath(disk.path), name: name)
         }
-        unlink("/sys/fs/bpf/ringmirror/\(name)/queue_link")
-        #expect(throws: TrackingError.incomplete(name, lacks: "queue_link")) {
+        unlink("/sys/fs/bpf/ringmirror/\(name)/queue_link_1")
+        #expect(throws: TrackingError.incomplete(name, lacks: "queue_link_1")) {
             try DiskTracker.open(name: name)
         }
     }

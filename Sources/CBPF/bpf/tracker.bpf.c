@@ -41,6 +41,7 @@ struct bio {
     uint32_t bi_opf;
     uint8_t bi_status;
     struct bvec_iter bi_iter;
+    void *bi_private;
 } KERNEL;
 
 struct request_queue {
@@ -73,6 +74,7 @@ static long (*const map_update)(void *map, const void *key, const void *value, u
     (void *)2;
 static long (*const map_delete)(void *map, const void *key) = (void *)3;
 static uint32_t (*const current_cpu)(void) = (void *)8;
+static long (*const read_kernel)(void *to, uint32_t size, const void *from) = (void *)113;
 
 /* MARK: Maps */
 
@@ -112,6 +114,15 @@ struct {
     MAP_TYPE(key, uint64_t);
     MAP_TYPE(value, struct ringmirror_tracker_bio);
 } overflow SEC(".maps");
+
+/* Events that one copy of a program has seen, and the next is to leave alone: 256 places a line of
+ * counters. */
+struct {
+    MAP_NUMBER(type, map_array);
+    MAP_NUMBER(max_entries, ringmirror_tracker_lines * 256);
+    MAP_TYPE(key, uint32_t);
+    MAP_TYPE(value, uint64_t);
+} told SEC(".maps");
 
 const volatile struct ringmirror_tracker_plan plan = {};
 /* One less than the number of buckets, which is a power of two. */
@@ -196,6 +207,15 @@ __attribute__((noinline)) int mark_completed(uint64_t sector, uint32_t bytes) {
 
 /* MARK: Bios between their events */
 
+/* A number for a bio or request of this disk. The verifier refuses arithmetic with a pointer, so
+ * that an address can't be hashed; but the difference of two of them is a number to it. */
+static ALWAYS_INLINE uint64_t key_of(const void *pointer, struct gendisk *disk) {
+    uint64_t key = (uint64_t)pointer - (uint64_t)disk;
+    /* The compiler must not put the pointers back where they are compared. */
+    __asm__ volatile("" : "+r"(key));
+    return key;
+}
+
 static ALWAYS_INLINE struct ringmirror_tracker_bucket *bucket(uint64_t bio) {
     uint32_t index = (bio * 0x9E3779B97F4A7C15ULL) >> 40 & bucket_mask;
     return map_lookup(&bios, &index);
@@ -257,24 +277,58 @@ static ALWAYS_INLINE int forget(uint64_t bio, uint64_t *sector, uint32_t *bytes)
     return 1;
 }
 
+static ALWAYS_INLINE int is_kept(uint64_t bio) {
+    struct ringmirror_tracker_bucket *place = bucket(bio);
+    if (!place)
+        return 0;
+    for (int way = 0; way < ringmirror_tracker_ways; way++)
+        if (place->bios[way].bio == bio)
+            return 1;
+    return map_lookup(&overflow, &bio) != 0;
+}
+
+/* A piece of a bio that was split has an event at its completion, and none before. What it is a
+ * piece of completes after it, with the whole range, and is kept until then. */
+static ALWAYS_INLINE int is_piece(struct bio *bio, struct gendisk *disk) {
+    uint64_t address = 0;
+    /* An address can be calculated with only if it was read. */
+    if (read_kernel(&address, sizeof address, &bio))
+        return 0;
+    return is_kept((uint64_t)bio->bi_private - address + key_of(bio, disk));
+}
+
 /* MARK: Events */
 
 static ALWAYS_INLINE int is_ours(struct gendisk *disk) {
     return (uint32_t)disk->major == plan.major && (uint32_t)disk->first_minor == plan.minor;
 }
 
-/* A number for a bio of this disk, never 0. The verifier refuses arithmetic with a pointer, so that
- * an address can't be hashed; but the difference of two of them is a number to it. */
-static ALWAYS_INLINE uint64_t key_of(struct bio *bio, struct gendisk *disk) {
-    uint64_t key = (uint64_t)bio - (uint64_t)disk;
-    /* The compiler must not put the pointers back where they are compared. */
-    __asm__ volatile("" : "+r"(key));
-    return key;
-}
-
 static ALWAYS_INLINE int is_probing(void) { return *(volatile uint32_t *)&state.info.probing; }
 
-SEC("tp_btf/block_bio_queue") int bio_queue(uint64_t *context) {
+/* The kernel leaves a program out on a CPU on which it is running: when an interrupt comes in the
+ * middle of it, for whatever disk. So there are three copies of each, which are run one after the
+ * other: as many as there are contexts that interrupt each other (a task, a soft interrupt, a hard
+ * one), so that one of them is run for each event. The first one counts it and tells the others; the
+ * last one forgets it, so that the same event may come again. */
+static ALWAYS_INLINE int is_told(uint64_t key, uint64_t sector, uint32_t bytes, int copy) {
+    const uint64_t odd = 0x9E3779B97F4A7C15ULL;
+    uint64_t event = ((key * odd ^ sector) * odd ^ bytes) | 1;
+    uint32_t line = current_cpu() & (ringmirror_tracker_lines - 1);
+    uint32_t index = line << 8 | (uint32_t)(event >> 56);
+    uint64_t *place = map_lookup(&told, &index);
+    if (!place)
+        return 0;
+    int was_told = *(volatile uint64_t *)place == event;
+    *(volatile uint64_t *)place = copy == ringmirror_tracker_copies ? 0 : event;
+    return was_told;
+}
+
+#define COPIES(point, name) \
+    SEC("tp_btf/" point) int name##_1(uint64_t *context) { return on_##name(context, 1); } \
+    SEC("tp_btf/" point) int name##_2(uint64_t *context) { return on_##name(context, 2); } \
+    SEC("tp_btf/" point) int name##_3(uint64_t *context) { return on_##name(context, 3); }
+
+static ALWAYS_INLINE int on_queue(uint64_t *context, int copy) {
     struct bio *bio = (void *)context[0];
     if (!(bio->bi_opf & operation_moves_out)) {
         if (!is_probing())
@@ -293,7 +347,7 @@ SEC("tp_btf/block_bio_queue") int bio_queue(uint64_t *context) {
     uint64_t sector = bio->bi_iter.bi_sector;
     uint32_t bytes = bio->bi_iter.bi_size;
     /* A flush moves nothing. */
-    if (!bytes)
+    if (!bytes || is_told(key_of(bio, disk), sector, bytes, copy))
         return 0;
     ADD(line()->queued, bytes);
     if (plan.is_bio_based)
@@ -302,7 +356,9 @@ SEC("tp_btf/block_bio_queue") int bio_queue(uint64_t *context) {
     return 0;
 }
 
-SEC("tp_btf/block_bio_complete") int bio_complete(uint64_t *context) {
+COPIES("block_bio_queue", queue)
+
+static ALWAYS_INLINE int on_bio(uint64_t *context, int copy) {
     struct bio *bio = (void *)context[1];
     struct block_device *device = bio->bi_bdev;
     if (!(bio->bi_opf & operation_moves_out)) {
@@ -318,10 +374,12 @@ SEC("tp_btf/block_bio_complete") int bio_complete(uint64_t *context) {
         return 0;
     uint64_t sector = bio->bi_iter.bi_sector;
     uint32_t bytes = bio->bi_iter.bi_size;
+    if (is_told(key_of(bio, disk), sector, bytes, copy))
+        return 0;
     /* The driver has moved the bio's range along: what it was is kept. On disks with requests only
      * those complete here that never became one. */
     if (plan.is_bio_based && !forget(key_of(bio, disk), &sector, &bytes)) {
-        if (bytes) {
+        if (bytes && !is_piece(bio, disk)) {
             ADD(line()->unknown, 1);
             mark(sector, bytes, 0);
         }
@@ -336,7 +394,9 @@ SEC("tp_btf/block_bio_complete") int bio_complete(uint64_t *context) {
     return 0;
 }
 
-SEC("tp_btf/block_rq_complete") int request_complete(uint64_t *context) {
+COPIES("block_bio_complete", bio)
+
+static ALWAYS_INLINE int on_request(uint64_t *context, int copy) {
     struct request *request = (void *)context[0];
     uint32_t bytes = context[2], operation = request->cmd_flags & operation_mask;
     if (!(operation & operation_moves_out) && !is_probing())
@@ -348,11 +408,14 @@ SEC("tp_btf/block_rq_complete") int request_complete(uint64_t *context) {
         disk = request->q->disk;
     if (!disk || !is_ours(disk))
         return 0;
+    uint64_t sector = request->__sector;
     if (!(operation & operation_moves_out)) {
-        if (request->__sector == state.info.probe_sector && bytes == state.info.probe_bytes)
+        if (sector == state.info.probe_sector && bytes == state.info.probe_bytes)
             ADD(state.info.probe_completed, 1);
         return 0;
     }
+    if (is_told(key_of(request, disk), sector, bytes, copy))
+        return 0;
     if (operation >= operation_first_passthrough) {
         ADD(line()->passthrough, 1);
         return 0;
@@ -369,8 +432,10 @@ SEC("tp_btf/block_rq_complete") int request_complete(uint64_t *context) {
         if (bio)
             ADD(line()->too_long, 1);
     } else {
-        mark(request->__sector, bytes, 0);
+        mark(sector, bytes, 0);
     }
     ADD(line()->completed, bytes);
     return 0;
 }
+
+COPIES("block_rq_complete", request)

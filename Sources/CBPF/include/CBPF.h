@@ -16,21 +16,20 @@
 /* Whether this build can track disks: it was made with libbpf. */
 int ringmirror_bpf_is_built_in(void);
 
-/* The descriptors of one tracker; -1 where there is none yet. Who has the structure closes them. */
-struct ringmirror_tracker_files {
-    int bits, coarse, held, ever, state;
-    int queue_program, bio_program, request_program;
-    int queue_link, bio_link, request_link;
-};
+enum { ringmirror_tracker_maps = 5 };
 
-/* Loads the three programs and makes their maps; nothing is attached. The first `log_size` bytes of
- * what the library and the kernel say go to `log`, as a string. */
+/* Loads the programs and makes their maps; nothing is attached. `maps` gets the descriptors of the
+ * bits, coarse, held and ever marks and of the state, `programs` those of the copies for requests,
+ * then bios, then what is queued; the caller closes them. What was not made, after a failure, is as
+ * it was. The first `log_size` bytes of what the library and the kernel say go to `log`, as a
+ * string. */
 int ringmirror_tracker_load(
-    const struct ringmirror_tracker_plan *plan, struct ringmirror_tracker_files *files, char *log,
+    const struct ringmirror_tracker_plan *plan, int *maps, int *programs, char *log,
     size_t log_size);
 
-/* Begins to mark: completions first, so that nothing is seen queued that is not seen completed. */
-int ringmirror_tracker_attach(struct ringmirror_tracker_files *files);
+/* Begins to run a program at its event. Completions have to be first, so that nothing is seen queued
+ * that is not seen completed. */
+int ringmirror_tracker_attach(int program, int *link);
 
 /* Gives what a descriptor stands for a name in a bpffs, under which it outlives every process. */
 int ringmirror_bpf_pin(int fd, const char *path);
@@ -46,7 +45,6 @@ static const int64_t ringmirror_bpf_magic = 0xcafe4a11; /* of a bpffs */
 struct ringmirror_bpf_program {
     uint32_t id;
     uint64_t tag;
-    uint64_t misses; /* events for which it was skipped: it was running on that CPU */
 };
 
 int ringmirror_bpf_look_at_program(int fd, struct ringmirror_bpf_program *result);

@@ -15,6 +15,9 @@ static const uint32_t ringmirror_tracker_version = 2;
 static const uint32_t ringmirror_tracker_starting = 1;
 static const uint32_t ringmirror_tracker_ready = 2;
 
+/* Three events, and so many copies of the program of each. */
+enum { ringmirror_tracker_copies = 3, ringmirror_tracker_programs = 9 };
+
 /* Fixed when the program is loaded, so that the kernel compiles it in. */
 struct ringmirror_tracker_plan {
     uint32_t major, minor; /* of the whole disk, also where a partition is tracked */
@@ -46,9 +49,10 @@ struct ringmirror_tracker_info {
     uint64_t disk_sequence; /* 0 where the kernel has none */
     uint64_t disk_sectors; /* size of the whole disk at the start */
     int64_t started_at; /* nanoseconds since 1970 */
-    uint32_t program_ids[3];
-    uint32_t unused;
-    uint64_t program_tags[3];
+    uint32_t program_ids[ringmirror_tracker_programs];
+    /* The kernel's account can be switched off and on, and was on at the start. */
+    uint32_t has_switch;
+    uint64_t program_tags[ringmirror_tracker_programs];
 
     /* What the kernel's own counters had after the programs were attached, in sectors. */
     uint64_t kernel_sectors_at_start;

@@ -85,10 +85,15 @@ public final class LiveComparison {
             try records.openExisting(for: first.identity)
         }
         let tracking = try DiskTracking(of: first, records: records)
-        let tracker = try tracking.settle(in: store)
+        let tracker: DiskTracker
+        switch try tracking.settle(in: store) {
+        case .tracked(let found): tracker = found
+        case .none: throw .live(.notTracked(bitmap: name, disk: first.path))
+        case .lost(let reason): throw .live(.trackingLost(first.path, reason))
+        }
         return try RecordedMirror.storing { () throws(BitmapStoreError) in
             let bitmap = try store.bitmap(name)
-            guard bitmap.state == .recording, let tracker, bitmap.tracker == tracker.stored else {
+            guard bitmap.state == .recording, bitmap.tracker == tracker.stored else {
                 throw .inconsistent(name: name, path: store.path)
             }
             let known = bitmap.targets.filter { $0.lastSuccess != nil }

@@ -15,6 +15,8 @@ public enum LiveError: DescribedError, Sendable {
     case notTracked(bitmap: String, disk: FilePath)
     /// The disk is tracked for bitmaps of another store, and has one tracker only.
     case trackedElsewhere(FilePath)
+    /// The tracker of a disk has lost something, or is gone, for this reason.
+    case trackingLost(FilePath, String)
     /// The kernel can't tell what is written.
     case tracking(TrackingError)
     /// Filesystems can't be held still.
@@ -35,7 +37,8 @@ public enum LiveError: DescribedError, Sendable {
         switch self {
         case .tracking(let error): error
         case .freezing(let error): error
-        case .notADisk, .inUse, .noBootID, .notTracked, .trackedElsewhere, .notStopped, .notHeld,
+        case .notADisk, .inUse, .noBootID, .notTracked, .trackedElsewhere, .trackingLost,
+            .notStopped, .notHeld,
             .comparisonCutShort,
             .pauseTooShort, .lost:
             nil
@@ -54,7 +57,7 @@ public enum LiveError: DescribedError, Sendable {
         switch self {
         case .tracking, .freezing: passedOn?.category ?? .failed
         case .notADisk, .noBootID, .pauseTooShort: .usage
-        case .inUse, .notTracked, .trackedElsewhere: .refused
+        case .inUse, .notTracked, .trackedElsewhere, .trackingLost: .refused
         case .notStopped, .notHeld, .comparisonCutShort, .lost: .failed
         }
     }
@@ -68,6 +71,7 @@ public enum LiveError: DescribedError, Sendable {
         case .noBootID: .unverifiable
         case .notTracked: .notTracked
         case .trackedElsewhere: .trackerInUse
+        case .trackingLost: .bitmapInconsistent
         case .notStopped, .notHeld: .writersNotHeld
         case .comparisonCutShort: .verificationIncomplete
         case .pauseTooShort: .invalidOption
@@ -78,7 +82,7 @@ public enum LiveError: DescribedError, Sendable {
     public var path: FilePath? {
         switch self {
         case .notADisk(let path), .inUse(let path), .notTracked(_, let path),
-            .trackedElsewhere(let path):
+            .trackedElsewhere(let path), .trackingLost(let path, _):
             path
         default: passedOn?.path
         }
@@ -98,6 +102,9 @@ public enum LiveError: DescribedError, Sendable {
                 + "mirror would be marked nowhere"
         case .trackedElsewhere(let disk):
             "\(disk) is tracked already, for bitmaps of another store"
+        case .trackingLost(let disk, let reason):
+            "the tracking of \(disk) has come to an end, and the bitmaps that it marked are "
+                + "inconsistent: \(reason)"
         case .notStopped(let why): "those who write the source were not stopped: \(why)"
         case .notHeld(let attempts):
             "those who write the source were let go before all was copied"
@@ -119,6 +126,7 @@ public enum LiveError: DescribedError, Sendable {
         case .inUse: "Stop what writes it, or \(.mirrorLive)."
         case .noBootID: "Mount proc."
         case .notTracked: "\(.startTracking)."
+        case .trackingLost: "\(.mirrorDifferences), which makes a bitmap right again."
         case .trackedElsewhere: "Name that store, or \(.stopTracking)."
         case .notStopped: .none
         case .notHeld: "Allow a longer pause, or try again when less is written."

@@ -69,7 +69,7 @@ struct MirrorStart {
             reference, of: source, records, request.mode, isLive: live != nil)
         base = tracker.flatMap { TrackedBase($0) }
         if request.mode == .incremental { live?.rest(on: base) }
-        if isTracked, let reference { evidence.append(.tracked(bitmap: reference.name)) }
+        if tracker != nil, let reference { evidence.append(.tracked(bitmap: reference.name)) }
         record = JobRequest(
             mode: request.mode, bitmap: reference,
             bitmapMode: keepsMarks ? .never : request.bitmapMode ?? .onSuccess,
@@ -105,9 +105,13 @@ struct MirrorStart {
         }
         if let store, isTracked {
             let tracking = try DiskTracking(of: source, records: records)
-            if let tracker = try tracking.settle(in: store, atRest: !isLive) { return tracker }
-            // It has lost its tracker, and is inconsistent from now on. A full mirror helps.
-            guard mode == .full else { throw .store(.inconsistent(name: name, path: store.path)) }
+            switch try tracking.settle(in: store, atRest: !isLive) {
+            case .tracked(let tracker): return tracker
+            // It is inconsistent from now on. A full mirror helps.
+            case .lost(let reason) where mode != .full:
+                throw .live(.trackingLost(source.path, reason))
+            case .lost, .none: break
+            }
         }
         guard !isLive else { throw .live(.notTracked(bitmap: name, disk: source.path)) }
         return nil

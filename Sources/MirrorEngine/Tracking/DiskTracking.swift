@@ -69,7 +69,7 @@ public struct DiskTracking: Sendable {
     private func tracker(
         in store: BitmapStore, _ granularity: Granularity
     ) throws(MirrorError) -> (DiskTracker, isNew: Bool) {
-        if let found = try settle(in: store) { return (found, false) }
+        if case .tracked(let found) = try settle(in: store) { return (found, false) }
         do throws(TrackingError) {
             let tracker = try DiskTracker.start(
                 FilePath(disk.resolvedPath), granularity: granularity, name: name)
@@ -84,58 +84,63 @@ public struct DiskTracking: Sendable {
     /// Ends tracking for a bitmap, which has all marks until now; nil: for all of them.
     ///
     /// - Returns: the names of the bitmaps.
+    /// - Throws: `.live(.trackingLost)` if the tracker had lost something: it has ended, and its
+    ///   bitmaps are inconsistent.
     public func stop(bitmap: String? = nil) throws(MirrorError) -> [String] {
         let store = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try records.existing(for: disk.identity)
         }
-        guard let store, let tracker = try settle(in: store), let stored = tracker.stored else {
-            // One that no store knows, or that can't be used, goes all the same.
+        switch try store.map({ (store) throws(MirrorError) in try settle(in: store) }) ?? .none {
+        case .none:
+            // One that no store knows goes all the same.
             try tracking { () throws(TrackingError) in try DiskTracker.stop(name: name) }
             return []
+        case .lost(let reason): throw .live(.trackingLost(disk.path, reason))
+        case .tracked(let tracker):
+            guard let store, let stored = tracker.stored else { throw .live(.noBootID) }
+            let names = try RecordedMirror.storing { () throws(BitmapStoreError) in
+                try store.endTracking(by: stored, of: bitmap, isLost: false)
+            }
+            let isLast = try RecordedMirror.storing { () throws(BitmapStoreError) in
+                try !store.bitmaps().contains { $0.tracker == stored }
+            }
+            guard isLast else { return names }
+            try tracking { () throws(TrackingError) in try tracker.stop() }
+            return names
         }
-        let names = try RecordedMirror.storing { () throws(BitmapStoreError) in
-            try store.endTracking(by: stored, of: bitmap, isLost: false)
-        }
-        let isLast = try RecordedMirror.storing { () throws(BitmapStoreError) in
-            try !store.bitmaps().contains { $0.tracker == stored }
-        }
-        guard isLast else { return names }
-        try tracking { () throws(TrackingError) in try tracker.stop() }
-        return names
+    }
+
+    /// What has become of the marks of a disk.
+    enum Settlement: Sendable {
+        /// The bitmaps have them. Nothing else can use the tracker as long as it is held.
+        case tracked(DiskTracker)
+        /// The disk is tracked for no bitmap of the store.
+        case none
+        /// They can't be used, for this reason: the bitmaps are inconsistent from now on.
+        case lost(String)
     }
 
     /// Brings what the kernel has marked into the bitmaps, durably, before it is forgotten there.
     ///
     /// - Parameter atRest: the disk has to be at rest, or the kernel may not have told of a write
     ///   yet that has reached the disk.
-    /// - Returns: the tracker, which nothing else can use as long as it is held; nil: the disk is
-    ///   tracked for none of them.
     func settle(
         in store: BitmapStore, atRest: Bool = false
-    ) throws(MirrorError) -> DiskTracker? {
+    ) throws(MirrorError) -> Settlement {
         let known = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try store.bitmaps().compactMap(\.tracker)
         }
         let trackers = Set(known)
         let tracker: DiskTracker
         do throws(TrackingError) { tracker = try DiskTracker.open(name: name) } catch {
-            switch error {
-            case .noSuchTracker: try forget(trackers, in: store)
-            case .incomplete, .otherVersion, .otherDisk:
-                // Nothing of what it has can be used.
-                try forget(trackers, in: store)
-                try? DiskTracker.stop(name: name)
-            // One that can't be looked at may be as good as ever.
-            default:
-                guard !trackers.isEmpty else { return nil }
-                throw .live(.tracking(error))
-            }
-            return nil
+            return try settle(trackers, without: error, in: store)
         }
         guard let stored = tracker.stored else { throw .live(.noBootID) }
         try forget(trackers.filter { $0 != stored }, in: store)
         // What it has marked belongs to bitmaps of another store: it is not taken from them.
-        guard trackers.contains(stored) else { return nil }
+        guard trackers.contains(stored) else {
+            return trackers.isEmpty ? .none : .lost("another tracker is in the place of theirs")
+        }
         if atRest { try requireRest(tracker) }
         // In this order: what is written after the look shows, whatever becomes of its marks.
         let witness = disk.freshWitness()
@@ -146,19 +151,35 @@ public struct DiskTracking: Sendable {
                 bits, of: stored, number: tracker.releases + 1, sourceWitness: witness)
         }
         guard !names.isEmpty else {
-            // The store is an old copy: its bitmaps lack what the tracker has forgotten.
             try tracking { () throws(TrackingError) in try tracker.stop() }
-            return nil
+            return .lost(
+                "the store is an older copy, and lacks marks that the kernel has forgotten")
         }
         tracker.release()
         // What was lost until now concerns what was taken, too.
         let losses = try tracking { () throws(TrackingError) in try tracker.losses() }
-        guard losses.isEmpty else {
+        guard let loss = losses.first else { return .tracked(tracker) }
+        try forget(trackers, in: store)
+        try tracking { () throws(TrackingError) in try tracker.stop() }
+        return .lost("\(loss)")
+    }
+
+    /// There is no tracker of the disk that can be used.
+    private func settle(
+        _ trackers: Set<StoredTracker>, without error: TrackingError, in store: BitmapStore
+    ) throws(MirrorError) -> Settlement {
+        switch error {
+        case .noSuchTracker: try forget(trackers, in: store)
+        case .incomplete, .otherVersion, .otherDisk:
+            // Nothing of what it has can be used.
             try forget(trackers, in: store)
-            try tracking { () throws(TrackingError) in try tracker.stop() }
-            return nil
+            try? DiskTracker.stop(name: name)
+        // One that can't be looked at may be as good as ever.
+        default:
+            guard !trackers.isEmpty else { return .none }
+            throw .live(.tracking(error))
         }
-        return tracker
+        return trackers.isEmpty ? .none : .lost(error.problem)
     }
 
     /// How long a disk has to come to rest, in a job that it has to stand still for.
