@@ -1,0 +1,83 @@
+# shellcheck shell=dash
+# What has to work on each kind of disk.
+
+target=$(by_serial target)
+
+# Marks of the kernel are enough for an increment.
+tracked() {
+    make "$1"
+    tool scribble "$disk" "$bytes" 1 0 64
+    run 0 track start "$disk" --bitmap b
+    run 0 full "$disk" "$target" --bitmap b --overwrite
+    same "$disk" "$target"
+    tool scribble "$disk" "$bytes" 2 0 64
+    [ "$(cat "/sys/class/block/$(basename "$(readlink -f "$disk")")/queue/discard_max_bytes")" = 0 ] ||
+        tool discard "$disk" 4194304 8388608
+    run 0 incremental "$disk" "$target" --bitmap b
+    same "$disk" "$target"
+    run 0 incremental "$disk" "$target" --bitmap b
+    said "nothing"
+    run 0 track stop "$disk"
+    drop "$1"
+}
+
+filesystem_for() {
+    case $1 in
+        nvme | crypt | scsi) echo xfs ;;
+        *) echo ext4 ;;
+    esac
+}
+
+# The mirror is compared before the writers go on.
+frozen() {
+    make "$1"
+    prepare "$disk" "$(filesystem_for "$1")"
+    begin_writing 3
+    run 0 live "$disk" "$target" --freeze --verify=all --overwrite --max-pause 20s
+    said "is a mirror"
+    thawed
+    kill -0 "$(cat /run/writer.pid)" || fail "the writer has ended: $(cat /run/writer)"
+    end_writing
+    umount /mnt
+    drop "$1"
+}
+
+# Here something else than ringmirror compares.
+stopped() {
+    make "$1"
+    prepare "$disk" "$(filesystem_for "$1")"
+    begin_writing 4
+    cat >/run/stop <<'END'
+#!/bin/sh
+kill "$(cat /run/writer.pid)"
+until umount /mnt; do usleep 50000; done
+END
+    run 0 live "$disk" "$target" --complete-command "sh /run/stop" --overwrite --max-pause 20s
+    said "is a mirror"
+    same "$disk" "$target"
+    drop "$1"
+}
+
+# Discards that the kernel merges into one request concern ranges that don't touch.
+trimmed() {
+    local number=0
+    make "$1"
+    prepare "$disk" ext4
+    mkdir /mnt/many
+    while [ $number -lt 200 ]; do
+        number=$((number + 1))
+        dd if=/dev/urandom of=/mnt/many/$number bs=68k count=1 2>/dev/null
+    done
+    umount /mnt
+    run 0 track start "$disk" --bitmap b
+    run 0 full "$disk" "$target" --bitmap b --overwrite
+    mount -o discard "$disk" /mnt
+    rm /mnt/many/*[13579]
+    sync
+    fstrim /mnt
+    umount /mnt
+    run 0 incremental "$disk" "$target" --bitmap b
+    same "$disk" "$target"
+    run 0 track stop "$disk"
+    drop "$1"
+}

@@ -1,0 +1,44 @@
+#!/bin/sh
+# shellcheck shell=dash
+# Runs the scenarios, each in a shell of its own with a time limit, or that one which is named.
+cd /guest || exit
+. ./common.sh
+. ./disks.sh
+. ./mirrors.sh
+. ./faults.sh
+
+kinds="virtio nvme scsi linear crypt thin md null"
+
+list() {
+    local kind
+    for kind in $kinds; do echo "tracked-$kind frozen-$kind"; done
+    echo "stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
+    faults
+}
+
+if [ $# -gt 0 ]; then
+    "${1%%-*}" "${1#*-}"
+    exit
+fi
+
+all=$(list)
+wanted=$(sed -n 's/.*scenarios=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' ')
+all=${wanted:-$all}
+# shellcheck disable=SC2086
+set -- $all
+echo "PLANNED $#"
+for name in "$@"; do
+    begun=$(cut -d. -f1 /proc/uptime)
+    code=0
+    timeout -s KILL 90 sh ./scenarios.sh "$name" >/run/log 2>&1 </dev/null || code=$?
+    seconds=$(($(cut -d. -f1 /proc/uptime) - begun))
+    why=$(sed -n 's/^why: //p' /run/log | head -n 1)
+    case $code in
+        0) echo "ok $name ($seconds s)" ;;
+        77) echo "skip $name: $why" ;;
+        137) echo "FAIL $name: no end after 90 s" ;;
+        *) echo "FAIL $name: ${why:-exit $code}" ;;
+    esac
+    [ $code = 0 ] || [ $code = 77 ] || { sed 's/^/    /' /run/log; dmesg | tail -n 5 | sed 's/^/    kernel: /'; sh ./tidy.sh; }
+    sed "s/^/$name| /" /run/log
+done
