@@ -15,8 +15,8 @@ wait_for() {
     local tries=0
     until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 100 ] || fail "waited in vain for: $*"
-        usleep 100000
+        [ $tries -lt 300 ] || fail "waited in vain for: $*"
+        usleep 50000
     done
 }
 

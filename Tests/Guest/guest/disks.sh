@@ -20,6 +20,11 @@ by_serial() {
     fail "there is no disk with the serial $1"
 }
 
+# The folder of a disk in sysfs.
+sysfs() {
+    readlink -f "/sys/dev/block/$(stat -L -c %t:%T "$1" | { IFS=: read -r major minor; echo "$((0x$major)):$((0x$minor))"; })"
+}
+
 # scsi_debug DISKS OPTION...: all of them have contents of their own.
 scsi_debug() {
     local count=$1
@@ -108,7 +113,7 @@ make() {
             disk=/dev/md0
             ;;
         null)
-            null_blk null cache_size=32 discard=1
+            null_blk volatile cache_size=32 discard=1
             disk=$null_disk
             ;;
     esac
@@ -125,6 +130,6 @@ drop() {
             mdadm --stop /dev/md0 2>&1
             no_null_blk leg1 leg2
             ;;
-        null) no_null_blk null ;;
+        null) no_null_blk volatile ;;
     esac
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=dash
 # What has to work on each kind of disk.
 
+# shellcheck disable=SC2034
 target=$(by_serial target)
 
 # Marks of the kernel are enough for an increment.
@@ -11,7 +12,7 @@ tracked() {
     run 0 full "$disk" "$target" --bitmap b --overwrite
     same "$disk" "$target"
     tool scribble "$disk" "$bytes" 2 0 64
-    [ "$(cat "/sys/class/block/$(basename "$(readlink -f "$disk")")/queue/discard_max_bytes")" = 0 ] ||
+    [ "$(cat "$(sysfs "$disk")/queue/discard_max_bytes")" = 0 ] ||
         tool discard "$disk" 4194304 8388608
     run 0 incremental "$disk" "$target" --bitmap b
     same "$disk" "$target"
@@ -47,12 +48,7 @@ stopped() {
     make "$1"
     prepare "$disk" "$(filesystem_for "$1")"
     begin_writing 4
-    cat >/run/stop <<'END'
-#!/bin/sh
-kill "$(cat /run/writer.pid)"
-until umount /mnt; do usleep 50000; done
-END
-    run 0 live "$disk" "$target" --complete-command "sh /run/stop" --overwrite --max-pause 20s
+    run 0 live "$disk" "$target" --complete-command "sh ./stop.sh" --overwrite --max-pause 20s
     said "is a mirror"
     same "$disk" "$target"
     drop "$1"

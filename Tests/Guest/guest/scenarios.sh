@@ -30,6 +30,9 @@ echo "PLANNED $#"
 for name in "$@"; do
     begun=$(cut -d. -f1 /proc/uptime)
     code=0
+    # Disks without a serial go by their numbers, which come again.
+    export RINGMIRROR_STATE_DIR="/run/state/$name"
+    mkdir -p "$RINGMIRROR_STATE_DIR"
     timeout -s KILL 90 sh ./scenarios.sh "$name" >/run/log 2>&1 </dev/null || code=$?
     seconds=$(($(cut -d. -f1 /proc/uptime) - begun))
     why=$(sed -n 's/^why: //p' /run/log | head -n 1)
@@ -39,6 +42,10 @@ for name in "$@"; do
         137) echo "FAIL $name: no end after 90 s" ;;
         *) echo "FAIL $name: ${why:-exit $code}" ;;
     esac
-    [ $code = 0 ] || [ $code = 77 ] || { sed 's/^/    /' /run/log; dmesg | tail -n 5 | sed 's/^/    kernel: /'; sh ./tidy.sh; }
+    if [ $code != 0 ] && [ $code != 77 ]; then
+        sed 's/^/    /' /run/log
+        dmesg | tail -n 5 | sed 's/^/    kernel: /'
+        sh ./tidy.sh
+    fi
     sed "s/^/$name| /" /run/log
 done
