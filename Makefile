@@ -7,11 +7,12 @@ SWIFT ?= swift
 # Without symbols it is half as large, which is felt when it is read from a cold disk.
 RELEASE := -c release --product ringmirror --static-swift-stdlib -Xlinker -s
 
-.PHONY: bench-live bpf fuzz help demo test outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
+.PHONY: bench-live bpf fuzz help demo test test-guest outside build release install sanitize bench bench-incremental bench-qcow2 micro format lint clean packages test-packages fuzz-maps fuzz-images
 
 help:
 	@echo "make demo      build, mirror one loop disk onto another, compare them, explain"
 	@echo "make test      install what the tests need, and run all of them (as root for all of them)"
+	@echo "make test-guest   boot Debian's kernels in QEMU, and mirror and track all kinds of disks there"
 	@echo "make outside   build a program outside of the tree that uses the library, from nothing, and run it"
 	@echo "make release   build .build/release/ringmirror"
 	@echo "make install   install it under PREFIX ($(PREFIX))"
@@ -55,6 +56,13 @@ test: test-packages lint
 	    done; \
 	else echo "the benchmarks' smoke runs were skipped: they need root"; fi
 	@$(MAKE) --no-print-directory outside
+
+# Disks that this machine doesn't have, pulled out and broken, under kernels that it doesn't run.
+# SCENARIOS names some of Tests/Guest/guest/scenarios.sh; GUEST_KERNELS, packages of kernels.
+SCENARIOS ?=
+test-guest: release
+	@.ci/install-packages guest
+	Tests/Guest/run .build/release/ringmirror $(SCENARIOS)
 
 # A user's program, with none of our settings. Some conflicts between C modules show only in the first
 # debug build of a program, and not in the second: each time it is built from nothing.

@@ -43,7 +43,8 @@ same() {
 
 # A filesystem that is left frozen holds a write back for ever.
 thawed() {
-    timeout -s KILL 20 sh -c "echo alive >/mnt/alive && sync" || fail "the filesystem is still frozen"
+    timeout -s KILL 20 sh -c "echo alive >/mnt/alive && sync" ||
+        fail "the filesystem is still frozen"
 }
 
 # prepare DISK FILESYSTEM: mounts a new filesystem, with something in it.

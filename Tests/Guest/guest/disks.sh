@@ -1,8 +1,7 @@
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2034,SC2154
 # The kinds of disks: `make KIND` sets $disk, `drop KIND` removes what was made. All are of 64 MiB.
 
 bytes=67108864
-readonly bytes
 sectors=131072
 null=/sys/kernel/config/nullb
 adapter=/sys/bus/pseudo/drivers/scsi_debug
@@ -22,7 +21,10 @@ by_serial() {
 
 # The folder of a disk in sysfs.
 sysfs() {
-    readlink -f "/sys/dev/block/$(stat -L -c %t:%T "$1" | { IFS=: read -r major minor; echo "$((0x$major)):$((0x$minor))"; })"
+    stat -L -c '0x%t 0x%T' "$1" | {
+        read -r major minor
+        readlink -f "/sys/dev/block/$((major)):$((minor))"
+    }
 }
 
 # scsi_debug DISKS OPTION...: all of them have contents of their own.
@@ -32,6 +34,9 @@ scsi_debug() {
     modprobe scsi_debug dev_size_mb=64 add_host="$count" per_host_store=1 delay=0 "$@" ||
         fail "scsi_debug can't be loaded"
     wait_for scsi_disk "$count"
+}
+no_scsi_debug() {
+    [ ! -d /sys/module/scsi_debug ] || wait_for rmmod scsi_debug
 }
 scsi_disk() {
     local path
@@ -112,6 +117,10 @@ make() {
                 --assume-clean "$leg1" "$null_disk" 2>&1
             disk=/dev/md0
             ;;
+        sector)
+            null_blk sector blocksize=4096
+            disk=$null_disk
+            ;;
         null)
             null_blk volatile cache_size=32 discard=1
             disk=$null_disk
@@ -123,13 +132,14 @@ make() {
 
 drop() {
     case $1 in
-        scsi) wait_for rmmod scsi_debug ;;
+        scsi) no_scsi_debug ;;
         linear | crypt) no_dm "$1" ;;
         thin) no_dm thin thin-pool thin-data thin-meta ;;
         md)
             mdadm --stop /dev/md0 2>&1
             no_null_blk leg1 leg2
             ;;
+        sector) no_null_blk sector ;;
         null) no_null_blk volatile ;;
     esac
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# shellcheck shell=dash
-# Runs the scenarios, each in a shell of its own with a time limit, or that one which is named.
+# shellcheck shell=dash disable=SC1091
+# Runs the scenarios, each in a shell of its own with a time limit, or the one that is named.
 cd /guest || exit
 . ./common.sh
 . ./disks.sh
@@ -12,10 +12,13 @@ kinds="virtio nvme scsi linear crypt thin md null"
 list() {
     local kind
     for kind in $kinds; do echo "tracked-$kind frozen-$kind"; done
-    echo "stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
+    echo "tracked-sector stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
+    echo "crowded-scsi crowded-virtio crowded-crypt"
     faults
 }
 
+# shellcheck disable=SC2034
+target=$(by_serial target)
 if [ $# -gt 0 ]; then
     "${1%%-*}" "${1#*-}"
     exit
