@@ -70,9 +70,6 @@ unplug_later() {
         unplug "$1"
     ) &
 }
-sectors_written() {
-    awk '{ print $7 }' "$(sysfs "$1")/stat"
-}
 written() {
     [ "$(sectors_written "$1")" -ge "$2" ]
 }

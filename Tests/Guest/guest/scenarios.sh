@@ -12,7 +12,7 @@ kinds="virtio nvme scsi linear crypt thin md null"
 list() {
     local kind
     for kind in $kinds; do echo "tracked-$kind frozen-$kind"; done
-    echo "tracked-sector stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
+    echo "counted-linear tracked-sector stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
     echo "crowded-scsi crowded-virtio crowded-crypt"
     faults
 }
