@@ -92,7 +92,7 @@ crowded() {
 trimmed() {
     local number=0
     make "$1"
-    prepare "$disk" ext4
+    prepare "$disk" "$(filesystem_for "$1")"
     mkdir /mnt/many
     while [ $number -lt 200 ]; do
         number=$((number + 1))
@@ -101,9 +101,10 @@ trimmed() {
     umount /mnt
     run 0 track start "$disk" --bitmap b
     run 0 full "$disk" "$target" --bitmap b --overwrite
-    mount -o discard "$disk" /mnt
+    mount -t "$(filesystem_for "$1")" -o discard "$disk" /mnt
     rm /mnt/many/*[13579]
     sync
+    usleep 500000
     fstrim /mnt
     umount /mnt
     echo "max_discard_segments $(cat "$(sysfs "$disk")/queue/max_discard_segments")," \
