@@ -5,7 +5,7 @@
 faults() {
     echo "refused-zoned refused-dax refused-member refused-counters refused-vfat"
     echo "vanished-source-scsi vanished-source-nvme vanished-source-virtio"
-    echo "vanished-target-scsi vanished-target-null vanished-last-scsi"
+    echo "vanished-target-scsi vanished-target-null vanished-last-scsi released-null"
     echo "copied-source-scsi copied-target-scsi"
     echo "power-flushed power-tracked replaced-scsi"
     echo "medium-full medium-ignored medium-live room-thin"
@@ -126,6 +126,44 @@ END
     [ "$side" != target ] || thawed
     end_writing
     no_pair "$kind"
+}
+
+# The target is pulled out while the source's filesystem is frozen.
+released() {
+    # So slow that comparing takes two seconds.
+    null_blk one mbps=32
+    disk=$(by_serial spare)
+    prepare "$disk" ext4
+    rm -f /run/silent /run/over
+    (
+        until [ -e /run/over ]; do
+            date >/mnt/probe
+            touch /run/probe
+            usleep 20000
+        done
+    ) &
+    (
+        wait_for written "$null_disk" $((bytes / 512 / 2))
+        wait_for silent
+        unplug "$null_disk"
+    ) &
+    run 1 live "$disk" "$null_disk" --freeze --verify=all --overwrite --max-pause 20s
+    said "$null_disk"
+    said "not a mirror"
+    [ -e /run/silent ] || fail "the filesystem was never frozen"
+    thawed
+    ! pidof ringmirror || fail "a process of ringmirror is left"
+    touch /run/over
+    wait
+    umount /mnt
+    no_null_blk one
+}
+# Whether nothing was written for half a second.
+silent() {
+    local before
+    before=$(stat -c %y /run/probe)
+    usleep 500000
+    [ "$before" = "$(stat -c %y /run/probe)" ] && touch /run/silent
 }
 
 # A full mirror of which one side is pulled out.
