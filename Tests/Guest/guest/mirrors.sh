@@ -66,6 +66,17 @@ stopped() {
     drop "$1"
 }
 
+# What is larger than the disk takes at once is split, and its pieces complete as well.
+split() {
+    make "$1"
+    run 0 track start "$disk" --bitmap b
+    dd if=/dev/urandom of="$disk" bs=4M count=4 oflag=direct 2>/dev/null
+    run 0 track status "$disk"
+    never_said lost
+    run 0 track stop "$disk"
+    drop "$1"
+}
+
 # Disks of which some complete in soft and some in hard interrupts, all busy at once: an event that
 # comes while the kernel's program runs for another one is still seen.
 crowded() {
@@ -75,7 +86,7 @@ crowded() {
     run 0 full "$disk" "$target" --bitmap b --overwrite
     for busy in "$disk" "$(by_serial spare)" "$(by_serial nvme-one)" "$(by_serial nvme-two)"; do
         for number in 1 2; do
-            dd if=/dev/urandom of="$busy" bs=4k count=2000 seek=$((number * 4000)) \
+            dd if=/dev/urandom of="$busy" bs=4k count=1000 seek=$((number * 4000)) \
                 oflag=direct 2>/dev/null &
         done
     done

@@ -12,9 +12,16 @@ kinds="virtio nvme scsi linear crypt thin md null"
 list() {
     local kind
     for kind in $kinds; do echo "tracked-$kind frozen-$kind"; done
-    echo "counted-linear tracked-sector stopped-nvme stopped-crypt stopped-null trimmed-nvme trimmed-virtio"
-    echo "crowded-scsi crowded-virtio crowded-crypt"
+    echo "counted-linear tracked-sector stopped-nvme stopped-crypt stopped-null"
+    echo "split-md split-thin trimmed-nvme trimmed-virtio crowded-scsi crowded-virtio crowded-crypt"
     faults
+}
+# What depends on the kernel's version.
+short_list() {
+    local kind
+    for kind in $kinds; do echo "tracked-$kind"; done
+    echo "frozen-scsi frozen-crypt frozen-md counted-linear split-md trimmed-nvme crowded-scsi"
+    echo "refused-zoned refused-dax vanished-source-nvme released-null power-flushed replaced-scsi"
 }
 
 # shellcheck disable=SC2034
@@ -25,6 +32,7 @@ if [ $# -gt 0 ]; then
 fi
 
 all=$(list)
+! grep -q 'set=short' /proc/cmdline || all=$(short_list)
 wanted=$(sed -n 's/.*scenarios=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' ')
 all=${wanted:-$all}
 # shellcheck disable=SC2086
