@@ -88,10 +88,14 @@ static int prepare(struct bpf_object *object, const struct ringmirror_tracker_pl
     if (plan->sector_count & ((1ULL << plan->granule_shift) - 1))
         granules++;
     uint64_t words = (granules + 63) / 64;
+    int cpus = libbpf_num_possible_cpus();
+    if (!failure && cpus < 1)
+        failure = cpus ? -cpus : EINVAL;
     const struct {
         const char *name;
         uint64_t count;
     } sizes[] = {
+        {"told", (uint64_t)cpus << ringmirror_tracker_told_bits},
         {"bits", words},
         {"held", words},
         {"ever", words},

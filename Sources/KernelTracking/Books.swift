@@ -26,13 +26,13 @@ struct Books {
     /// for, nor has been made good; nil where the kernel does not tell.
     func unseenBytes(_ info: ringmirror_tracker_info) -> Int64? {
         let seen = Int64(bitPattern: after.counted &- info.completed_at_start)
-        return kernelBytes(info).map { $0 - seen - info.inFlightBytes(after) - info.forgiven }
+        return kernelBytes(info).map { $0 - seen - info.missingBytes(after) - info.forgiven }
     }
 
     /// What the programs have seen complete and the kernel has not counted.
     func uncountedBytes(_ info: ringmirror_tracker_info) -> Int64 {
         let seen = Int64(bitPattern: before.counted &- info.completed_at_start)
-        return kernelBytes(info).map { seen - $0 } ?? 0
+        return kernelBytes(info).map { seen + info.missingBytes(before) + info.forgiven - $0 } ?? 0
     }
 }
 

@@ -72,8 +72,8 @@ extension DiskTracker {
         let lost = hasBeenAtRest ? balance - state.info.floor : 0
         marks.putBackEver()
         setFloor(balance)
-        // Below the level: what was given up has completed after all, and is counted now.
-        state.update { $0.forgiven = max($0.forgiven + lost, 0) }
+        // Below the level: what was given up has completed after all, or was counted twice.
+        state.update { $0.forgiven += lost }
         return .lostCompletion(bytes: lost)
     }
 

@@ -122,10 +122,14 @@ extension ringmirror_tracker_counts {
 }
 
 extension ringmirror_tracker_info {
-    /// Bytes that have been submitted and not completed, as far as is known.
-    func inFlightBytes(_ sum: ringmirror_tracker_counts) -> Int64 {
-        max(sum.balance - (is_floor_known != 0 ? floor : 0), 0)
+    /// Bytes that have been submitted and were not seen to complete; below 0 if some were counted
+    /// twice.
+    func missingBytes(_ sum: ringmirror_tracker_counts) -> Int64 {
+        is_floor_known != 0 ? sum.balance - floor : max(sum.balance, 0)
     }
+
+    /// Bytes that have been submitted and not completed, as far as is known.
+    func inFlightBytes(_ sum: ringmirror_tracker_counts) -> Int64 { max(missingBytes(sum), 0) }
 
     var idBytes: [UInt8] {
         unsafe withUnsafeBytes(of: id) { unsafe Array($0) }

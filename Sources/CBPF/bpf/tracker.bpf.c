@@ -115,11 +115,10 @@ struct {
     MAP_TYPE(value, struct ringmirror_tracker_bio);
 } overflow SEC(".maps");
 
-/* Events that one copy of a program has seen, and the next is to leave alone: 256 places a line of
- * counters. */
+/* Events that one copy of a program has seen, and the next is to leave alone. */
 struct {
     MAP_NUMBER(type, map_array);
-    MAP_NUMBER(max_entries, ringmirror_tracker_lines * 256);
+    MAP_NUMBER(max_entries, 1 << ringmirror_tracker_told_bits);
     MAP_TYPE(key, uint32_t);
     MAP_TYPE(value, uint64_t);
 } told SEC(".maps");
@@ -309,12 +308,13 @@ static ALWAYS_INLINE int is_probing(void) { return *(volatile uint32_t *)&state.
  * middle of it, for whatever disk. So there are three copies of each, which are run one after the
  * other: as many as there are contexts that interrupt each other (a task, a soft interrupt, a hard
  * one), so that one of them is run for each event. The first one counts it and tells the others; the
- * last one forgets it, so that the same event may come again. */
+ * last one forgets it, so that the same event may come again. Two events that share a place may make
+ * one of them count twice, which shows in the balance. */
 static ALWAYS_INLINE int is_told(uint64_t key, uint64_t sector, uint32_t bytes, int copy) {
     const uint64_t odd = 0x9E3779B97F4A7C15ULL;
     uint64_t event = ((key * odd ^ sector) * odd ^ bytes) | 1;
-    uint32_t line = current_cpu() & (ringmirror_tracker_lines - 1);
-    uint32_t index = line << 8 | (uint32_t)(event >> 56);
+    uint32_t hash = (uint32_t)(event >> (64 - ringmirror_tracker_told_bits));
+    uint32_t index = current_cpu() << ringmirror_tracker_told_bits | hash;
     uint64_t *place = map_lookup(&told, &index);
     if (!place)
         return 0;

@@ -17,6 +17,8 @@ static const uint32_t ringmirror_tracker_ready = 2;
 
 /* Three events, and so many copies of the program of each. */
 enum { ringmirror_tracker_copies = 3, ringmirror_tracker_programs = 9 };
+/* Each CPU has so many places, as a power of two, in which the copies tell each other of events. */
+enum { ringmirror_tracker_told_bits = 10 };
 
 /* Fixed when the program is loaded, so that the kernel compiles it in. */
 struct ringmirror_tracker_plan {
@@ -63,7 +65,8 @@ struct ringmirror_tracker_info {
     uint32_t is_floor_known;
     /* Nothing was in flight when the kernel's counters were read. */
     uint32_t is_count_exact;
-    /* Bytes of completions that were not seen, after which the marks were put back. */
+    /* Bytes of completions that were not seen, after which the marks were put back; less those that
+     * were counted twice. */
     int64_t forgiven;
     /* How often marks were taken and made durable. A store that knows of fewer is an old copy. */
     uint64_t merges;
