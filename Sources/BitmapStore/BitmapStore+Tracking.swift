@@ -11,7 +11,7 @@ extension BitmapStore {
     /// inconsistent.
     ///
     /// - Parameters:
-    ///   - merges: how often marks of the tracker have been merged until now.
+    ///   - merges: the number of the tracker's last merge.
     ///   - sourceWitness: a look at the source's files since which the tracker has seen all writes.
     ///   - judge: whether the bitmap has missed a write to the source before: then all its targets
     ///     lack everything. It must not call the store.
@@ -37,7 +37,10 @@ extension BitmapStore {
             switch judge(history, history.hasNewMarks, bitmap.bits.dirtyBytes > 0) {
             case .marked: break
             case .missed: transaction.noteMissedWrite(.stored(index))
-            case .doubt(let kind): transaction.noteSourceDoubt(kind, .stored(index))
+            case .doubt(let kind):
+                transaction.noteSourceDoubt(kind, .stored(index))
+                // What an interrupted job lacks is not known either.
+                transaction.noteUnrecorded(.stored(index))
             }
             transaction.catalog.bitmaps[index].history.judged(sourceWitness)
             transaction.catalog.recorders.append(
@@ -55,14 +58,14 @@ extension BitmapStore {
     ///
     /// - Parameters:
     ///   - bits: of the size of the disk.
-    ///   - number: how often marks of the tracker will have been merged then. The same number may
-    ///     come again, if the tracker did not hear that the last merge succeeded.
+    ///   - number: of this merge, larger than that of each one that was tried before.
+    ///   - released: the last one after which the tracker has forgotten what it had marked.
     ///   - sourceWitness: a look at the source's files from before the marks were taken.
     /// - Returns: the names of the bitmaps that have the marks.
     @discardableResult
     package func merge(
         _ bits: borrowing DirtyBitmap, of tracker: StoredTracker, number: UInt64,
-        sourceWitness: [WriteWitness]
+        released: UInt64, sourceWitness: [WriteWitness]
     ) throws(BitmapStoreError) -> [String] {
         let marks = SharedBits(bits.copy())
         return try transact { transaction throws(BitmapStoreError) in
@@ -75,7 +78,7 @@ extension BitmapStore {
                         $0.id == recorder.bitmap
                     })
                 else { preconditionFailure("a recorder belongs to a bitmap") }
-                guard recorder.merges == number || recorder.merges &+ 1 == number else {
+                guard recorder.merges >= released, recorder.merges < number else {
                     transaction.catalog.bitmaps[index].state = .inconsistent
                     outdated.insert(recorder.id)
                     continue

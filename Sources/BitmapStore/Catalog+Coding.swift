@@ -291,6 +291,6 @@ extension RecorderEntry {
                 decoding: try need(try fields.fields(3), "a recorder's holder")))
         guard let bytes = fields.bytes(4) else { return }
         tracker = try need(StoredTracker(bytes: Array(bytes)), "a tracker's numbers")
-        merges = try need(try fields.number(5), "how often a tracker's marks were merged")
+        merges = try need(try fields.number(5), "the number of a tracker's last merge")
     }
 }

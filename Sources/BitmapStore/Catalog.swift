@@ -144,6 +144,6 @@ struct RecorderEntry: Equatable, Sendable {
     var holder: JobHolder
     /// What keeps them in the kernel; nil: the process does that holds the recorder's lock.
     var tracker: StoredTracker?
-    /// How often marks of the tracker were merged, counted by the tracker.
+    /// The tracker's number of the last merge of its marks.
     var merges: UInt64 = 0
 }

@@ -5,18 +5,20 @@ internal import DirtyBitmap
 extension DiskTracker {
     /// Opens a tracker that has a name. Nothing else can as long as the handle lives.
     ///
-    /// - Parameter patience: how long to wait for another process that uses it.
+    /// - Parameters:
+    ///   - patience: how long to wait for another process that uses it.
+    ///   - isLocked: what does not take marks can do without being the only one.
     /// - Throws: `.noSuchTracker`, `.inUse`; `.incomplete`, `.otherVersion`, `.otherDisk` for one
     ///   that can't be used.
     public static func open(
-        name: String, patience: Duration = .zero
+        name: String, patience: Duration = .zero, isLocked: Bool = true
     ) throws(TrackingError) -> DiskTracker {
         guard isBuiltIn else { throw .notBuiltIn }
         guard TrackerCalls.isPinFilesystem(PinFolder.filesystem) else { throw .noSuchTracker(name) }
         let end = TrackerCalls.monotonicTime + patience.nanoseconds
         while true {
             do throws(TrackingError) {
-                return try open(try PinFolder(opening: name))
+                return try open(try PinFolder(opening: name, isLocked: isLocked))
             } catch .inUse where TrackerCalls.monotonicTime < end {
                 TrackerCalls.sleep(milliseconds: 5)
             }

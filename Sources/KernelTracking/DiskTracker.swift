@@ -85,15 +85,26 @@ public final class DiskTracker: Sendable {
     package func release() {
         hasHeld.withLock { hasHeld in
             guard !hasHeld else { return }
-            // In this order: a count without a release gives marks twice, and is none too many.
-            state.update { $0.merges += 1 }
+            // In this order: a number without a release gives marks twice, and is none too many.
+            state.update { $0.last_release = $0.last_merge }
             marks.release()
         }
     }
 
-    /// How often marks were released. Who made them durable keeps this number with them: one that
-    /// knows a smaller number is an old copy, which lacks what was released since.
-    package var releases: UInt64 { state.info.merges }
+    /// Before what was taken is made durable.
+    ///
+    /// - Returns: the number of this merge, which who makes it durable keeps with it. It is not used
+    ///   again, also if the process dies before `release`.
+    package func beginMerge() -> UInt64 {
+        state.update { $0.last_merge += 1 }
+        return state.info.last_merge
+    }
+
+    /// The number of the last merge that was tried, and of the last one after which the marks were
+    /// released: who knows only of an older one is an old copy, and lacks what was released.
+    package var merges: (last: UInt64, released: UInt64) {
+        (state.info.last_merge, state.info.last_release)
+    }
 
     /// Bytes that are marked now, in whole granules.
     public func dirtyBytes() -> Int64 { min(Int64(marks.count()) * granularity.bytes, size) }

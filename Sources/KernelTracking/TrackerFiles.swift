@@ -15,7 +15,7 @@ struct TrackerFiles: Sendable {
         static let state = Part(name: "state")
 
         static let maps: [Part] = [.bits, .coarse, .held, .ever, .state]
-        /// In this order they are attached, and the other way round they go.
+        /// In this order they are attached.
         static let programs = copies("program")
         static let links = copies("link")
         static let all = maps + programs + links

@@ -110,6 +110,14 @@ extension LiveComparison.Report {
         if case .identical(let moment) = verdict { moment } else { nil }
     }
 
+    /// Whether it was found out if they are the same.
+    var isKnown: Bool {
+        switch verdict {
+        case .identical, .different: true
+        case .unsettled, nil: false
+        }
+    }
+
     /// Whether both are the same in all that has to be. Beyond the end of one side nothing does
     /// where a bitmap says what the other lacks.
     var isIdentical: Bool {
@@ -121,7 +129,7 @@ extension Events.Comparison {
     init(_ report: LiveComparison.Report, bitmap: String?) {
         self.init(report.last, event: "compare")
         scope = bitmap == nil ? "all" : "unmarked"
-        identical = bitmap == nil && report.verdict != nil ? report.isIdentical : nil
+        identical = bitmap == nil && report.isKnown ? report.isIdentical : nil
         error = report.error.map(\.told)
         code = report.error.map { Failure($0).code }
         compared = report.compared

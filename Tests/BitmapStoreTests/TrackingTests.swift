@@ -47,12 +47,16 @@ import Testing
         let (disk, store) = try makeStore()
         try track(store)
         #expect(
-            try store.merge(bits(1), of: tracker, number: 1, sourceWitness: witness(2)) == ["n"])
+            try store.merge(bits(1), of: tracker, number: 1, released: 0, sourceWitness: witness(2))
+                == ["n"])
         #expect(try store.load("n").dirtyBytes == 512 && store.load("m").isClean)
         try track(store, "m", merges: 1)
-        let names = try store.merge(bits(2), of: tracker, number: 2, sourceWitness: witness(3))
+        let names = try store.merge(
+            bits(2), of: tracker, number: 2, released: 1, sourceWitness: witness(3))
         #expect(names == ["n", "m"])
-        #expect(try store.merge(bits(3), of: other, number: 3, sourceWitness: witness(4)) == [])
+        #expect(
+            try store.merge(bits(3), of: other, number: 3, released: 2, sourceWitness: witness(4))
+                == [])
         let later = try openStore(disk)
         #expect(try later.load("n").dirtyBytes == 1024 && later.load("m").dirtyBytes == 512)
         #expect(try later.bitmaps().map(\.tracker) == [tracker, tracker])
@@ -68,31 +72,36 @@ import Testing
             JobRequest(
                 mode: .full, bitmap: .stored("n"), source: disk("source", size: Self.size),
                 sourcePath: "s", target: disk("x", size: Self.size), targetPath: "x"))
-        try store.merge(bits(1), of: tracker, number: 1, sourceWitness: witness(2))
+        try store.merge(bits(1), of: tracker, number: 1, released: 0, sourceWitness: witness(2))
         try job.finish(.success)
         #expect(try store.load("n").dirtyBytes == 512)
     }
 
-    /// A process that died before it told the tracker merges the same marks again.
     @Test func `a bitmap that lacks an earlier merge is inconsistent`() throws {
+        func merge(_ store: BitmapStore, _ number: UInt64, released: UInt64) throws -> [String] {
+            try store.merge(
+                bits(1), of: tracker, number: number, released: released,
+                sourceWitness: witness(2))
+        }
         let (disk, store) = try makeStore()
         try track(store)
-        for _ in 0..<2 {
-            let names = try store.merge(
-                bits(1), of: tracker, number: 1, sourceWitness: witness(2))
-            #expect(names == ["n"])
-        }
+        #expect(try merge(store, 1, released: 0) == ["n"])
+        // The process died before the tracker released what it had: that comes again.
+        #expect(try merge(store, 2, released: 0) == ["n"])
+        try track(store, "m", merges: 2)
         let later = try openStore(disk)
-        try track(later, "m", merges: 2)
-        // The store is a copy from before the second merge, as far as "n" goes.
-        #expect(
-            try later.merge(bits(3), of: tracker, number: 3, sourceWitness: witness(4)) == ["m"])
-        #expect(try later.bitmap("n").state == .inconsistent && later.bitmap("n").tracker == nil)
-        #expect(try later.load("n").dirtyBytes == Int64(Self.size))
-        #expect(try later.load("m").dirtyBytes == 512)
-        // A number that was merged already and is far behind is one of another past, too.
-        #expect(try later.merge(bits(3), of: tracker, number: 2, sourceWitness: witness(5)) == [])
-        #expect(try later.bitmap("m").state == .inconsistent)
+        #expect(try merge(later, 4, released: 2) == ["n", "m"])
+        // What the third one brought was released, and is not here.
+        #expect(try merge(later, 6, released: 5) == [])
+        for name in ["n", "m"] {
+            #expect(try later.bitmap(name).state == .inconsistent)
+            #expect(try later.bitmap(name).tracker == nil)
+            #expect(try later.load(name).dirtyBytes == Int64(Self.size))
+        }
+        // Nor does a number come twice.
+        let (_, third) = try makeStore()
+        try track(third)
+        #expect(try merge(third, 1, released: 0) == ["n"] && merge(third, 1, released: 0) == [])
     }
 
     @Test func `a bitmap whose tracker ended without a word is inconsistent`() throws {

@@ -191,6 +191,28 @@ extension Integration {
             #expect(bare.code == Code.usage && bare.errors.contains("--bitmap"), "\(bare)")
         }
 
+        @Test func `a live mirror does not go on over a gap in the tracking`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try Shell.run("sh", "-c", "head -c \(Self.size) /dev/urandom > \(source)")
+            try track(scratch, source)
+            let options = [source, target, "--complete-command", "true", "--bitmap", "n"]
+            let first = try scratch.start(
+                ["live"] + options + ["--speed", "10M", "--checkpoint", "0.2"])
+            usleep(4_000_000)
+            #expect(first.isRunning, "\(first.errors)")
+            first.send(SIGKILL)
+            _ = try first.wait(seconds: 10)
+            _ = try scratch.run("track", "stop", source)
+            try write(source, at: 0)
+            let again = try scratch.run("track", "start", source, "--bitmap", "n")
+            #expect(again.code == Code.done, "\(again)")
+            let next = try scratch.run(["live", "--resume"] + options)
+            #expect(next.code == Code.refused, "\(next)")
+            let anew = try scratch.run(["live", "--overwrite"] + options)
+            #expect(anew.code == Code.done && areSame(source, target), "\(anew)")
+        }
+
         @Test func `a copy follows until its source is unmounted`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)

@@ -42,7 +42,7 @@ struct BioBasedTests {
     func `each kind of write is marked where it was, and nothing else is`(
         command: String
     ) throws {
-        guard let disk = try disk() else { return }
+        let disk = try #require(try disk())
         let tracker = try DiskTracker.start(FilePath(disk.path))
         try Shell.run("sh", "-c", command, disk.path)
         rest(tracker)
@@ -59,7 +59,7 @@ struct BioBasedTests {
     /// They are submitted on several CPUs at once, and are in the table together.
     @Test(.enabled(if: Shell.has("fio")))
     func `many writes in flight are all found again`() throws {
-        guard let disk = try disk() else { return }
+        let disk = try #require(try disk())
         let tracker = try DiskTracker.start(FilePath(disk.path))
         try Shell.run(
             "fio", "--name=x", "--filename=\(disk.path)", "--size=64m", "--rw=randwrite",
@@ -72,7 +72,7 @@ struct BioBasedTests {
 
     /// What was submitted before is not known, and is waited for: it is no loss.
     @Test func `a disk that is written while tracking starts loses nothing`() throws {
-        guard let disk = try disk() else { return }
+        let disk = try #require(try disk())
         let script = "for i in $(seq 200); do dd if=/dev/zero of=$0 bs=1M count=16 oflag=direct"
         let writer = Process()
         writer.executableURL = URL(filePath: "/bin/sh")

@@ -318,7 +318,9 @@ static ALWAYS_INLINE int is_told(uint64_t key, uint64_t sector, uint32_t bytes, 
     uint64_t *place = map_lookup(&told, &index);
     if (!place)
         return 0;
-    int was_told = *(volatile uint64_t *)place == event;
+    /* Before the first copy nobody has told: what is found is left from an event that the last one
+     * did not see. */
+    int was_told = copy != 1 && *(volatile uint64_t *)place == event;
     *(volatile uint64_t *)place = copy == ringmirror_tracker_copies ? 0 : event;
     return was_told;
 }

@@ -68,8 +68,9 @@ struct ringmirror_tracker_info {
     /* Bytes of completions that were not seen, after which the marks were put back; less those that
      * were counted twice. */
     int64_t forgiven;
-    /* How often marks were taken and made durable. A store that knows of fewer is an old copy. */
-    uint64_t merges;
+    /* The number of the last merge of marks into a store that was tried, and of the last one after
+     * which they were forgotten here. A store that knows only of an older one is an old copy. */
+    uint64_t last_merge, last_release;
     /* Of the table of a device-mapper disk; 0 for others. */
     uint64_t table_hash;
     /* Bios that had been queued before the programs were attached. */

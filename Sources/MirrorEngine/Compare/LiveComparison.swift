@@ -1,9 +1,6 @@
-internal import BitmapStore
 internal import BlockStorage
 internal import DirtyBitmap
-internal import KernelTracking
 public import Ring
-internal import SystemPackage
 
 /// Compares two disks while they are written.
 ///
@@ -49,7 +46,7 @@ public final class LiveComparison {
 
     /// - Parameter bitmap: a bitmap of the first disk for which that is tracked, and where its
     ///   store is. What it has dirty for the second disk need not be the same.
-    /// - Throws: if the kernel can't tell what is written to the first disk, or the bitmap can't
+    /// - Throws: if the kernel can't tell what is written to one of the disks, or the bitmap can't
     ///   tell what the second lacks.
     public init(
         _ first: Disk, _ second: Disk,
@@ -62,48 +59,22 @@ public final class LiveComparison {
         self.first = first
         self.second = second
         self.io = io
-        // Before the bitmap gets its marks: what is written in between is told twice.
-        let writes = try WritesToBoth(first, second)
-        self.writes = writes
-        guard let bitmap else {
+        let excusing = try bitmap.map { (bitmap) throws(MirrorError) in
+            try ExcusingBitmap(bitmap.name, in: bitmap.records, of: first, for: second)
+        }
+        writes = try WritesToBoth(first, second, granularity: excusing?.granularity ?? .max)
+        guard let excusing else {
             excused = nil
             return
         }
-        let dirty = try Self.dirty(bitmap.name, in: bitmap.records, of: first, for: second)
+        // After the trackers have begun: what is written in between is told twice.
+        let dirty = try excusing.load()
         var bits = DirtyBitmap(size: writes.size, granularity: writes.granularity)
         dirty.forEachDirtyRun { run in
-            guard run.lowerBound < writes.size else { return }
-            bits.set(run.lowerBound..<min(run.upperBound, writes.size))
+            guard run.lowerBound < bits.size else { return }
+            bits.set(run.lowerBound..<min(run.upperBound, bits.size))
         }
         excused = bits.copy()
-    }
-
-    private static func dirty(
-        _ name: String, in records: RecordedMirror.RecordPlace, of first: Disk, for second: Disk
-    ) throws(MirrorError) -> DirtyBitmap {
-        let store = try RecordedMirror.storing { () throws(BitmapStoreError) in
-            try records.openExisting(for: first.identity)
-        }
-        let tracking = try DiskTracking(of: first, records: records)
-        let tracker: DiskTracker
-        switch try tracking.settle(in: store) {
-        case .tracked(let found): tracker = found
-        case .none: throw .live(.notTracked(bitmap: name, disk: first.path))
-        case .lost(let reason): throw .live(.trackingLost(first.path, reason))
-        }
-        return try RecordedMirror.storing { () throws(BitmapStoreError) in
-            let bitmap = try store.bitmap(name)
-            guard bitmap.state == .recording, bitmap.tracker == tracker.stored else {
-                throw .inconsistent(name: name, path: store.path)
-            }
-            let known = bitmap.targets.filter { $0.lastSuccess != nil }
-            guard known.contains(where: { second.identity.difference(from: $0.identity) == nil })
-            else {
-                throw .unknownTarget(
-                    name: name, target: second.path, known: known.map(\.path.string))
-            }
-            return try store.load(name, for: second.identity)
-        }
     }
 
     /// Compares until it is known.
@@ -147,7 +118,8 @@ public final class LiveComparison {
         case .different:
             try writes.requireNothingLost()
             return .different
-        case .done where passes.excusesSome || writes.comesToRest():
+        // What is written to the first goes on being excused.
+        case .done where writes.comesToRest(both: !passes.excusesSome):
             let moment = Clock.secondsSince1970
             try writes.requireNothingLost()
             return .identical(at: moment)

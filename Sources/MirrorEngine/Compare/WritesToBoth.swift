@@ -5,8 +5,8 @@ internal import SystemPackage
 
 /// What is written to two disks while they are compared.
 ///
-/// The kernel tells of the first, and of the second if that is a disk; where it is a file, or can't
-/// be tracked, a write to it spoils the answer.
+/// The kernel tells of the first, and of the second if that is a disk; where it is a file, a write
+/// to it spoils the answer.
 final class WritesToBoth {
     let size: Int64
     let granularity: Granularity
@@ -17,21 +17,26 @@ final class WritesToBoth {
     /// How long both may take to come to rest.
     private static var patience: Duration { .seconds(2) }
 
-    init(_ first: Disk, _ second: Disk) throws(MirrorError) {
+    /// - Parameter most: the coarsest granularity that will do.
+    /// - Throws: if one is a disk that can't be tracked.
+    init(
+        _ first: Disk, _ second: Disk, granularity most: Granularity
+    ) throws(MirrorError) {
         size = min(first.geometry.size, second.geometry.size)
         let maps = (first.sourceMap(size: size), second.sourceMap(size: size))
-        let finest = Granularity(finestForSize: size, bitsMax: 1 << 28)
+        let finest = min(Granularity(finestForSize: size, bitsMax: 1 << 28), most)
         let block = JobPlan.blockSize(maps.0.alignment, maps.1.alignment, finest.bytes)
         let granularity = (try? Granularity(bytes: Int64(block))) ?? .max
         self.granularity = granularity
-        self.first = try tracking { () throws(TrackingError) in
-            try DiskTracker.start(FilePath(first.resolvedPath), granularity: granularity)
+        func tracker(_ disk: Disk) throws(MirrorError) -> DiskTracker {
+            try tracking { () throws(TrackingError) in
+                try DiskTracker.start(FilePath(disk.resolvedPath), granularity: granularity)
+            }
         }
+        self.first = try tracker(first)
         let isDisk = second.image == nil && second.device.kind == .disk
-        self.second =
-            isDisk
-            ? try? DiskTracker.start(FilePath(second.resolvedPath), granularity: granularity) : nil
-        watch = self.second == nil ? WriteWatch(second.devices) : nil
+        self.second = isDisk ? try tracker(second) : nil
+        watch = isDisk ? nil : WriteWatch(second.devices)
     }
 
     /// What was written since the last call, of the bytes that both have.
@@ -53,21 +58,18 @@ final class WritesToBoth {
         return bits
     }
 
-    /// Whether there was a moment since the last drain at which nothing was in flight on both, and
-    /// nothing had been written since.
-    func comesToRest() -> Bool {
-        if areAtRest { return true }
-        for tracker in [first, second] {
+    /// Whether there was a moment since the last drain at which nothing was in flight, and nothing
+    /// had been written since.
+    ///
+    /// - Parameter both: else of the second alone.
+    func comesToRest(both: Bool) -> Bool {
+        let trackers = [both ? first : nil, second].compactMap(\.self)
+        for tracker in trackers {
             // What was lost is marked again, and is drained next.
-            if case .busy? = tracker?.waitUntilIdle(limit: Self.patience) { return false }
+            guard case .idle = tracker.waitUntilIdle(limit: Self.patience) else { return false }
         }
-        return areAtRest
-    }
-
-    /// In this order: what the second look finds clean was so between both.
-    private var areAtRest: Bool {
-        let trackers = [first, second].compactMap(\.self)
-        return trackers.allSatisfy { $0.hasBeenAtRest && $0.inFlightBytes == 0 && $0.isClean }
+        // In this order: what the first was written while the second came to rest, it has marked.
+        return trackers.allSatisfy { $0.isClean && $0.inFlightBytes == 0 }
             && trackers.allSatisfy { $0.isClean }
     }
 
@@ -78,7 +80,7 @@ final class WritesToBoth {
             let losses = try tracking { () throws(TrackingError) in try tracker.losses() }
             if let loss = losses.first { throw .live(.lost(loss)) }
         }
-        if let (path, how) = watch?.firstWritten() {
+        if let (path, how) = watch?.firstDoubtful() {
             throw .writtenMeanwhile(path: path, how: how)
         }
     }

@@ -21,6 +21,17 @@ struct WriteWatch: Sendable {
         return nil
     }
 
+    /// The first file that was written since, or may have been, and how that shows.
+    func firstDoubtful() -> (path: FilePath, how: String)? {
+        for (path, found) in looks() {
+            switch found {
+            case .written(let how), .unknown(let how): return (path, how)
+            case .unchanged, .timesOnly: continue
+            }
+        }
+        return nil
+    }
+
     /// What the files show that may hide a write, and where they have gone.
     ///
     /// - Throws: `.writtenMeanwhile` if one shows that it was written.

@@ -91,11 +91,13 @@ final class KernelChanges: ChangeSource {
     /// Whether the writers are held back, as far as that can be told without waiting.
     var isHeld: Bool { hold.isHeld }
 
-    /// Whether nothing was written to a place since that was last asked, or drained.
-    func isUntouched(at offset: Int64, of size: Int64) -> Bool {
-        var bits = DirtyBitmap(size: size, granularity: granularity)
-        drain(into: &bits)
-        return !bits.isDirty(at: offset)
+    /// What is dirty in `bits` and was not written since the last drain, which this is as well.
+    func takeWritten(outOf bits: borrowing DirtyBitmap) -> DirtyBitmap {
+        var written = DirtyBitmap(size: bits.size, granularity: bits.granularity)
+        drain(into: &written)
+        var rest = bits.copy()
+        rest.subtract(sameSize: written)
+        return rest
     }
 
     /// What was proven last; nil: nothing yet.

@@ -105,12 +105,11 @@ struct MirrorStart {
         }
         if let store, isTracked {
             let tracking = try DiskTracking(of: source, records: records)
-            switch try tracking.settle(in: store, atRest: !isLive) {
-            case .tracked(let tracker): return tracker
-            // It is inconsistent from now on. A full mirror helps.
-            case .lost(let reason) where mode != .full:
-                throw .live(.trackingLost(source.path, reason))
-            case .lost, .none: break
+            do throws(MirrorError) {
+                return try tracking.tracker(of: name, in: store, atRest: !isLive)
+            } catch {
+                // It is inconsistent from now on. A full mirror helps.
+                guard mode == .full, case .live(.trackingLost) = error else { throw error }
             }
         }
         guard !isLive else { throw .live(.notTracked(bitmap: name, disk: source.path)) }

@@ -141,7 +141,12 @@ extension MirrorStart {
         } else if job.mode == .incremental {
             evidence.append(.changeMap)
         }
-        guard !job.hasMarks, !isTracked else { return }
+        guard !job.hasMarks, !isTracked || job.isUnrecorded else { return }
+        guard live == nil else {
+            throw .changed(
+                .source, path: path,
+                difference: "it was not tracked all the time since the job began")
+        }
         switch found {
         case .written(let how):
             guard job.bitmap != nil, request.verification == .all else {

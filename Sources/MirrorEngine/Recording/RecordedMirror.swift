@@ -222,9 +222,7 @@ public final class RecordedMirror: Job {
             // Not all is known of what was written meanwhile.
         }
         // What differs where nobody has written since is wrong, whatever came later.
-        if let offset = comparison.firstDifference,
-            live.isUntouched(at: offset, of: source.geometry.size)
-        {
+        if let differing = verifier.differences(), !live.takeWritten(outOf: differing).isClean {
             return nil
         }
         let (planned, done) = (verifier.progress?.planned ?? 0, comparison.compared)

@@ -71,6 +71,9 @@ final class Verifier: Sendable {
         return job.compare()
     }
 
+    /// Where both sides were found to differ; nil before there is a comparison.
+    func differences() -> DirtyBitmap? { comparison.withLock { $0 }?.differences() }
+
     /// How far the comparison is; nil before there is one.
     var progress: JobProgress? { comparison.withLock { $0 }?.progress }
 }

@@ -28,7 +28,7 @@ extension DiskTracking {
         let tracker: DiskTracker
         let losses: [TrackingLoss]
         do throws(TrackingError) {
-            tracker = try DiskTracker.open(name: name)
+            tracker = try DiskTracker.open(name: name, isLocked: false)
             losses = try tracker.losses()
         } catch .noSuchTracker {
             return nil

@@ -55,7 +55,7 @@ public struct DiskTracking: Sendable {
             guard let stored = tracker.stored else { throw .live(.noBootID) }
             try RecordedMirror.storing { () throws(BitmapStoreError) in
                 try store.beginTracking(
-                    bitmap, by: stored, merges: tracker.releases, sourceWitness: witness,
+                    bitmap, by: stored, merges: tracker.merges.last, sourceWitness: witness,
                     judge: SourceFinding.judge(disk))
             }
         } catch {
@@ -132,7 +132,9 @@ public struct DiskTracking: Sendable {
         }
         let trackers = Set(known)
         let tracker: DiskTracker
-        do throws(TrackingError) { tracker = try DiskTracker.open(name: name) } catch {
+        do throws(TrackingError) {
+            tracker = try DiskTracker.open(name: name, patience: Self.patience)
+        } catch {
             return try settle(trackers, without: error, in: store)
         }
         guard let stored = tracker.stored else { throw .live(.noBootID) }
@@ -148,7 +150,8 @@ public struct DiskTracking: Sendable {
         _ = tracker.take(into: &bits)
         let names = try RecordedMirror.storing { () throws(BitmapStoreError) in
             try store.merge(
-                bits, of: stored, number: tracker.releases + 1, sourceWitness: witness)
+                bits, of: stored, number: tracker.beginMerge(), released: tracker.merges.released,
+                sourceWitness: witness)
         }
         guard !names.isEmpty else {
             try tracking { () throws(TrackingError) in try tracker.stop() }
@@ -162,6 +165,29 @@ public struct DiskTracking: Sendable {
         try forget(trackers, in: store)
         try tracking { () throws(TrackingError) in try tracker.stop() }
         return .lost("\(loss)")
+    }
+
+    /// What tracks the disk for a bitmap, which has all its marks now.
+    ///
+    /// - Throws: if nothing does, or not any more.
+    func tracker(
+        of bitmap: String, in store: BitmapStore, atRest: Bool = false
+    ) throws(MirrorError) -> DiskTracker {
+        let wasTracked = try RecordedMirror.storing { () throws(BitmapStoreError) in
+            try store.bitmap(bitmap).tracker != nil
+        }
+        switch try settle(in: store, atRest: atRest) {
+        case .tracked(let tracker):
+            let now = try RecordedMirror.storing { () throws(BitmapStoreError) in
+                try store.bitmap(bitmap).tracker
+            }
+            if now == tracker.stored { return tracker }
+            guard wasTracked else { break }
+            throw .live(.trackingLost(disk.path, "the bitmap lacks marks that were forgotten"))
+        case .lost(let reason): throw .live(.trackingLost(disk.path, reason))
+        case .none: break
+        }
+        throw .live(.notTracked(bitmap: bitmap, disk: disk.path))
     }
 
     /// There is no tracker of the disk that can be used.

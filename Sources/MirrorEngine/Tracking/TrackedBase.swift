@@ -23,7 +23,7 @@ struct TrackedBase: Sendable {
         case whole
         /// Something may be missing, which is marked here with all that is marked there.
         case marks
-        /// Writes were in flight all the time.
+        /// Writes were in flight all the time, or something else used the tracker.
         case busy
     }
 
@@ -32,16 +32,20 @@ struct TrackedBase: Sendable {
     /// - Parameter bits: gets the marks, for `.marks`.
     /// - Throws: if something was lost.
     func check(limit: Duration, into bits: inout DirtyBitmap) throws(LiveError) -> Finding {
+        let start = Clock.now
         let tracker: DiskTracker
         do throws(TrackingError) {
             tracker = try DiskTracker.open(name: name, patience: limit)
         } catch .noSuchTracker {
             throw .lost(.detached)
+        } catch .inUse {
+            return .busy
         } catch {
             throw .tracking(error)
         }
         guard tracker.id == id else { throw .lost(.detached) }
-        switch tracker.waitUntilIdle(limit: limit) {
+        let rest = limit - .nanoseconds(Clock.now - start)
+        switch tracker.waitUntilIdle(limit: rest) {
         case .idle: break
         case .busy: return .busy
         case .lostCompletion:

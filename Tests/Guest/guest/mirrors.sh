@@ -93,6 +93,8 @@ crowded() {
     wait
     run 0 track status "$disk"
     never_said lost
+    # A completion that was not seen counts as in flight for ever.
+    said ", 0 bytes in flight"
     run 0 incremental "$disk" "$target" --bitmap b
     same "$disk" "$target"
     run 0 track stop "$disk"
