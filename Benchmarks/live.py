@@ -193,9 +193,11 @@ def events(rig):
             with open(knob, "w") as switch:
                 switch.write("0")
             rig.ringmirror("track", "stop", disk)
-        for program, (time_, runs) in times.items():
-            if runs > 1000:
-                found[f"{name} {program}"] = show(f"{name}, {program}, ns an event", [time_ / runs], 100, min)
+        for event in ("queue", "bio", "request"):
+            copies = [pair for program, pair in times.items() if program.startswith(event)]
+            if min(runs for _, runs in copies) > 1000:
+                cost = sum(spent / runs for spent, runs in copies)
+                found[f"{name} {event}"] = show(f"{name}, {event}, ns an event", [cost], 100, min)
     return found
 
 
