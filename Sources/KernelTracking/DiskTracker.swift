@@ -93,8 +93,8 @@ public final class DiskTracker: Sendable {
 
     /// Before what was taken is made durable.
     ///
-    /// - Returns: the number of this merge, which who makes it durable keeps with it. It is not used
-    ///   again, also if the process dies before `release`.
+    /// - Returns: the number of this merge, which who makes it durable keeps with it. It is not
+    ///   used again, also if the process dies before `release`.
     package func beginMerge() -> UInt64 {
         state.update { $0.last_merge += 1 }
         return state.info.last_merge

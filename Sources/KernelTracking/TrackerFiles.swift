@@ -39,7 +39,8 @@ struct TrackerFiles: Sendable {
         }
         switch loaded.code {
         case nil: return
-        case .permissionDenied?, .notPermitted?: throw .notPermitted(call: "bpf")
+        // The verifier says EACCES, and has said why.
+        case .notPermitted?: throw .notPermitted(call: "bpf")
         case let code?: throw .notLoaded(code: code, log: loaded.log)
         }
     }

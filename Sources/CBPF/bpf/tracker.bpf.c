@@ -289,11 +289,12 @@ static ALWAYS_INLINE int is_kept(uint64_t bio) {
 /* A piece of a bio that was split has an event at its completion, and none before. What it is a
  * piece of completes after it, with the whole range, and is kept until then. */
 static ALWAYS_INLINE int is_piece(struct bio *bio, struct gendisk *disk) {
-    uint64_t address = 0;
-    /* An address can be calculated with only if it was read. */
-    if (read_kernel(&address, sizeof address, &bio))
+    uint64_t address = 0, whole = 0;
+    /* An address can be calculated with only if it was read by a helper. */
+    if (read_kernel(&address, sizeof address, &bio) ||
+        read_kernel(&whole, sizeof whole, &bio->bi_private))
         return 0;
-    return is_kept((uint64_t)bio->bi_private - address + key_of(bio, disk));
+    return is_kept(whole - address + key_of(bio, disk));
 }
 
 /* MARK: Events */

@@ -27,8 +27,8 @@ int ringmirror_tracker_load(
     const struct ringmirror_tracker_plan *plan, int *maps, int *programs, char *log,
     size_t log_size);
 
-/* Begins to run a program at its event. Completions have to be first, so that nothing is seen queued
- * that is not seen completed. */
+/* Begins to run a program at its event. Completions have to be first, so that nothing is seen
+ * queued that is not seen completed. */
 int ringmirror_tracker_attach(int program, int *link);
 
 /* Gives what a descriptor stands for a name in a bpffs, under which it outlives every process. */
