@@ -260,6 +260,8 @@ extension BitmapStoreError: DescribedError {
         case .noSuchJob: "It has ended, or was forgotten."
         case .tooManyBitmaps:
             "Remove bitmaps, or forget targets or jobs that are no longer needed."
+        case .unknownTarget(_, _, let known) where known.isEmpty:
+            "It knows of none. Mirror everything to it once."
         case .unknownTarget(_, _, let known):
             "It knows: \(known.joined(separator: ", ")). Mirror everything to the new one once."
         case .bitmapRemade: "Mirror everything once."

@@ -25,20 +25,16 @@ struct Books {
     /// What the kernel has counted and the programs have neither seen complete, nor can be waiting
     /// for, nor has been made good; nil where the kernel does not tell.
     func unseenBytes(_ info: ringmirror_tracker_info) -> Int64? {
-        unexplainedBytes(info).map { $0 - info.missingBytes(after) }
-    }
-
-    /// What the kernel has counted and the programs have not seen complete, nor has been made good;
-    /// nil where the kernel does not tell.
-    func unexplainedBytes(_ info: ringmirror_tracker_info) -> Int64? {
         let seen = Int64(bitPattern: after.counted &- info.completed_at_start)
-        return kernelBytes(info).map { $0 - seen - info.forgiven }
+        return kernelBytes(info).map { $0 - seen - info.missingBytes(after) - info.forgiven }
     }
 
     /// What the programs have seen complete and the kernel has not counted.
     func uncountedBytes(_ info: ringmirror_tracker_info) -> Int64 {
         let seen = Int64(bitPattern: before.counted &- info.completed_at_start)
-        return kernelBytes(info).map { seen + info.missingBytes(before) + info.forgiven - $0 } ?? 0
+        // What was not seen to complete may wait in a scheduler, where the kernel counts nothing yet.
+        let missing = min(info.missingBytes(before), 0)
+        return kernelBytes(info).map { seen + missing + info.forgiven - $0 } ?? 0
     }
 }
 

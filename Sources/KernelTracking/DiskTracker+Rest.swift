@@ -71,14 +71,11 @@ extension DiskTracker {
     private func forgive(_ balance: Int64) -> IdleResult {
         let lost = hasBeenAtRest ? balance - state.info.floor : 0
         marks.putBackEver()
-        // Below the level: what was given up has completed after all, or was counted twice. Above
-        // it no more is forgiven than the kernel has counted as well: a write that was counted
-        // twice when it was submitted must not stand for another that was not seen at all.
-        let info = state.info
-        let unseen = Books(disk, state).unexplainedBytes(info)
-        let forgiven = lost > 0 ? min(lost, max(unseen ?? 0, 0)) : lost
         setFloor(balance)
-        state.update { $0.forgiven += forgiven }
+        // Below the level: what was given up has completed after all, or was counted twice. So the
+        // sum stays what the balance has moved by, and a submission that was counted twice shows in
+        // `losses`, as more than the kernel has counted.
+        state.update { $0.forgiven += lost }
         return .lostCompletion(bytes: lost)
     }
 

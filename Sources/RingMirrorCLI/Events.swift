@@ -132,8 +132,8 @@ enum Events {
         var error: String?
         var code: String?
         let firstSize, secondSize: Int64
-        var compared: Int64
-        let read, differingBytes: Int64
+        var compared, read: Int64
+        let differingBytes: Int64
         let differingClusters: Int
         let clusterSize: Int64
         let firstDifference: Int64?

@@ -72,10 +72,14 @@ struct LiveCommand: MirrorCommand {
         let facts = try recording.store.bitmap(
             bitmap, of: source, all: !live.incremental, complaint)
         // A target that the store knows is checked against it before the first write.
-        return MirrorBasis(isKnown: live.incremental && facts.lastSuccess != nil)
+        return MirrorBasis(
+            isKnown: live.incremental && (facts.lastSuccess != nil || live.newTarget))
     }
 
-    func complete(_ request: inout RecordedMirror.Request) { request.live = live.request }
+    func complete(_ request: inout RecordedMirror.Request) {
+        request.live = live.request
+        request.allowNewTarget = live.newTarget
+    }
 
     func begin(
         _ source: Disk, _ target: Disk, _ basis: MirrorBasis, _ records: RecordedMirror.RecordPlace
@@ -121,6 +125,15 @@ struct LiveOptions: ParsableArguments {
     @Flag(help: "Copy what the bitmap has dirty, and what is written meanwhile; not all.")
     var incremental = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "With --incremental: take a TARGET that the bitmap does not know.",
+            discussion: """
+                You promise that it holds the mirror that the bitmap goes on from; only \
+                --verify=all would find out.
+                """))
+    var newTarget = false
+
     @Flag(help: "Stay, and follow what is written, until `ringmirror job complete`.")
     var follow = false
 
@@ -138,6 +151,10 @@ struct LiveOptions: ParsableArguments {
         }
         if incremental, bitmap == nil {
             return "--incremental copies what a bitmap has dirty: it goes with --bitmap NAME"
+        }
+        if newTarget, !incremental {
+            return "--new-target is about what an incremental mirror goes on from: it goes with "
+                + "--incremental"
         }
         let chosen = [freeze, untilUnmounted, completeCommand != nil].filter(\.self).count
         if chosen != 1 {

@@ -133,6 +133,7 @@ extension Events.Comparison {
         error = report.error.map(\.told)
         code = report.error.map { Failure($0).code }
         compared = report.compared
+        read = report.read
         seconds = report.seconds
         passes = report.passes
         moment = report.moment

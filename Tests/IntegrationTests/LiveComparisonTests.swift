@@ -64,6 +64,24 @@ extension Integration {
             #expect(other.output.contains("\"identical\":false"), "\(other)")
         }
 
+        /// The kernel does not tell of it as a write to the loop device.
+        @Test func `a write below a disk spoils the answer`() throws {
+            let scratch = try Scratch()
+            let source = try scratch.loop(size: Self.size, directIO: true).path
+            let image = try scratch.image("image", size: Self.size, seed: 1)
+            let target = try scratch.loop(over: image).path
+            try scratch.mirror(source, target, "--overwrite")
+            let writer = try Child(
+                [
+                    "sh", "-c",
+                    "while :; do dd if=/dev/urandom of=$0 bs=4k count=1 conv=notrunc,fsync "
+                        + "2>/dev/null; sleep 0.02; done", image,
+                ], in: scratch)
+            defer { writer.kill(group: SIGKILL) }
+            let found = try scratch.run("compare", source, target, "--live")
+            #expect([Code.failed, Code.different].contains(found.code), "\(found)")
+        }
+
         /// What is written all the time is never the same as a target that stands still.
         @Test func `a disk that is written is not called the same`() throws {
             let rig = try rig(isTracked: false)

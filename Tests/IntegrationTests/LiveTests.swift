@@ -191,6 +191,42 @@ extension Integration {
             #expect(bare.code == Code.usage && bare.errors.contains("--bitmap"), "\(bare)")
         }
 
+        @Test func `what a bitmap does not know is gone on from only if the user says so`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try track(scratch, source)
+            try write(target, at: 3)
+            let options = [
+                "live", source, target, "--complete-command", "true", "--bitmap", "n",
+                "--incremental", "--overwrite",
+            ]
+            let unknown = try scratch.run(options)
+            #expect(unknown.code == Code.refused, "\(unknown)")
+            #expect(unknown.errors.contains("--new-target"), "\(unknown)")
+            let vouched = try scratch.run(options + ["--new-target", "--verify=all"])
+            #expect(vouched.code == Code.different, "\(vouched)")
+            let useless = try scratch.run(
+                "live", source, target, "--freeze", "--new-target", "--bitmap", "n")
+            #expect(useless.code == Code.usage, "\(useless)")
+        }
+
+        @Test func `what a tracker has lost is told by whatever finds it`() throws {
+            let scratch = try Scratch()
+            let (source, target) = try disks(scratch)
+            try track(scratch, source)
+            let knob = "/sys/block/\(source.replacing("/dev/", with: ""))/queue/iostats"
+            try Shell.run("sh", "-c", "echo 0 > \(knob)")
+            try write(source, at: 4)
+            try Shell.run("sh", "-c", "echo 1 > \(knob)")
+            let second = try scratch.run("track", "start", source, "--bitmap", "m")
+            #expect(second.code == Code.done && second.errors.contains("iostats"), "\(second)")
+            for command in [["live", "--complete-command", "true"], ["incremental"]] {
+                let next = try scratch.run(command + [source, target, "--bitmap", "n"])
+                #expect(next.code == Code.refused, "\(next)")
+                #expect(next.errors.contains("inconsistent"), "\(next)")
+            }
+        }
+
         @Test func `a live mirror does not go on over a gap in the tracking`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)

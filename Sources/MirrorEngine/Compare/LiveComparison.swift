@@ -30,6 +30,8 @@ public final class LiveComparison {
         public internal(set) var passes = 0
         /// Bytes that were compared, in all passes.
         public internal(set) var compared: Int64 = 0
+        /// Bytes that were read of both sides, in all passes.
+        public internal(set) var read: Int64 = 0
         /// Bytes that need not be the same, because the bitmap has them marked; nil: there is none.
         public internal(set) var excused: Int64?
         /// Of all passes, and what was waited between them.
@@ -85,14 +87,15 @@ public final class LiveComparison {
         var all = DirtyBitmap(size: writes.size, granularity: writes.granularity)
         all.setAll()
         var passes = LivePasses(all: all, excused: excused?.copy())
-        var compared: Int64 = 0
+        var (compared, read) = (Int64(0), Int64(0))
         while true {
             let job = CompareJob(
                 first, second, only: passes.undecided.copy(), isPrefix: false, isWatched: false,
                 io: io)
             let last = pass(job)
             compared += last.compared
-            var report = Report(error: last.error, last: last, compared: compared)
+            read += last.read
+            var report = Report(error: last.error, last: last, compared: compared, read: read)
             if last.error == nil {
                 do throws(MirrorError) {
                     report.verdict = try verdict(&passes, job.differences())

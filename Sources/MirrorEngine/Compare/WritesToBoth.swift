@@ -12,7 +12,9 @@ final class WritesToBoth {
     let granularity: Granularity
     private let first: DiskTracker
     private let second: DiskTracker?
-    private let watch: WriteWatch?
+    private let disks: (first: Disk, second: Disk)
+    /// Of each, how it was when its tracker began, if it has one, and what that had counted.
+    private let watches: (first: WriteWatch, second: WriteWatch)
 
     /// How long both may take to come to rest.
     private static var patience: Duration { .seconds(2) }
@@ -36,7 +38,8 @@ final class WritesToBoth {
         self.first = try tracker(first)
         let isDisk = second.image == nil && second.device.kind == .disk
         self.second = isDisk ? try tracker(second) : nil
-        watch = isDisk ? nil : WriteWatch(second.devices)
+        disks = (first, second)
+        watches = (WriteWatch(first.devices), WriteWatch(second.devices))
     }
 
     /// What was written since the last call, of the bytes that both have.
@@ -80,8 +83,25 @@ final class WritesToBoth {
             let losses = try tracking { () throws(TrackingError) in try tracker.losses() }
             if let loss = losses.first { throw .live(.lost(loss)) }
         }
-        if let (path, how) = watch?.firstDoubtful() {
-            throw .writtenMeanwhile(path: path, how: how)
+        try requireUntouched(first, watches.first)
+        try requireUntouched(second, watches.second)
+        if let path = disks.first.movedFile ?? disks.second.movedFile {
+            throw .movedMeanwhile(path: path)
         }
+    }
+
+    /// Refuses a side that shows a write of which the kernel did not tell: of a file, or of what is
+    /// below a disk, such as the file of a loop device. Where there were others, nobody can tell.
+    private func requireUntouched(
+        _ tracker: DiskTracker?, _ watch: WriteWatch
+    ) throws(MirrorError) {
+        guard let tracker else {
+            if let (path, how) = watch.firstDoubtful() {
+                throw .writtenMeanwhile(path: path, how: how)
+            }
+            return
+        }
+        guard tracker.writtenBytes == 0, let (path, how) = watch.firstWritten() else { return }
+        throw .writtenMeanwhile(path: path, how: how)
     }
 }

@@ -132,6 +132,8 @@ extension MirrorError: DescribedError {
         switch self {
         case .ambiguousBitmap(let name, let image, let store):
             "bitmap '\(name)' is inside \(image) and also in \(store)"
+        case .otherTarget(let bitmap, let target, let known, _) where known.isEmpty:
+            "bitmap '\(bitmap)' knows of no mirror yet, and so not of one in \(target)"
         case .otherTarget(let bitmap, let target, let known, let difference):
             "bitmap '\(bitmap)' tells what \(Self.list(known)) "
                 + (known.count == 1 ? "lacks" : "lack")

@@ -103,17 +103,18 @@ struct MirrorStart {
         } catch {
             throw .store(error)
         }
-        if let store, isTracked {
-            let tracking = try DiskTracking(of: source, records: records)
-            do throws(MirrorError) {
-                return try tracking.tracker(of: name, in: store, atRest: !isLive)
-            } catch {
-                // It is inconsistent from now on. A full mirror helps.
-                guard mode == .full, case .live(.trackingLost) = error else { throw error }
-            }
+        guard isTracked || isLive else { return nil }
+        guard let store else {
+            throw .live(.notTracked(bitmap: name, disk: source.path))
         }
-        guard !isLive else { throw .live(.notTracked(bitmap: name, disk: source.path)) }
-        return nil
+        do throws(MirrorError) {
+            return try DiskTracking(of: source, records: records)
+                .tracker(of: name, in: store, atRest: !isLive)
+        } catch {
+            // It is inconsistent from now on. A full mirror helps.
+            guard !isLive, mode == .full, case .live(.trackingLost) = error else { throw error }
+            return nil
+        }
     }
 
     /// Refuses a source that a mirror from the target was to restore, and has not: the target may
@@ -303,6 +304,10 @@ struct MirrorStart {
                 bitmap: name, target: held.path, known: past.paths, difference: nil)
         }
         guard past.isWhole else { throw .marksTaken(bitmap: name, target: held.path) }
+        // Of a disk in use no sample can tell whether the target holds a mirror of it.
+        guard live == nil else {
+            throw .otherTarget(bitmap: name, target: held.path, known: [], difference: nil)
+        }
         evidence.append(.targetUnknown("no mirror to it is recorded"))
     }
 

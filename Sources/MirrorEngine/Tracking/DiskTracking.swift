@@ -37,10 +37,11 @@ public struct DiskTracking: Sendable {
     /// A bitmap that has missed a write before is marked as a whole for its targets.
     ///
     /// - Parameter granularity: of a bitmap that is added, and of a tracker that is begun.
-    /// - Returns: whether there was no tracker of the disk before.
+    /// - Returns: whether there was no tracker of the disk before, and what one that was there had
+    ///   lost: its bitmaps are inconsistent, and another has begun.
     public func start(
         bitmap: String, granularity: Granularity = .default
-    ) throws(MirrorError) -> Bool {
+    ) throws(MirrorError) -> (isNew: Bool, lost: String?) {
         let store = try RecordedMirror.storing { () throws(BitmapStoreError) in
             let store = try records.open(for: disk.identity)
             if try !store.bitmaps().contains(where: { $0.name == bitmap }) {
@@ -48,7 +49,10 @@ public struct DiskTracking: Sendable {
             }
             return store
         }
-        let (tracker, isNew) = try tracker(in: store, granularity)
+        let settlement = try settle(in: store)
+        var lost: String?
+        if case .lost(let reason) = settlement { lost = reason }
+        let (tracker, isNew) = try tracker(settlement, granularity)
         do throws(MirrorError) {
             // What was written until now is marked, or missed. The tracker sees what comes.
             let witness = disk.freshWitness()
@@ -62,14 +66,14 @@ public struct DiskTracking: Sendable {
             if isNew { try? tracker.stop() }
             throw error
         }
-        return isNew
+        return (isNew, lost)
     }
 
     /// The tracker of the disk, which is begun if there is none that can be used.
     private func tracker(
-        in store: BitmapStore, _ granularity: Granularity
+        _ settlement: Settlement, _ granularity: Granularity
     ) throws(MirrorError) -> (DiskTracker, isNew: Bool) {
-        if case .tracked(let found) = try settle(in: store) { return (found, false) }
+        if case .tracked(let found) = settlement { return (found, false) }
         do throws(TrackingError) {
             let tracker = try DiskTracker.start(
                 FilePath(disk.resolvedPath), granularity: granularity, name: name)
@@ -187,7 +191,12 @@ public struct DiskTracking: Sendable {
         case .lost(let reason): throw .live(.trackingLost(disk.path, reason))
         case .none: break
         }
-        throw .live(.notTracked(bitmap: bitmap, disk: disk.path))
+        let isInconsistent = try RecordedMirror.storing { () throws(BitmapStoreError) in
+            try store.bitmap(bitmap).state == .inconsistent
+        }
+        throw isInconsistent
+            ? .store(.inconsistent(name: bitmap, path: store.path))
+            : .live(.notTracked(bitmap: bitmap, disk: disk.path))
     }
 
     /// There is no tracker of the disk that can be used.

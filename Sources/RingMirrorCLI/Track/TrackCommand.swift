@@ -80,8 +80,14 @@ struct TrackStartCommand: ParsableCommand {
         let disk = try options.open()
         try options.store.requirePlace(complaint)
         let tracking = try options.tracking(of: disk)
-        let isNew = try complaint.perform { () throws(MirrorError) in
+        let (isNew, lost) = try complaint.perform { () throws(MirrorError) in
             try tracking.start(bitmap: bitmap, granularity: granularity)
+        }
+        if let lost {
+            options.output.warn(
+                .mirror,
+                "what tracked \(disk.path) before had lost something, and its other bitmaps are "
+                    + "inconsistent: \(lost)")
         }
         if options.output.json {
             Events.print(Events.Tracking("start", disk, [bitmap], isNew: isNew))
