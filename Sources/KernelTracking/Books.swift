@@ -32,7 +32,7 @@ struct Books {
     /// What the programs have seen complete and the kernel has not counted.
     func uncountedBytes(_ info: ringmirror_tracker_info) -> Int64 {
         let seen = Int64(bitPattern: before.counted &- info.completed_at_start)
-        // What was not seen to complete may wait in a scheduler, where the kernel counts nothing yet.
+        // What was not seen to complete may wait in a scheduler, and be in no count of the kernel.
         let missing = min(info.missingBytes(before), 0)
         return kernelBytes(info).map { seen + missing + info.forgiven - $0 } ?? 0
     }
