@@ -163,7 +163,7 @@ def program_times(disk):
         folder = f"/sys/fs/bpf/ringmirror/disk-{dev.read().strip().replace(':', '-')}"
     found = {}
     for name in sorted(os.listdir(folder)):
-        if not name.endswith("_program"):
+        if "_program_" not in name:
             continue
         path = ctypes.create_string_buffer(os.path.join(folder, name).encode())
         attributes = ctypes.create_string_buffer(128)
@@ -174,7 +174,7 @@ def program_times(disk):
         with open(f"/proc/self/fdinfo/{handle}") as info:
             text = info.read()
         os.close(handle)
-        found[name.removesuffix("_program")] = tuple(int(re.search(rf"{key}:\s+(\d+)", text)[1]) for key in ("run_time_ns", "run_cnt"))
+        found[name] = tuple(int(re.search(rf"{key}:\s+(\d+)", text)[1]) for key in ("run_time_ns", "run_cnt"))
     return found
 
 
