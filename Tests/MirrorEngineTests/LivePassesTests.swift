@@ -64,5 +64,16 @@ import Testing
         let last = passes.note(differing: bits(), first: bits(), second: bits())
         let excused = passes.excusedBytes
         #expect(last == .done && excused == 2 << 16)
+        // So it is with what is written while the second disk comes to rest.
+        passes.goOn(first: bits(7), second: bits(8))
+        let (later, rest) = (passes.excusedBytes, passes.undecided.dirtyBytes)
+        #expect(later == 3 << 16 && rest == 1 << 16)
+    }
+
+    @Test func `without a bitmap all that is written meanwhile is compared`() {
+        var passes = LivePasses(all: all(), excused: nil)
+        passes.goOn(first: bits(7), second: bits(8))
+        let (excused, rest) = (passes.excusedBytes, passes.undecided.dirtyBytes)
+        #expect(excused == nil && rest == 2 << 16)
     }
 }

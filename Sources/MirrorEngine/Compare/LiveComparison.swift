@@ -70,13 +70,7 @@ public final class LiveComparison {
             return
         }
         // After the trackers have begun: what is written in between is told twice.
-        let dirty = try excusing.load()
-        var bits = DirtyBitmap(size: writes.size, granularity: writes.granularity)
-        dirty.forEachDirtyRun { run in
-            guard run.lowerBound < bits.size else { return }
-            bits.set(run.lowerBound..<min(run.upperBound, bits.size))
-        }
-        excused = bits.copy()
+        excused = writes.cut(try excusing.load())
     }
 
     /// Compares until it is known.
@@ -104,7 +98,7 @@ public final class LiveComparison {
                 }
             }
             report.passes = passes.count
-            report.excused = passes.excusesSome ? passes.excusedBytes : nil
+            report.excused = passes.excusedBytes
             report.seconds = Double(Clock.now - start) / 1e9
             guard report.verdict == nil, report.error == nil else { return report }
             // What follows one of the sides, such as a live mirror, has time to.
@@ -122,15 +116,13 @@ public final class LiveComparison {
             try writes.requireNothingLost()
             return .different
         // What is written to the first goes on being excused.
-        case .done where writes.comesToRest(both: !passes.excusesSome):
+        case .done where writes.comesToRest(both: passes.excusedBytes == nil):
             let moment = Clock.secondsSince1970
             try writes.requireNothingLost()
             return .identical(at: moment)
         case .done:
             let written = writes.drain()
-            var bits = written.first.copy()
-            bits.merge(sameSize: written.second)
-            passes.goOn(with: bits.copy())
+            passes.goOn(first: written.first, second: written.second)
         case .again: break
         }
         guard passes.count < Self.passesMax else {

@@ -30,17 +30,14 @@ struct LivePasses: ~Copyable {
         steady = DirtyBitmap(size: all.size, granularity: all.granularity)
         undecided = all
         self.excused = excused
-        if let bits = self.excused?.copy() { undecided.subtract(sameSize: bits) }
+        undecided = unexcused(undecided)
     }
 
-    /// Whether some need not be the same.
-    var excusesSome: Bool { excused != nil }
-
-    /// How many bytes need not be the same.
-    var excusedBytes: Int64 {
+    /// How many bytes need not be the same; nil: all have to be.
+    var excusedBytes: Int64? {
         switch excused {
         case .some(let bits): bits.dirtyBytes
-        case nil: 0
+        case nil: nil
         }
     }
 
@@ -55,22 +52,35 @@ struct LivePasses: ~Copyable {
         second: borrowing DirtyBitmap
     ) -> Next {
         count += 1
-        var written = second.copy()
-        if excused == nil { written.merge(sameSize: first) }
-        excused?.merge(sameSize: first)
-        undecided = differing.copy()
-        var settled = differing.copy()
+        let written = excuse(first, second)
+        undecided = unexcused(differing)
+        var settled = undecided.copy()
         settled.subtract(sameSize: written)
         undecided.merge(sameSize: written)
-        if let excused = excused?.copy() {
-            settled.subtract(sameSize: excused)
-            undecided.subtract(sameSize: excused)
-        }
         return isSteady(settled) ? .different : undecided.isClean ? .done : .again
     }
 
-    /// All that was undecided was done, and something was written since.
-    mutating func goOn(with written: consuming DirtyBitmap) { undecided = written }
+    /// All that was undecided was done, and this was written since.
+    mutating func goOn(first: borrowing DirtyBitmap, second: borrowing DirtyBitmap) {
+        undecided = excuse(first, second)
+    }
+
+    /// What was written and has to be compared again: where a bitmap gets what is written to the
+    /// first disk, that need not.
+    private mutating func excuse(
+        _ first: borrowing DirtyBitmap, _ second: borrowing DirtyBitmap
+    ) -> DirtyBitmap {
+        var written = second.copy()
+        if excused == nil { written.merge(sameSize: first) }
+        excused?.merge(sameSize: first)
+        return unexcused(written)
+    }
+
+    private func unexcused(_ bits: borrowing DirtyBitmap) -> DirtyBitmap {
+        var rest = bits.copy()
+        if let excused = excused?.copy() { rest.subtract(sameSize: excused) }
+        return rest
+    }
 
     private mutating func isSteady(_ settled: borrowing DirtyBitmap) -> Bool {
         // What of the old one is not in the new one goes.

@@ -51,14 +51,17 @@ final class WritesToBoth {
     }
 
     private func take(_ tracker: DiskTracker?) -> DirtyBitmap {
-        var bits = DirtyBitmap(size: size, granularity: granularity)
-        guard let tracker else { return bits }
+        guard let tracker else { return DirtyBitmap(size: size, granularity: granularity) }
         var taken = DirtyBitmap(size: tracker.size, granularity: granularity)
-        guard tracker.take(into: &taken) else { return bits }
-        taken.forEachDirtyRun { run in
-            if run.lowerBound < size { bits.set(run.lowerBound..<min(run.upperBound, size)) }
-        }
-        return bits
+        _ = tracker.take(into: &taken)
+        return cut(taken)
+    }
+
+    /// What a bitmap of either side has dirty of the bytes that both have.
+    func cut(_ bits: borrowing DirtyBitmap) -> DirtyBitmap {
+        var common = DirtyBitmap(size: size, granularity: granularity)
+        bits.forEachDirtyRun(in: 0..<size) { common.set($0) }
+        return common
     }
 
     /// Whether there was a moment since the last drain at which nothing was in flight, and nothing
