@@ -157,17 +157,12 @@ extension ringmirror_tracker_info {
     /// - Precondition: there are as many as the tracker has.
     mutating func setPrograms(_ programs: [ringmirror_bpf_program]) {
         precondition(programs.count == Int(ringmirror_tracker_programs))
+        let (ids, tags) = (programs.map(\.id), programs.map(\.tag))
         unsafe withUnsafeMutableBytes(of: &program_ids) { place in
-            unsafe place.copyBytes(
-                from: programs.flatMap { id in
-                    unsafe withUnsafeBytes(of: id.id) { unsafe Array($0) }
-                })
+            unsafe ids.withUnsafeBytes { unsafe place.copyMemory(from: $0) }
         }
         unsafe withUnsafeMutableBytes(of: &program_tags) { place in
-            unsafe place.copyBytes(
-                from: programs.flatMap { id in
-                    unsafe withUnsafeBytes(of: id.tag) { unsafe Array($0) }
-                })
+            unsafe tags.withUnsafeBytes { unsafe place.copyMemory(from: $0) }
         }
     }
 

@@ -79,8 +79,7 @@ extension TrackingError: DescribedError {
     public var code: ErrorCode {
         switch self {
         case .notBuiltIn, .kernelTooOld, .noDiskSequence, .noTypeInformation, .lockedDown,
-            .noPinFilesystem,
-            .notLoaded:
+            .noPinFilesystem, .notLoaded:
             .trackingUnavailable
         case .notPermitted: .permissionDenied
         case .notADisk: .notADiskOrFile

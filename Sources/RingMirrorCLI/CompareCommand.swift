@@ -114,11 +114,15 @@ struct CompareRun {
         return JobRun(job: job, words: words, output: output).run()
     }
 
+    /// Ends the command if somebody has stopped the comparison.
+    static func endIfInterrupted(_ error: MirrorError?) throws {
+        guard case .cancelled = error else { return }
+        Message.say("interrupted: the comparison did not finish")
+        throw Exit.interrupted.asError
+    }
+
     private func end(_ report: CompareReport) throws {
-        if case .cancelled = report.error {
-            Message.say("interrupted: the comparison did not finish")
-            throw Exit.interrupted.asError
-        }
+        try Self.endIfInterrupted(report.error)
         if let error = report.error {
             Message.say(error.told)
             switch error {

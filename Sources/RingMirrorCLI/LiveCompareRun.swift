@@ -53,10 +53,7 @@ struct LiveCompareRun {
     }
 
     private func end(_ report: LiveComparison.Report) throws {
-        if case .cancelled = report.error {
-            Message.say("interrupted: the comparison did not finish")
-            throw Exit.interrupted.asError
-        }
+        try CompareRun.endIfInterrupted(report.error)
         switch report.verdict {
         case .identical where report.isIdentical:
             if !output.quiet && !output.json { praise(report) }

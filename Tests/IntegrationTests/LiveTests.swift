@@ -37,6 +37,29 @@ extension Integration {
                 "oflag=direct", "conv=notrunc")
         }
 
+        /// A live mirror of a tracked disk that was killed in the middle: its options.
+        private func killedLive(
+            _ scratch: Scratch, _ source: String, _ target: String
+        ) throws -> [String] {
+            try Shell.run("sh", "-c", "head -c \(Self.size) /dev/urandom > \(source)")
+            try track(scratch, source)
+            let options = [source, target, "--complete-command", "true", "--bitmap", "n"]
+            let first = try scratch.start(
+                ["live"] + options + ["--speed", "10M", "--checkpoint", "0.2"])
+            usleep(4_000_000)
+            #expect(first.isRunning, "\(first.errors)")
+            first.send(SIGKILL)
+            _ = try first.wait(seconds: 10)
+            return options
+        }
+
+        /// Mounts a disk that may be frozen when the test ends.
+        private func mount(_ scratch: Scratch, _ disk: String) throws -> String {
+            let place = try scratch.mount(disk)
+            scratch.onCleanup { _ in _ = try? Shell.run("fsfreeze", "-u", place) }
+            return place
+        }
+
         private func areSame(_ one: String, _ other: String) -> Bool {
             (try? Shell.run("cmp", one, other)) != nil
         }
@@ -107,14 +130,7 @@ extension Integration {
             let source = try scratch.loop(size: size, directIO: true).path
             let target = try scratch.loop(size: size, directIO: true).path
             try Shell.run("mkfs.\(filesystem)", "-q", filesystem == "ext4" ? "-F" : "-f", source)
-            let place = scratch.path("place")
-            try FileManager.default.createDirectory(
-                atPath: place, withIntermediateDirectories: true)
-            try Shell.run("mount", source, place)
-            scratch.onCleanup { _ in
-                _ = try? Shell.run("fsfreeze", "-u", place)
-                _ = try? Shell.run("umount", "-l", place)
-            }
+            let place = try mount(scratch, source)
             let writer = try Child(
                 [
                     "sh", "-c",
@@ -141,14 +157,7 @@ extension Integration {
             let (source, target) = try disks(scratch)
             try Shell.run("mkfs.ext4", "-q", "-F", source)
             try track(scratch, source)
-            let place = scratch.path("place")
-            try FileManager.default.createDirectory(
-                atPath: place, withIntermediateDirectories: true)
-            try Shell.run("mount", source, place)
-            scratch.onCleanup { _ in
-                _ = try? Shell.run("fsfreeze", "-u", place)
-                _ = try? Shell.run("umount", "-l", place)
-            }
+            let place = try mount(scratch, source)
             let options = ["--freeze", "--bitmap", "n", "--max-pause", "60s", "--verify=all"]
             let full = try scratch.run(["live", source, target, "--overwrite"] + options)
             #expect(full.code == Code.done, "\(full)")
@@ -168,15 +177,7 @@ extension Integration {
         @Test func `a live mirror that was killed goes on where it was`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)
-            try Shell.run("sh", "-c", "head -c \(Self.size) /dev/urandom > \(source)")
-            try track(scratch, source)
-            let options = [source, target, "--complete-command", "true", "--bitmap", "n"]
-            let first = try scratch.start(
-                ["live"] + options + ["--speed", "10M", "--checkpoint", "0.2"])
-            usleep(4_000_000)
-            #expect(first.isRunning, "\(first.errors)")
-            first.send(SIGKILL)
-            _ = try first.wait(seconds: 10)
+            let options = try killedLive(scratch, source, target)
             for block in [0, 100, 900] { try write(source, at: block) }
             let next = try scratch.run(["live", "--resume", "--json"] + options)
             #expect(next.code == Code.done && areSame(source, target), "\(next)")
@@ -230,15 +231,7 @@ extension Integration {
         @Test func `a live mirror does not go on over a gap in the tracking`() throws {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)
-            try Shell.run("sh", "-c", "head -c \(Self.size) /dev/urandom > \(source)")
-            try track(scratch, source)
-            let options = [source, target, "--complete-command", "true", "--bitmap", "n"]
-            let first = try scratch.start(
-                ["live"] + options + ["--speed", "10M", "--checkpoint", "0.2"])
-            usleep(4_000_000)
-            #expect(first.isRunning, "\(first.errors)")
-            first.send(SIGKILL)
-            _ = try first.wait(seconds: 10)
+            let options = try killedLive(scratch, source, target)
             _ = try scratch.run("track", "stop", source)
             try write(source, at: 0)
             let again = try scratch.run("track", "start", source, "--bitmap", "n")
@@ -253,11 +246,7 @@ extension Integration {
             let scratch = try Scratch()
             let (source, target) = try disks(scratch)
             try Shell.run("mkfs.ext4", "-q", "-F", source)
-            let place = scratch.path("place")
-            try FileManager.default.createDirectory(
-                atPath: place, withIntermediateDirectories: true)
-            try Shell.run("mount", source, place)
-            scratch.onCleanup { _ in _ = try? Shell.run("umount", "-l", place) }
+            let place = try scratch.mount(source)
             let live = try scratch.start(["live", source, target, "--until-unmounted"])
             try Shell.run("sh", "-c", "head -c 3M /dev/urandom > \(place)/f; sync -f \(place)")
             try Shell.run("umount", place)

@@ -23,29 +23,12 @@ struct BioBasedTests {
         return disk
     }
 
-    private func rest(_ tracker: DiskTracker) {
-        for _ in 0..<3 {
-            if case .idle = tracker.waitUntilIdle(limit: .seconds(20)) { return }
-        }
-        Issue.record("the disk does not come to rest")
-    }
-
-    private static let writers = [
-        "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct conv=notrunc",
-        "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 conv=notrunc,fsync",
-        "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct,dsync",
-        "blkdiscard -o 6553600 -l 196608 $0",
-        "blkdiscard -z -o 6553600 -l 196608 $0",
-    ]
-
-    @Test(arguments: writers)
-    func `each kind of write is marked where it was, and nothing else is`(
-        command: String
-    ) throws {
+    @Test(arguments: TrackingRig.writers.indices)
+    func `each kind of write is marked where it was, and nothing else is`(kind: Int) throws {
         let disk = try #require(try disk())
         let tracker = try DiskTracker.start(FilePath(disk.path))
-        try Shell.run("sh", "-c", command, disk.path)
-        rest(tracker)
+        try Shell.run("sh", "-c", TrackingRig.writers[kind].command, disk.path)
+        TrackingRig.rest(tracker)
         var bits = DirtyBitmap(size: tracker.size)
         let isMarked = tracker.take(into: &bits)
         #expect(isMarked)
@@ -65,7 +48,7 @@ struct BioBasedTests {
             "fio", "--name=x", "--filename=\(disk.path)", "--size=64m", "--rw=randwrite",
             "--bsrange=4k-128k", "--ioengine=io_uring", "--direct=1", "--iodepth=64",
             "--numjobs=4", "--output=/dev/null")
-        rest(tracker)
+        TrackingRig.rest(tracker)
         #expect(tracker.writtenBytes >= 4 * Self.size)
         #expect(try tracker.losses() == [])
     }

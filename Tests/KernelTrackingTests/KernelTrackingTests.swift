@@ -16,6 +16,23 @@ enum TrackingRig {
         else { return false }
         return (try? DiskTracker.start(FilePath(disk.path))) != nil
     }()
+
+    /// Each writes three times 64 KiB from 6553600 on.
+    static let writers: [(name: String, command: String)] = [
+        ("direct", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct conv=notrunc"),
+        ("buffered", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 conv=notrunc,fsync"),
+        ("O_DSYNC", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct,dsync"),
+        ("discard", "blkdiscard -o 6553600 -l 196608 $0"),
+        ("zeroing", "blkdiscard -z -o 6553600 -l 196608 $0"),
+    ]
+
+    /// Comes to rest also where the kernel has failed to tell of a completion.
+    static func rest(_ tracker: DiskTracker) {
+        for _ in 0..<3 {
+            if case .idle = tracker.waitUntilIdle(limit: .seconds(20)) { return }
+        }
+        Issue.record("the disk does not come to rest")
+    }
 }
 
 /// The kernel's programs on loop devices that the tests made.
@@ -51,29 +68,14 @@ struct KernelTrackingTests {
         return runs
     }
 
-    /// Comes to rest also where the kernel has failed to tell of a completion.
-    private func rest(_ tracker: DiskTracker) {
-        for _ in 0..<3 {
-            if case .idle = tracker.waitUntilIdle(limit: .seconds(20)) { return }
-        }
-        Issue.record("the disk does not come to rest")
-    }
-
-    private static let writers: [(name: String, command: String)] = [
-        ("direct", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct conv=notrunc"),
-        ("buffered", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 conv=notrunc,fsync"),
-        ("O_DSYNC", "dd if=/dev/urandom of=$0 bs=64k count=3 seek=100 oflag=direct,dsync"),
-        ("discard", "blkdiscard -o 6553600 -l 196608 $0"),
-        ("zeroing", "blkdiscard -z -o 6553600 -l 196608 $0"),
-    ]
-
-    @Test(arguments: writers.indices)
+    @Test(arguments: TrackingRig.writers.indices)
     func `each kind of write is marked where it was, and nothing else is`(kind: Int) throws {
         let rig = try rig()
-        try Shell.run("sh", "-c", Self.writers[kind].command, rig.disk.path)
-        rest(rig.tracker)
+        try Shell.run("sh", "-c", TrackingRig.writers[kind].command, rig.disk.path)
+        TrackingRig.rest(rig.tracker)
         let found = runs(taken(rig.tracker))
-        #expect(found == [100 * Self.granule..<103 * Self.granule], "\(Self.writers[kind].name)")
+        #expect(
+            found == [100 * Self.granule..<103 * Self.granule], "\(TrackingRig.writers[kind].name)")
         #expect(try rig.tracker.losses() == [] && rig.tracker.inFlightBytes == 0)
         #expect(rig.tracker.writtenBytes >= 3 * Self.granule)
         #expect(runs(taken(rig.tracker)) == [])
@@ -83,7 +85,7 @@ struct KernelTrackingTests {
     @Test func `a range of many granules is marked to its end`() throws {
         let rig = try rig(try Granularity(bytes: 4096))
         try Shell.run("blkdiscard", "-o", "1052672", "-l", "52428800", rig.disk.path)
-        rest(rig.tracker)
+        TrackingRig.rest(rig.tracker)
         let found = runs(taken(rig.tracker, try Granularity(bytes: 4096)))
         #expect(found == [1_052_672..<53_481_472])
     }
@@ -145,7 +147,7 @@ struct KernelTrackingTests {
         #expect(tracker.size == 32768 * 512)
         try Shell.run("blkdiscard", "-z", "-o", "0", "-l", "1048576", disk.path)
         try Shell.run("blkdiscard", "-z", "-o", "65536", "-l", "65536", node)
-        rest(tracker)
+        TrackingRig.rest(tracker)
         #expect(runs(taken(tracker)) == [Self.granule..<2 * Self.granule])
     }
 
@@ -166,7 +168,7 @@ struct KernelTrackingTests {
         try Shell.run("sh", "-c", "echo 0 > \(switchFile)")
         try Shell.run("blkdiscard", "-z", "-o", "0", "-l", "65536", rig.disk.path)
         try Shell.run("sh", "-c", "echo 1 > \(switchFile)")
-        rest(rig.tracker)
+        TrackingRig.rest(rig.tracker)
         #expect(try rig.tracker.losses() == [.countersOff])
     }
 
@@ -174,7 +176,7 @@ struct KernelTrackingTests {
         let rig = try rig()
         try Shell.run("blkdiscard", "-z", "-o", "65536", "-l", "65536", rig.disk.path)
         try Shell.run("blkdiscard", "-o", "1048576", "-l", "16777216", rig.disk.path)
-        rest(rig.tracker)
+        TrackingRig.rest(rig.tracker)
         var bits = DirtyBitmap(size: rig.tracker.size, granularity: .default)
         rig.tracker.read(into: &bits)
         let expected = [Self.granule..<2 * Self.granule, 1_048_576..<17_825_792]

@@ -38,9 +38,7 @@ public enum LiveError: DescribedError, Sendable {
         case .tracking(let error): error
         case .freezing(let error): error
         case .notADisk, .inUse, .noBootID, .notTracked, .trackedElsewhere, .trackingLost,
-            .notStopped, .notHeld,
-            .comparisonCutShort,
-            .pauseTooShort, .lost:
+            .notStopped, .notHeld, .comparisonCutShort, .pauseTooShort, .lost:
             nil
         }
     }
